@@ -1,1 +1,18 @@
-//! x
+//! onefold: backup for replicated databases. Three replicas in, one reconciled copy stored.
+//!
+//! ```text
+//! backup    node files ─decode→ runs ─merge→ run ─cut→ tree ─seal→ chunks ─pack→ packs ─→ store
+//! restore   store ─→ packs ─open→ chunks ─walk→ runs ─merge→ run ─encode→ files, or the database's own protocol
+//! ```
+
+pub mod blob;
+pub mod engine;
+pub mod error;
+pub mod merge;
+pub mod repo;
+pub mod run;
+pub mod store;
+pub mod tree;
+pub mod watch;
+
+pub use error::{Error, Kind, Result};

@@ -1,1 +1,9 @@
-//! x
+//! The bytes of a onefold repository and their meaning (SPEC.md), in the order of its sections.
+//! No I/O, no clock, no randomness: nonces and times enter through arguments.
+
+pub mod error;
+pub mod id;
+pub mod record;
+pub mod wire;
+
+pub use error::{FormatError, Result};

@@ -1,0 +1,253 @@
+//! The canonical record (SPEC "Records"): what every engine decodes to and every merge compares.
+//!
+//! A record is a key, a class and a body. The body is a list of entries in ascending order of
+//! (column, entry kind, element). Equal meaning is equal bytes, so replicas that agree are compared with `memcmp`.
+//!
+//! ```text
+//! entry  = head u8 │ column varint │ [element string] │ [time i64] │ [ldt u32] │ [ttl u32] │ [value string]
+//! head   = bits 0-1 kind │ bit 2 element present │ bit 3 ttl and ldt present (an expiring cell)
+//!        │ bit 4 time equals that of the entry before │ bit 5 value absent │ bits 6-7 zero
+//! ```
+//! Column 0 is the record itself: its cell is the row's liveness, its deletion the row's deletion.
+//! Tombstones and deletions always have an `ldt`, expiring cells `ldt` and `ttl`, live cells neither.
+
+use crate::error::{FormatError, Result};
+use crate::wire::{Put, Reader};
+
+/// What a record is within its group (a Cassandra partition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// A row, an item, a document: cells and deletions of its own.
+    Row = 0,
+    /// Stands first in its group; its one deletion covers every record of the group.
+    Group = 1,
+    /// From this key on to the next marker (or the end of the group) its deletion covers the rows; with an
+    /// empty body, none does. Covers rows of class `Row` only.
+    Marker = 2,
+    /// As `Row`, but no marker covers it: a Cassandra static row.
+    Static = 3,
+}
+
+impl Class {
+    /// From its number.
+    pub fn from_u8(n: u8) -> Result<Class> {
+        match n {
+            0 => Ok(Class::Row),
+            1 => Ok(Class::Group),
+            2 => Ok(Class::Marker),
+            3 => Ok(Class::Static),
+            _ => Err(FormatError::Invalid("record class")),
+        }
+    }
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// Everything in this column (or, in column 0, in this record or what the record's class says) up to `time` is gone.
+    Deletion = 0,
+    /// Bytes kept beside the key where the key cannot give them back (raw clustering). No time.
+    Raw = 1,
+    /// A cell with a value (or, in column 0, the liveness of the record, without).
+    Cell = 2,
+    /// A deleted cell.
+    Tombstone = 3,
+}
+
+/// One entry of a body. `time` is the version; `ldt` (seconds since 1970) when a deletion was made or a cell expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// 0 the record itself, from 1 the table's columns as numbered in its description.
+    pub column: u32,
+    /// What the entry says.
+    pub kind: EntryKind,
+    /// Path inside the column: a collection's element; empty where there is none.
+    pub element: Option<&'a [u8]>,
+    /// Version: Cassandra's write time. Zero for `Raw`.
+    pub time: i64,
+    /// Local deletion time or expiry; zero for live cells.
+    pub ldt: u32,
+    /// Time to live in seconds; zero where the cell does not expire.
+    pub ttl: u32,
+    /// The value; `None` for tombstones, deletions and liveness.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Entry<'a> {
+    /// Position of the entry in its body. Cell and tombstone of one path compare equal.
+    #[inline]
+    pub fn path(&self) -> (u32, u8, &'a [u8]) {
+        let kind = match self.kind {
+            EntryKind::Tombstone => EntryKind::Cell as u8,
+            kind => kind as u8,
+        };
+        (self.column, kind, self.element.unwrap_or(&[]))
+    }
+
+    /// Whether the cell expires.
+    #[inline]
+    pub fn expires(&self) -> bool {
+        self.ttl != 0
+    }
+}
+
+/// Facts about a body that let a merge pass it by unread. Derived from the bytes, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traits(pub u8);
+
+impl Traits {
+    /// Some cell expires.
+    pub const EXPIRING: Traits = Traits(1);
+    /// Some entry is a deletion or a tombstone.
+    pub const DELETED: Traits = Traits(2);
+
+    /// Whether all bits of `other` are set.
+    #[inline]
+    pub fn has(self, other: Traits) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both.
+    #[inline]
+    #[must_use]
+    pub fn with(self, other: Traits) -> Traits {
+        Traits(self.0 | other.0)
+    }
+}
+
+const ELEMENT: u8 = 1 << 2;
+const EXPIRING: u8 = 1 << 3;
+const SAME_TIME: u8 = 1 << 4;
+const NO_VALUE: u8 = 1 << 5;
+
+/// Appends entries, which must come in ascending order of [`Entry::path`], to a body.
+pub struct BodyWriter<'b> {
+    out: &'b mut Vec<u8>,
+    time: Option<i64>,
+    traits: Traits,
+}
+
+impl<'b> BodyWriter<'b> {
+    /// Appends to `out`.
+    pub fn new(out: &'b mut Vec<u8>) -> Self {
+        BodyWriter { out, time: None, traits: Traits::default() }
+    }
+
+    /// Appends one entry.
+    #[inline]
+    pub fn push(&mut self, e: &Entry<'_>) {
+        let mut head = e.kind as u8;
+        let timed = e.kind != EntryKind::Raw;
+        let same = timed && self.time == Some(e.time);
+        let dated = matches!(e.kind, EntryKind::Deletion | EntryKind::Tombstone);
+        if e.element.is_some() {
+            head |= ELEMENT;
+        }
+        if e.ttl != 0 {
+            head |= EXPIRING;
+            self.traits = self.traits.with(Traits::EXPIRING);
+        }
+        if dated {
+            self.traits = self.traits.with(Traits::DELETED);
+        }
+        if same {
+            head |= SAME_TIME;
+        }
+        if e.value.is_none() {
+            head |= NO_VALUE;
+        }
+        self.out.push(head);
+        self.out.put_varint(u64::from(e.column));
+        if let Some(element) = e.element {
+            self.out.put_string(element);
+        }
+        if timed && !same {
+            self.out.put_i64(e.time);
+            self.time = Some(e.time);
+        }
+        if dated || e.ttl != 0 {
+            self.out.put_u32(e.ldt);
+        }
+        if e.ttl != 0 {
+            self.out.put_u32(e.ttl);
+        }
+        if let Some(value) = e.value {
+            self.out.put_string(value);
+        }
+    }
+
+    /// Facts about what was written.
+    pub fn traits(&self) -> Traits {
+        self.traits
+    }
+}
+
+/// Reads the entries of a body. Order and canonical form are checked by [`check`], not here.
+pub struct Entries<'a> {
+    reader: Reader<'a>,
+    time: i64,
+}
+
+impl<'a> Entries<'a> {
+    /// Over `body`.
+    pub fn new(body: &'a [u8]) -> Self {
+        Entries { reader: Reader::new(body, "record body"), time: 0 }
+    }
+
+    /// The next entry, or `None` at the end.
+    #[inline]
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'a>>> {
+        let r = &mut self.reader;
+        if r.is_empty() {
+            return Ok(None);
+        }
+        let head = r.u8()?;
+        let kind = match head & 3 {
+            0 => EntryKind::Deletion,
+            1 => EntryKind::Raw,
+            2 => EntryKind::Cell,
+            _ => EntryKind::Tombstone,
+        };
+        let column = u32::try_from(r.varint()?).map_err(|_| FormatError::Invalid("column number"))?;
+        let element = if head & ELEMENT != 0 { Some(r.string()?) } else { None };
+        let time = match kind {
+            EntryKind::Raw => 0,
+            _ if head & SAME_TIME != 0 => self.time,
+            _ => {
+                self.time = r.i64()?;
+                self.time
+            }
+        };
+        let dated = matches!(kind, EntryKind::Deletion | EntryKind::Tombstone);
+        let ldt = if dated || head & EXPIRING != 0 { r.u32()? } else { 0 };
+        let ttl = if head & EXPIRING != 0 { r.u32()? } else { 0 };
+        let value = if head & NO_VALUE != 0 { None } else { Some(r.string()?) };
+        Ok(Some(Entry { column, kind, element, time, ldt, ttl, value }))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>>;
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().transpose()
+    }
+}
+
+/// Checks that `body` is what [`BodyWriter`] writes for its entries, in ascending order, and derives its traits.
+pub fn check(body: &[u8]) -> Result<Traits> {
+    let mut again = Vec::with_capacity(body.len());
+    let mut writer = BodyWriter::new(&mut again);
+    let mut last: Option<Entry<'_>> = None;
+    for entry in Entries::new(body) {
+        let entry = entry?;
+        if last.is_some_and(|l| l.path() >= entry.path()) {
+            return Err(FormatError::Invalid("order of entries"));
+        }
+        writer.push(&entry);
+        last = Some(entry);
+    }
+    let traits = writer.traits();
+    if again == body { Ok(traits) } else { Err(FormatError::Invalid("canonical form of record body")) }
+}

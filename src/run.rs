@@ -1,0 +1,168 @@
+//! The traits of the flow: a run of records, and where chunks go to and come from.
+
+use crate::error::Result;
+pub use repo_format::id::{ChunkId, ChunkKind};
+use repo_format::record::{Class, Traits};
+
+/// One record as a batch shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Order-preserving bytes; keys of a run ascend strictly.
+    pub key: &'a [u8],
+    /// Length of the prefix of `key` that names the group (a Cassandra partition).
+    pub group_len: usize,
+    /// What the record is within its group.
+    pub class: Class,
+    /// Facts about the body, see [`Traits`].
+    pub traits: Traits,
+    /// Entries in canonical form (`repo_format::record`).
+    pub body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The part of the key that names the group.
+    #[inline]
+    pub fn group(&self) -> &'a [u8] {
+        &self.key[..self.group_len]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    start: u32,
+    body: u32,
+    end: u32,
+    group_len: u32,
+    class: Class,
+    traits: Traits,
+}
+
+/// Some hundreds of records in one allocation that is used again and again.
+#[derive(Default)]
+pub struct RecordBatch {
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+/// A batch is full once it holds this many bytes; one record may pass it.
+pub const BATCH_BYTES: usize = 128 << 10;
+/// A batch is full once it holds this many records.
+pub const BATCH_RECORDS: usize = 2048;
+/// The largest record, key and body together. Decoders refuse larger ones.
+pub const RECORD_MAX: usize = 64 << 20;
+
+impl RecordBatch {
+    /// An empty batch.
+    pub fn new() -> RecordBatch {
+        RecordBatch::default()
+    }
+
+    /// Forgets the records, keeps the memory (unless one large record made it huge).
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(4 * BATCH_BYTES);
+        self.slots.clear();
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether it holds no record.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Whether a producer should stop adding.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES || self.slots.len() >= BATCH_RECORDS
+    }
+
+    /// The `i`-th record; `i < len()`.
+    #[inline]
+    pub fn get(&self, i: usize) -> Record<'_> {
+        let s = self.slots[i];
+        Record {
+            key: &self.bytes[s.start as usize..s.body as usize],
+            group_len: s.group_len as usize,
+            class: s.class,
+            traits: s.traits,
+            body: &self.bytes[s.body as usize..s.end as usize],
+        }
+    }
+
+    /// All records in order.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.slots.len()).map(|i| self.get(i))
+    }
+
+    /// Copies a record in.
+    #[inline]
+    pub fn push(&mut self, r: &Record<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(r.key);
+        let body = self.bytes.len();
+        self.bytes.extend_from_slice(r.body);
+        self.slot(start, body, r.group_len, r.class, r.traits);
+    }
+
+    /// Builds a record in place: `write` appends the body to the buffer that already holds the key, and returns the
+    /// body's traits. Nothing is added when it fails.
+    #[inline]
+    pub fn push_with<E>(
+        &mut self,
+        key: &[u8],
+        group_len: usize,
+        class: Class,
+        write: impl FnOnce(&mut Vec<u8>) -> std::result::Result<Traits, E>,
+    ) -> std::result::Result<(), E> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let body = self.bytes.len();
+        match write(&mut self.bytes) {
+            Ok(traits) => {
+                self.slot(start, body, group_len, class, traits);
+                Ok(())
+            }
+            Err(e) => {
+                self.bytes.truncate(start);
+                Err(e)
+            }
+        }
+    }
+
+    fn slot(&mut self, start: usize, body: usize, group_len: usize, class: Class, traits: Traits) {
+        let end = self.bytes.len();
+        debug_assert!(end <= u32::MAX as usize && group_len <= body - start);
+        self.slots.push(Slot {
+            start: start as u32,
+            body: body as u32,
+            end: end as u32,
+            group_len: group_len as u32,
+            class,
+            traits,
+        });
+    }
+}
+
+/// A sorted run. Keys ascend strictly, across batches too. What a batch shows has already been checked.
+pub trait Run: Send {
+    /// Clears `out` and fills it with the next records. `false` (and an empty batch) at the end; at least one record
+    /// otherwise. After an error the run is finished: its prefix must not be used.
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool>;
+}
+
+/// Takes chunks. The name is known at once; the bytes are safe only after the session commits.
+pub trait ChunkSink: Send + Sync {
+    /// Stores `plain` unless it is there already.
+    fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId>;
+}
+
+/// Gives chunks back. The bytes hash to `id`, or it is an error.
+pub trait ChunkSource: Send + Sync {
+    /// The plaintext of a chunk.
+    fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>>;
+    /// Says what will be asked for soon.
+    fn prefetch(&self, _ids: &[ChunkId]) {}
+}

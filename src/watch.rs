@@ -1,0 +1,68 @@
+//! Progress of long work, and the problems that did not stop it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::error::{Error, Kind, Result};
+
+/// Something that went wrong without ending the work. It goes into the snapshot, the report and the exit status.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// `true`: data are damaged; `false`: something was not covered (a node, a range, a type not understood).
+    pub damage: bool,
+    /// The object and the place.
+    pub subject: String,
+    /// What is wrong, and what was done about it.
+    pub message: String,
+}
+
+/// Counts work and collects problems. Held by an operation, shared by its threads.
+#[derive(Default)]
+pub struct Watch {
+    /// Bytes of input in all, as far as known.
+    pub bytes_total: AtomicU64,
+    /// Bytes of input done.
+    pub bytes_done: AtomicU64,
+    /// Records written.
+    pub records: AtomicU64,
+    stop: AtomicBool,
+    problems: Mutex<Vec<Problem>>,
+}
+
+impl Watch {
+    /// Nothing done yet.
+    pub fn new() -> Watch {
+        Watch::default()
+    }
+
+    /// Adds to the bytes done.
+    pub fn advance(&self, bytes: u64) {
+        self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Remembers a problem.
+    pub fn problem(&self, damage: bool, subject: impl std::fmt::Display, message: impl std::fmt::Display) {
+        let problem = Problem { damage, subject: subject.to_string(), message: message.to_string() };
+        if let Ok(mut problems) = self.problems.lock() {
+            problems.push(problem);
+        }
+    }
+
+    /// The problems so far.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().map(|p| p.clone()).unwrap_or_default()
+    }
+
+    /// Asks the work to stop at the next safe place.
+    pub fn interrupt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Fails once somebody asked the work to stop.
+    pub fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Interrupted, "onefold", "interrupted"));
+        }
+        Ok(())
+    }
+}
