@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod id;
+pub mod murmur3;
 pub mod record;
 pub mod wire;
 
