@@ -3,6 +3,8 @@
 
 pub mod error;
 pub mod id;
+pub mod ints;
+pub mod leaf;
 pub mod murmur3;
 pub mod record;
 pub mod wire;
