@@ -6,7 +6,9 @@ pub mod id;
 pub mod ints;
 pub mod leaf;
 pub mod murmur3;
+pub mod patch;
 pub mod record;
+pub mod tree;
 pub mod wire;
 
 pub use error::{FormatError, Result};

@@ -52,6 +52,20 @@ pub enum Owned {
     Ranges(Vec<(Vec<u8>, Option<Vec<u8>>)>),
 }
 
+impl Owned {
+    /// Whether a key or group lies in them.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        match self {
+            Owned::All => true,
+            Owned::Ranges(ranges) => {
+                let after = ranges.partition_point(|(from, _)| from.as_slice() <= key);
+                let range = after.checked_sub(1).and_then(|i| ranges.get(i));
+                range.is_some_and(|(_, to)| to.as_deref().is_none_or(|to| key < to))
+            }
+        }
+    }
+}
+
 struct Owner {
     owned: Owned,
     /// First interval that does not end before the current group.

@@ -33,15 +33,13 @@ pub fn deletion(body: &[u8]) -> Result<Option<Deletion>> {
 
 /// Adds a record at the key of `like` that holds `deletion` alone.
 pub fn push_deletion(out: &mut RecordBatch, like: &Record<'_>, deletion: Option<Deletion>) {
-    let pushed: std::result::Result<(), std::convert::Infallible> =
-        out.push_with(like.key, like.group_len, like.class, |buffer| {
-            let mut writer = BodyWriter::new(buffer);
-            if let Some(d) = deletion {
-                writer.push(&d.entry(0));
-            }
-            Ok(writer.traits())
-        });
-    let Ok(()) = pushed;
+    let Ok(()) = out.push_with(like.key, like.group_len, like.class, |buffer| {
+        let mut writer = BodyWriter::new(buffer);
+        if let Some(d) = deletion {
+            writer.push(&d.entry(0));
+        }
+        Ok::<Traits, std::convert::Infallible>(writer.traits())
+    });
 }
 
 /// Merges bodies by a rule; with a cut, also brings expired cells to the form of tombstones.
