@@ -76,13 +76,7 @@ pub(crate) fn seal(key: &[u8; 32], nonce: &Nonce, aad: &[u8], buffer: &mut Vec<u
 }
 
 /// Decrypts `buffer`, whose last bytes are the tag, in place and drops the tag.
-pub(crate) fn open(
-    key: &[u8; 32],
-    nonce: &Nonce,
-    aad: &[u8],
-    buffer: &mut Vec<u8>,
-    what: &'static str,
-) -> Result<()> {
+pub(crate) fn open(key: &[u8; 32], nonce: &Nonce, aad: &[u8], buffer: &mut Vec<u8>, what: &'static str) -> Result<()> {
     let cipher = XChaCha20Poly1305::new(&Key::from(*key));
     let Some((text, tag)) = buffer.split_last_chunk_mut::<TAG_LEN>() else {
         return Err(FormatError::Truncated(what));

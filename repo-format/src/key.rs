@@ -37,8 +37,17 @@ pub mod context {
 
     /// All of them.
     pub const ALL: [&str; 11] = [
-        CHUNK_ID, CUT, FINGERPRINT, INDEX, GEAR, TREE_CUT, SESSION_WRAP, CREDENTIAL_PASSWORD, CREDENTIAL_KEYFILE,
-        FRAME_LIST, MARKED,
+        CHUNK_ID,
+        CUT,
+        FINGERPRINT,
+        INDEX,
+        GEAR,
+        TREE_CUT,
+        SESSION_WRAP,
+        CREDENTIAL_PASSWORD,
+        CREDENTIAL_KEYFILE,
+        FRAME_LIST,
+        MARKED,
     ];
 }
 
@@ -88,7 +97,7 @@ secret_type!(
     FingerprintKey
 );
 secret_type!(
-    /// Seals pack footers and index objects.
+    /// Seals the lists of packs and index objects.
     IndexKey
 );
 secret_type!(
@@ -137,7 +146,7 @@ pub struct RepoKeys {
     pub cut: CutKey,
     /// Computes fingerprints of records.
     pub fingerprint: FingerprintKey,
-    /// Seals pack footers and index objects.
+    /// Seals the lists of packs and index objects.
     pub index: IndexKey,
 }
 

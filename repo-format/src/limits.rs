@@ -12,6 +12,15 @@ pub const CUT_AVERAGE: u32 = 64 << 10;
 /// Smallest and largest mean length a configuration may name.
 pub const CUT_AVERAGE_RANGE: (u32, u32) = (4 << 10, 512 << 10);
 
+/// Default mean plaintext of a leaf.
+pub const LEAF_TARGET: u32 = 64 << 10;
+/// Smallest and largest mean leaf a configuration or a table may name.
+pub const LEAF_TARGET_RANGE: (u32, u32) = (4 << 10, 1 << 20);
+/// Default mean number of children of a branch.
+pub const BRANCH_CHILDREN: u32 = 128;
+/// Smallest and largest mean number of children a configuration may name.
+pub const BRANCH_CHILDREN_RANGE: (u32, u32) = (8, 4096);
+
 /// Default plaintext at which a frame is closed.
 pub const FRAME_TARGET: u32 = 256 << 10;
 /// Smallest and largest frame target a configuration may name.
@@ -32,7 +41,7 @@ pub const PACK_TARGET_RANGE: (u32, u32) = (256 << 10, 64 << 20);
 /// Frames in one pack.
 pub const PACK_FRAMES_MAX: usize = 16384;
 /// Chunks in one pack.
-pub const PACK_CHUNKS_MAX: usize = 1 << 18;
+pub const PACK_CHUNKS_MAX: usize = 1 << 17;
 /// The sealed footer of a pack.
 pub const PACK_FOOTER_MAX: usize = 12 << 20;
 /// One pack, padding included.
@@ -81,7 +90,7 @@ pub const ARGON_PASSES: u32 = 3;
 /// Default Argon2id lanes.
 pub const ARGON_LANES: u32 = 1;
 /// Argon2id memory in KiB that a reader accepts.
-pub const ARGON_MEMORY_KIB_RANGE: (u32, u32) = (8 << 10, 1 << 20);
+pub const ARGON_MEMORY_KIB_RANGE: (u32, u32) = (8 << 10, 256 << 10);
 /// Argon2id passes that a reader accepts.
 pub const ARGON_PASSES_RANGE: (u32, u32) = (1, 16);
 /// Argon2id lanes that a reader accepts.
@@ -96,16 +105,14 @@ const _: () = assert!(CUT_AVERAGE_RANGE.0 <= CUT_AVERAGE && CUT_AVERAGE <= CUT_A
 const _: () = assert!(FRAME_TARGET_RANGE.0 <= FRAME_TARGET && FRAME_TARGET <= FRAME_TARGET_RANGE.1);
 const _: () = assert!(FRAME_TARGET_RANGE.1 as usize + CHUNK_MAX <= FRAME_PLAIN_MAX);
 const _: () = assert!(FRAME_PLAIN_MAX + 64 * FRAME_CHUNKS_MAX + 2 * FRAME_PADDING <= FRAME_MAX);
+const _: () = assert!(PACK_CHUNKS_MAX <= INDEX_ENTRIES_MAX);
 const _: () = assert!(FRAME_MAX.is_multiple_of(FRAME_PADDING));
 const _: () = assert!(PACK_TARGET_RANGE.0 <= PACK_TARGET && PACK_TARGET <= PACK_TARGET_RANGE.1);
 // A full pack, one frame more, its footer and 12 % of padding.
-const _: () =
-    assert!((PACK_TARGET_RANGE.1 as usize + FRAME_MAX + PACK_FOOTER_MAX) / 100 * 112 <= PACK_MAX);
+const _: () = assert!((PACK_TARGET_RANGE.1 as usize + FRAME_MAX + PACK_FOOTER_MAX) / 100 * 112 <= PACK_MAX);
 const _: () = assert!(PACK_CHUNKS_MAX * 40 + PACK_FRAMES_MAX * 16 <= PACK_FOOTER_MAX);
 // Every chunk in a frame of its own, every pack name, a filter of 16 bits a chunk, 12 % of padding.
-const _: () = assert!(
-    (INDEX_ENTRIES_MAX * (42 + 16 + 2) + INDEX_PACKS_MAX * 56 + 4096) / 100 * 112 <= INDEX_MAX
-);
+const _: () = assert!((INDEX_ENTRIES_MAX * (42 + 16 + 2) + INDEX_PACKS_MAX * 56 + 4096) / 100 * 112 <= INDEX_MAX);
 const _: () = assert!(LOG_LIST_MAX * 64 + 4096 <= LOG_ENTRY_MAX);
 const _: () = assert!(SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + 4096 <= SNAPSHOT_MAX / 112 * 100);
 const _: () = assert!(

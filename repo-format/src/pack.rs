@@ -10,9 +10,7 @@ use crate::frame::{FrameHeader, Listed, list_hash};
 use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, ObjectHash, SessionId};
 use crate::key::IndexKey;
-use crate::limits::{
-    CHUNK_MAX, FRAME_CHUNKS_MAX, PACK_CHUNKS_MAX, PACK_FOOTER_MAX, PACK_FRAMES_MAX, PACK_MAX, padme,
-};
+use crate::limits::{CHUNK_MAX, FRAME_CHUNKS_MAX, PACK_CHUNKS_MAX, PACK_FOOTER_MAX, PACK_FRAMES_MAX, PACK_MAX, padme};
 use crate::names::{ObjectKind, PackName};
 use crate::wire::{Put, Reader};
 use std::ops::Range;
@@ -153,10 +151,7 @@ pub fn footer_range(trailer: &[u8], size: u64) -> Result<Range<u64>> {
         return Err(FormatError::TooLarge("pack"));
     }
     let end = at + length;
-    if at < PACK_HEADER_LEN as u64
-        || length < (NONCE_LEN + TAG_LEN) as u64
-        || end + TRAILER_LEN as u64 > size
-    {
+    if at < PACK_HEADER_LEN as u64 || length < (NONCE_LEN + TAG_LEN) as u64 || end + TRAILER_LEN as u64 > size {
         return Err(FormatError::Invalid("place of a pack's list"));
     }
     Ok(at..end)
