@@ -246,7 +246,7 @@ fn case() -> impl Strategy<Value = (CqlType, bool, Vec<u8>, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) })]
 
     #[test]
     fn order_is_the_comparators((t, descending, a, b) in case()) {
