@@ -12,4 +12,6 @@
 //! The partition key is the raw serialised key as in the SSTable (composite keys with their lengths).
 //! A table without clustering columns has rows `group │ 0x02 │ 0x38`.
 
+mod lex;
 pub mod schema;
+pub mod types;
