@@ -104,8 +104,8 @@ def types(p):
         p.write(f"only{number % 3 + 1}", f"UPDATE lab.types_all SET {name} = {values[0]} WHERE id = 100")
         p.write(f"only{(number + 1) % 3 + 1}", f"UPDATE lab.types_all SET {name} = {values[-1]} WHERE id = 101")
     p.write("all", "INSERT INTO lab.types_all (id) VALUES (102)",
-            "INSERT INTO lab.types_all (id,c_int,c_bigint,c_uuid,c_double,c_boolean,c_timestamp,c_decimal,c_varint,"
-            "c_inet) VALUES (103,blobAsInt(0x),blobAsBigint(0x),blobAsUuid(0x),blobAsDouble(0x),blobAsBoolean(0x),"
+            "INSERT INTO lab.types_all (id,c_int,c_bigint,c_uuid,c_double,c_timestamp,c_decimal,c_varint,"
+            "c_inet) VALUES (103,blobAsInt(0x),blobAsBigint(0x),blobAsUuid(0x),blobAsDouble(0x),"
             "blobAsTimestamp(0x),blobAsDecimal(0x),blobAsVarint(0x),blobAsInet(0x))")
     p.conflict("columns of one row written on different replicas", "SELECT JSON * FROM lab.types_all WHERE id = 100")
     p.feature("every type", "SELECT JSON * FROM lab.types_all WHERE id = 0")

@@ -77,7 +77,7 @@ class Ring:
         return [node for node in NODES if node not in self.stopped | self.silent]
 
     def settle(self):
-        """Waits until every node that is up knows exactly who is up."""
+        """Waits until every node that is up knows who else is. What it reads is not there, or reading would repair it."""
         for node in self.up():
             session = connect(node, ConsistencyLevel.ALL)
             deadline = time.time() + 120
@@ -90,7 +90,7 @@ class Ring:
     @staticmethod
     def _alive(session):
         try:
-            session.execute("SELECT v FROM lab.tiny WHERE k = 0")
+            session.execute("SELECT v FROM lab.tiny WHERE k = -1")
             return len(NODES)
         except Unavailable as error:
             return error.alive_replicas
