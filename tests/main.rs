@@ -1,0 +1,5 @@
+//! The one integration-test binary (RocksDB is linked once).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod sim_disk;
+mod stores;
