@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Kind, Result};
 
 /// The largest object a store must take, in bytes. Packs, index objects and all others stay below it.
-pub const OBJECT_MAX: u64 = 64 << 20;
+pub const OBJECT_MAX: u64 = repo_format::limits::OBJECT_MAX as u64;
 
 /// Write-once objects, atomically visible, read after write; blocking, shared by threads.
 ///
