@@ -8,6 +8,7 @@
 //! snapshot ─ the root of one backup        record ─ what leaves hold
 //! ```
 
+pub mod blob;
 pub mod error;
 pub mod limits;
 pub mod wire;
