@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! header │ signer 32 │ n u64 │ hash of n 32 │ unix ms u64 │ writers │ sessions │ snapshots │ held │ indexes
-//!        │ condemned │ lost │ signature 64
+//!        │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ signature 64
 //! ```
 
 use crate::error::{FormatError, Result};
@@ -55,6 +55,12 @@ impl State {
         put_all(&mut out, self.lost.iter(), |out, (name, frames)| {
             put_pack(out, name);
             put_all(out, frames.iter(), |out, at| out.put_u32(*at));
+        });
+        out.put_u64(self.basis);
+        out.put_u64(self.withdrawn);
+        put_all(&mut out, self.content.iter(), |out, (epoch, key)| {
+            out.put_u32(*epoch);
+            out.extend_from_slice(key);
         });
         let signature = key.sign(Signed::Checkpoint, repo, &out);
         out.extend_from_slice(&signature);
@@ -109,6 +115,9 @@ impl State {
             })?,
             condemned: read_all(&mut r, 56, |r| Ok((read_pack(r)?, r.u64()?)))?,
             lost: read_all(&mut r, 49, |r| Ok((read_pack(r)?, read_set(r, 4, |r| r.u32())?)))?,
+            basis: r.u64()?,
+            withdrawn: r.u64()?,
+            content: read_all(&mut r, 36, |r| Ok((r.u32()?, r.array()?)))?,
         };
         r.end()?;
         Ok(state)

@@ -341,6 +341,9 @@ impl Index {
 fn read_table(plain: &[u8], packs: usize) -> Result<(Vec<FrameRow>, Vec<ChunkRow>)> {
     let mut r = Reader::new(plain, "table of an index object");
     let count = r.count(11)?;
+    if count > INDEX_ENTRIES_MAX {
+        return Err(FormatError::TooLarge("index object"));
+    }
     let mut frames = Vec::with_capacity(count);
     for _ in 0..count {
         let (pack, offset, length) = (r.u16()?, r.u32()?, r.u32()?);
@@ -350,7 +353,7 @@ fn read_table(plain: &[u8], packs: usize) -> Result<(Vec<FrameRow>, Vec<ChunkRow
         frames.push(FrameRow { pack, offset, length, kind: ChunkKind::from_u8(r.u8()?)? });
     }
     let count = r.count(42)?;
-    if count > INDEX_ENTRIES_MAX || frames.len() > INDEX_ENTRIES_MAX {
+    if count > INDEX_ENTRIES_MAX {
         return Err(FormatError::TooLarge("index object"));
     }
     let mut chunks: Vec<ChunkRow> = Vec::with_capacity(count);

@@ -32,11 +32,9 @@ pub mod context {
     pub const CREDENTIAL_KEYFILE: &str = "onefold v0 credential key file";
     /// The hash of a frame's list of chunks.
     pub const FRAME_LIST: &str = "onefold v0 frame list";
-    /// The hash of a set of snapshots in a condemn entry.
-    pub const MARKED: &str = "onefold v0 marked snapshots";
 
     /// All of them.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 10] = [
         CHUNK_ID,
         CUT,
         FINGERPRINT,
@@ -47,7 +45,6 @@ pub mod context {
         CREDENTIAL_PASSWORD,
         CREDENTIAL_KEYFILE,
         FRAME_LIST,
-        MARKED,
     ];
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! names ─ what objects are called          key, credential ─ who may do what
-//! config ─ what is fixed                   log, log_state, checkpoint ─ what happened, in order
+//! config ─ what is fixed                   log, log_rules, log_state, checkpoint ─ what happened, in order
 //! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
 //! snapshot ─ the root of one backup        record ─ what leaves hold
 //! ```
@@ -24,6 +24,7 @@ pub mod keyfile;
 
 pub mod checkpoint;
 pub mod log;
+pub mod log_rules;
 pub mod log_state;
 
 pub mod frame;

@@ -7,7 +7,7 @@
 use crate::error::{FormatError, Result};
 use crate::header;
 use crate::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
-use crate::key::{SIGNATURE_LEN, SignKey, Signed, WrappedKey};
+use crate::key::{ContentPublic, SIGNATURE_LEN, SignKey, Signed, WrappedKey};
 use crate::limits::{LOG_ENTRY_MAX, LOG_LIST_MAX};
 use crate::names::{IndexName, ObjectKind, PackName};
 use crate::wire::{Put, Reader};
@@ -63,6 +63,8 @@ pub enum Body {
         snapshot: Option<SnapshotId>,
         /// Index objects.
         indexes: Vec<IndexName>,
+        /// Standing index objects that these replace: every pack of theirs that is not condemned is covered anew.
+        replaces: Vec<IndexName>,
     },
     /// Takes snapshots off the list. Administrator only.
     Forget {
@@ -71,8 +73,8 @@ pub enum Body {
     },
     /// Marks packs that no snapshot needs, for deletion after the grace. Administrator only.
     Condemn {
-        /// [`crate::log_state::State::marked`] of the state it was computed from.
-        marked: ObjectHash,
+        /// Number of the entry after which it was computed.
+        computed: u64,
         /// Which.
         packs: Vec<PackName>,
     },
@@ -96,12 +98,15 @@ pub enum Body {
         /// Who, and what each may do from now on.
         writers: Vec<(WriterId, Roles)>,
     },
-    /// Drops condemned packs, now deleted, and index objects that others replace. Administrator only.
+    /// Takes condemned packs, now deleted, off the list. Administrator only.
     Retire {
         /// Packs that no standing index object covers any more.
         packs: Vec<PackName>,
-        /// Index objects.
-        indexes: Vec<IndexName>,
+    },
+    /// The content key of the next epoch, to which sessions wrap theirs from now on. Administrator only.
+    Epoch {
+        /// Its public half.
+        content: ContentPublic,
     },
 }
 
@@ -172,19 +177,20 @@ impl Body {
                 put_option(out, adopts.as_ref().map(|s| &s.0[..]));
                 put_list(out, bases, |out, id| out.extend_from_slice(&id.0))
             }
-            Body::Commit { session, snapshot, indexes } => {
+            Body::Commit { session, snapshot, indexes, replaces } => {
                 out.push(2);
                 out.extend_from_slice(&session.0);
                 put_option(out, snapshot.as_ref().map(|s| &s.0[..]));
-                put_list(out, indexes, put_index)
+                put_list(out, indexes, put_index)?;
+                put_list(out, replaces, put_index)
             }
             Body::Forget { snapshots } => {
                 out.push(3);
                 put_list(out, snapshots, |out, id| out.extend_from_slice(&id.0))
             }
-            Body::Condemn { marked, packs } => {
+            Body::Condemn { computed, packs } => {
                 out.push(4);
-                out.extend_from_slice(&marked.0);
+                out.put_u64(*computed);
                 put_list(out, packs, put_pack)
             }
             Body::Fence { session } => {
@@ -205,10 +211,15 @@ impl Body {
                     out.push(roles.0);
                 })
             }
-            Body::Retire { packs, indexes } => {
+            Body::Retire { packs } => {
                 out.push(9);
-                put_list(out, packs, put_pack)?;
-                put_list(out, indexes, put_index)
+                put_list(out, packs, put_pack)
+            }
+            Body::Epoch { content } => {
+                out.push(10);
+                out.put_u32(content.epoch);
+                out.extend_from_slice(&content.key);
+                Ok(())
             }
         }
     }
@@ -226,9 +237,10 @@ impl Body {
                 session: SessionId(r.array()?),
                 snapshot: read_option(r)?.map(SnapshotId),
                 indexes: read_list(r, 48, read_index)?,
+                replaces: read_list(r, 48, read_index)?,
             },
             3 => Body::Forget { snapshots: read_list(r, 32, |r| Ok(SnapshotId(r.array()?)))? },
-            4 => Body::Condemn { marked: ObjectHash(r.array()?), packs: read_list(r, 48, read_pack)? },
+            4 => Body::Condemn { computed: r.u64()?, packs: read_list(r, 48, read_pack)? },
             5 => Body::Fence { session: SessionId(r.array()?) },
             6 => Body::Lost { lost: read_lost(r)? },
             7 => Body::Vouch { indexes: read_list(r, 48, read_index)? },
@@ -241,7 +253,8 @@ impl Body {
                 }
                 Body::Writers { writers }
             }
-            9 => Body::Retire { packs: read_list(r, 48, read_pack)?, indexes: read_list(r, 48, read_index)? },
+            9 => Body::Retire { packs: read_list(r, 48, read_pack)? },
+            10 => Body::Epoch { content: ContentPublic { epoch: r.u32()?, key: r.array()? } },
             _ => return Err(FormatError::Unsupported(format!("log entry kind {kind}"))),
         })
     }
