@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod merge;
+mod sim_disk;
+mod stores;
 mod world;

@@ -1,12 +1,14 @@
 //! What the tests share: a plain model of writes and what they come to, and a chunk store in memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use onefold::blob;
 use onefold::merge::{Deletion, Rule, Stands};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Record, RecordBatch, Run};
 use onefold::tree::Shape;
 use onefold::{Error, Kind, Result};
+use repo_format::key::CutKey;
 use repo_format::leaf::Layout;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
@@ -38,7 +40,9 @@ impl ChunkSource for Chunks {
 }
 
 pub fn shape(leaf_records: u32) -> Shape {
-    Shape { secret: [7; 16], leaf_records, layout: Layout { tokens: false, numeric_groups: false, numeric: vec![2] } }
+    let layout = Layout { tokens: false, numeric_groups: false, numeric: vec![2] };
+    let blobs = Arc::new(blob::Cutter::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap());
+    Shape { secret: [7; 16], leaf_records, layout, blobs }
 }
 
 /// A record that owns its bytes.

@@ -15,9 +15,10 @@ use crate::wire::{Put, Reader, unzigzag, zigzag};
 pub const RECORDS_MAX: usize = 1 << 16;
 /// Largest column number.
 pub const COLUMN_MAX: u32 = u16::MAX as u32;
-/// In a stored body: the value is not here; its bytes name a blob.
-pub const EXTERNAL: u8 = 1 << 6;
+/// Head of the one entry (kind raw, column 0) that stands in a leaf for a body kept outside: its value is a blob reference.
+pub const EXTERNAL_BODY: u8 = EXTERNAL | KIND_RAW;
 
+const EXTERNAL: u8 = 1 << 6;
 const VERSION: u8 = 0;
 const WITH_TOKENS: u8 = 1;
 const KIND: u8 = 3;

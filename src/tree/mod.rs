@@ -14,6 +14,9 @@ pub use read::TreeRun;
 pub use view::NodeView;
 pub use write::{TreeWriter, write};
 
+use std::sync::Arc;
+
+use crate::blob;
 use repo_format::id::ChunkId;
 use repo_format::leaf::Layout;
 
@@ -32,7 +35,7 @@ pub struct Root {
 }
 
 /// What shapes a tree. Fixed for a table once it is stored: another value would share no leaf with what is there.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shape {
     /// Secret key of the cuts, the repository's.
     pub secret: [u8; 16],
@@ -40,6 +43,8 @@ pub struct Shape {
     pub leaf_records: u32,
     /// What helps the compressor.
     pub layout: Layout,
+    /// Cuts the bodies that are too large for a leaf.
+    pub blobs: Arc<blob::Cutter>,
 }
 
 /// Records of a leaf, so that it holds about [`LEAF_TARGET`] bytes of records of this mean size: a power of two, so that small

@@ -65,7 +65,7 @@ impl<'a> PatchWriter<'a> {
         fingerprint: [u8; 32],
         keep_views: bool,
     ) -> PatchWriter<'a> {
-        let bits = Shape { secret: shape.secret, leaf_records: PATCHES_A_LEAF, layout: Default::default() };
+        let bits = Shape { leaf_records: PATCHES_A_LEAF, layout: Default::default(), ..shape.clone() };
         let node = || Node {
             leaf: LeafPatch::default(),
             bits: TreeWriter::new(sink, &bits),

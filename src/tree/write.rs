@@ -1,5 +1,7 @@
 //! A run into leaves, leaves into branches, up to one root.
 
+use std::sync::Arc;
+
 use repo_format::leaf::{LeafBuilder, OpenDeletion};
 use repo_format::record::{Class, Entries};
 use repo_format::tree::{Child, Cutter, LEVEL_MAX, put_branch};
@@ -23,6 +25,7 @@ struct Level {
 pub struct TreeWriter<'a> {
     sink: &'a dyn ChunkSink,
     secret: [u8; 16],
+    blobs: Arc<blob::Cutter>,
     leaf: LeafBuilder,
     cutter: Cutter,
     first_key: Vec<u8>,
@@ -40,6 +43,7 @@ impl<'a> TreeWriter<'a> {
         TreeWriter {
             sink,
             secret: shape.secret,
+            blobs: Arc::clone(&shape.blobs),
             leaf: LeafBuilder::new(shape.layout.clone()),
             cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
             first_key: Vec::new(),
@@ -63,7 +67,7 @@ impl<'a> TreeWriter<'a> {
         }
         self.follow(r)?;
         if r.body.len() > BODY_INLINE_MAX {
-            let stored = blob::external_body(self.sink, r.body)?;
+            let stored = blob::external_body(r.body, &self.blobs, self.sink)?;
             self.leaf.push(r.key, r.group_len, r.class, &stored)?;
         } else {
             self.leaf.push(r.key, r.group_len, r.class, r.body)?;

@@ -16,5 +16,6 @@ pub mod comparable;
 mod lex;
 pub mod rule;
 pub mod schema;
+pub mod sstable;
 pub mod types;
 mod value;
