@@ -6,3 +6,4 @@ pub mod index_memory;
 pub mod index_rocksdb;
 pub mod packer;
 mod random;
+pub mod world;
