@@ -14,6 +14,7 @@
 
 pub mod comparable;
 mod lex;
+pub mod rule;
 pub mod schema;
 pub mod sstable;
 pub mod types;

@@ -299,12 +299,7 @@ pub(super) fn cql_type_in(lexer: &mut Lexer<'_>, types: &[schema::UserType]) -> 
     cql_type(lexer, types, MAX_DEPTH, &mut BUDGET.clone())
 }
 
-fn cql_type(
-    lexer: &mut Lexer<'_>,
-    types: &[schema::UserType],
-    depth: usize,
-    budget: &mut usize,
-) -> Result<CqlType> {
+fn cql_type(lexer: &mut Lexer<'_>, types: &[schema::UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
     if depth == 0 || *budget == 0 {
         return Err(Error::new(Kind::Unsupported, "type", format!("nested deeper than {MAX_DEPTH} or too large")));
     }

@@ -9,10 +9,35 @@ fn address() -> schema::UserType {
 fn cql_round_trips() {
     let types = [address()];
     for text in [
-        "ascii", "bigint", "blob", "boolean", "counter", "date", "decimal", "double", "duration", "float", "inet",
-        "int", "smallint", "text", "time", "timestamp", "timeuuid", "tinyint", "uuid", "varint", "list<int>",
-        "set<text>", "map<text, frozen<list<int>>>", "frozen<map<text, int>>", "frozen<tuple<int, frozen<address>>>",
-        "address", "frozen<address>", "vector<float, 3>", "map<int, vector<frozen<list<int>>, 2>>",
+        "ascii",
+        "bigint",
+        "blob",
+        "boolean",
+        "counter",
+        "date",
+        "decimal",
+        "double",
+        "duration",
+        "float",
+        "inet",
+        "int",
+        "smallint",
+        "text",
+        "time",
+        "timestamp",
+        "timeuuid",
+        "tinyint",
+        "uuid",
+        "varint",
+        "list<int>",
+        "set<text>",
+        "map<text, frozen<list<int>>>",
+        "frozen<map<text, int>>",
+        "frozen<tuple<int, frozen<address>>>",
+        "address",
+        "frozen<address>",
+        "vector<float, 3>",
+        "map<int, vector<frozen<list<int>>, 2>>",
     ] {
         let parsed = parse_cql(text, &types).unwrap();
         assert_eq!(parsed.to_string(), text);
@@ -60,11 +85,13 @@ fn refusals_name_what_they_refuse() {
         assert_eq!(error.kind(), Kind::Unsupported);
         assert!(error.to_string().contains(class.split('(').next().unwrap().rsplit('.').next().unwrap()));
     }
-    for class in ["", "MapType(Int32Type)", "ListType(Int32Type", "Int32Type x", "UserType(a,zz)", "VectorType(Int32Type,x)"]
+    for class in
+        ["", "MapType(Int32Type)", "ListType(Int32Type", "Int32Type x", "UserType(a,zz)", "VectorType(Int32Type,x)"]
     {
         assert!(parse_class(class).is_err(), "{class}");
     }
-    for cql in ["", "list<", "list<int", "map<int>", "nope", "vector<int, 0>", "vector<bigint, 4000000000>", "int int"] {
+    for cql in ["", "list<", "list<int", "map<int>", "nope", "vector<int, 0>", "vector<bigint, 4000000000>", "int int"]
+    {
         assert!(parse_cql(cql, &[]).is_err(), "{cql}");
     }
     let deep = format!("{}int{}", "frozen<".repeat(30), ">".repeat(30));
