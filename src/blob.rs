@@ -1,1 +1,248 @@
-//! blob
+//! A large value or an opaque file, cut into chunks where its content says so, and put together again.
+
+use std::io::{Read, Write};
+
+use fastcdc::v2020::{Normalization, cut_gear, select_masks};
+use repo_format::FormatError;
+use repo_format::blob::{BLOB_FANOUT, BLOB_LEVEL_MAX, BlobList};
+use repo_format::key::CutKey;
+use repo_format::leaf::EXTERNAL_BODY;
+use repo_format::limits::{CUT_AVERAGE_RANGE, DATA_CHUNK_MAX};
+use repo_format::record::Traits;
+use repo_format::wire::{Put, Reader};
+use zeroize::Zeroizing;
+
+pub use repo_format::blob::BlobRef;
+
+use crate::error::{Error, Kind, Result};
+use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, RECORD_MAX};
+
+/// Chunker 1 of SPEC: FastCDC with a secret table. Its minimum is half its mean, its maximum four times the mean (and
+/// at most [`DATA_CHUNK_MAX`]), its normalization level 2.
+pub struct Cutter {
+    gear: Zeroizing<Vec<u64>>,
+    gear_shifted: Zeroizing<Vec<u64>>,
+    masks: (u64, u64),
+    average: usize,
+}
+
+impl Cutter {
+    /// `average` is the mean length of a chunk in bytes, within [`CUT_AVERAGE_RANGE`].
+    pub fn new(key: &CutKey, average: u32) -> Result<Cutter> {
+        let (least, most) = CUT_AVERAGE_RANGE;
+        if average < least || average > most || !average.is_multiple_of(4) {
+            return Err(Error::new(Kind::Unsupported, "configuration", format!("mean chunk length {average}")));
+        }
+        let gear = key.gear();
+        let gear_shifted = Zeroizing::new(gear.iter().map(|g| g << 1).collect());
+        let average = average as usize;
+        Ok(Cutter { gear, gear_shifted, masks: select_masks(average, Normalization::Level2), average })
+    }
+
+    /// Bytes that [`Cutter::cut`] wants to see, unless the input ends before.
+    pub fn window(&self) -> usize {
+        (4 * self.average).min(DATA_CHUNK_MAX)
+    }
+
+    /// Length of the first chunk of `bytes`.
+    pub fn cut(&self, bytes: &[u8]) -> usize {
+        let (small, large) = self.masks;
+        cut_gear(
+            bytes,
+            self.average / 2,
+            self.average,
+            self.window(),
+            small,
+            large,
+            small << 1,
+            large << 1,
+            &self.gear,
+            &self.gear_shifted,
+        )
+        .1
+    }
+}
+
+/// Stores all of `input`, whose name in errors is `subject`. Holds about 2 MiB at most.
+pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn ChunkSink) -> Result<BlobRef> {
+    let mut lists = Lists { sink, levels: Vec::new() };
+    let mut buffer = Vec::new();
+    let mut start = 0;
+    let mut ended = false;
+    loop {
+        if !ended && buffer.len() - start < cutter.window() {
+            buffer.drain(..start);
+            start = 0;
+            let want = (4 * cutter.window() - buffer.len()) as u64;
+            let got = input.take(want).read_to_end(&mut buffer).map_err(|e| Error::io(subject, e))?;
+            ended = (got as u64) < want;
+        }
+        let rest = &buffer[start..];
+        if rest.is_empty() {
+            return lists.finish();
+        }
+        let length = cutter.cut(rest);
+        let root = sink.put(ChunkKind::Data, &rest[..length])?;
+        lists.add(0, BlobRef { length: length as u64, root })?;
+        start += length;
+    }
+}
+
+/// Stores bytes that are in memory.
+pub fn write_bytes(bytes: &[u8], cutter: &Cutter, sink: &dyn ChunkSink) -> Result<BlobRef> {
+    write(&mut &*bytes, "bytes in memory", cutter, sink)
+}
+
+/// The open list of each level.
+struct Lists<'a> {
+    sink: &'a dyn ChunkSink,
+    levels: Vec<Vec<BlobRef>>,
+}
+
+impl Lists<'_> {
+    fn add(&mut self, level: usize, entry: BlobRef) -> Result<()> {
+        if level == self.levels.len() {
+            self.levels.push(Vec::with_capacity(BLOB_FANOUT));
+        }
+        if self.levels[level].len() == BLOB_FANOUT {
+            let full = self.close(level)?;
+            self.add(level + 1, full)?;
+        }
+        self.levels[level].push(entry);
+        Ok(())
+    }
+
+    fn close(&mut self, level: usize) -> Result<BlobRef> {
+        let too_long = || Error::new(Kind::TooLarge, "blob", "longer than a blob can be");
+        let entries = std::mem::take(&mut self.levels[level]);
+        let level = u8::try_from(level).ok().filter(|l| *l <= BLOB_LEVEL_MAX).ok_or_else(too_long)?;
+        let list = BlobList { level, entries };
+        let length = list.length().ok_or_else(too_long)?;
+        Ok(BlobRef { length, root: self.sink.put(ChunkKind::BlobList, &list.encode())? })
+    }
+
+    /// Closes every level; the highest one's list is the root.
+    fn finish(mut self) -> Result<BlobRef> {
+        if self.levels.is_empty() {
+            self.levels.push(Vec::new());
+        }
+        let mut level = 0;
+        loop {
+            let closed = self.close(level)?;
+            level += 1;
+            if level == self.levels.len() {
+                return Ok(closed);
+            }
+            self.add(level, closed)?;
+        }
+    }
+}
+
+/// Writes the whole blob to `output`, whose name in errors is `subject`. What was written before an error is a true
+/// beginning of the blob.
+pub fn read(blob: &BlobRef, source: &dyn ChunkSource, output: &mut dyn Write, subject: &str) -> Result<()> {
+    visit(blob, source, &mut |bytes| output.write_all(bytes).map_err(|e| Error::io(subject, e)))
+}
+
+/// A blob of at most `limit` bytes, in memory.
+pub fn read_bytes(blob: &BlobRef, source: &dyn ChunkSource, limit: u64) -> Result<Vec<u8>> {
+    if blob.length > limit {
+        return Err(Error::new(Kind::TooLarge, blob_name(&blob.root), format!("more than {limit} bytes")));
+    }
+    let mut bytes = Vec::new();
+    visit(blob, source, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Shows the pieces of a blob in order.
+pub fn visit(blob: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    visit_list(blob, None, source, show)
+}
+
+/// Names every chunk of a blob (lists and data) without reading the data.
+pub fn chunks(
+    blob: &BlobRef,
+    source: &dyn ChunkSource,
+    show: &mut dyn FnMut(ChunkKind, ChunkId) -> Result<()>,
+) -> Result<()> {
+    chunks_of_list(blob, None, source, show)
+}
+
+fn open_list(blob: &BlobRef, level: Option<u8>, source: &dyn ChunkSource) -> Result<BlobList> {
+    let bytes = source.get(ChunkKind::BlobList, &blob.root)?;
+    let list = BlobList::parse(&bytes).map_err(|e| Error::from(e).within(blob_name(&blob.root)))?;
+    if level.is_some_and(|level| level != list.level) || list.length() != Some(blob.length) {
+        return Err(Error::damaged(blob_name(&blob.root), "does not fit what refers to it"));
+    }
+    Ok(list)
+}
+
+fn visit_list(
+    blob: &BlobRef,
+    level: Option<u8>,
+    source: &dyn ChunkSource,
+    show: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let list = open_list(blob, level, source)?;
+    let Some(below) = list.level.checked_sub(1) else {
+        let ids: Vec<ChunkId> = list.entries.iter().map(|e| e.root).collect();
+        source.prefetch(&ids);
+        for entry in &list.entries {
+            let bytes = source.get(ChunkKind::Data, &entry.root)?;
+            if bytes.len() as u64 != entry.length {
+                return Err(Error::damaged(blob_name(&blob.root), "names a piece of another length"));
+            }
+            show(&bytes)?;
+        }
+        return Ok(());
+    };
+    list.entries.iter().try_for_each(|entry| visit_list(entry, Some(below), source, show))
+}
+
+fn chunks_of_list(
+    blob: &BlobRef,
+    level: Option<u8>,
+    source: &dyn ChunkSource,
+    show: &mut dyn FnMut(ChunkKind, ChunkId) -> Result<()>,
+) -> Result<()> {
+    let list = open_list(blob, level, source)?;
+    show(ChunkKind::BlobList, blob.root)?;
+    match list.level.checked_sub(1) {
+        None => list.entries.iter().try_for_each(|entry| show(ChunkKind::Data, entry.root)),
+        Some(below) => list.entries.iter().try_for_each(|entry| chunks_of_list(entry, Some(below), source, show)),
+    }
+}
+
+fn blob_name(root: &ChunkId) -> String {
+    format!("blob {root}")
+}
+
+/// Stores the body of a large record beside its leaf; gives the body that stands for it there (SPEC "Leaves").
+pub fn external_body(body: &[u8], cutter: &Cutter, sink: &dyn ChunkSink) -> Result<Vec<u8>> {
+    let blob = write_bytes(body, cutter, sink)?;
+    let mut value = Vec::with_capacity(48);
+    blob.put(&mut value);
+    let mut out = vec![EXTERNAL_BODY, 0];
+    out.put_string(&value);
+    Ok(out)
+}
+
+/// Replaces the body from `start` on, which stands for one beside its leaf, by that one.
+pub fn internal_body(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize) -> Result<Traits> {
+    let mut r = Reader::new(&out[start..], "external body");
+    if (r.u8()?, r.u8()?) != (EXTERNAL_BODY, 0) {
+        return Err(FormatError::Invalid("external body").into());
+    }
+    let mut value = Reader::new(r.string()?, "external body");
+    r.end()?;
+    let blob = BlobRef::read(&mut value)?;
+    value.end()?;
+    let body = read_bytes(&blob, source, RECORD_MAX as u64)?;
+    let traits = repo_format::record::check(&body)?;
+    out.truncate(start);
+    out.extend_from_slice(&body);
+    Ok(traits)
+}

@@ -1,10 +1,42 @@
-//! The bytes of a onefold repository and their meaning (SPEC.md), in the order of its sections.
-//! No I/O, no clock, no randomness: nonces and times enter through arguments.
+//! The bytes of a onefold repository and their meaning (SPEC.md).
+//! No I/O, no clock, no randomness: nonces, keys and times enter through arguments.
+//!
+//! ```text
+//! names ─ what objects are called          key, credential ─ who may do what
+//! config ─ what is fixed                   log, log_rules, log_state, checkpoint ─ what happened, in order
+//! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
+//! snapshot ─ the root of one backup        record ⊂ leaf ⊂ tree, patch, blob ─ what chunks hold
+//! ```
 
 pub mod error;
-pub mod id;
-pub mod murmur3;
-pub mod record;
+pub mod limits;
 pub mod wire;
+
+pub mod header;
+pub mod id;
+pub mod names;
+
+pub mod config;
+pub mod credential;
+pub mod key;
+pub mod keyfile;
+
+pub mod checkpoint;
+pub mod log;
+pub mod log_rules;
+pub mod log_state;
+
+pub mod frame;
+pub mod index;
+pub mod pack;
+pub mod snapshot;
+
+pub mod blob;
+pub mod ints;
+pub mod leaf;
+pub mod murmur3;
+pub mod patch;
+pub mod record;
+pub mod tree;
 
 pub use error::{FormatError, Result};

@@ -1,1 +1,153 @@
-//! store
+//! Where the objects of a repository live: a folder, later S3, Swift and others.
+//!
+//! An object is a named, immutable sequence of bytes. Names are slash-separated paths of `[a-z0-9.-]`, spelled by
+//! `repo_format::names` alone; the part before the first slash is the object's folder. Policies (retries, counting,
+//! faults) are wrappers around a store; providers stay plain.
+
+pub mod disk;
+pub mod faulty;
+pub mod folder;
+pub mod memory;
+pub mod probe;
+pub mod retry;
+pub mod watched;
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Kind, Result};
+
+/// The largest object a store must take, in bytes. Packs, index objects and all others stay below it.
+pub const OBJECT_MAX: u64 = repo_format::limits::OBJECT_MAX as u64;
+
+/// Write-once objects, atomically visible, read after write; blocking, shared by threads.
+///
+/// What an implementer owes:
+///
+/// * **Write once.** `create` never changes an object that exists. Of any number of racing creators of one name, in
+///   any processes on any machines, exactly one is told `Ok`, and the object holds that one's bytes. `init` tests this
+///   with [`probe::race`] and writes into the configuration what it found.
+/// * **All or nothing.** Nobody ever sees part of an object, not after a crash either.
+/// * **Durable.** Once `create` or `delete` has returned `Ok`, it survives a loss of power. What `list` has shown
+///   survives one too.
+/// * **Read after write.** Whoever starts `read`, `read_range` or `list` after a `create` returned sees the object.
+/// * **Honest errors.** A missing object is [`Kind::NotFound`]; an existing one [`Kind::AlreadyExists`], which is an
+///   answer rather than an accident; no space [`Kind::Full`]; what may pass if tried again [`Kind::Io`]. After an
+///   `Io` error nobody knows whether the request was carried out; [`retry::Retry`] finds out.
+/// * **Bounded.** Objects up to [`OBJECT_MAX`] are taken; larger ones need not be.
+///
+/// No rename, no append, no partial write: whatever has conditional create can be a store.
+pub trait Store: Send + Sync {
+    /// Writes a new object, whole.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Reads an object, whole.
+    fn read(&self, name: &str) -> Result<Vec<u8>>;
+
+    /// Reads exactly `range` (bytes) of an object; [`Kind::Damaged`] when the object ends before the range does.
+    fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Shows every object whose name lies under `folder` (its name up to some slash, without it), with its length in
+    /// bytes, in no order. A folder that does not exist holds nothing.
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
+
+    /// Removes an object.
+    fn delete(&self, name: &str) -> Result<()>;
+
+    /// How many requests at once make sense. A hint, not a limit.
+    fn concurrency(&self) -> usize;
+
+    /// The place, as the user gave it; for messages.
+    fn place(&self) -> String;
+
+    /// Removes what crashed writers left behind and nobody can see. Never anything that a live writer works on.
+    fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        (**self).create(name, bytes)
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        (**self).read(name)
+    }
+    fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        (**self).read_range(name, range)
+    }
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        (**self).list(folder, visit)
+    }
+    fn delete(&self, name: &str) -> Result<()> {
+        (**self).delete(name)
+    }
+    fn concurrency(&self) -> usize {
+        (**self).concurrency()
+    }
+    fn place(&self) -> String {
+        (**self).place()
+    }
+    fn sweep(&self) -> Result<()> {
+        (**self).sweep()
+    }
+}
+
+/// Opens the store that `place` names: today a folder, given by its path.
+pub fn open(place: &str) -> Result<Arc<dyn Store>> {
+    if let Some((scheme, _)) = place.split_once("://") {
+        return Err(Error::new(Kind::Unsupported, place, format!("this version has no store of type {scheme:?}"))
+            .hint("give the path of a folder"));
+    }
+    Ok(Arc::new(folder::Folder::new(disk::RealDisk::new(place))))
+}
+
+/// Reads an object that may be missing.
+pub fn read_if_exists(store: &dyn Store, name: &str) -> Result<Option<Vec<u8>>> {
+    match store.read(name) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == Kind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Creates an object whose name is a hash of its content, or which is the same whoever writes it: that it exists
+/// already is as good as having written it.
+pub fn create_or_same(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
+    match store.create(name, bytes) {
+        Err(e) if e.kind() == Kind::AlreadyExists => {
+            if store.read(name)? == bytes {
+                return Ok(());
+            }
+            Err(Error::damaged(name, "exists with other contents"))
+        }
+        other => other,
+    }
+}
+
+/// Locks a mutex whose holders leave the value whole even when they panic.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn missing(name: &str) -> Error {
+    Error::new(Kind::NotFound, name, "there is no such object")
+}
+
+pub(crate) fn exists(name: &str) -> Error {
+    Error::new(Kind::AlreadyExists, name, "exists already")
+}
+
+/// Cuts a range out of a whole object, as `read_range` must answer it.
+pub(crate) fn cut(name: &str, bytes: &[u8], range: Range<u64>) -> Result<Vec<u8>> {
+    usize::try_from(range.start)
+        .ok()
+        .zip(usize::try_from(range.end).ok())
+        .and_then(|(start, end)| bytes.get(start..end))
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| short(name, &range))
+}
+
+pub(crate) fn short(name: &str, range: &Range<u64>) -> Error {
+    Error::damaged(name, format!("ends before byte {}", range.end))
+}

@@ -22,7 +22,9 @@ impl Fault {
         match self {
             Fault::Short => Error::damaged(subject, "ends in the middle of a structure"),
             Fault::Bad(what) => Error::damaged(subject, format_args!("{what} is not valid")),
-            Fault::Unsupported(what) => Error::new(Kind::Unsupported, subject, format_args!("{what} is not understood")),
+            Fault::Unsupported(what) => {
+                Error::new(Kind::Unsupported, subject, format_args!("{what} is not understood"))
+            }
             Fault::TooLarge(what) => Error::new(Kind::TooLarge, subject, format_args!("{what} passes the limit")),
         }
     }

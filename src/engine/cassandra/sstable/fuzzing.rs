@@ -61,7 +61,10 @@ pub fn data(bytes: &[u8]) {
     while let Ok(true) = run.next_batch(&mut batch) {
         for record in batch.iter() {
             let traits = repo_format::record::check(record.body);
-            assert!(traits.is_ok_and(|traits| traits == record.traits), "the decoder wrote a body that is not canonical");
+            assert!(
+                traits.is_ok_and(|traits| traits == record.traits),
+                "the decoder wrote a body that is not canonical"
+            );
         }
     }
 }

@@ -99,15 +99,18 @@ impl Layout {
 }
 
 fn column(named: &HeaderColumn, role: ColumnRole, table: &Table, file: &str) -> Result<Column> {
-    let cql = types::parse_class(&named.marshal).map_err(|e| e.within(format_args!("{file}: column {}", named.name)))?;
+    let cql =
+        types::parse_class(&named.marshal).map_err(|e| e.within(format_args!("{file}: column {}", named.name)))?;
     let known = table.columns.iter().filter(|c| c.number != 0 && c.name == named.name);
     let number = known.clone().find(|c| c.role == role).or_else(|| known.clone().next()).map(|c| c.number);
     let number = number.ok_or_else(|| {
-        let message = format_args!("column {} is neither in the captured schema nor among its dropped columns", named.name);
+        let message =
+            format_args!("column {} is neither in the captured schema nor among its dropped columns", named.name);
         Error::new(Kind::Unsupported, file, message)
     })?;
     let fixed = if cql.is_multi_cell() { None } else { cql.fixed_len().map(u32::try_from) };
-    let fixed = fixed.transpose().map_err(|_| Error::new(Kind::TooLarge, file, "a vector's length passes the limit"))?;
+    let fixed =
+        fixed.transpose().map_err(|_| Error::new(Kind::TooLarge, file, "a vector's length passes the limit"))?;
     Ok(Column { number, fixed, complex: cql.is_multi_cell() })
 }
 

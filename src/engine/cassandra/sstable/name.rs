@@ -37,7 +37,9 @@ impl Component {
             "Digest.crc32" => Component::Digest,
             "TOC.txt" => Component::Toc,
             "Index.db" | "Summary.db" | "Filter.db" | "Partitions.db" | "Rows.db" => Component::Rebuildable,
-            _ if (name.starts_with("SAI") || name.starts_with("SI_")) && name.ends_with(".db") => Component::Rebuildable,
+            _ if (name.starts_with("SAI") || name.starts_with("SI_")) && name.ends_with(".db") => {
+                Component::Rebuildable
+            }
             _ => Component::Unknown,
         }
     }
@@ -135,7 +137,8 @@ impl Version {
         match (descriptor.format.as_str(), descriptor.version.as_str()) {
             ("big", "nb") => Ok(Version { unsigned_deletion_times: false }),
             (format, version) => {
-                let message = format_args!("SSTable format {format}, version {version}, is not understood (only big, nb)");
+                let message =
+                    format_args!("SSTable format {format}, version {version}, is not understood (only big, nb)");
                 Err(Error::new(Kind::Unsupported, subject, message))
             }
         }
@@ -155,7 +158,8 @@ mod tests {
         assert_eq!(d.generation, Generation::Id("3fw2_0tj4_46w3k2cpidnirvjy7k".into()));
         assert_eq!(c, Component::Rebuildable);
         assert_eq!(Version::of(&d, "x").unwrap_err().kind(), Kind::Unsupported);
-        for name in ["manifest.json", "schema.cql", "nb-x-big-Data.db", "nb-1-big", "-1-big-Data.db", "1-1-big-Data.db"] {
+        for name in ["manifest.json", "schema.cql", "nb-x-big-Data.db", "nb-1-big", "-1-big-Data.db", "1-1-big-Data.db"]
+        {
             assert_eq!(Descriptor::parse(name), None, "{name}");
         }
         assert!(Generation::Number(9) < Generation::Number(10));

@@ -368,11 +368,8 @@ impl<'a> Cells<'a> {
             None => return Err(Fault::Bad("time of a cell")),
         };
         let deleted = flags & CELL_DELETED != 0;
-        let (ldt, ttl) = if flags & (CELL_DELETED | CELL_EXPIRING | CELL_ROW_TTL) == 0 {
-            (0, 0)
-        } else {
-            self.expiry(flags)?
-        };
+        let (ldt, ttl) =
+            if flags & (CELL_DELETED | CELL_EXPIRING | CELL_ROW_TTL) == 0 { (0, 0) } else { self.expiry(flags)? };
         let mut element = NONE;
         if column.complex {
             let length = self.c.length()?;

@@ -1,0 +1,211 @@
+//! Checkpoints (SPEC "Checkpoints"): the state after an entry, so that opening a repository reads few entries.
+//! Believed only from the administrator, and by a writer from itself.
+//!
+//! ```text
+//! header │ signer 32 │ n u64 │ hash of n 32 │ unix ms u64 │ writers │ sessions │ snapshots │ held │ indexes
+//!        │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ signature 64
+//! ```
+
+use crate::error::{FormatError, Result};
+use crate::header;
+use crate::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
+use crate::key::{SIGNATURE_LEN, SignKey, Signed, WrappedKey};
+use crate::limits::{CHECKPOINT_EVERY, CHECKPOINT_MAX};
+use crate::log::{Roles, put_index, put_pack, read_index, read_pack};
+use crate::log_state::{Committed, IndexState, Session, SessionStatus, State};
+use crate::names::{Name, ObjectKind};
+use crate::wire::{Put, Reader};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl State {
+    /// Whether a checkpoint is due after the last entry.
+    pub fn checkpoint_due(&self) -> bool {
+        self.n > 0 && self.n.is_multiple_of(CHECKPOINT_EVERY)
+    }
+
+    /// The state as an object and its name. [`FormatError::TooLarge`] where the repository has outgrown checkpoints.
+    pub fn to_checkpoint(&self, repo: &RepoId, key: &SignKey) -> Result<(Name, Vec<u8>)> {
+        let mut out = Vec::new();
+        header::put(&mut out, ObjectKind::Checkpoint);
+        out.extend_from_slice(&key.id().0);
+        out.put_u64(self.n);
+        out.extend_from_slice(&self.head.0);
+        out.put_u64(self.time_ms);
+        put_all(&mut out, self.writers.iter(), |out, (id, roles)| {
+            out.extend_from_slice(&id.0);
+            out.push(roles.0);
+        });
+        put_all(&mut out, self.sessions.iter(), |out, (id, session)| put_session(out, id, session));
+        put_all(&mut out, self.snapshots.iter(), |out, (id, s)| {
+            out.extend_from_slice(&id.0);
+            out.extend_from_slice(&s.session.0);
+            out.put_u64(s.n);
+            out.put_u64(s.time_ms);
+        });
+        put_all(&mut out, self.held.iter(), |out, id| out.extend_from_slice(&id.0));
+        put_all(&mut out, self.indexes.iter(), |out, (name, state)| {
+            put_index(out, name);
+            out.extend_from_slice(&state.writer.0);
+            out.push(u8::from(state.vouched));
+        });
+        put_all(&mut out, self.condemned.iter(), |out, (name, n)| {
+            put_pack(out, name);
+            out.put_u64(*n);
+        });
+        put_all(&mut out, self.lost.iter(), |out, (name, frames)| {
+            put_pack(out, name);
+            put_all(out, frames.iter(), |out, at| out.put_u32(*at));
+        });
+        out.put_u64(self.basis);
+        out.put_u64(self.withdrawn);
+        put_all(&mut out, self.content.iter(), |out, (epoch, key)| {
+            out.put_u32(*epoch);
+            out.extend_from_slice(key);
+        });
+        let signature = key.sign(Signed::Checkpoint, repo, &out);
+        out.extend_from_slice(&signature);
+        if out.len() > CHECKPOINT_MAX {
+            return Err(FormatError::TooLarge("checkpoint"));
+        }
+        Ok((Name::Checkpoint(self.n, ObjectHash::of(&out)), out))
+    }
+
+    /// The state in a checkpoint. Refused ([`FormatError::WrongKey`]) unless the administrator signed it, or `own` did.
+    /// It says nothing of what came later: read on from entry n+1, whose chain must fit.
+    pub fn from_checkpoint(
+        name: &Name,
+        bytes: &[u8],
+        repo: &RepoId,
+        admin: &WriterId,
+        own: Option<&WriterId>,
+    ) -> Result<State> {
+        if bytes.len() > CHECKPOINT_MAX {
+            return Err(FormatError::TooLarge("checkpoint"));
+        }
+        name.verify(bytes)?;
+        let Some((signed, signature)) = bytes.split_last_chunk::<SIGNATURE_LEN>() else {
+            return Err(FormatError::Truncated("checkpoint"));
+        };
+        let mut r = Reader::new(signed, "checkpoint");
+        header::read(&mut r, ObjectKind::Checkpoint)?;
+        let signer = WriterId(r.array()?);
+        if signer != *admin && Some(&signer) != own {
+            return Err(FormatError::WrongKey("checkpoint"));
+        }
+        signer.verify(Signed::Checkpoint, repo, signed, signature)?;
+        let (n, head, time_ms) = (r.u64()?, ObjectHash(r.array()?), r.u64()?);
+        if !matches!(name, Name::Checkpoint(number, _) if *number == n) {
+            return Err(FormatError::Mismatch("checkpoint's name"));
+        }
+        let state = State {
+            admin: *admin,
+            n,
+            head,
+            time_ms,
+            writers: read_all(&mut r, 33, |r| Ok((WriterId(r.array()?), Roles(r.u8()?))))?,
+            sessions: read_all(&mut r, 127, read_session)?,
+            snapshots: read_all(&mut r, 64, |r| {
+                let id = SnapshotId(r.array()?);
+                Ok((id, Committed { session: SessionId(r.array()?), n: r.u64()?, time_ms: r.u64()? }))
+            })?,
+            held: read_set(&mut r, 32, |r| Ok(SnapshotId(r.array()?)))?,
+            indexes: read_all(&mut r, 81, |r| {
+                let name = read_index(r)?;
+                Ok((name, IndexState { writer: WriterId(r.array()?), vouched: read_bool(r)? }))
+            })?,
+            condemned: read_all(&mut r, 56, |r| Ok((read_pack(r)?, r.u64()?)))?,
+            lost: read_all(&mut r, 49, |r| Ok((read_pack(r)?, read_set(r, 4, |r| r.u32())?)))?,
+            basis: r.u64()?,
+            withdrawn: r.u64()?,
+            content: read_all(&mut r, 36, |r| Ok((r.u32()?, r.array()?)))?,
+        };
+        r.end()?;
+        Ok(state)
+    }
+}
+
+fn put_all<T>(out: &mut Vec<u8>, items: impl ExactSizeIterator<Item = T>, put: impl Fn(&mut Vec<u8>, T)) {
+    out.put_varint(items.len() as u64);
+    items.for_each(|item| put(out, item));
+}
+
+fn put_session(out: &mut Vec<u8>, id: &SessionId, session: &Session) {
+    out.extend_from_slice(&id.0);
+    out.extend_from_slice(&session.writer.0);
+    out.put_u64(session.opened);
+    out.put_u64(session.time_ms);
+    session.key.put(out);
+    match session.status {
+        SessionStatus::Open => {
+            out.push(0);
+            put_all(out, session.bases.iter(), |out, id| out.extend_from_slice(&id.0));
+            put_all(out, session.adopted.iter(), |out, id| out.extend_from_slice(&id.0));
+        }
+        SessionStatus::Committed => out.push(1),
+        SessionStatus::Fenced => out.push(2),
+        SessionStatus::Adopted(by) => {
+            out.push(3);
+            out.extend_from_slice(&by.0);
+        }
+    }
+}
+
+fn read_session(r: &mut Reader<'_>) -> Result<(SessionId, Session)> {
+    let id = SessionId(r.array()?);
+    let (writer, opened, time_ms) = (WriterId(r.array()?), r.u64()?, r.u64()?);
+    let key = WrappedKey::read(r)?;
+    let (mut bases, mut adopted) = (Vec::new(), Vec::new());
+    let status = match r.u8()? {
+        0 => {
+            bases = read_vec(r, 32, |r| Ok(SnapshotId(r.array()?)))?;
+            adopted = read_vec(r, 16, |r| Ok(SessionId(r.array()?)))?;
+            SessionStatus::Open
+        }
+        1 => SessionStatus::Committed,
+        2 => SessionStatus::Fenced,
+        3 => SessionStatus::Adopted(SessionId(r.array()?)),
+        _ => return Err(FormatError::Invalid("status of a session")),
+    };
+    Ok((id, Session { writer, opened, time_ms, key, status, bases, adopted }))
+}
+
+fn read_bool(r: &mut Reader<'_>) -> Result<bool> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(FormatError::Invalid("checkpoint")),
+    }
+}
+
+/// Items ascend strictly, so that one state has one encoding.
+fn read_vec<T: Ord>(r: &mut Reader<'_>, each: usize, read: impl Fn(&mut Reader<'_>) -> Result<T>) -> Result<Vec<T>> {
+    let items = (0..r.count(each)?).map(|_| read(r)).collect::<Result<Vec<T>>>()?;
+    if items.windows(2).any(|w| w[0] >= w[1]) {
+        return Err(FormatError::Invalid("order of a checkpoint"));
+    }
+    Ok(items)
+}
+
+fn read_set<T: Ord>(
+    r: &mut Reader<'_>,
+    each: usize,
+    read: impl Fn(&mut Reader<'_>) -> Result<T>,
+) -> Result<BTreeSet<T>> {
+    Ok(read_vec(r, each, read)?.into_iter().collect())
+}
+
+fn read_all<K: Ord, V>(
+    r: &mut Reader<'_>,
+    each: usize,
+    read: impl Fn(&mut Reader<'_>) -> Result<(K, V)>,
+) -> Result<BTreeMap<K, V>> {
+    let mut items = BTreeMap::new();
+    for _ in 0..r.count(each)? {
+        let (key, value) = read(r)?;
+        if items.last_key_value().is_some_and(|(last, _)| *last >= key) {
+            return Err(FormatError::Invalid("order of a checkpoint"));
+        }
+        items.insert(key, value);
+    }
+    Ok(items)
+}

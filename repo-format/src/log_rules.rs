@@ -1,0 +1,286 @@
+//! How entries change the state (SPEC "Rules"): a pure fold. An entry that a rule forbids is void: it keeps its place in
+//! the chain and changes nothing, so that no writer can break the repository for the others.
+
+use crate::error::{FormatError, Result};
+use crate::id::{ObjectHash, SessionId, SnapshotId, WriterId};
+use crate::key::WrappedKey;
+use crate::limits::{ADOPTED_MAX, EPOCHS_MAX};
+use crate::log::{Body, Entry, LostFrames, Roles};
+use crate::log_state::{Committed, IndexState, Session, SessionStatus, State};
+use crate::names::{IndexName, PackName};
+use std::collections::BTreeSet;
+
+/// What happened to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It changed the state.
+    Applied,
+    /// A rule forbids it; it changed nothing. The text says which.
+    Void(&'static str),
+}
+
+/// Rules that the simulation switches off one by one to show that it notices. Always [`Rules::ALL`] elsewhere.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub commit_void_after_fence: bool,
+    pub condemn_spares_open_sessions: bool,
+    pub condemn_sees_last_state: bool,
+    pub retire_waits: bool,
+    pub adopted_cannot_commit: bool,
+    pub forget_holds_bases: bool,
+    pub replaced_must_stand: bool,
+}
+
+impl Rules {
+    /// All on.
+    pub const ALL: Rules = Rules {
+        commit_void_after_fence: true,
+        condemn_spares_open_sessions: true,
+        condemn_sees_last_state: true,
+        retire_waits: true,
+        adopted_cannot_commit: true,
+        forget_holds_bases: true,
+        replaced_must_stand: true,
+    };
+}
+
+type Verdict = std::result::Result<(), &'static str>;
+
+impl State {
+    /// Adds entry n+1. Fails, changing nothing, where number or chain do not fit. `hash` is that of the entry's object.
+    pub fn apply(&mut self, hash: ObjectHash, entry: &Entry) -> Result<Outcome> {
+        self.apply_with(hash, entry, Rules::ALL)
+    }
+
+    /// [`State::apply`] under some of the rules.
+    #[doc(hidden)]
+    pub fn apply_with(&mut self, hash: ObjectHash, entry: &Entry, rules: Rules) -> Result<Outcome> {
+        if Some(entry.n) != self.n.checked_add(1) {
+            return Err(FormatError::Mismatch("number of a log entry"));
+        }
+        if entry.previous != self.head {
+            return Err(FormatError::Mismatch("chain of the log"));
+        }
+        let verdict = self.judge(entry, rules);
+        (self.n, self.head, self.time_ms) = (entry.n, hash, entry.time_ms);
+        match verdict {
+            Ok(()) => {
+                self.change(entry, rules);
+                Ok(Outcome::Applied)
+            }
+            Err(why) => Ok(Outcome::Void(why)),
+        }
+    }
+
+    /// Whether the rules allow the entry now.
+    fn judge(&self, entry: &Entry, rules: Rules) -> Verdict {
+        let writer = &entry.writer;
+        let roles = self.roles(writer);
+        let admin = || check(*writer == self.admin, "only the administrator may do this");
+        let writes = || check(roles.has(Roles::WRITE), "not a listed writer");
+        match &entry.body {
+            Body::Open { session, key, adopts, bases } => {
+                writes()?;
+                check(key.epoch == self.content().epoch, "session key of another epoch")?;
+                check(!self.sessions.contains_key(session), "session is not new")?;
+                check(bases.iter().all(|b| self.snapshots.contains_key(b)), "base is not a snapshot")?;
+                adopts.map_or(Ok(()), |old| self.judge_adoption(writer, &old))
+            }
+            Body::Commit { session, snapshot, indexes, replaces } => {
+                writes()?;
+                let own = self.sessions.get(session).ok_or("no such session")?;
+                check(own.writer == *writer, "session of another writer")?;
+                check(allowed(own.status, rules), "session is no longer open")?;
+                let mine = |i: &IndexName| i.session == *session || own.adopted.contains(&i.session);
+                check(indexes.iter().all(mine), "index object of another session")?;
+                let known = |s: &SnapshotId| self.snapshots.contains_key(s) || self.held.contains(s);
+                check(!snapshot.is_some_and(|s| known(&s)), "snapshot is not new")?;
+                replaces.iter().try_for_each(|i| self.judge_replaced(writer, i, rules))
+            }
+            Body::Forget { snapshots } => {
+                admin()?;
+                check(snapshots.iter().all(|s| self.snapshots.contains_key(s)), "no such snapshot")
+            }
+            Body::Condemn { computed, packs } => {
+                admin()?;
+                let fresh = (self.basis..=self.n).contains(computed) || !rules.condemn_sees_last_state;
+                check(fresh, "computed from an older state")?;
+                let spared = |p: &PackName| rules.condemn_spares_open_sessions && self.spared(&p.session);
+                check(!packs.iter().any(spared), "pack of an open or unknown session")
+            }
+            Body::Fence { session } => {
+                admin()?;
+                let own = self.sessions.get(session).ok_or("no such session")?;
+                check(own.status == SessionStatus::Open, "session is no longer open")
+            }
+            Body::Lost { .. } => check(roles != Roles::NONE || *writer == self.admin, "not a listed writer"),
+            Body::Vouch { indexes } => {
+                check(roles.has(Roles::VOUCH) || *writer == self.admin, "may not vouch")?;
+                check(indexes.iter().all(|i| self.indexes.contains_key(i)), "no such index object")
+            }
+            Body::Writers { .. } => admin(),
+            Body::Retire { packs } => {
+                admin()?;
+                let oldest = self.open_sessions().map(|(_, s)| s.opened).min().unwrap_or(u64::MAX);
+                let seen = |at: &u64| *at < oldest || !rules.retire_waits;
+                let gone = |p: &PackName| self.condemned.get(p).is_some_and(seen);
+                check(packs.iter().all(gone), "pack is not condemned, or an older session is open")
+            }
+            Body::Epoch { content } => {
+                admin()?;
+                let next = self.content().epoch.checked_add(1);
+                check(Some(content.epoch) == next && self.content.len() < EPOCHS_MAX, "not the next epoch")
+            }
+        }
+    }
+
+    /// One may replace one's own index objects; a holder of *read* those of others too.
+    fn judge_replaced(&self, writer: &WriterId, index: &IndexName, rules: Rules) -> Verdict {
+        match self.indexes.get(index) {
+            None => check(!rules.replaced_must_stand, "replaces no standing index object"),
+            Some(state) => {
+                let may = state.writer == *writer || self.roles(writer).has(Roles::VOUCH);
+                check(may, "replaces an index object of another writer")
+            }
+        }
+    }
+
+    fn judge_adoption(&self, writer: &WriterId, old: &SessionId) -> Verdict {
+        let old = self.sessions.get(old).ok_or("adopts no known session")?;
+        check(old.writer == *writer, "adopts a session of another writer")?;
+        check(old.status == SessionStatus::Open, "adopts a session that is no longer open")?;
+        check(old.adopted.len() < ADOPTED_MAX, "adopts too many sessions")
+    }
+
+    /// Carries out what [`State::judge`] allowed.
+    fn change(&mut self, entry: &Entry, rules: Rules) {
+        match &entry.body {
+            Body::Open { session, key, adopts, bases } => self.open(entry, *session, *key, *adopts, bases),
+            Body::Commit { session, snapshot, indexes, replaces } => {
+                self.basis = entry.n;
+                replaces.iter().for_each(|i| {
+                    self.indexes.remove(i);
+                });
+                let vouched = self.roles(&entry.writer).has(Roles::VOUCH);
+                let state = IndexState { writer: entry.writer, vouched };
+                self.indexes.extend(indexes.iter().map(|i| (*i, state)));
+                let committed = Committed { session: *session, n: entry.n, time_ms: entry.time_ms };
+                self.snapshots.extend(snapshot.iter().map(|s| (*s, committed)));
+                self.end(session, SessionStatus::Committed);
+            }
+            Body::Forget { snapshots } => {
+                for id in snapshots {
+                    self.snapshots.remove(id);
+                    if rules.forget_holds_bases {
+                        self.held.insert(*id);
+                    }
+                }
+                self.drop_unheld();
+            }
+            Body::Condemn { packs, .. } => {
+                (self.basis, self.withdrawn) = (entry.n, entry.n);
+                for pack in packs {
+                    self.condemned.entry(*pack).or_insert(entry.n);
+                }
+            }
+            Body::Fence { session } => self.end(session, SessionStatus::Fenced),
+            Body::Lost { lost } => {
+                (self.basis, self.withdrawn) = (entry.n, entry.n);
+                lost.iter().for_each(|l| self.lose(l));
+            }
+            Body::Vouch { indexes } => {
+                for index in indexes {
+                    if let Some(state) = self.indexes.get_mut(index) {
+                        state.vouched = true;
+                    }
+                }
+            }
+            Body::Writers { writers } => {
+                for (id, roles) in writers {
+                    match *roles {
+                        Roles::NONE => self.writers.remove(id),
+                        roles => self.writers.insert(*id, roles),
+                    };
+                }
+            }
+            Body::Retire { packs } => {
+                for pack in packs {
+                    self.condemned.remove(pack);
+                    self.lost.remove(pack);
+                }
+            }
+            Body::Epoch { content } => {
+                self.content.insert(content.epoch, content.key);
+            }
+        }
+    }
+
+    fn open(&mut self, e: &Entry, id: SessionId, key: WrappedKey, adopts: Option<SessionId>, bases: &[SnapshotId]) {
+        let mut adopted = Vec::new();
+        if let Some(old) = adopts {
+            if let Some(session) = self.sessions.get(&old) {
+                adopted.clone_from(&session.adopted);
+            }
+            adopted.push(old);
+            adopted.sort_unstable();
+        }
+        let session = Session {
+            writer: e.writer,
+            opened: e.n,
+            time_ms: e.time_ms,
+            key,
+            status: SessionStatus::Open,
+            bases: bases.to_vec(),
+            adopted,
+        };
+        self.sessions.insert(id, session);
+        if let Some(old) = adopts {
+            self.end(&old, SessionStatus::Adopted(id));
+        }
+    }
+
+    fn end(&mut self, session: &SessionId, status: SessionStatus) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.status = status;
+            session.bases = Vec::new();
+            session.adopted = Vec::new();
+        }
+        self.drop_unheld();
+    }
+
+    /// Lets go of forgotten snapshots that no open session builds on.
+    fn drop_unheld(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let bases: BTreeSet<SnapshotId> = self.open_sessions().flat_map(|(_, s)| s.bases.iter().copied()).collect();
+        self.held.retain(|id| bases.contains(id));
+    }
+
+    fn lose(&mut self, lost: &LostFrames) {
+        let whole = lost.frames.is_empty();
+        match self.lost.get_mut(&lost.pack) {
+            Some(frames) if whole => frames.clear(),
+            Some(frames) if frames.is_empty() => {}
+            Some(frames) => frames.extend(&lost.frames),
+            None => {
+                self.lost.insert(lost.pack, lost.frames.iter().copied().collect());
+            }
+        }
+    }
+}
+
+fn check(holds: bool, otherwise: &'static str) -> Verdict {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+/// Whether a session of this status may commit.
+fn allowed(status: SessionStatus, rules: Rules) -> bool {
+    match status {
+        SessionStatus::Open => true,
+        SessionStatus::Committed => false,
+        SessionStatus::Fenced => !rules.commit_void_after_fence,
+        SessionStatus::Adopted(_) => !rules.adopted_cannot_commit,
+    }
+}

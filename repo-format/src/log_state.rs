@@ -1,0 +1,204 @@
+//! What the log says (SPEC "State"): the state after an entry and the questions it answers. How entries change it is
+//! `log_rules`'.
+
+use crate::config::Config;
+use crate::id::{ObjectHash, SessionId, SnapshotId, WriterId};
+use crate::key::{ContentPublic, WrappedKey};
+use crate::log::Roles;
+use crate::names::{IndexName, PackName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What became of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionStatus {
+    /// It may commit.
+    Open,
+    /// It has committed.
+    Committed,
+    /// The administrator ended it.
+    Fenced,
+    /// Another session of the same writer took it over.
+    Adopted(SessionId),
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Whose.
+    pub writer: WriterId,
+    /// Number of the entry that opened it.
+    pub opened: u64,
+    /// When it was opened, in milliseconds since 1970, by its writer's clock.
+    pub time_ms: u64,
+    /// Its content key.
+    pub key: WrappedKey,
+    /// What became of it.
+    pub status: SessionStatus,
+    /// Snapshots it builds on; emptied when it ends.
+    pub bases: Vec<SnapshotId>,
+    /// All sessions it took over, directly or through another; emptied when it ends.
+    pub adopted: Vec<SessionId>,
+}
+
+/// A snapshot on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The session that made it.
+    pub session: SessionId,
+    /// Number of the entry that committed it.
+    pub n: u64,
+    /// When, in milliseconds since 1970, by its writer's clock.
+    pub time_ms: u64,
+}
+
+/// An index object that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexState {
+    /// Who committed it.
+    pub writer: WriterId,
+    /// Whether a holder of *read* stands for it, so that every writer may deduplicate against it.
+    pub vouched: bool,
+}
+
+/// The state after some entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub(crate) admin: WriterId,
+    pub(crate) n: u64,
+    pub(crate) head: ObjectHash,
+    pub(crate) time_ms: u64,
+    pub(crate) writers: BTreeMap<WriterId, Roles>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) snapshots: BTreeMap<SnapshotId, Committed>,
+    pub(crate) held: BTreeSet<SnapshotId>,
+    pub(crate) indexes: BTreeMap<IndexName, IndexState>,
+    pub(crate) condemned: BTreeMap<PackName, u64>,
+    pub(crate) lost: BTreeMap<PackName, BTreeSet<u32>>,
+    pub(crate) basis: u64,
+    pub(crate) withdrawn: u64,
+    pub(crate) content: BTreeMap<u32, [u8; 32]>,
+}
+
+impl State {
+    /// Before the first entry: `hash` is that of the configuration object.
+    pub fn new(hash: ObjectHash, config: &Config) -> State {
+        State {
+            admin: config.admin,
+            n: 0,
+            head: hash,
+            time_ms: 0,
+            writers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            held: BTreeSet::new(),
+            indexes: BTreeMap::new(),
+            condemned: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            basis: 0,
+            withdrawn: 0,
+            content: BTreeMap::from([(config.content.epoch, config.content.key)]),
+        }
+    }
+
+    /// Number of the last entry; 0 before the first.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Hash of the last entry, or of the configuration.
+    pub fn head(&self) -> ObjectHash {
+        self.head
+    }
+
+    /// When the last entry was written, in milliseconds since 1970, by its writer's clock.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The administrator.
+    pub fn admin(&self) -> WriterId {
+        self.admin
+    }
+
+    /// What a writer may do now; the administrator's own key has no role here.
+    pub fn roles(&self, writer: &WriterId) -> Roles {
+        self.writers.get(writer).copied().unwrap_or(Roles::NONE)
+    }
+
+    /// The writers.
+    pub fn writers(&self) -> &BTreeMap<WriterId, Roles> {
+        &self.writers
+    }
+
+    /// All sessions ever, because frames outlive them and need their keys.
+    pub fn sessions(&self) -> &BTreeMap<SessionId, Session> {
+        &self.sessions
+    }
+
+    /// The sessions that may still commit.
+    pub fn open_sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter().filter(|(_, s)| s.status == SessionStatus::Open)
+    }
+
+    /// The snapshots that can be restored.
+    pub fn snapshots(&self) -> &BTreeMap<SnapshotId, Committed> {
+        &self.snapshots
+    }
+
+    /// Snapshots that were forgotten while an open session builds on them: still to be marked.
+    pub fn held(&self) -> &BTreeSet<SnapshotId> {
+        &self.held
+    }
+
+    /// The index objects that count.
+    pub fn indexes(&self) -> &BTreeMap<IndexName, IndexState> {
+        &self.indexes
+    }
+
+    /// Packs waiting for deletion, and the number of the entry that condemned each.
+    pub fn condemned(&self) -> &BTreeMap<PackName, u64> {
+        &self.condemned
+    }
+
+    /// Lost frames by pack; an empty set means the whole pack.
+    pub fn lost(&self) -> &BTreeMap<PackName, BTreeSet<u32>> {
+        &self.lost
+    }
+
+    /// Whether a new snapshot may rely on this frame: its pack is not condemned and it is not lost.
+    pub fn usable(&self, pack: &PackName, frame_offset: u32) -> bool {
+        let lost = |frames: &BTreeSet<u32>| frames.is_empty() || frames.contains(&frame_offset);
+        !self.condemned.contains_key(pack) && !self.lost.get(pack).is_some_and(lost)
+    }
+
+    /// Whether `writer` may deduplicate against what this index object lists: it is its own, or vouched for.
+    pub fn trusts(&self, writer: &WriterId, index: &IndexName) -> bool {
+        self.indexes.get(index).is_some_and(|i| i.vouched || i.writer == *writer)
+    }
+
+    /// Number of the last entry that a condemn must have seen: the last commit, condemn or loss.
+    pub fn basis(&self) -> u64 {
+        self.basis
+    }
+
+    /// Number of the last entry that took something away: a condemn or a loss. A session that was opened after it
+    /// need not look at what it reuses again before it commits.
+    pub fn withdrawn(&self) -> u64 {
+        self.withdrawn
+    }
+
+    /// The content key that new sessions wrap theirs to.
+    pub fn content(&self) -> ContentPublic {
+        let last = self.content.last_key_value();
+        last.map_or(ContentPublic { epoch: 0, key: [0; 32] }, |(epoch, key)| ContentPublic { epoch: *epoch, key: *key })
+    }
+
+    /// Whether an open session owns this pack, or one that the log does not know.
+    pub fn spared(&self, session: &SessionId) -> bool {
+        match self.sessions.get(session) {
+            None => true,
+            Some(s) if s.status == SessionStatus::Open => true,
+            Some(_) => self.open_sessions().any(|(_, s)| s.adopted.contains(session)),
+        }
+    }
+}

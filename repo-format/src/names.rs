@@ -1,0 +1,200 @@
+//! Names of objects (SPEC "Names"): the only place that spells one.
+
+use crate::error::{FormatError, Result};
+use crate::id::{CredentialId, ObjectHash, SessionId, SnapshotId};
+use std::fmt;
+
+/// A pack: the session that wrote it and the hash of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackName {
+    /// Who wrote it.
+    pub session: SessionId,
+    /// BLAKE3 of the object.
+    pub hash: ObjectHash,
+}
+
+/// An index object: the session that wrote it and the hash of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IndexName {
+    /// Who wrote it.
+    pub session: SessionId,
+    /// BLAKE3 of the object.
+    pub hash: ObjectHash,
+}
+
+/// Kinds of objects; each has its own folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ObjectKind {
+    /// The configuration, of which there is one.
+    Config = 1,
+    /// Credentials.
+    Key = 2,
+    /// Log entries.
+    Log = 3,
+    /// States of the log.
+    Checkpoint = 4,
+    /// Snapshots.
+    Snapshot = 5,
+    /// Packs.
+    Pack = 6,
+    /// Index objects.
+    Index = 7,
+}
+
+impl ObjectKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [ObjectKind; 7] = [
+        ObjectKind::Config,
+        ObjectKind::Key,
+        ObjectKind::Log,
+        ObjectKind::Checkpoint,
+        ObjectKind::Snapshot,
+        ObjectKind::Pack,
+        ObjectKind::Index,
+    ];
+
+    /// The word its names start with; what follows is a slash, but for the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            ObjectKind::Config => "config",
+            ObjectKind::Key => "key",
+            ObjectKind::Log => "log",
+            ObjectKind::Checkpoint => "checkpoint",
+            ObjectKind::Snapshot => "snapshot",
+            ObjectKind::Pack => "pack",
+            ObjectKind::Index => "index",
+        }
+    }
+
+    /// Names of this kind begin so; listing by this prefix gives them all.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            ObjectKind::Config => "config",
+            ObjectKind::Key => "key/",
+            ObjectKind::Log => "log/",
+            ObjectKind::Checkpoint => "checkpoint/",
+            ObjectKind::Snapshot => "snapshot/",
+            ObjectKind::Pack => "pack/",
+            ObjectKind::Index => "index/",
+        }
+    }
+}
+
+/// The name of any object. Prints and parses as it stands in the store; one name has one spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// `config`
+    Config,
+    /// `key/<hash>`
+    Key(CredentialId),
+    /// `log/<n>`, 20 digits, so that names sort as numbers.
+    Log(u64),
+    /// `checkpoint/<n>-<hash>`: the state after entry n. Several may exist; see `checkpoint`.
+    Checkpoint(u64, ObjectHash),
+    /// `snapshot/<hash>`
+    Snapshot(SnapshotId),
+    /// `pack/<session>-<hash>`
+    Pack(PackName),
+    /// `index/<session>-<hash>`
+    Index(IndexName),
+}
+
+impl Name {
+    /// The kind.
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Name::Config => ObjectKind::Config,
+            Name::Key(_) => ObjectKind::Key,
+            Name::Log(_) => ObjectKind::Log,
+            Name::Checkpoint(..) => ObjectKind::Checkpoint,
+            Name::Snapshot(_) => ObjectKind::Snapshot,
+            Name::Pack(_) => ObjectKind::Pack,
+            Name::Index(_) => ObjectKind::Index,
+        }
+    }
+
+    /// The hash of the object's bytes that the name carries; `None` for `config` and log entries.
+    pub fn hash(&self) -> Option<ObjectHash> {
+        match self {
+            Name::Config | Name::Log(_) => None,
+            Name::Key(id) => Some(ObjectHash(id.0)),
+            Name::Checkpoint(_, hash) => Some(*hash),
+            Name::Snapshot(id) => Some(ObjectHash(id.0)),
+            Name::Pack(name) => Some(name.hash),
+            Name::Index(name) => Some(name.hash),
+        }
+    }
+
+    /// Whether `object` is what the name says. Names that carry no hash fit every object.
+    pub fn verify(&self, object: &[u8]) -> Result<()> {
+        match self.hash() {
+            Some(hash) if hash != ObjectHash::of(object) => Err(FormatError::Mismatch("object's name")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Parses a name as it stands in the store.
+    pub fn parse(text: &str) -> Result<Name> {
+        if text == "config" {
+            return Ok(Name::Config);
+        }
+        let bad = FormatError::Invalid("object name");
+        let (word, rest) = text.split_once('/').ok_or(bad.clone())?;
+        let two = || rest.split_once('-').ok_or(bad.clone());
+        match word {
+            "key" => CredentialId::from_hex(rest).map(Name::Key),
+            "log" => number(rest).map(Name::Log),
+            "checkpoint" => {
+                let (n, hash) = two()?;
+                Ok(Name::Checkpoint(number(n)?, ObjectHash::from_hex(hash)?))
+            }
+            "snapshot" => SnapshotId::from_hex(rest).map(Name::Snapshot),
+            "pack" => {
+                let (session, hash) = two()?;
+                let (session, hash) = (SessionId::from_hex(session)?, ObjectHash::from_hex(hash)?);
+                Ok(Name::Pack(PackName { session, hash }))
+            }
+            "index" => {
+                let (session, hash) = two()?;
+                let (session, hash) = (SessionId::from_hex(session)?, ObjectHash::from_hex(hash)?);
+                Ok(Name::Index(IndexName { session, hash }))
+            }
+            _ => Err(bad),
+        }
+    }
+}
+
+/// Exactly 20 digits.
+fn number(text: &str) -> Result<u64> {
+    if text.len() != 20 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(FormatError::Invalid("number in object name"));
+    }
+    text.parse().map_err(|_| FormatError::Invalid("number in object name"))
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Config => f.write_str("config"),
+            Name::Key(id) => write!(f, "key/{id}"),
+            Name::Log(n) => write!(f, "log/{n:020}"),
+            Name::Checkpoint(n, hash) => write!(f, "checkpoint/{n:020}-{hash}"),
+            Name::Snapshot(id) => write!(f, "snapshot/{id}"),
+            Name::Pack(name) => name.fmt(f),
+            Name::Index(name) => name.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for PackName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pack/{}-{}", self.session, self.hash)
+    }
+}
+
+impl fmt::Display for IndexName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "index/{}-{}", self.session, self.hash)
+    }
+}

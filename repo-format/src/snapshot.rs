@@ -1,0 +1,143 @@
+//! Snapshots (SPEC "Snapshots"): the sealed root of one backup. Only *read* opens one.
+//!
+//! ```text
+//! header │ session 16 │ writer 32 │ nonce 24 │ sealed length u32 │ sealed, tag 16 │ zeros │ signature 64
+//! sealed = codec u8 │ plain length u32 │ bytes;   plain = roots varint │ roots × (kind u8 │ id 32) │ body string
+//! ```
+
+use crate::error::{FormatError, Result};
+use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
+use crate::id::{ChunkId, ChunkKind, RepoId, SessionId, SnapshotId, WriterId};
+use crate::key::{ContentKey, SIGNATURE_LEN, SignKey, Signed};
+use crate::limits::{SNAPSHOT_BODY_MAX, SNAPSHOT_MAX, SNAPSHOT_ROOTS_MAX, padme};
+use crate::names::ObjectKind;
+use crate::wire::{Put, Reader};
+
+/// Bytes before the sealed part.
+const HEADER_LEN: usize = 10 + SessionId::LEN + WriterId::LEN + NONCE_LEN + 4;
+/// What the plaintext can be at most.
+const PLAIN_MAX: usize = SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + 32;
+/// Level of compression: snapshots are small and rare.
+const LEVEL: i32 = 6;
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The session that made it.
+    pub session: SessionId,
+    /// Who signed it.
+    pub writer: WriterId,
+    /// Where marking starts: every chunk that the body names. Chunks that these name in turn are not listed.
+    pub roots: Vec<(ChunkKind, ChunkId)>,
+    /// JSON, SPEC "Snapshot body".
+    pub body: Vec<u8>,
+}
+
+impl Snapshot {
+    /// The object and its id. `writer` must be the secret of `self.writer`, `nonce` fresh and random.
+    pub fn seal(
+        &self,
+        repo: &RepoId,
+        key: &ContentKey,
+        nonce: &Nonce,
+        writer: &SignKey,
+    ) -> Result<(SnapshotId, Vec<u8>)> {
+        if writer.id() != self.writer {
+            return Err(FormatError::WrongKey("snapshot"));
+        }
+        if self.roots.len() > SNAPSHOT_ROOTS_MAX || self.body.len() > SNAPSHOT_BODY_MAX {
+            return Err(FormatError::TooLarge("snapshot"));
+        }
+        let mut plain = Vec::with_capacity(self.roots.len() * 33 + self.body.len() + 16);
+        plain.put_varint(self.roots.len() as u64);
+        for (kind, id) in &self.roots {
+            plain.push(*kind as u8);
+            plain.extend_from_slice(&id.0);
+        }
+        plain.put_string(&self.body);
+        let packed = zstd::bulk::compress(&plain, LEVEL).ok().filter(|p| p.len() < plain.len());
+        let mut out = Vec::new();
+        header::put(&mut out, ObjectKind::Snapshot);
+        out.extend_from_slice(&self.session.0);
+        out.extend_from_slice(&self.writer.0);
+        out.extend_from_slice(nonce);
+        let stored = packed.as_ref().unwrap_or(&plain);
+        out.put_u32((1 + 4 + stored.len() + TAG_LEN) as u32);
+        let aad = out.clone();
+        out.push(u8::from(packed.is_some()));
+        out.put_u32(plain.len() as u32);
+        out.extend_from_slice(stored);
+        header::seal(key.expose(), nonce, &aad, &mut out, aad.len())?;
+        out.resize(padme(out.len() + SIGNATURE_LEN) - SIGNATURE_LEN, 0);
+        let signature = writer.sign(Signed::Snapshot, repo, &out);
+        out.extend_from_slice(&signature);
+        if out.len() > SNAPSHOT_MAX {
+            return Err(FormatError::TooLarge("snapshot"));
+        }
+        Ok((SnapshotId(*blake3::hash(&out).as_bytes()), out))
+    }
+
+    /// The session that made it: its content key opens it. Checks the id, so that a damaged snapshot is known as one
+    /// without any key.
+    pub fn session(id: &SnapshotId, bytes: &[u8]) -> Result<SessionId> {
+        if bytes.len() > SNAPSHOT_MAX {
+            return Err(FormatError::TooLarge("snapshot"));
+        }
+        if blake3::hash(bytes).as_bytes() != &id.0 {
+            return Err(FormatError::Mismatch("snapshot's name"));
+        }
+        let mut r = Reader::new(bytes, "snapshot");
+        header::read(&mut r, ObjectKind::Snapshot)?;
+        Ok(SessionId(r.array()?))
+    }
+
+    /// Checks id and signature and opens. Whether the writer was one is the log's to say.
+    pub fn open(id: &SnapshotId, bytes: &[u8], repo: &RepoId, key: &ContentKey) -> Result<Snapshot> {
+        let session = Snapshot::session(id, bytes)?;
+        let Some((signed, signature)) = bytes.split_last_chunk::<SIGNATURE_LEN>() else {
+            return Err(FormatError::Truncated("snapshot"));
+        };
+        let aad = signed.get(..HEADER_LEN).ok_or(FormatError::Truncated("snapshot"))?;
+        let mut r = Reader::new(&signed[10 + SessionId::LEN..], "snapshot");
+        let (writer, nonce, length) = (WriterId(r.array()?), r.array()?, r.u32()?);
+        writer.verify(Signed::Snapshot, repo, signed, signature)?;
+        let mut sealed = r.bytes(length as usize)?.to_vec();
+        if r.bytes(r.remaining())?.iter().any(|b| *b != 0) {
+            return Err(FormatError::Invalid("padding of a snapshot"));
+        }
+        header::open(key.expose(), &nonce, aad, &mut sealed, "snapshot")?;
+        let mut r = Reader::new(&sealed, "snapshot");
+        let (codec, length) = (r.u8()?, r.u32()? as usize);
+        if length > PLAIN_MAX {
+            return Err(FormatError::TooLarge("snapshot"));
+        }
+        let stored = r.bytes(r.remaining())?;
+        let plain = match codec {
+            0 => stored.to_vec(),
+            1 => zstd::bulk::decompress(stored, length).map_err(|_| FormatError::Mismatch("compressed snapshot"))?,
+            _ => return Err(FormatError::Unsupported(format!("snapshot codec {codec}"))),
+        };
+        if plain.len() != length {
+            return Err(FormatError::Invalid("length of a snapshot"));
+        }
+        let (roots, body) = parse(&plain)?;
+        Ok(Snapshot { session, writer, roots, body })
+    }
+}
+
+type Parts = (Vec<(ChunkKind, ChunkId)>, Vec<u8>);
+
+fn parse(plain: &[u8]) -> Result<Parts> {
+    let mut r = Reader::new(plain, "snapshot");
+    let count = r.count(33)?;
+    if count > SNAPSHOT_ROOTS_MAX {
+        return Err(FormatError::TooLarge("snapshot"));
+    }
+    let mut roots = Vec::with_capacity(count);
+    for _ in 0..count {
+        roots.push((ChunkKind::from_u8(r.u8()?)?, ChunkId(r.array()?)));
+    }
+    let body = r.string()?.to_vec();
+    r.end()?;
+    Ok((roots, body))
+}

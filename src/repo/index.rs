@@ -1,0 +1,86 @@
+//! Where chunks lie: a cache of what the index objects say. The truth is in the store.
+
+use std::collections::HashSet;
+
+use repo_format::id::{ChunkId, SessionId};
+use repo_format::index::{Index as IndexObject, IndexEntry};
+use repo_format::names::{IndexName, PackName};
+
+use crate::error::Result;
+
+/// Where one copy of a chunk lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The pack, and with it the session that wrote it.
+    pub pack: PackName,
+    /// Where the frame starts in the pack, in bytes.
+    pub offset: u32,
+    /// Length of the frame in bytes.
+    pub length: u32,
+    /// Which chunk of the frame, from 0.
+    pub position: u16,
+}
+
+impl Place {
+    /// The session that wrote the pack.
+    pub fn session(&self) -> SessionId {
+        self.pack.session
+    }
+}
+
+impl From<&IndexEntry> for Place {
+    fn from(e: &IndexEntry) -> Place {
+        Place { pack: e.pack, offset: e.frame_offset, length: e.frame_length, position: e.position }
+    }
+}
+
+/// Remembers the contents of index objects. Shared by threads.
+///
+/// Errors of kind [`Damaged`](crate::Kind::Damaged) mean that the cache itself is damaged: whoever holds the store
+/// builds another from the index objects.
+pub trait Index: Send + Sync {
+    /// Shows the known places of a chunk until `visit` returns `true`; answers whether it did.
+    fn find(&self, id: &ChunkId, visit: &mut dyn FnMut(Place) -> bool) -> Result<bool>;
+
+    /// Takes in an index object. Doing so again changes nothing.
+    fn add(&self, name: &IndexName, object: &IndexObject) -> Result<()>;
+
+    /// The index objects taken in so far.
+    fn names(&self) -> Result<HashSet<IndexName>>;
+
+    /// Bytes of memory and disk it uses, roughly; for `stats`.
+    fn size(&self) -> u64;
+}
+
+/// A cache that others read but may not change, under the index objects that came after it.
+pub struct Layered {
+    below: Box<dyn Index>,
+    above: Box<dyn Index>,
+}
+
+impl Layered {
+    /// `above` takes what is added; both are asked.
+    pub fn new(below: Box<dyn Index>, above: Box<dyn Index>) -> Layered {
+        Layered { below, above }
+    }
+}
+
+impl Index for Layered {
+    fn find(&self, id: &ChunkId, visit: &mut dyn FnMut(Place) -> bool) -> Result<bool> {
+        Ok(self.above.find(id, visit)? || self.below.find(id, visit)?)
+    }
+
+    fn add(&self, name: &IndexName, object: &IndexObject) -> Result<()> {
+        self.above.add(name, object)
+    }
+
+    fn names(&self) -> Result<HashSet<IndexName>> {
+        let mut names = self.below.names()?;
+        names.extend(self.above.names()?);
+        Ok(names)
+    }
+
+    fn size(&self) -> u64 {
+        self.below.size() + self.above.size()
+    }
+}

@@ -1,0 +1,240 @@
+//! The index in RocksDB, in the machine's cache directory. One process writes, others read at the same time.
+//!
+//! ```text
+//! "c" │ chunk id 32      → places, each: pack number u32 │ offset u32 │ length u32 │ position u16
+//! "p" │ pack number u32  → pack name: session 16 │ hash 32
+//! "n" │ pack name 48     → pack number u32
+//! "i" │ index name 48    → nothing: this index object has been taken in
+//! "next"                 → the next pack number u32
+//! ```
+//! Integers are little-endian. This is a cache of one machine, no part of the format: what is wrong is thrown away.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use repo_format::id::{ChunkId, ObjectHash, SessionId};
+use repo_format::index::Index as IndexObject;
+use repo_format::names::{IndexName, PackName};
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch,
+};
+
+use super::index::{Index, Place};
+use crate::error::{Error, Kind, Result};
+use crate::store::lock;
+
+const WRITE_BUFFER: usize = 8 << 20;
+const BLOCK_CACHE: usize = 16 << 20;
+/// Chunks in one write.
+const BATCH: usize = 4096;
+const PLACE_LEN: usize = 14;
+
+/// See the module.
+pub struct RocksIndex {
+    db: DB,
+    path: String,
+    /// Held while an index object is taken in; the next pack number.
+    next: Mutex<u32>,
+}
+
+/// How to open the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Alone among writers; [`Kind::Busy`] while another process writes. Made if missing.
+    Write,
+    /// Beside a writer; sees what was there at this moment. [`Kind::NotFound`] if there is none.
+    Read,
+}
+
+impl RocksIndex {
+    /// Opens the cache in the directory `path`.
+    pub fn open(path: &Path, access: Access) -> Result<RocksIndex> {
+        let shown = path.display().to_string();
+        let options = options(access);
+        let opened = match access {
+            Access::Write => DB::open(&options, path),
+            Access::Read if !path.join("CURRENT").exists() => {
+                return Err(Error::new(Kind::NotFound, shown, "there is no index cache"));
+            }
+            Access::Read => DB::open_for_read_only(&options, path, false),
+        };
+        let db = opened.map_err(|e| wrong(&shown, &e))?;
+        let next = match db.get(b"next").map_err(|e| wrong(&shown, &e))? {
+            Some(bytes) => number(&bytes).ok_or_else(|| broken(&shown))?,
+            None => 0,
+        };
+        Ok(RocksIndex { db, path: shown, next: Mutex::new(next) })
+    }
+
+    /// Removes the cache, whatever state it is in. Nobody may have it open for writing.
+    pub fn destroy(path: &Path) -> Result<()> {
+        match std::fs::remove_dir_all(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path.display(), e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'_>>> {
+        self.db.get_pinned(key).map_err(|e| wrong(&self.path, &e))
+    }
+
+    fn pack(&self, number: &[u8]) -> Result<PackName> {
+        let name = self.get(&key(b'p', number))?.ok_or_else(|| broken(&self.path))?;
+        split_name(&name).map(|(session, hash)| PackName { session, hash }).ok_or_else(|| broken(&self.path))
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        self.db.write(batch).map_err(|e| wrong(&self.path, &e))
+    }
+
+    /// The number of a pack; a new one is put into the batch.
+    fn pack_number(&self, next: &mut u32, pack: &PackName, batch: &mut WriteBatch) -> Result<u32> {
+        let name = join_name(&pack.session, &pack.hash);
+        if let Some(bytes) = self.get(&key(b'n', &name))? {
+            return number(&bytes).ok_or_else(|| broken(&self.path));
+        }
+        let n = *next;
+        *next += 1;
+        batch.put(key(b'n', &name), n.to_le_bytes());
+        batch.put(key(b'p', &n.to_le_bytes()), name);
+        batch.put(b"next", next.to_le_bytes());
+        Ok(n)
+    }
+}
+
+impl Index for RocksIndex {
+    fn find(&self, id: &ChunkId, visit: &mut dyn FnMut(Place) -> bool) -> Result<bool> {
+        let Some(places) = self.get(&key(b'c', &id.0))? else { return Ok(false) };
+        if !places.len().is_multiple_of(PLACE_LEN) {
+            return Err(broken(&self.path));
+        }
+        for place in places.chunks_exact(PLACE_LEN) {
+            let word = |at: usize| number(&place[at..at + 4]).unwrap_or(0);
+            let found = Place {
+                pack: self.pack(&place[..4])?,
+                offset: word(4),
+                length: word(8),
+                position: u16::from_le_bytes([place[12], place[13]]),
+            };
+            if visit(found) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn add(&self, name: &IndexName, object: &IndexObject) -> Result<()> {
+        let mark = key(b'i', &join_name(&name.session, &name.hash));
+        let mut next = lock(&self.next);
+        if self.get(&mark)?.is_some() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        let mut numbers = std::collections::HashMap::new();
+        for (pack, _) in &object.head().packs {
+            numbers.insert(*pack, self.pack_number(&mut next, pack, &mut batch)?);
+        }
+        self.write(std::mem::take(&mut batch))?;
+        let mut last: Option<ChunkId> = None;
+        let mut places = Vec::new();
+        for entry in object.iter() {
+            // One chunk's places follow one another.
+            if last != Some(entry.id) {
+                if batch.len() >= BATCH {
+                    self.write(std::mem::take(&mut batch))?;
+                }
+                places.clear();
+                if let Some(old) = self.get(&key(b'c', &entry.id.0))? {
+                    places.extend_from_slice(&old);
+                }
+                last = Some(entry.id);
+            }
+            let place = Place::from(&entry);
+            let number = numbers.get(&place.pack).copied().ok_or_else(|| broken(&self.path))?;
+            let mut bytes = [0; PLACE_LEN];
+            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            bytes[4..8].copy_from_slice(&place.offset.to_le_bytes());
+            bytes[8..12].copy_from_slice(&place.length.to_le_bytes());
+            bytes[12..].copy_from_slice(&place.position.to_le_bytes());
+            if !places.chunks_exact(PLACE_LEN).any(|p| p == bytes) {
+                places.extend_from_slice(&bytes);
+                batch.put(key(b'c', &entry.id.0), &places);
+            }
+        }
+        batch.put(mark, []);
+        self.write(batch)
+    }
+
+    fn names(&self) -> Result<HashSet<IndexName>> {
+        let mut names = HashSet::new();
+        for item in self.db.iterator(IteratorMode::From(b"i", Direction::Forward)) {
+            let (key, _) = item.map_err(|e| wrong(&self.path, &e))?;
+            let Some(name) = key.strip_prefix(b"i") else { break };
+            let (session, hash) = split_name(name).ok_or_else(|| broken(&self.path))?;
+            names.insert(IndexName { session, hash });
+        }
+        Ok(names)
+    }
+
+    fn size(&self) -> u64 {
+        self.db.property_int_value("rocksdb.estimate-live-data-size").ok().flatten().unwrap_or(0)
+    }
+}
+
+fn options(access: Access) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    let mut options = Options::default();
+    options.create_if_missing(access == Access::Write);
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(WRITE_BUFFER);
+    options.set_max_write_buffer_number(2);
+    // A reader opens every file at once: those that the writer then compacts away stay readable to it.
+    options.set_max_open_files(if access == Access::Read { -1 } else { 64 });
+    options.set_keep_log_file_num(2);
+    options.set_stats_dump_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options.increase_parallelism(1);
+    options
+}
+
+fn key(tag: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(tag);
+    key.extend_from_slice(rest);
+    key
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_le_bytes)
+}
+
+fn join_name(session: &SessionId, hash: &ObjectHash) -> Vec<u8> {
+    [&session.0[..], &hash.0[..]].concat()
+}
+
+fn split_name(bytes: &[u8]) -> Option<(SessionId, ObjectHash)> {
+    let (session, hash) = bytes.split_first_chunk::<16>()?;
+    Some((SessionId(*session), ObjectHash(hash.try_into().ok()?)))
+}
+
+fn broken(path: &str) -> Error {
+    Error::damaged(path, "the index cache contradicts itself")
+        .hint("delete this directory: it is built again from the repository")
+}
+
+fn wrong(path: &str, e: &rocksdb::Error) -> Error {
+    match e.kind() {
+        // The lock is reported as an I/O error; there is no kind of its own.
+        ErrorKind::IOError if e.as_ref().contains("lock") => {
+            Error::new(Kind::Busy, path, "another process writes to the index cache")
+        }
+        ErrorKind::Busy | ErrorKind::TryAgain => Error::new(Kind::Busy, path, e),
+        ErrorKind::IOError if e.as_ref().contains("No space") => Error::new(Kind::Full, path, e),
+        _ => Error::damaged(path, e).hint("delete this directory: it is built again from the repository"),
+    }
+}

@@ -1,0 +1,298 @@
+//! From frames to packs in the store: sealed on a few threads, checked, spread over the open packs, uploaded, indexed.
+//!
+//! Memory: the open packs and one more for each thread while it uploads (16 MiB each), the queue and the open frames
+//! (256 KiB each), about 5 MiB a thread for zstd and buffers, and 40 bytes for each chunk that no index object names
+//! yet: with two threads about 75 MiB at most.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use repo_format::frame::{FramePlain, Opener, Sealer};
+use repo_format::id::{ChunkId, RepoId, SessionId};
+use repo_format::index::{Index as IndexObject, IndexBuilder};
+use repo_format::key::{ContentKey, RepoKeys, SignKey};
+use repo_format::names::{IndexName, Name};
+use repo_format::pack::{BuiltPack, PackBuilder};
+
+use super::index::Index;
+use super::random;
+use crate::error::{Error, Kind, Result};
+use crate::store::{Store, lock};
+
+/// Packs that fill at the same time; each frame goes to one of them at random, so that the order of chunks in time
+/// does not show.
+const OPEN_PACKS: usize = 2;
+/// Frames that wait for a sealing thread.
+const QUEUE: usize = 4;
+/// An index object is written after so many packs, or after [`INDEX_AGE`].
+const INDEX_PACKS: usize = 16;
+/// No uploaded pack waits longer than about this for its index object, so that a crash costs a few minutes of work.
+const INDEX_AGE: Duration = Duration::from_secs(180);
+
+/// What a packer needs to know.
+pub struct Setup {
+    /// Where packs go.
+    pub store: Arc<dyn Store>,
+    /// Told about every index object that is written.
+    pub index: Arc<dyn Index>,
+    /// The repository.
+    pub repo: RepoId,
+    /// Its keys.
+    pub keys: RepoKeys,
+    /// The session that writes.
+    pub session: SessionId,
+    /// Its content key.
+    pub content: ContentKey,
+    /// The writer's key.
+    pub sign: SignKey,
+    /// zstd level, 1 to 19.
+    pub level: i32,
+    /// Sealing threads, at least 1.
+    pub threads: usize,
+    /// Bytes at which a pack is closed.
+    pub pack_target: u32,
+}
+
+/// What a packer has done.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames sealed.
+    pub frames: AtomicU64,
+    /// Packs uploaded.
+    pub packs: AtomicU64,
+    /// Index objects written.
+    pub index_objects: AtomicU64,
+    /// Bytes of packs and index objects uploaded.
+    pub bytes_stored: AtomicU64,
+}
+
+/// Takes frames, leaves packs and index objects in the store.
+pub struct Packer {
+    shared: Arc<Shared>,
+    queue: Option<Sender<FramePlain>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    setup: Setup,
+    open: Mutex<[PackBuilder; OPEN_PACKS]>,
+    uploaded: Mutex<Uploaded>,
+    /// Chunks given to this packer that no index object names yet.
+    pending: Mutex<HashSet<ChunkId>>,
+    failed: AtomicBool,
+    failure: Mutex<Option<Error>>,
+    counters: Counters,
+}
+
+/// Packs in the store that no index object names yet, and the index objects written.
+struct Uploaded {
+    builder: IndexBuilder,
+    since: Option<Instant>,
+    written: Vec<IndexName>,
+}
+
+impl Packer {
+    /// Starts the threads.
+    pub fn start(setup: Setup) -> Result<Packer> {
+        let (sender, receiver) = bounded(QUEUE);
+        let threads = setup.threads.max(1);
+        let shared = Arc::new(Shared {
+            open: Mutex::new(std::array::from_fn(|_| PackBuilder::new(setup.session))),
+            uploaded: Mutex::new(Uploaded { builder: IndexBuilder::new(), since: None, written: Vec::new() }),
+            setup,
+            pending: Mutex::default(),
+            failed: AtomicBool::new(false),
+            failure: Mutex::default(),
+            counters: Counters::default(),
+        });
+        let mut packer = Packer { shared, queue: Some(sender), threads: Vec::new() };
+        for i in 0..threads {
+            let shared = packer.shared.clone();
+            let receiver = receiver.clone();
+            let builder = thread::Builder::new().name(format!("seal {i}"));
+            let thread = builder.spawn(move || shared.run(&receiver)).map_err(|e| Error::io("sealing thread", e))?;
+            packer.threads.push(thread);
+        }
+        Ok(packer)
+    }
+
+    /// Claims a chunk: `false` if it was claimed before and is on its way.
+    pub fn claim(&self, id: ChunkId) -> bool {
+        lock(&self.shared.pending).insert(id)
+    }
+
+    /// Takes back a claim: the chunk is in the store already.
+    pub fn unclaim(&self, id: &ChunkId) {
+        lock(&self.shared.pending).remove(id);
+    }
+
+    /// Gives a full frame away; waits while the queue is full.
+    pub fn push(&self, frame: FramePlain) -> Result<()> {
+        self.check()?;
+        let gone = || Error::new(Kind::Io, "sealing threads", "have ended");
+        self.queue.as_ref().ok_or_else(gone)?.send(frame).map_err(|_| gone())
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Seals what waits, uploads every open pack and writes the last index object. The names of all index objects.
+    pub fn finish(mut self) -> Result<Vec<IndexName>> {
+        self.join();
+        self.check()?;
+        for pack in lock(&self.shared.open).iter_mut().filter(|p| !p.is_empty()) {
+            let full = std::mem::replace(pack, PackBuilder::new(self.shared.setup.session));
+            self.shared.upload(full)?;
+        }
+        let mut uploaded = lock(&self.shared.uploaded);
+        self.shared.write_index(&mut uploaded)?;
+        Ok(std::mem::take(&mut uploaded.written))
+    }
+
+    fn join(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                self.shared.fail(Error::new(Kind::Io, "sealing thread", "panicked"));
+            }
+        }
+    }
+
+    /// Fails once any thread has failed.
+    fn check(&self) -> Result<()> {
+        if !self.shared.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match &*lock(&self.shared.failure) {
+            Some(e) => Err(again(e)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Packer {
+    /// Packs that are not full are lost; what was uploaded stays for the next session to adopt.
+    fn drop(&mut self) {
+        self.shared.failed.store(true, Ordering::Release);
+        self.join();
+    }
+}
+
+impl Shared {
+    /// Seals frames until the queue is closed. After a failure it only empties the queue, so that nobody waits.
+    fn run(&self, queue: &Receiver<FramePlain>) {
+        let mut work = match Work::new(self.setup.level) {
+            Ok(work) => work,
+            Err(e) => return self.fail(e),
+        };
+        for frame in queue {
+            if self.failed.load(Ordering::Acquire) {
+                continue;
+            }
+            if let Err(e) = self.frame(&mut work, &frame) {
+                self.fail(e);
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Seals one frame, opens what was built and compares, and puts it into an open pack.
+    fn frame(&self, work: &mut Work, plain: &FramePlain) -> Result<()> {
+        let setup = &self.setup;
+        work.sealed.clear();
+        work.sealer.seal(&setup.session, &setup.content, &random::bytes()?, plain, &mut work.sealed)?;
+        // `open` checks every chunk against its id, so equal lists are equal contents.
+        let wrong = || Error::damaged("frame just built", "does not open to what was put in").hint(FAULTY_MACHINE);
+        let open = work.opener.open(&setup.content, &setup.keys.chunk_id, &work.sealed).map_err(|_| wrong())?;
+        if open.kind() != plain.kind() || open.list() != plain.list() {
+            return Err(wrong());
+        }
+        self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        let full = {
+            let mut packs = lock(&self.open);
+            let [choice] = random::bytes::<1>()?;
+            let pack = &mut packs[usize::from(choice) % OPEN_PACKS];
+            let fits = pack.fits(work.sealed.len(), plain.list().len(), setup.pack_target);
+            let full = (!fits).then(|| std::mem::replace(pack, PackBuilder::new(setup.session)));
+            pack.push(&work.sealed, plain.kind(), plain.list())?;
+            full
+        };
+        full.map_or(Ok(()), |pack| self.upload(pack))
+    }
+
+    fn upload(&self, pack: PackBuilder) -> Result<()> {
+        let BuiltPack { name, bytes, frames } = pack.finish(&self.setup.keys.index, &random::bytes()?)?;
+        self.setup.store.create(&Name::Pack(name).to_string(), &bytes)?;
+        self.counters.packs.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let size = bytes.len() as u32;
+        drop(bytes);
+        let mut uploaded = lock(&self.uploaded);
+        if !uploaded.builder.fits(frames.iter().map(|f| f.chunks.len()).sum()) {
+            self.write_index(&mut uploaded)?;
+        }
+        uploaded.builder.add(name, size, &frames)?;
+        let since = *uploaded.since.get_or_insert_with(Instant::now);
+        if uploaded.builder.packs() >= INDEX_PACKS || since.elapsed() >= INDEX_AGE {
+            self.write_index(&mut uploaded)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the index object of the packs uploaded since the last one. From then on the index knows their chunks.
+    fn write_index(&self, uploaded: &mut Uploaded) -> Result<()> {
+        uploaded.since = None;
+        let builder = std::mem::take(&mut uploaded.builder);
+        if builder.is_empty() {
+            return Ok(());
+        }
+        let Setup { repo, session, keys, sign, .. } = &self.setup;
+        let nonces = [random::bytes()?, random::bytes()?];
+        let (name, bytes) = builder.finish(*session, repo, &keys.index, &nonces, sign)?;
+        let object = IndexObject::open(&name, &bytes, repo, &keys.index)?;
+        self.setup.store.create(&Name::Index(name).to_string(), &bytes)?;
+        self.counters.index_objects.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        uploaded.written.push(name);
+        self.setup.index.add(&name, &object)?;
+        let mut pending = lock(&self.pending);
+        for entry in object.iter() {
+            pending.remove(&entry.id);
+        }
+        Ok(())
+    }
+}
+
+/// The same error once more, for everybody who asks.
+fn again(e: &Error) -> Error {
+    let copy = Error::new(e.kind(), e.subject(), e.message());
+    match e.advice() {
+        Some(hint) => copy.hint(hint),
+        None => copy,
+    }
+}
+
+const FAULTY_MACHINE: &str = "memory or processor may be faulty: test this machine before trusting it with backups";
+
+/// What a thread keeps between frames.
+struct Work {
+    sealer: Sealer,
+    opener: Opener,
+    sealed: Vec<u8>,
+}
+
+impl Work {
+    fn new(level: i32) -> Result<Work> {
+        Ok(Work { sealer: Sealer::new(level)?, opener: Opener::new()?, sealed: Vec::new() })
+    }
+}

@@ -1,0 +1,157 @@
+//! The thin seam between the folder store and the operating system, so that tests can record every write, sync and
+//! directory operation and replay any prefix of them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The last part of its path.
+    pub name: String,
+    /// A directory, or a file.
+    pub is_dir: bool,
+    /// Bytes of a file.
+    pub len: u64,
+}
+
+/// File-system operations below one root. Paths are relative to it and separated by slashes; `""` is the root.
+pub trait Disk: Send + Sync {
+    /// Makes a directory; its parent exists (that of the root is made). That it exists already is fine. Not synced.
+    fn make_dir(&self, path: &str) -> io::Result<()>;
+    /// Writes a new file and syncs its bytes. The entry in its directory is not synced.
+    fn write_new(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Moves a file to a name that must not exist, atomically; [`io::ErrorKind::AlreadyExists`] otherwise. Not synced.
+    fn publish(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Syncs the entries of a directory.
+    fn sync_dir(&self, path: &str) -> io::Result<()>;
+    /// Removes a file. Not synced.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Reads a file; with a range, exactly that, or [`io::ErrorKind::UnexpectedEof`].
+    fn read(&self, path: &str, range: Option<Range<u64>>) -> io::Result<Vec<u8>>;
+    /// Lists a directory, in no order.
+    fn entries(&self, path: &str) -> io::Result<Vec<Entry>>;
+    /// Whether nobody is writing this file any more (its writer crashed).
+    fn is_abandoned(&self, path: &str) -> io::Result<bool>;
+    /// The root, for messages.
+    fn place(&self) -> String;
+}
+
+/// The operating system's own files.
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    /// `root` need not exist yet.
+    pub fn new(root: impl AsRef<Path>) -> RealDisk {
+        RealDisk { root: root.as_ref().to_path_buf() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+}
+
+impl Disk for RealDisk {
+    fn make_dir(&self, path: &str) -> io::Result<()> {
+        if path.is_empty() {
+            return make_root(&self.root);
+        }
+        match fs::create_dir(self.path(path)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    fn write_new(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(self.path(path))?;
+        // Held until the file is whole: tells a sweep that its writer lives. File systems without locks sweep less.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn publish(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+            // NFS and others cannot; a hard link does not replace either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::hard_link(&from, &to)?;
+                fs::remove_file(&from)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        File::open(self.path(path))?.sync_all()
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path(path))
+    }
+
+    fn read(&self, path: &str, range: Option<Range<u64>>) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path(path))?;
+        let len = file.metadata()?.len();
+        let Some(range) = range else {
+            let mut bytes = Vec::with_capacity(usize::try_from(len.min(super::OBJECT_MAX)).unwrap_or(0));
+            file.read_to_end(&mut bytes)?;
+            return Ok(bytes);
+        };
+        if range.end > len || range.start > range.end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes)
+    }
+
+    fn entries(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.path(path))? {
+            let entry = entry?;
+            // Names that are not UTF-8 are none of ours. What vanished since (a moved temporary file) is no longer there.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let meta = match entry.metadata() {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            entries.push(Entry { name, is_dir: meta.is_dir(), len: meta.len() });
+        }
+        Ok(entries)
+    }
+
+    fn is_abandoned(&self, path: &str) -> io::Result<bool> {
+        let file = File::open(self.path(path))?;
+        Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+/// Makes the root and every missing parent, and syncs the entry of each that it made.
+fn make_root(root: &Path) -> io::Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    let parent = match root.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    make_root(parent)?;
+    match fs::create_dir(root) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    File::open(parent)?.sync_all()
+}

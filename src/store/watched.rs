@@ -1,0 +1,148 @@
+//! Counts requests and bytes, and keeps a record of them if asked to.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::{Store, lock};
+use crate::error::Result;
+
+/// What was asked of a store so far. Bytes are those of objects, not of protocols.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Requests {
+    /// `create` requests, whatever their answer.
+    pub creates: u64,
+    /// Bytes given to `create`.
+    pub bytes_created: u64,
+    /// `read` requests, whatever their answer.
+    pub reads: u64,
+    /// `read_range` requests, whatever their answer.
+    pub range_reads: u64,
+    /// Bytes that `read` and `read_range` answered.
+    pub bytes_read: u64,
+    /// `list` requests.
+    pub lists: u64,
+    /// `delete` requests.
+    pub deletes: u64,
+}
+
+/// One request, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `create` of so many bytes.
+    Create(String, usize),
+    /// `read`.
+    Read(String),
+    /// `read_range`.
+    ReadRange(String, Range<u64>),
+    /// `list`.
+    List(String),
+    /// `delete`.
+    Delete(String),
+}
+
+/// A store that counts.
+pub struct Watched<S> {
+    inner: S,
+    counters: [AtomicU64; 7],
+    recording: AtomicBool,
+    record: Mutex<Vec<Request>>,
+}
+
+const CREATES: usize = 0;
+const BYTES_CREATED: usize = 1;
+const READS: usize = 2;
+const RANGE_READS: usize = 3;
+const BYTES_READ: usize = 4;
+const LISTS: usize = 5;
+const DELETES: usize = 6;
+
+impl<S: Store> Watched<S> {
+    /// Wraps a store; nothing counted yet, nothing recorded.
+    pub fn new(inner: S) -> Watched<S> {
+        Watched { inner, counters: Default::default(), recording: AtomicBool::new(false), record: Mutex::default() }
+    }
+
+    /// The counts so far.
+    pub fn requests(&self) -> Requests {
+        let get = |i: usize| self.counters[i].load(Ordering::Relaxed);
+        Requests {
+            creates: get(CREATES),
+            bytes_created: get(BYTES_CREATED),
+            reads: get(READS),
+            range_reads: get(RANGE_READS),
+            bytes_read: get(BYTES_READ),
+            lists: get(LISTS),
+            deletes: get(DELETES),
+        }
+    }
+
+    /// From now on every request is remembered.
+    pub fn record(&self) {
+        self.recording.store(true, Ordering::Relaxed);
+    }
+
+    /// The requests remembered since the last call.
+    pub fn take_record(&self) -> Vec<Request> {
+        std::mem::take(&mut *lock(&self.record))
+    }
+
+    fn count(&self, counter: usize, n: u64) {
+        self.counters[counter].fetch_add(n, Ordering::Relaxed);
+    }
+
+    fn note(&self, request: impl FnOnce() -> Request) {
+        if self.recording.load(Ordering::Relaxed) {
+            lock(&self.record).push(request());
+        }
+    }
+}
+
+impl<S: Store> Store for Watched<S> {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.count(CREATES, 1);
+        self.count(BYTES_CREATED, bytes.len() as u64);
+        self.note(|| Request::Create(name.to_string(), bytes.len()));
+        self.inner.create(name, bytes)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        self.count(READS, 1);
+        self.note(|| Request::Read(name.to_string()));
+        let bytes = self.inner.read(name)?;
+        self.count(BYTES_READ, bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        self.count(RANGE_READS, 1);
+        self.note(|| Request::ReadRange(name.to_string(), range.clone()));
+        let bytes = self.inner.read_range(name, range)?;
+        self.count(BYTES_READ, bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.count(LISTS, 1);
+        self.note(|| Request::List(folder.to_string()));
+        self.inner.list(folder, visit)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        self.count(DELETES, 1);
+        self.note(|| Request::Delete(name.to_string()));
+        self.inner.delete(name)
+    }
+
+    fn concurrency(&self) -> usize {
+        self.inner.concurrency()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn sweep(&self) -> Result<()> {
+        self.inner.sweep()
+    }
+}

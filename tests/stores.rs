@@ -1,0 +1,237 @@
+//! One contract suite, run over every store and every wrapper.
+
+use std::sync::Arc;
+
+use onefold::Kind;
+use onefold::store::disk::{Disk, RealDisk};
+use onefold::store::faulty::{Fault, Faulty, Operation};
+use onefold::store::folder::Folder;
+use onefold::store::memory::Memory;
+use onefold::store::probe::{Verdict, race};
+use onefold::store::retry::Retry;
+use onefold::store::watched::{Request, Watched};
+use onefold::store::{Store, create_or_same, read_if_exists};
+
+use crate::sim_disk::SimDisk;
+
+fn names(store: &dyn Store, folder: &str) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    store
+        .list(folder, &mut |name, len| {
+            found.push((name.to_string(), len));
+            Ok(())
+        })
+        .unwrap();
+    found.sort();
+    found
+}
+
+fn kind<T: std::fmt::Debug>(result: onefold::Result<T>) -> Kind {
+    result.unwrap_err().kind()
+}
+
+/// What every store owes.
+fn contract(store: &dyn Store) {
+    // Nothing there.
+    assert_eq!(kind(store.read("config")), Kind::NotFound);
+    assert_eq!(kind(store.read_range("packs/ab/abcd", 0..1)), Kind::NotFound);
+    assert_eq!(kind(store.delete("config")), Kind::NotFound);
+    assert!(names(store, "packs").is_empty());
+    assert!(names(store, "").is_empty());
+    assert_eq!(read_if_exists(store, "config").unwrap(), None);
+
+    // Written once, read whole and in parts.
+    let big: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    store.create("packs/ab/abcd", &big).unwrap();
+    store.create("packs/ab/abce", b"").unwrap();
+    store.create("packs/cd/cdef", b"x").unwrap();
+    store.create("packs2/x", b"y").unwrap();
+    store.create("config", b"hello").unwrap();
+    assert_eq!(store.read("packs/ab/abcd").unwrap(), big);
+    assert_eq!(store.read("packs/ab/abce").unwrap(), b"");
+    assert_eq!(store.read_range("config", 1..3).unwrap(), b"el");
+    assert_eq!(store.read_range("config", 0..5).unwrap(), b"hello");
+    assert_eq!(store.read_range("config", 5..5).unwrap(), b"");
+    assert_eq!(kind(store.read_range("config", 3..6)), Kind::Damaged);
+    assert_eq!(kind(store.read_range("config", 6..6)), Kind::Damaged);
+    assert_eq!(store.read_range("packs/ab/abcd", 2_999_990..3_000_000).unwrap(), big[2_999_990..]);
+
+    // Never overwritten.
+    assert_eq!(kind(store.create("config", b"other")), Kind::AlreadyExists);
+    assert_eq!(kind(store.create("config", b"hello")), Kind::AlreadyExists);
+    assert_eq!(store.read("config").unwrap(), b"hello");
+    create_or_same(store, "config", b"hello").unwrap();
+    assert_eq!(kind(create_or_same(store, "config", b"other")), Kind::Damaged);
+
+    // Listed by folder, whole names.
+    let name = |n: &str, len: u64| (n.to_string(), len);
+    assert_eq!(
+        names(store, "packs"),
+        [name("packs/ab/abcd", 3_000_000), name("packs/ab/abce", 0), name("packs/cd/cdef", 1)]
+    );
+    assert_eq!(names(store, "packs/cd"), [name("packs/cd/cdef", 1)]);
+    assert_eq!(names(store, "").len(), 5);
+    assert!(names(store, "pack").is_empty());
+    store.sweep().unwrap();
+    assert_eq!(names(store, "").len(), 5);
+
+    // Deleted, and free again.
+    store.delete("packs/ab/abce").unwrap();
+    assert_eq!(kind(store.read("packs/ab/abce")), Kind::NotFound);
+    assert_eq!(names(store, "packs/ab"), [name("packs/ab/abcd", 3_000_000)]);
+    store.create("packs/ab/abce", b"again").unwrap();
+
+    // Racing creators: one winner.
+    assert_eq!(race(store, "probe/1234").unwrap(), Verdict::OneWinner);
+    assert!(names(store, "probe").is_empty());
+    assert!(store.concurrency() > 0);
+    assert!(!store.place().is_empty());
+}
+
+#[test]
+fn folder_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("deep/er/repository");
+    contract(&Folder::new(RealDisk::new(&root)));
+    assert_eq!(std::fs::read(root.join("config")).unwrap(), b"hello");
+    assert_eq!(std::fs::read_dir(root.join("tmp")).unwrap().count(), 0, "no temporary file stays");
+}
+
+#[test]
+fn the_other_stores_keep_the_contract() {
+    contract(&Memory::new());
+    contract(&Folder::new(SimDisk::new()));
+    contract(&Watched::new(Memory::new()));
+    contract(&Retry::new(Memory::new()));
+    contract(&Faulty::new(Memory::new(), |_, _| None));
+    contract(&Retry::new(Watched::new(Arc::new(Memory::new()))));
+}
+
+/// Every third request fails or loses its reply, and the contract still holds behind retries.
+#[test]
+fn retries_hide_errors_and_lost_replies() {
+    let mut n = 0;
+    let faulty = Faulty::new(Memory::new(), move |_, name| {
+        n += 1;
+        // Racing creators with lost replies are told apart by their contents.
+        match n % 6 {
+            _ if name.is_empty() => None,
+            0 => Some(Fault::Error(Kind::Io)),
+            3 => Some(Fault::LostReply),
+            _ => None,
+        }
+    });
+    contract(&Retry::new(faulty));
+}
+
+#[test]
+fn a_lost_reply_is_no_conflict_but_another_writer_is() {
+    let lost = Retry::new(Faulty::nth(Memory::new(), 0, Fault::LostReply));
+    lost.create("log/1", b"mine").unwrap();
+    assert_eq!(lost.read("log/1").unwrap(), b"mine");
+
+    let store = Arc::new(Memory::new());
+    let other = store.clone();
+    let raced = Faulty::new(store, move |operation, _| {
+        // Our request is lost on its way, and meanwhile somebody else writes.
+        if operation == Operation::Create && other.create("log/1", b"theirs").is_ok() {
+            return Some(Fault::Error(Kind::Io));
+        }
+        None
+    });
+    assert_eq!(kind(Retry::new(raced).create("log/1", b"mine")), Kind::AlreadyExists);
+}
+
+#[test]
+fn errors_that_will_not_pass_are_not_tried_again() {
+    let store = Watched::new(Faulty::new(Memory::new(), |_, _| Some(Fault::Error(Kind::Full))));
+    let store = Retry::new(Arc::new(store));
+    assert_eq!(kind(store.create("x", b"y")), Kind::Full);
+}
+
+#[test]
+fn requests_are_counted_and_recorded() {
+    let store = Watched::new(Memory::new());
+    store.record();
+    store.create("a", b"12345").unwrap();
+    store.read("a").unwrap();
+    store.read_range("a", 1..3).unwrap();
+    store.list("", &mut |_, _| Ok(())).unwrap();
+    store.delete("a").unwrap();
+    let requests = store.requests();
+    assert_eq!((requests.creates, requests.bytes_created, requests.reads), (1, 5, 1));
+    assert_eq!((requests.range_reads, requests.bytes_read, requests.lists, requests.deletes), (1, 7, 1, 1));
+    let a = || "a".to_string();
+    assert_eq!(
+        store.take_record(),
+        [
+            Request::Create(a(), 5),
+            Request::Read(a()),
+            Request::ReadRange(a(), 1..3),
+            Request::List(String::new()),
+            Request::Delete(a())
+        ]
+    );
+}
+
+/// A store that lets every creator win is found out.
+#[test]
+fn the_race_finds_a_store_with_several_winners() {
+    struct LastWins(Memory);
+    impl Store for LastWins {
+        fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+            self.0.overwrite(name, bytes);
+            Ok(())
+        }
+        fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
+            self.0.read(name)
+        }
+        fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
+            self.0.read_range(name, range)
+        }
+        fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
+            self.0.list(folder, visit)
+        }
+        fn delete(&self, name: &str) -> onefold::Result<()> {
+            self.0.delete(name)
+        }
+        fn concurrency(&self) -> usize {
+            1
+        }
+        fn place(&self) -> String {
+            "last wins".to_string()
+        }
+    }
+    assert_eq!(race(&LastWins(Memory::new()), "probe/1").unwrap(), Verdict::SeveralWinners);
+}
+
+/// What a crash leaves in `tmp/` is never seen, and removed by the next sweep; what a live writer holds is not.
+#[test]
+fn leftovers_are_recognised() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(dir.path());
+    disk.make_dir("tmp").unwrap();
+    disk.write_new("tmp/dead", b"torn").unwrap();
+    disk.write_new("tmp/alive", b"being written").unwrap();
+    let alive = std::fs::File::open(dir.path().join("tmp/alive")).unwrap();
+    rustix::fs::flock(&alive, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let store = Folder::new(disk);
+    assert!(names(&store, "").is_empty());
+    store.sweep().unwrap();
+    assert!(!dir.path().join("tmp/dead").exists());
+    assert!(dir.path().join("tmp/alive").exists());
+}
+
+/// A full disk has its own kind, and frees what it had written.
+#[test]
+fn a_full_disk_is_said_to_be_full() {
+    let disk = SimDisk::new();
+    disk.set_space(1000);
+    let store = Folder::new(disk);
+    store.create("a/b", &[1; 600]).unwrap();
+    let error = store.create("a/c", &[1; 600]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Full);
+    assert!(error.advice().is_some());
+    store.create("a/d", &[1; 300]).unwrap();
+    assert_eq!(names(&store, "").len(), 2);
+}
