@@ -5,10 +5,9 @@
 //! names ─ what objects are called          key, credential ─ who may do what
 //! config ─ what is fixed                   log, log_rules, log_state, checkpoint ─ what happened, in order
 //! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
-//! snapshot ─ the root of one backup        record ─ what leaves hold
+//! snapshot ─ the root of one backup        record, blob ─ what chunks hold
 //! ```
 
-pub mod blob;
 pub mod error;
 pub mod limits;
 pub mod wire;
@@ -32,6 +31,7 @@ pub mod index;
 pub mod pack;
 pub mod snapshot;
 
+pub mod blob;
 pub mod record;
 
 pub use error::{FormatError, Result};

@@ -76,8 +76,7 @@ impl Store for Memory {
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let objects = lock(&self.objects).clone();
         for (name, bytes) in objects {
-            let under = folder.is_empty()
-                || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+            let under = folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
             if under {
                 visit(&name, bytes.len() as u64)?;
             }

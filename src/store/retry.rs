@@ -43,7 +43,11 @@ impl<S: Store> Store for Retry<S> {
             // Our own first attempt may have succeeded and its reply been lost. No two writers ever race with equal
             // bytes for an object that only one may own (every log entry carries its writer and a nonce).
             Err(e) if e.kind() == Kind::AlreadyExists && unsure => {
-                if self.inner.read(name)? == bytes { Ok(()) } else { Err(e) }
+                if self.inner.read(name)? == bytes {
+                    Ok(())
+                } else {
+                    Err(e)
+                }
             }
             other => other,
         })
