@@ -92,6 +92,14 @@ impl RecordBatch {
         }
     }
 
+    /// Forgets the records from the `n`-th on.
+    pub fn truncate(&mut self, n: usize) {
+        if let Some(slot) = self.slots.get(n) {
+            self.bytes.truncate(slot.start as usize);
+            self.slots.truncate(n);
+        }
+    }
+
     /// All records in order.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.slots.len()).map(|i| self.get(i))

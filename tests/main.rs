@@ -1,5 +1,7 @@
-//! The one integration-test binary (RocksDB is linked once).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//! The one integration-test binary: RocksDB is linked once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod merge;
 mod sim_disk;
 mod stores;
+mod world;

@@ -1,1 +1,56 @@
-//! tree
+//! Records ↔ chunks: content-defined ordered trees, and the patches of nodes beside them.
+//!
+//! A tree is cut by a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
+
+mod diff;
+mod patch;
+mod read;
+mod view;
+mod write;
+
+pub use diff::{Change, Diff};
+pub use patch::{Drift, NodePatch, PatchWriter};
+pub use read::TreeRun;
+pub use view::NodeView;
+pub use write::{TreeWriter, write};
+
+use std::sync::Arc;
+
+use crate::blob;
+use repo_format::id::ChunkId;
+use repo_format::leaf::Layout;
+
+/// Bytes of keys and bodies that a leaf aims at.
+pub const LEAF_TARGET: usize = 128 << 10;
+
+/// Where a tree begins. An empty tree has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Root {
+    /// The topmost chunk.
+    pub id: ChunkId,
+    /// 0: that chunk is a leaf.
+    pub level: u8,
+    /// Records in all.
+    pub records: u64,
+}
+
+/// What shapes a tree. Fixed for a table once it is stored: another value would share no leaf with what is there.
+#[derive(Clone)]
+pub struct Shape {
+    /// Secret key of the cuts, the repository's.
+    pub secret: [u8; 16],
+    /// Records of a leaf on average.
+    pub leaf_records: u32,
+    /// What helps the compressor.
+    pub layout: Layout,
+    /// Cuts the bodies that are too large for a leaf.
+    pub blobs: Arc<blob::Cutter>,
+}
+
+/// Records of a leaf, so that it holds about [`LEAF_TARGET`] bytes of records of this mean size: a power of two, so that small
+/// changes of the mean do not matter.
+pub fn leaf_records(mean_bytes: usize) -> u32 {
+    let wanted = (LEAF_TARGET / mean_bytes.max(1)).clamp(16, 8192) as u32;
+    let below = 1 << wanted.ilog2();
+    if wanted - below < below / 2 { below } else { below * 2 }
+}

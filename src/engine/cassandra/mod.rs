@@ -12,4 +12,10 @@
 //! The partition key is the raw serialised key as in the SSTable (composite keys with their lengths).
 //! A table without clustering columns has rows `group │ 0x02 │ 0x38`.
 
+pub mod comparable;
+mod lex;
+pub mod rule;
 pub mod schema;
+pub mod sstable;
+pub mod types;
+mod value;

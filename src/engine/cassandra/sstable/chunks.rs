@@ -1,0 +1,269 @@
+//! The plain bytes of `Data.db`, chunk by chunk, each checked against its checksum before it is shown.
+//!
+//! ```text
+//! CompressionInfo.db = compressor utf │ n u32 │ n × (option utf │ value utf) │ chunk length u32
+//!                    │ largest packed length u32 │ plain length u64 │ chunks u32 │ chunks × (offset u64)
+//! Data.db, packed    = chunks × (packed bytes │ their crc32 u32);   not packed where as long as "largest packed length"
+//! CRC.db             = chunk length u32 │ chunks × (crc32 u32), beside a Data.db that is not compressed
+//! ```
+//! The offsets of a Data.db of 100 GB are 50 MB: they are read along with the chunks and never held.
+//! Sources: `CompressionMetadata`, `CompressedChunkReader`, `CompressedSequentialWriter`, `DataIntegrityMetadata`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result};
+
+use super::codec::Codec;
+use super::cursor::{Cursor, Fault, Parsed};
+
+/// Largest chunk that is read, plain bytes; Cassandra's default is 16 KiB.
+pub const CHUNK_MAX: usize = 16 << 20;
+/// The fixed part of `CompressionInfo.db` must lie within so many bytes.
+pub const INFO_HEAD_MAX: usize = 64 << 10;
+/// Buffer for the offsets and checksums that are read along.
+const SIDE_BUFFER: usize = 16 << 10;
+
+/// Where plain bytes come from.
+pub trait Source: Send {
+    /// Appends the next chunk to `out`. Returns its length in bytes, 0 at the end.
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize>;
+}
+
+/// Reads a file forwards through one buffer and shows as many bytes in a row as are asked for.
+struct Input {
+    file: File,
+    name: String,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Offset in the file of the first byte not yet taken.
+    offset: u64,
+}
+
+impl Input {
+    fn open(path: &Path, buffer: usize) -> Result<(Input, u64)> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| Error::io(&name, e))?;
+        let length = file.metadata().map_err(|e| Error::io(&name, e))?.len();
+        let input = Input { file, name, buffer: vec![0; buffer.max(4096)], start: 0, end: 0, offset: 0 };
+        Ok((input, length))
+    }
+
+    /// The next `n` bytes, fewer only at the end of the file.
+    fn take(&mut self, n: usize) -> Result<&[u8]> {
+        if self.end - self.start < n {
+            self.refill(n)?;
+        }
+        let n = n.min(self.end - self.start);
+        let from = self.start;
+        self.start += n;
+        self.offset += n as u64;
+        Ok(&self.buffer[from..from + n])
+    }
+
+    /// Exactly `n` bytes.
+    fn take_all(&mut self, n: usize) -> Result<&[u8]> {
+        let (at, name) = (self.offset, self.name.clone());
+        let bytes = self.take(n)?;
+        if bytes.len() < n {
+            return Err(Fault::Short.at(format_args!("{name} at byte {at}")));
+        }
+        Ok(bytes)
+    }
+
+    fn refill(&mut self, n: usize) -> Result<()> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.buffer.len() < n {
+            self.buffer.resize(n, 0);
+        }
+        while self.end < n {
+            match self.file.read(&mut self.buffer[self.end..]) {
+                Ok(0) => break,
+                Ok(read) => self.end += read,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(&self.name, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, at: u64, fault: Fault) -> Error {
+        fault.at(format_args!("{} at byte {at}", self.name))
+    }
+}
+
+/// `CompressionInfo.db` without the offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressionInfo {
+    /// Class name of the compressor.
+    pub compressor: String,
+    /// Plain bytes in every chunk but the last.
+    pub chunk_length: usize,
+    /// A chunk is stored plain where its packed length reaches this.
+    pub packed_max: usize,
+    /// Plain bytes in all.
+    pub data_length: u64,
+    /// Number of chunks.
+    pub chunks: u64,
+    /// Length of this head; the offsets follow.
+    pub head_length: usize,
+}
+
+impl CompressionInfo {
+    /// Parses the head of the file.
+    pub fn parse(head: &[u8]) -> Parsed<CompressionInfo> {
+        let mut c = Cursor::new(head);
+        let compressor = c.utf()?.to_string();
+        for _ in 0..c.count(4)? {
+            c.utf()?;
+            c.utf()?;
+        }
+        let chunk_length = c.i32()?;
+        let packed_max = c.i32()?;
+        let data_length = c.i64()?;
+        let chunks = c.i32()?;
+        if chunk_length <= 0 || packed_max < 0 || data_length < 0 || chunks <= 0 {
+            return Err(Fault::Bad("head of the compression information"));
+        }
+        if chunk_length as usize > CHUNK_MAX {
+            return Err(Fault::TooLarge("length of a chunk"));
+        }
+        let (data_length, chunks) = (data_length as u64, chunks as u64);
+        if data_length.div_ceil(chunk_length as u64) != chunks {
+            return Err(Fault::Bad("number of chunks"));
+        }
+        let (chunk_length, packed_max) = (chunk_length as usize, packed_max as usize);
+        Ok(CompressionInfo { compressor, chunk_length, packed_max, data_length, chunks, head_length: c.at() })
+    }
+}
+
+/// A compressed `Data.db`.
+struct Packed {
+    data: Input,
+    offsets: Input,
+    info: CompressionInfo,
+    codec: Codec,
+    /// Chunks shown.
+    done: u64,
+    /// Where the chunk after the next one starts; the length of the file after the last.
+    next: u64,
+    length: u64,
+}
+
+/// Opens `data`, compressed as `info` says, to be read with buffers of `buffer` bytes.
+pub fn open_packed(data: &Path, info: &Path, buffer: usize) -> Result<Box<dyn Source>> {
+    let (mut offsets, _) = Input::open(info, SIDE_BUFFER)?;
+    let name = offsets.name.clone();
+    let parsed = {
+        let head = offsets.take(INFO_HEAD_MAX)?;
+        CompressionInfo::parse(head).map_err(|fault| fault.at(&name))?
+    };
+    let codec = Codec::by_name(&parsed.compressor).ok_or_else(|| {
+        Error::new(Kind::Unsupported, &name, format_args!("compressor {} is not understood", parsed.compressor))
+    })?;
+    offsets.rewind_to(parsed.head_length)?;
+    let (data, length) = Input::open(data, buffer)?;
+    let mut packed = Packed { data, offsets, info: parsed, codec, done: 0, next: 0, length };
+    if packed.read_offset()? != 0 {
+        return Err(packed.offsets.fault(packed.info.head_length as u64, Fault::Bad("offset of the first chunk")));
+    }
+    Ok(Box::new(packed))
+}
+
+impl Input {
+    /// Back to `offset`; everything taken so far must still be in the buffer.
+    fn rewind_to(&mut self, offset: usize) -> Result<()> {
+        let back = (self.offset as usize).checked_sub(offset).filter(|back| *back <= self.start);
+        let back = back.ok_or_else(|| self.fault(offset as u64, Fault::Bad("offset")))?;
+        self.start -= back;
+        self.offset -= back as u64;
+        Ok(())
+    }
+}
+
+impl Packed {
+    fn read_offset(&mut self) -> Result<u64> {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(self.offsets.take_all(8)?);
+        Ok(u64::from_be_bytes(eight))
+    }
+}
+
+impl Source for Packed {
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        if self.done == self.info.chunks {
+            return Ok(0);
+        }
+        let start = self.next;
+        let last = self.done + 1 == self.info.chunks;
+        self.next = if last { self.length } else { self.read_offset()? };
+        let left = self.info.data_length - self.done * self.info.chunk_length as u64;
+        let plain_length = left.min(self.info.chunk_length as u64) as usize;
+        // A stored chunk is as long as its plain bytes; a compressor that gains nothing may add a little.
+        let longest = self.info.chunk_length as u64 * 2 + 1024;
+        let stored = self.next.checked_sub(start).and_then(|n| n.checked_sub(4)).filter(|n| *n <= longest);
+        let Some(stored) = stored else {
+            return Err(self.offsets.fault(self.offsets.offset - 8, Fault::Bad("offset of a chunk")));
+        };
+        let chunk = self.data.take(stored as usize + 4)?;
+        let at = out.len();
+        let shown = match chunk.split_last_chunk::<4>() {
+            Some((chunk, crc)) if chunk.len() as u64 == stored => {
+                if crc32fast::hash(chunk) != u32::from_be_bytes(*crc) {
+                    Err(Fault::Bad("checksum of a chunk"))
+                } else if chunk.len() < self.info.packed_max {
+                    out.resize(at + plain_length, 0);
+                    self.codec.expand(chunk, &mut out[at..])
+                } else {
+                    chunk.get(..plain_length).map(|plain| out.extend_from_slice(plain)).ok_or(Fault::Short)
+                }
+            }
+            _ => Err(Fault::Short),
+        };
+        shown.map_err(|fault| self.data.fault(start, fault))?;
+        self.done += 1;
+        Ok(plain_length)
+    }
+}
+
+/// A `Data.db` that is not compressed, with the checksums beside it.
+struct Plain {
+    data: Input,
+    chunk_length: usize,
+    sums: Input,
+}
+
+/// Opens `data`, which is not compressed; `crc` is its `CRC.db`.
+pub fn open_plain(data: &Path, crc: &Path, buffer: usize) -> Result<Box<dyn Source>> {
+    let (data, _) = Input::open(data, buffer)?;
+    let (mut sums, _) = Input::open(crc, SIDE_BUFFER)?;
+    let mut four = [0; 4];
+    four.copy_from_slice(sums.take_all(4)?);
+    let chunk_length = u32::from_be_bytes(four) as usize;
+    if chunk_length == 0 || chunk_length > CHUNK_MAX {
+        return Err(sums.fault(0, Fault::Bad("length of a chunk")));
+    }
+    Ok(Box::new(Plain { data, chunk_length, sums }))
+}
+
+impl Source for Plain {
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        let start = self.data.offset;
+        let chunk = self.data.take(self.chunk_length)?;
+        let length = chunk.len();
+        let crc = crc32fast::hash(chunk).to_be_bytes();
+        out.extend_from_slice(chunk);
+        if length == 0 {
+            // A file cut at the end of a chunk leaves checksums over.
+            return if self.sums.take(1)?.is_empty() { Ok(0) } else { Err(self.data.fault(start, Fault::Short)) };
+        }
+        if self.sums.take_all(4)? != crc {
+            return Err(self.data.fault(start, Fault::Bad("checksum of a chunk")));
+        }
+        Ok(length)
+    }
+}

@@ -1,0 +1,83 @@
+//! Bodies of fuzz targets, one for each parser. None may panic, hang or allocate more than a small multiple of its
+//! input, whatever the bytes.
+
+use std::sync::Arc;
+
+use crate::engine::cassandra::types::CqlType;
+use crate::error::Result;
+use crate::run::{RecordBatch, Run};
+
+use super::chunks::{CompressionInfo, Source};
+use super::codec::Codec;
+use super::layout::{Clustering, Column, Layout};
+use super::{Descriptor, SsTableRun, stats};
+
+/// `Statistics.db`.
+pub fn statistics(bytes: &[u8]) {
+    let _ = stats::parse(bytes);
+}
+
+/// The head of `CompressionInfo.db`.
+pub fn compression_info(bytes: &[u8]) {
+    let _ = CompressionInfo::parse(bytes);
+}
+
+/// A file's name.
+pub fn file_name(bytes: &[u8]) {
+    if let Ok(name) = std::str::from_utf8(bytes) {
+        let _ = Descriptor::parse(name);
+    }
+}
+
+/// A chunk; the first byte picks the compressor, the second the plain length in KiB.
+pub fn chunk(bytes: &[u8]) {
+    let [which, kib, packed @ ..] = bytes else { return };
+    let names = ["LZ4Compressor", "SnappyCompressor", "ZstdCompressor", "DeflateCompressor", "NoopCompressor"];
+    if let Some(mut codec) = Codec::by_name(names[usize::from(*which) % names.len()]) {
+        let _ = codec.expand(packed, &mut vec![0; usize::from(*kib) << 10]);
+    }
+}
+
+/// `Data.db`, plain, of a table with a static column, two clustering columns (one descending; byte-exact or not) and
+/// regular columns of every shape. Records that come out must be canonical.
+pub fn data(bytes: &[u8]) {
+    let column = |number, fixed, complex| Column { number, fixed, complex };
+    let types = match bytes.len() % 2 {
+        0 => vec![(CqlType::Text, false), (CqlType::Int, true)],
+        _ => vec![(CqlType::Decimal, false), (CqlType::VarInt, true)],
+    };
+    let Ok(clustering) = Clustering::new(types) else { return };
+    let layout = Layout {
+        statics: vec![column(3, None, false)],
+        regulars: vec![column(1, Some(4), false), column(4, None, false), column(2, None, true)],
+        clustering,
+        min_time: 1_700_000_000_000_000,
+        min_ldt: 1_700_000_000,
+        min_ttl: 0,
+    };
+    let source = Box::new(Slice { rest: bytes.to_vec() });
+    let mut run = SsTableRun::new(source, "fuzz".to_string(), Arc::new(layout));
+    let mut batch = RecordBatch::new();
+    while let Ok(true) = run.next_batch(&mut batch) {
+        for record in batch.iter() {
+            let traits = repo_format::record::check(record.body);
+            assert!(
+                traits.is_ok_and(|traits| traits == record.traits),
+                "the decoder wrote a body that is not canonical"
+            );
+        }
+    }
+}
+
+/// Gives a slice in pieces of 100 bytes, so that everything is cut somewhere.
+struct Slice {
+    rest: Vec<u8>,
+}
+
+impl Source for Slice {
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        let n = self.rest.len().min(100);
+        out.extend(self.rest.drain(..n));
+        Ok(n)
+    }
+}

@@ -1,0 +1,115 @@
+//! What of an SSTable's header the rows need, resolved once a file: lengths of values, numbers of columns.
+
+use crate::engine::cassandra::comparable;
+use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::types::{self, CqlType};
+use crate::error::{Error, Kind, Result};
+
+use super::stats::{Header, HeaderColumn};
+
+/// Most static or regular columns in a file.
+pub const COLUMNS_MAX: usize = 32 << 10;
+
+/// A static or regular column of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Number in records.
+    pub number: u32,
+    /// Length of every value, where the type has one and the file leaves it out.
+    pub fixed: Option<u32>,
+    /// A collection or user-defined type with a cell for each element.
+    pub complex: bool,
+}
+
+/// A clustering column of the file.
+#[derive(Debug, Clone)]
+pub struct ClusteringColumn {
+    /// Its type.
+    pub cql: CqlType,
+    /// Clustering order DESC.
+    pub descending: bool,
+    /// Length of every value, where the type has one and the file leaves it out.
+    pub fixed: Option<usize>,
+}
+
+/// The clustering columns of the file.
+#[derive(Debug, Clone)]
+pub struct Clustering {
+    /// In order.
+    pub columns: Vec<ClusteringColumn>,
+    /// The same, to make keys of.
+    pub comparable: comparable::Clustering,
+    /// The key gives every clustering back.
+    pub exact: bool,
+}
+
+impl Clustering {
+    /// Of types, each with whether its order is DESC.
+    pub fn new(types: Vec<(CqlType, bool)>) -> Result<Clustering> {
+        let exact = types.iter().all(|(cql, _)| comparable::is_byte_exact(cql));
+        let comparable = comparable::Clustering::new(types.clone())?;
+        let column = |(cql, descending): (CqlType, bool)| ClusteringColumn { fixed: cql.fixed_len(), cql, descending };
+        Ok(Clustering { columns: types.into_iter().map(column).collect(), comparable, exact })
+    }
+}
+
+/// How the rows of one file are laid out.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Static columns in the order of the file.
+    pub statics: Vec<Column>,
+    /// Regular columns in the order of the file.
+    pub regulars: Vec<Column>,
+    /// Clustering columns.
+    pub clustering: Clustering,
+    /// Microseconds; added to each write time.
+    pub min_time: i64,
+    /// Seconds; added to each local deletion time.
+    pub min_ldt: i64,
+    /// Seconds; added to each time to live.
+    pub min_ttl: i64,
+}
+
+impl Layout {
+    /// For files with `header`, which is that of `file`, of `table`. Unsupported: a type or a column that is not known.
+    pub fn new(header: &Header, table: &Table, file: &str) -> Result<Layout> {
+        let parse = |class: &String| types::parse_clustering_class(class);
+        let types = header.clustering.iter().map(parse).collect::<Result<_>>();
+        let clustering = types.and_then(Clustering::new).map_err(|e| e.within(file))?;
+        let keys = table.columns.iter().filter(|c| c.role == ColumnRole::Clustering).count();
+        if keys != clustering.columns.len() {
+            let message = format_args!("has {} clustering columns, the schema {keys}", clustering.columns.len());
+            return Err(Error::new(Kind::Unsupported, file, message));
+        }
+        if header.statics.len().max(header.regulars.len()) > COLUMNS_MAX {
+            return Err(Error::new(Kind::TooLarge, file, format_args!("has more than {COLUMNS_MAX} columns")));
+        }
+        let columns = |list: &[HeaderColumn], role| -> Result<Vec<Column>> {
+            list.iter().map(|named| column(named, role, table, file)).collect()
+        };
+        Ok(Layout {
+            statics: columns(&header.statics, ColumnRole::Static)?,
+            regulars: columns(&header.regulars, ColumnRole::Regular)?,
+            clustering,
+            min_time: header.min_time,
+            min_ldt: header.min_ldt,
+            min_ttl: header.min_ttl,
+        })
+    }
+}
+
+fn column(named: &HeaderColumn, role: ColumnRole, table: &Table, file: &str) -> Result<Column> {
+    let cql =
+        types::parse_class(&named.marshal).map_err(|e| e.within(format_args!("{file}: column {}", named.name)))?;
+    let known = table.columns.iter().filter(|c| c.number != 0 && c.name == named.name);
+    let number = known.clone().find(|c| c.role == role).or_else(|| known.clone().next()).map(|c| c.number);
+    let number = number.ok_or_else(|| {
+        let message =
+            format_args!("column {} is neither in the captured schema nor among its dropped columns", named.name);
+        Error::new(Kind::Unsupported, file, message)
+    })?;
+    let fixed = if cql.is_multi_cell() { None } else { cql.fixed_len().map(u32::try_from) };
+    let fixed =
+        fixed.transpose().map_err(|_| Error::new(Kind::TooLarge, file, "a vector's length passes the limit"))?;
+    Ok(Column { number, fixed, complex: cql.is_multi_cell() })
+}

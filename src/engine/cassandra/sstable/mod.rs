@@ -1,0 +1,112 @@
+//! Reading SSTables: one file group in, one run of records out.
+//!
+//! Read in this order: [`name`] (which files), [`stats`] (the header), [`layout`] (what of it the rows need),
+//! [`chunks`] over [`codec`] (plain bytes), [`run`] (partitions, markers) over [`key`] and [`rows`].
+//!
+//! Understood: format `big`, version `nb` (4.0, 4.1, and 5.0 as it comes). Everything else is refused by name, so that
+//! the caller can keep the files byte for byte. Every byte that reaches a record was checked against a checksum.
+//!
+//! Decisions, where the format leaves one:
+//! - A row without liveness, deletion and cells gives no record: Cassandra skips it on reading too.
+//! - A deletion with the least time is none, whatever its local deletion time.
+//! - A local deletion time that an `i32` cannot hold is [`rows::INVALID_LDT`], as Cassandra 5 reads it.
+//! - Two bounds on one position are one marker, and a marker that changes nothing is left out.
+
+pub mod chunks;
+pub mod codec;
+pub mod cursor;
+pub mod fuzzing;
+pub mod key;
+pub mod layout;
+pub mod name;
+pub mod rows;
+pub mod run;
+pub mod stats;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::cassandra::schema::Table;
+use crate::error::{Error, Kind, Result};
+
+pub use name::{Component, Descriptor, Generation, Version};
+pub use run::SsTableRun;
+pub use stats::Statistics;
+
+use layout::Layout;
+
+/// Bytes read from `Data.db` at a time where the caller has no wish.
+pub const READ_BUFFER: usize = 256 << 10;
+
+/// The only order of partitions that records can have.
+const PARTITIONER: &str = "org.apache.cassandra.dht.Murmur3Partitioner";
+
+/// An SSTable whose header was read and understood.
+#[derive(Debug, Clone)]
+pub struct SsTable {
+    directory: PathBuf,
+    descriptor: Descriptor,
+    statistics: Statistics,
+    layout: Arc<Layout>,
+}
+
+impl SsTable {
+    /// Reads the header of the SSTable `descriptor` in `directory`, which belongs to `table`.
+    ///
+    /// Errors name the file: `Unsupported` where its version, partitioner, a type, a column or a kind of counter is not
+    /// understood, `Damaged` where a checksum or a structure is wrong, `NotFound` where a file is missing.
+    pub fn open(directory: &Path, descriptor: &Descriptor, table: &Table) -> Result<SsTable> {
+        let (statistics, file) = read_statistics(directory, descriptor)?;
+        let unsupported = |what: String| Err(Error::new(Kind::Unsupported, &file, what));
+        if statistics.partitioner != PARTITIONER {
+            return unsupported(format!("partitioner {} is not understood", statistics.partitioner));
+        }
+        if statistics.stats.legacy_counter_shards {
+            return unsupported("holds counters in local or remote shards, from before 2.1".to_string());
+        }
+        let layout = Layout::new(&statistics.header, table, &file)?;
+        let (directory, descriptor) = (directory.to_path_buf(), descriptor.clone());
+        Ok(SsTable { directory, descriptor, statistics, layout: Arc::new(layout) })
+    }
+
+    /// Header and statistics.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// The file with the rows.
+    pub fn data_path(&self) -> PathBuf {
+        self.directory.join(self.descriptor.file(Component::Data))
+    }
+
+    /// Starts reading the rows; `buffer` bytes of `Data.db` are read at a time. Needs about `buffer`, two chunks and
+    /// twice the largest row of memory.
+    pub fn run(&self, buffer: usize) -> Result<SsTableRun> {
+        let path = |component| self.directory.join(self.descriptor.file(component));
+        let (data, info, crc) = (path(Component::Data), path(Component::CompressionInfo), path(Component::Crc));
+        let name = data.display().to_string();
+        let source = if info.exists() {
+            chunks::open_packed(&data, &info, buffer)?
+        } else if crc.exists() {
+            chunks::open_plain(&data, &crc, buffer)?
+        } else {
+            return Err(Error::damaged(name, "neither its CompressionInfo.db nor its CRC.db is there"));
+        };
+        Ok(SsTableRun::new(source, name, Arc::clone(&self.layout)))
+    }
+}
+
+/// Reads and checks `Statistics.db`. Returns it with the name of the file, for errors.
+pub fn read_statistics(directory: &Path, descriptor: &Descriptor) -> Result<(Statistics, String)> {
+    let path = directory.join(descriptor.file(Component::Statistics));
+    let file = path.display().to_string();
+    Version::of(descriptor, &file)?;
+    let length = fs::metadata(&path).map_err(|e| Error::io(&file, e))?.len();
+    if length > stats::STATISTICS_MAX {
+        return Err(Error::new(Kind::TooLarge, &file, format_args!("is larger than {} bytes", stats::STATISTICS_MAX)));
+    }
+    let bytes = fs::read(&path).map_err(|e| Error::io(&file, e))?;
+    let statistics = stats::parse(&bytes).map_err(|fault| fault.at(&file))?;
+    Ok((statistics, file))
+}

@@ -1,0 +1,167 @@
+//! File names of SSTables: `nb-48-big-Data.db` is version, generation, format and component.
+//! Sources: `Descriptor`, `SSTableFormat.Components`, `BigFormat.Components`.
+
+use std::fmt;
+
+use crate::error::{Error, Kind, Result};
+
+/// What a file of an SSTable holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// The rows.
+    Data,
+    /// Header and statistics.
+    Statistics,
+    /// Where the compressed chunks of Data lie.
+    CompressionInfo,
+    /// Checksums of the chunks of an uncompressed Data.
+    Crc,
+    /// Checksum of the whole of Data.
+    Digest,
+    /// The list of components.
+    Toc,
+    /// Rebuilt by the database when it is missing: primary index, summary, Bloom filter, secondary index.
+    Rebuildable,
+    /// A name of no known component.
+    Unknown,
+}
+
+impl Component {
+    /// From the last part of a file's name.
+    pub fn parse(name: &str) -> Component {
+        match name {
+            "Data.db" => Component::Data,
+            "Statistics.db" => Component::Statistics,
+            "CompressionInfo.db" => Component::CompressionInfo,
+            "CRC.db" => Component::Crc,
+            "Digest.crc32" => Component::Digest,
+            "TOC.txt" => Component::Toc,
+            "Index.db" | "Summary.db" | "Filter.db" | "Partitions.db" | "Rows.db" => Component::Rebuildable,
+            _ if (name.starts_with("SAI") || name.starts_with("SI_")) && name.ends_with(".db") => {
+                Component::Rebuildable
+            }
+            _ => Component::Unknown,
+        }
+    }
+
+    /// The last part of the file's name, for the components that a decoder opens.
+    pub fn file(self) -> &'static str {
+        match self {
+            Component::Data => "Data.db",
+            Component::Statistics => "Statistics.db",
+            Component::CompressionInfo => "CompressionInfo.db",
+            Component::Crc => "CRC.db",
+            Component::Digest => "Digest.crc32",
+            Component::Toc => "TOC.txt",
+            Component::Rebuildable | Component::Unknown => "",
+        }
+    }
+}
+
+/// Generation of an SSTable in its table: a number, or a time-ordered id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Generation {
+    /// A number, given in sequence.
+    Number(u64),
+    /// 28 characters `xxxx_xxxx_xxxxxxxxxxxxxxxxxx`, ordered by time (source: `UUIDBasedSSTableId`).
+    Id(String),
+}
+
+impl Generation {
+    fn parse(text: &str) -> Option<Generation> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().ok().map(Generation::Number);
+        }
+        let shape = |(i, b): (usize, u8)| if i == 4 || i == 9 { b == b'_' } else { b.is_ascii_alphanumeric() };
+        let fits = text.len() == 28 && text.bytes().enumerate().all(shape);
+        fits.then(|| Generation::Id(text.to_string()))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Generation::Number(n) => n.fmt(f),
+            Generation::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Which SSTable of a table: everything in a file's name but the component.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Descriptor {
+    /// Place in the table's history.
+    pub generation: Generation,
+    /// Two letters, `nb`.
+    pub version: String,
+    /// `big` or `bti`.
+    pub format: String,
+}
+
+impl Descriptor {
+    /// Splits a file's name; `None` when it is not that of an SSTable's component.
+    pub fn parse(name: &str) -> Option<(Descriptor, Component)> {
+        let mut parts = name.splitn(4, '-');
+        let (version, generation, format, component) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let letters = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase());
+        if !letters(version) || !letters(format) {
+            return None;
+        }
+        let generation = Generation::parse(generation)?;
+        let descriptor = Descriptor { generation, version: version.to_string(), format: format.to_string() };
+        Some((descriptor, Component::parse(component)))
+    }
+
+    /// The name of the file that holds `component`.
+    pub fn file(&self, component: Component) -> String {
+        format!("{self}-{}", component.file())
+    }
+}
+
+impl fmt::Display for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.version, self.generation, self.format)
+    }
+}
+
+/// What differs between versions of the format. The gate through which `oa` and its kin will come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Local deletion times are unsigned (`oa`); in `nb` they are `i32` and negative ones are overflows.
+    pub unsigned_deletion_times: bool,
+}
+
+impl Version {
+    /// The version that `descriptor` names, or `Unsupported` with that name. `subject` is the file.
+    pub fn of(descriptor: &Descriptor, subject: impl fmt::Display) -> Result<Version> {
+        match (descriptor.format.as_str(), descriptor.version.as_str()) {
+            ("big", "nb") => Ok(Version { unsigned_deletion_times: false }),
+            (format, version) => {
+                let message =
+                    format_args!("SSTable format {format}, version {version}, is not understood (only big, nb)");
+                Err(Error::new(Kind::Unsupported, subject, message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_split_and_join() {
+        let (d, c) = Descriptor::parse("nb-48-big-Data.db").unwrap();
+        assert_eq!((d.generation.clone(), c), (Generation::Number(48), Component::Data));
+        assert_eq!(d.file(Component::CompressionInfo), "nb-48-big-CompressionInfo.db");
+        let (d, c) = Descriptor::parse("da-3fw2_0tj4_46w3k2cpidnirvjy7k-bti-SAI+aa+idx+Meta.db").unwrap();
+        assert_eq!(d.generation, Generation::Id("3fw2_0tj4_46w3k2cpidnirvjy7k".into()));
+        assert_eq!(c, Component::Rebuildable);
+        assert_eq!(Version::of(&d, "x").unwrap_err().kind(), Kind::Unsupported);
+        for name in ["manifest.json", "schema.cql", "nb-x-big-Data.db", "nb-1-big", "-1-big-Data.db", "1-1-big-Data.db"]
+        {
+            assert_eq!(Descriptor::parse(name), None, "{name}");
+        }
+        assert!(Generation::Number(9) < Generation::Number(10));
+    }
+}

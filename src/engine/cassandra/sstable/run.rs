@@ -1,0 +1,321 @@
+//! `Data.db` as a run of records, in bounded memory: one window over the plain bytes, one row in it at a time.
+//!
+//! ```text
+//! file      = partitions, ordered by token and key
+//! partition = key length u16 │ key │ ldt i32 │ time i64 │ [static row] │ (row or marker)* │ flags with END_OF_PARTITION
+//! marker    = flags u8 │ bound kind u8 │ components u16 │ components │ size vint │ previous size vint │ 1-2 × deletion
+//! ```
+//! Sources: `SSTableIdentityIterator`, `SSTableSimpleIterator`, `UnfilteredSerializer`, `ClusteringPrefix.Serializer`,
+//! `DeletionTime.LegacySerializer`.
+
+use std::sync::Arc;
+
+use repo_format::record::{Class, Traits};
+
+use crate::error::{Error, Result};
+use crate::run::{RECORD_MAX, RecordBatch, Run};
+
+use super::chunks::Source;
+use super::cursor::{Cursor, Fault, Parsed};
+use super::key::Key;
+use super::layout::Layout;
+use super::rows::{self, Deletion, Nothing, RowDecoder};
+
+/// Where the decoder stands in the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Partition,
+    Static,
+    Rows,
+    /// At the end, or after an error.
+    Done,
+}
+
+/// The rows of one SSTable as records, in the order of the file, each as the file has it.
+pub struct SsTableRun {
+    source: Box<dyn Source>,
+    name: String,
+    layout: Arc<Layout>,
+    window: Vec<u8>,
+    /// Position in the window.
+    at: usize,
+    /// Position of the window in the plain bytes of the file.
+    origin: u64,
+    state: State,
+    key: Key,
+    rows: RowDecoder,
+    markers: Markers,
+}
+
+/// Range deletions of the partition: what holds, and a change of it that the next record decides on.
+#[derive(Default)]
+struct Markers {
+    in_force: Option<Deletion>,
+    /// Position in the key (the part after the group) and what holds from there on.
+    change: Option<Option<Deletion>>,
+    position: Vec<u8>,
+}
+
+impl SsTableRun {
+    /// Decodes what `source` gives, `name` in errors.
+    pub fn new(source: Box<dyn Source>, name: String, layout: Arc<Layout>) -> SsTableRun {
+        SsTableRun {
+            source,
+            name,
+            layout,
+            window: Vec::new(),
+            at: 0,
+            origin: 0,
+            state: State::Partition,
+            key: Key::default(),
+            rows: RowDecoder::default(),
+            markers: Markers::default(),
+        }
+    }
+
+    /// Plain bytes of `Data.db` decoded so far.
+    pub fn position(&self) -> u64 {
+        self.origin + self.at as u64
+    }
+
+    fn error(&self, fault: Fault) -> Error {
+        fault.at(format_args!("{} at plain byte {}", self.name, self.position()))
+    }
+
+    /// Gets another chunk into the window; `false` at the end of the file.
+    fn refill(&mut self) -> Result<bool> {
+        if self.at > 0 {
+            let left = self.window.len() - self.at;
+            self.window.copy_within(self.at.., 0);
+            self.window.truncate(left);
+            self.origin += self.at as u64;
+            self.at = 0;
+            if self.window.capacity() > 4 << 20 && left < 1 << 20 {
+                self.window.shrink_to(1 << 20);
+            }
+        }
+        if self.window.len() > RECORD_MAX + (1 << 20) {
+            return Err(self.error(Fault::TooLarge("size of a row")));
+        }
+        Ok(self.source.next_chunk(&mut self.window)? > 0)
+    }
+
+    fn fill(&mut self, out: &mut RecordBatch) -> Result<()> {
+        while !out.is_full() && self.state != State::Done {
+            match self.step(out) {
+                Ok(()) => {}
+                Err(Fault::Short) => {
+                    if !self.refill()? {
+                        if self.state != State::Partition || self.at != self.window.len() {
+                            return Err(self.error(Fault::Short));
+                        }
+                        self.state = State::Done;
+                    }
+                }
+                Err(fault) => return Err(self.error(fault)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes one thing, and moves on only when all of it was in the window.
+    #[inline]
+    fn step(&mut self, out: &mut RecordBatch) -> Parsed<()> {
+        match self.state {
+            State::Rows => self.unfiltered(out),
+            State::Partition => self.partition(out),
+            State::Static => self.static_row(out),
+            State::Done => Ok(()),
+        }
+    }
+
+    fn partition(&mut self, out: &mut RecordBatch) -> Parsed<()> {
+        let mut c = Cursor::new(&self.window[self.at..]);
+        let raw = c.short_bytes()?;
+        let ldt = c.i32()?;
+        let time = c.i64()?;
+        self.key.start_group(raw)?;
+        self.at += c.at();
+        if let Some(deletion) = Deletion::new(time, ldt) {
+            self.key.group_record();
+            push(out, &mut self.key, Class::Group, |body| Ok(deletion.write(body)))?;
+        }
+        self.state = if self.layout.statics.is_empty() { State::Rows } else { State::Static };
+        Ok(())
+    }
+
+    fn static_row(&mut self, out: &mut RecordBatch) -> Parsed<()> {
+        let mut c = Cursor::new(&self.window[self.at..]);
+        let flags = c.u8()?;
+        if flags & (rows::HAS_EXTENSION | rows::IS_MARKER | rows::END_OF_PARTITION) != rows::HAS_EXTENSION {
+            return Err(Fault::Bad("flags of a static row"));
+        }
+        if c.u8()? & rows::IS_STATIC == 0 {
+            return Err(Fault::Bad("flags of a static row"));
+        }
+        let body = sized(&mut c)?;
+        self.key.static_record();
+        let (decoder, layout) = (&mut self.rows, &self.layout);
+        push(out, &mut self.key, Class::Static, |to| decoder.row(layout, flags, true, body, None, to))?;
+        self.at += c.at();
+        self.state = State::Rows;
+        Ok(())
+    }
+
+    #[inline]
+    fn unfiltered(&mut self, out: &mut RecordBatch) -> Parsed<()> {
+        let mut c = Cursor::new(&self.window[self.at..]);
+        let flags = c.u8()?;
+        if flags & (rows::HAS_EXTENSION | rows::IS_MARKER | rows::END_OF_PARTITION) != 0 {
+            return self.rare(flags, out);
+        }
+        let layout = &*self.layout;
+        let raw = self.key.row(&mut c, &layout.clustering)?.map(<[u8]>::to_vec);
+        let body = sized(&mut c)?;
+        if self.markers.change.is_some() {
+            self.markers.flush(&mut self.key, out)?;
+        }
+        let decoder = &mut self.rows;
+        push(out, &mut self.key, Class::Row, |to| decoder.row(layout, flags, false, body, raw.as_deref(), to))?;
+        self.at += c.at();
+        Ok(())
+    }
+
+    #[cold]
+    fn rare(&mut self, flags: u8, out: &mut RecordBatch) -> Parsed<()> {
+        let mut c = Cursor::new(&self.window[self.at + 1..]);
+        if flags & rows::END_OF_PARTITION != 0 {
+            self.markers.flush(&mut self.key, out)?;
+            if self.markers.in_force.is_some() {
+                return Err(Fault::Bad("end of a partition (a range deletion is open)"));
+            }
+            self.at += 1;
+            self.state = State::Partition;
+            return Ok(());
+        }
+        if flags & rows::HAS_EXTENSION != 0 {
+            return match c.u8()? {
+                extended if extended & rows::IS_SHADOWABLE != 0 => Err(Fault::Unsupported("a shadowable deletion")),
+                _ => Err(Fault::Bad("flags of a row")),
+            };
+        }
+        let (after, opens, closes) = bound_kind(c.u8()?)?;
+        self.key.bound(&mut c, &self.layout.clustering, after)?;
+        let mut body = Cursor::new(sized(&mut c)?);
+        let closed = if closes { rows::deletion(&mut body, &self.layout)? } else { None };
+        let opened = if opens { rows::deletion(&mut body, &self.layout)? } else { None };
+        if body.remaining() != 0 {
+            return Err(Fault::Bad("end of a range deletion's bound"));
+        }
+        self.markers.bound(closes.then_some(closed), opened, &mut self.key, out)?;
+        self.at += 1 + c.at();
+        Ok(())
+    }
+}
+
+/// The part of a row or marker that its size covers, without the size of the one before it.
+#[inline]
+fn sized<'a>(c: &mut Cursor<'a>) -> Parsed<&'a [u8]> {
+    let size = c.length()?;
+    if size > RECORD_MAX {
+        return Err(Fault::TooLarge("size of a row"));
+    }
+    let mut body = Cursor::new(c.bytes(size)?);
+    // All of it is there, so that running out of bytes from here on is damage.
+    body.vint().map_err(|_| Fault::Bad("size of a row"))?;
+    body.bytes(body.remaining())
+}
+
+/// Whether a bound stands after the rows of its prefix, whether it opens and whether it closes a deletion
+/// (source: `ClusteringPrefix.Kind`, by ordinal).
+fn bound_kind(kind: u8) -> Parsed<(bool, bool, bool)> {
+    match kind {
+        0 => Ok((false, false, true)),
+        1 => Ok((false, true, false)),
+        2 => Ok((false, true, true)),
+        5 => Ok((true, true, true)),
+        6 => Ok((true, false, true)),
+        7 => Ok((true, true, false)),
+        _ => Err(Fault::Bad("kind of a range deletion's bound")),
+    }
+}
+
+/// Adds the record whose key is in `key`, unless its body says nothing.
+#[inline]
+fn push(
+    out: &mut RecordBatch,
+    key: &mut Key,
+    class: Class,
+    body: impl FnOnce(&mut Vec<u8>) -> std::result::Result<Traits, Nothing>,
+) -> Parsed<()> {
+    key.check_order()?;
+    let limit = RECORD_MAX - key.bytes().len().min(RECORD_MAX);
+    let write = |to: &mut Vec<u8>| {
+        let from = to.len();
+        let traits = body(to)?;
+        if to.len() - from > limit { Err(Nothing::Fault(Fault::TooLarge("size of a record"))) } else { Ok(traits) }
+    };
+    match out.push_with(key.bytes(), key.group_len(), class, write) {
+        Ok(()) => {
+            key.accept();
+            Ok(())
+        }
+        Err(Nothing::Empty) => Ok(()),
+        // The whole row was there: it is damaged, more bytes will not help.
+        Err(Nothing::Fault(Fault::Short)) => Err(Fault::Bad("size of a row")),
+        Err(Nothing::Fault(fault)) => Err(fault),
+    }
+}
+
+impl Markers {
+    /// Takes in a bound whose position is in `key`: what it closes, if it closes, and what holds from there on.
+    fn bound(
+        &mut self,
+        closes: Option<Option<Deletion>>,
+        opens: Option<Deletion>,
+        key: &mut Key,
+        out: &mut RecordBatch,
+    ) -> Parsed<()> {
+        let before = self.change.unwrap_or(self.in_force);
+        if before.is_some() != closes.is_some_and(|closed| closed.is_some()) {
+            return Err(Fault::Bad("order of range deletions' bounds"));
+        }
+        if self.change.is_some() && self.position != key.suffix() {
+            let position = key.suffix().to_vec();
+            self.flush(key, out)?;
+            key.set_suffix(&position);
+        }
+        self.change = Some(opens);
+        self.position.clear();
+        self.position.extend_from_slice(key.suffix());
+        key.check_order()
+    }
+
+    /// Writes the change out, unless nothing changes. Leaves `key` at the position it had.
+    fn flush(&mut self, key: &mut Key, out: &mut RecordBatch) -> Parsed<()> {
+        let Some(change) = self.change.take() else { return Ok(()) };
+        if change == self.in_force {
+            return Ok(());
+        }
+        self.in_force = change;
+        let now = key.suffix().to_vec();
+        key.set_suffix(&self.position);
+        push(out, key, Class::Marker, |body| Ok(change.map_or(Traits::default(), |deletion| deletion.write(body))))?;
+        key.set_suffix(&now);
+        Ok(())
+    }
+}
+
+impl Run for SsTableRun {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        out.clear();
+        match self.fill(out) {
+            Ok(()) => Ok(!out.is_empty()),
+            Err(error) => {
+                self.state = State::Done;
+                out.clear();
+                Err(error)
+            }
+        }
+    }
+}

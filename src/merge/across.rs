@@ -1,0 +1,178 @@
+//! Provenance: which nodes answer for a key, and how each of them differs from the merged record.
+
+use repo_format::record::Traits;
+
+use super::body::{BodyMerge, equal_but_purgeable, purgeable};
+use crate::error::Result;
+use crate::run::{Record, RecordBatch};
+
+/// How a node stands to a merged record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It owns the key and holds the same bytes.
+    Same,
+    /// It owns the key and holds something older or less.
+    Stale,
+    /// It owns the key and holds nothing.
+    Missing,
+    /// It does not own the key and holds nothing.
+    Elsewhere,
+    /// It does not own the key and holds the same bytes all the same.
+    Extra,
+}
+
+/// One node's part in a merged record.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'r> {
+    /// How it stands to the merged record.
+    pub state: State,
+    /// What it holds where that differs (`Stale`), expired cells as tombstones.
+    pub record: Option<Record<'r>>,
+    /// The difference is only what a node may purge: no drift.
+    pub purgeable: bool,
+}
+
+/// Is told, record by record and in key order, how the nodes differ.
+pub trait Witness: Send {
+    /// All nodes own the key and hold exactly `merged`.
+    fn same(&mut self, merged: &Record<'_>) -> Result<()>;
+    /// `merged` and what each node has of it, by node.
+    fn differs(&mut self, merged: &Record<'_>, nodes: &[Held<'_>]) -> Result<()>;
+    /// A node holds a record that the merged view has not: it is covered by a deletion that other nodes hold
+    /// (`owned`), or the node does not own the key and nobody who does holds the same.
+    fn alone(&mut self, node: usize, record: &Record<'_>, owned: bool) -> Result<()>;
+}
+
+/// The keys a node answers for: ascending half-open intervals `[from, to)`; `None` as an end is the end of all keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owned {
+    /// Every key.
+    All,
+    /// These intervals.
+    Ranges(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+}
+
+impl Owned {
+    /// Whether a key or group lies in them.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        match self {
+            Owned::All => true,
+            Owned::Ranges(ranges) => {
+                let after = ranges.partition_point(|(from, _)| from.as_slice() <= key);
+                let range = after.checked_sub(1).and_then(|i| ranges.get(i));
+                range.is_some_and(|(_, to)| to.as_deref().is_none_or(|to| key < to))
+            }
+        }
+    }
+}
+
+struct Owner {
+    owned: Owned,
+    /// First interval that does not end before the current group.
+    at: usize,
+    owns: bool,
+}
+
+/// What a merge across nodes needs besides the runs.
+pub struct Across<'a> {
+    owners: Vec<Owner>,
+    everyone: bool,
+    purge_before: u32,
+    witness: &'a mut dyn Witness,
+}
+
+impl<'a> Across<'a> {
+    /// One `Owned` per run. Deletions made before `purge_before` (seconds since 1970; 0 none) may be missing on a node
+    /// without that being drift.
+    pub fn new(owned: Vec<Owned>, purge_before: u32, witness: &'a mut dyn Witness) -> Across<'a> {
+        let owners = owned.into_iter().map(|owned| Owner { owned, at: 0, owns: true }).collect();
+        Across { owners, everyone: true, purge_before, witness }
+    }
+
+    /// Finds who owns the group that begins.
+    pub(super) fn enter(&mut self, group: &[u8]) {
+        self.everyone = true;
+        for owner in &mut self.owners {
+            owner.owns = match &owner.owned {
+                Owned::All => true,
+                Owned::Ranges(ranges) => {
+                    while ranges.get(owner.at).is_some_and(|(_, to)| to.as_deref().is_some_and(|to| to <= group)) {
+                        owner.at += 1;
+                    }
+                    ranges.get(owner.at).is_some_and(|(from, _)| from.as_slice() <= group)
+                }
+            };
+            self.everyone &= owner.owns;
+        }
+    }
+
+    #[inline]
+    pub(super) fn owns(&self, node: usize) -> bool {
+        self.owners[node].owns
+    }
+
+    /// Tells the witness about one key. `standing` are the nodes that hold a record at it, `record` gives each one's.
+    pub(super) fn tell<'r>(
+        &mut self,
+        merged: Option<Record<'_>>,
+        standing: &[usize],
+        record: impl Fn(usize) -> Record<'r>,
+        bodies: &BodyMerge<'_>,
+        scratch: &mut RecordBatch,
+    ) -> Result<()> {
+        if let Some(m) = &merged
+            && self.everyone
+            && standing.len() == self.owners.len()
+            && standing.iter().all(|i| record(*i).body == m.body)
+        {
+            return self.witness.same(m);
+        }
+        scratch.clear();
+        let mut at: Vec<Option<usize>> = vec![None; self.owners.len()];
+        for &i in standing {
+            let r = record(i);
+            at[i] = Some(scratch.len());
+            if bodies.keeps(r.traits) { scratch.push(&r) } else { bodies.normal(&r, scratch)? }
+        }
+        let Some(merged) = merged else {
+            for &i in standing {
+                if let Some(k) = at[i] {
+                    self.witness.alone(i, &scratch.get(k), self.owners[i].owns)?;
+                }
+            }
+            return Ok(());
+        };
+        let mut nodes = Vec::with_capacity(self.owners.len());
+        for (owner, k) in self.owners.iter().zip(&at) {
+            nodes.push(held(&merged, owner.owns, k.map(|k| scratch.get(k)), self.purge_before)?);
+        }
+        self.witness.differs(&merged, &nodes)?;
+        for (i, k) in at.iter().enumerate() {
+            if let (Some(k), State::Elsewhere) = (k, nodes[i].state) {
+                self.witness.alone(i, &scratch.get(*k), false)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How one node stands to `merged`, given what it holds at that key.
+fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
+    let same = record.is_some_and(|r| r.body == merged.body);
+    let state = match (owns, record.is_some(), same) {
+        (true, true, true) => State::Same,
+        (true, true, false) => State::Stale,
+        (true, false, _) => State::Missing,
+        (false, _, true) => State::Extra,
+        (false, _, false) => State::Elsewhere,
+    };
+    let deleted = merged.traits.has(Traits::DELETED) || merged.traits.has(Traits::EXPIRING) || merged.body.is_empty();
+    let purgeable = match (state, record) {
+        (State::Missing, _) => deleted && purgeable(merged.body, merged.class, purge_before)?,
+        (State::Stale, Some(r)) => {
+            (deleted || r.traits != Traits::default()) && equal_but_purgeable(r.body, merged.body, purge_before)?
+        }
+        _ => false,
+    };
+    Ok(Held { state, record: if state == State::Stale { record } else { None }, purgeable })
+}

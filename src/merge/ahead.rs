@@ -1,0 +1,67 @@
+//! Reading ahead: a run that another thread fills.
+
+use std::thread::{self, Scope};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::error::Result;
+use crate::run::{RecordBatch, Run};
+
+/// Batches in flight between the two threads.
+const DEPTH: usize = 3;
+
+struct Ahead {
+    full: Receiver<Result<RecordBatch>>,
+    empty: Sender<RecordBatch>,
+}
+
+/// Moves `run` to a thread of `scope`, which stays a few batches ahead of the reader.
+pub fn ahead<'scope, 'env, R>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: &str,
+    mut run: R,
+) -> Result<Box<dyn Run + 'scope>>
+where
+    R: Run + 'scope,
+{
+    let (full_in, full) = bounded(DEPTH);
+    let (empty, empty_out) = bounded::<RecordBatch>(DEPTH + 1);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, move || {
+            loop {
+                let mut batch = empty_out.try_recv().unwrap_or_default();
+                let filled = match run.next_batch(&mut batch) {
+                    Ok(true) => Ok(batch),
+                    Ok(false) => return,
+                    Err(e) => Err(e),
+                };
+                let failed = filled.is_err();
+                // A closed channel means the reader is gone: it has an error of its own to report.
+                if full_in.send(filled).is_err() || failed {
+                    return;
+                }
+            }
+        })
+        .map_err(|e| crate::Error::io("starting a thread", e))?;
+    Ok(Box::new(Ahead { full, empty }))
+}
+
+impl Run for Ahead {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        match self.full.recv() {
+            Ok(Ok(batch)) => {
+                let used = std::mem::replace(out, batch);
+                // Full only when the other thread has ended; then nobody needs it.
+                let _ = self.empty.try_send(used);
+                Ok(true)
+            }
+            Ok(Err(e)) => Err(e),
+            // The writer has ended. A panic there is reported by the scope when it joins.
+            Err(_) => {
+                out.clear();
+                Ok(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Two trees compared. Subtrees that are equal have equal ids and are not read.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use repo_format::tree::{Child, read_branch};
+
+use super::Root;
+use super::read::fill_leaf;
+use crate::error::{Error, Result};
+use crate::run::{ChunkId, ChunkKind, ChunkSource, Record, RecordBatch};
+
+/// One key at which two trees differ. At least one side is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// In the first tree.
+    pub before: Option<Record<'a>>,
+    /// In the second tree.
+    pub after: Option<Record<'a>>,
+}
+
+/// One side: what is left to visit, and the records of leaves that the other side has not.
+struct Side<'a> {
+    chunks: &'a dyn ChunkSource,
+    path: Vec<(u8, Vec<Child>)>,
+    leaves: VecDeque<ChunkId>,
+    batch: RecordBatch,
+    at: usize,
+}
+
+impl<'a> Side<'a> {
+    fn new(root: Option<Root>, chunks: &'a dyn ChunkSource) -> Side<'a> {
+        let top = root.map(|r| (r.level, vec![Child { first_key: Vec::new(), id: r.id, records: r.records }]));
+        let path = top.into_iter().collect();
+        Side { chunks, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0 }
+    }
+
+    /// The next subtree: its level, first key and id.
+    fn peek(&mut self) -> Option<(u8, &Child)> {
+        while self.path.last().is_some_and(|(_, children)| children.is_empty()) {
+            self.path.pop();
+        }
+        self.path.last().and_then(|(level, children)| Some((*level, children.last()?)))
+    }
+
+    fn skip(&mut self) -> Option<(u8, Child)> {
+        self.path.last_mut().and_then(|(level, children)| Some((*level, children.pop()?)))
+    }
+
+    /// Opens the next subtree; a leaf is put aside to be read.
+    fn open(&mut self) -> Result<()> {
+        let Some((level, child)) = self.skip() else { return Ok(()) };
+        if level == 0 {
+            self.leaves.push_back(child.id);
+            return Ok(());
+        }
+        let bytes = self.chunks.get(ChunkKind::Branch, &child.id)?;
+        let branch = read_branch(&bytes, level).map_err(|e| Error::from(e).within(format!("branch {}", child.id)));
+        let mut children = branch?;
+        children.reverse();
+        self.path.push((level - 1, children));
+        Ok(())
+    }
+
+    fn record(&self) -> Option<Record<'_>> {
+        (self.at < self.batch.len()).then(|| self.batch.get(self.at))
+    }
+}
+
+/// Walks the keys at which two trees differ, in order.
+pub struct Diff<'a> {
+    before: Side<'a>,
+    after: Side<'a>,
+    /// Which sides stood at the last change, to be stepped on.
+    shown: (bool, bool),
+}
+
+impl<'a> Diff<'a> {
+    /// Compares two trees of the same shape; trees of other shapes are compared as rightly but read whole.
+    pub fn new(before: Option<Root>, after: Option<Root>, chunks: &'a dyn ChunkSource) -> Diff<'a> {
+        Diff { before: Side::new(before, chunks), after: Side::new(after, chunks), shown: (false, false) }
+    }
+
+    /// The next change, or `None` at the end.
+    pub fn next_change(&mut self) -> Result<Option<Change<'_>>> {
+        self.before.at += usize::from(self.shown.0);
+        self.after.at += usize::from(self.shown.1);
+        loop {
+            self.load()?;
+            let order = match (self.before.record(), self.after.record()) {
+                (None, None) => return Ok(None),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(b), Some(a)) => b.key.cmp(a.key),
+            };
+            if order == Ordering::Equal && self.before.record() == self.after.record() {
+                self.before.at += 1;
+                self.after.at += 1;
+                continue;
+            }
+            self.shown = (order != Ordering::Greater, order != Ordering::Less);
+            let before = if self.shown.0 { self.before.record() } else { None };
+            let after = if self.shown.1 { self.after.record() } else { None };
+            return Ok(Some(Change { before, after }));
+        }
+    }
+
+    /// Makes sure that each side shows its next record, if it has any left.
+    fn load(&mut self) -> Result<()> {
+        while self.before.record().is_none() && self.next_leaf(true)? {}
+        while self.after.record().is_none() && self.next_leaf(false)? {}
+        Ok(())
+    }
+
+    /// Reads the next differing leaf of one side; `false` when there is none.
+    fn next_leaf(&mut self, before: bool) -> Result<bool> {
+        loop {
+            let side = if before { &mut self.before } else { &mut self.after };
+            if let Some(id) = side.leaves.pop_front() {
+                side.batch.clear();
+                side.at = 0;
+                fill_leaf(side.chunks, &id, &mut side.batch)?;
+                return Ok(true);
+            }
+            if !self.advance()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Steps over one subtree that both sides share, or opens the one that comes first (of two at one key, the taller).
+    fn advance(&mut self) -> Result<bool> {
+        match (self.before.peek(), self.after.peek()) {
+            (None, None) => Ok(false),
+            (Some(_), None) => self.before.open().map(|()| true),
+            (None, Some(_)) => self.after.open().map(|()| true),
+            (Some((level_b, b)), Some((level_a, a))) => {
+                if b.id == a.id && level_b == level_a {
+                    self.before.skip();
+                    self.after.skip();
+                    return Ok(true);
+                }
+                let order = b.first_key.cmp(&a.first_key).then(level_a.cmp(&level_b));
+                if order != Ordering::Greater {
+                    self.before.open()?;
+                    return Ok(true);
+                }
+                self.after.open().map(|()| true)
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A run into leaves, leaves into branches, up to one root.
+
+use std::sync::Arc;
+
+use repo_format::leaf::{LeafBuilder, OpenDeletion};
+use repo_format::record::{Class, Entries};
+use repo_format::tree::{Child, Cutter, LEVEL_MAX, put_branch};
+
+use super::{Root, Shape};
+use crate::blob;
+use crate::error::{Error, Kind, Result};
+use crate::run::{ChunkKind, ChunkSink, Record, RecordBatch, Run};
+
+/// A body larger than this is stored beside its leaf, as a blob.
+pub const BODY_INLINE_MAX: usize = 128 << 10;
+
+struct Level {
+    children: Vec<Child>,
+    cutter: Cutter,
+    /// Whether a branch of this level was finished already.
+    grown: bool,
+}
+
+/// Writes a tree from records that come in ascending order of keys.
+pub struct TreeWriter<'a> {
+    sink: &'a dyn ChunkSink,
+    secret: [u8; 16],
+    blobs: Arc<blob::Cutter>,
+    leaf: LeafBuilder,
+    cutter: Cutter,
+    first_key: Vec<u8>,
+    levels: Vec<Level>,
+    group: Vec<u8>,
+    group_deletion: OpenDeletion,
+    open: OpenDeletion,
+    buffer: Vec<u8>,
+    records: u64,
+}
+
+impl<'a> TreeWriter<'a> {
+    /// An empty tree.
+    pub fn new(sink: &'a dyn ChunkSink, shape: &Shape) -> TreeWriter<'a> {
+        TreeWriter {
+            sink,
+            secret: shape.secret,
+            blobs: Arc::clone(&shape.blobs),
+            leaf: LeafBuilder::new(shape.layout.clone()),
+            cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
+            first_key: Vec::new(),
+            levels: Vec::new(),
+            group: Vec::new(),
+            group_deletion: None,
+            open: None,
+            buffer: Vec::new(),
+            records: 0,
+        }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, r: &Record<'_>) -> Result<()> {
+        if self.leaf.count() == 0 {
+            let inside = r.group() == self.group;
+            let context = if inside { (self.group_deletion, self.open) } else { (None, None) };
+            self.leaf.context(context.0, context.1);
+            self.first_key.clear();
+            self.first_key.extend_from_slice(r.key);
+        }
+        self.follow(r)?;
+        if r.body.len() > BODY_INLINE_MAX {
+            let stored = blob::external_body(r.body, &self.blobs, self.sink)?;
+            self.leaf.push(r.key, r.group_len, r.class, &stored)?;
+        } else {
+            self.leaf.push(r.key, r.group_len, r.class, r.body)?;
+        }
+        self.records += 1;
+        if self.cutter.ends(r.key, r.key.len() + r.body.len().min(BODY_INLINE_MAX)) {
+            self.end_leaf()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps in mind which deletions are in force after this record.
+    fn follow(&mut self, r: &Record<'_>) -> Result<()> {
+        if r.group() != self.group {
+            self.group.clear();
+            self.group.extend_from_slice(r.group());
+            (self.group_deletion, self.open) = (None, None);
+        }
+        if matches!(r.class, Class::Group | Class::Marker) {
+            let deletion = Entries::new(r.body).next_entry()?.map(|e| (e.time, e.ldt));
+            match r.class {
+                Class::Group => self.group_deletion = deletion,
+                _ => self.open = deletion,
+            }
+        }
+        Ok(())
+    }
+
+    fn end_leaf(&mut self) -> Result<()> {
+        let records = self.leaf.count() as u64;
+        self.buffer.clear();
+        self.leaf.finish(&mut self.buffer);
+        let id = self.sink.put(ChunkKind::Leaf, &self.buffer)?;
+        let child = Child { first_key: std::mem::take(&mut self.first_key), id, records };
+        self.add(1, child)
+    }
+
+    fn add(&mut self, level: u8, child: Child) -> Result<()> {
+        if level > LEVEL_MAX {
+            return Err(Error::new(Kind::TooLarge, "tree", "too many levels"));
+        }
+        let at = usize::from(level) - 1;
+        if at == self.levels.len() {
+            let cutter = Cutter::new(self.secret, level, repo_format::tree::BRANCH_TARGET);
+            self.levels.push(Level { children: Vec::new(), cutter, grown: false });
+        }
+        let here = &mut self.levels[at];
+        let ends = here.cutter.ends(&child.first_key, 0);
+        here.children.push(child);
+        if ends { self.end_branch(level) } else { Ok(()) }
+    }
+
+    fn end_branch(&mut self, level: u8) -> Result<()> {
+        let here = &mut self.levels[usize::from(level) - 1];
+        let children = std::mem::take(&mut here.children);
+        here.grown = true;
+        let Some(first) = children.first() else { return Ok(()) };
+        let records = children.iter().map(|c| c.records).sum();
+        let first_key = first.first_key.clone();
+        self.buffer.clear();
+        put_branch(&mut self.buffer, level, &children);
+        let id = self.sink.put(ChunkKind::Branch, &self.buffer)?;
+        self.add(level + 1, Child { first_key, id, records })
+    }
+
+    /// Ends the tree. `None` if it has no record.
+    pub fn finish(mut self) -> Result<Option<Root>> {
+        if self.leaf.count() > 0 {
+            self.end_leaf()?;
+        }
+        let mut level = 1;
+        while usize::from(level) <= self.levels.len() {
+            let here = &self.levels[usize::from(level) - 1];
+            let top = usize::from(level) == self.levels.len() && !here.grown;
+            if let ([only], true) = (here.children.as_slice(), top) {
+                return Ok(Some(Root { id: only.id, level: level - 1, records: self.records }));
+            }
+            self.end_branch(level)?;
+            level += 1;
+        }
+        Ok(None)
+    }
+}
+
+/// Writes a whole run.
+pub fn write(run: &mut dyn Run, sink: &dyn ChunkSink, shape: &Shape) -> Result<Option<Root>> {
+    let mut writer = TreeWriter::new(sink, shape);
+    let mut batch = RecordBatch::new();
+    while run.next_batch(&mut batch)? {
+        for record in batch.iter() {
+            writer.push(&record)?;
+        }
+    }
+    writer.finish()
+}

@@ -1,0 +1,192 @@
+//! Merge, trees and patches against the plain model: however the same writes are spread over files and nodes.
+
+use onefold::merge::{Across, Deletion, Merge, Owned};
+use onefold::run::Run;
+use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun};
+use proptest::prelude::*;
+
+use crate::world::{Chunks, PLACES, Plain, Ties, Version, Write, collect, model, run_of, shape};
+
+const CUT: u32 = 50;
+
+fn deletion() -> impl Strategy<Value = Deletion> {
+    (0i64..12, 0u32..4).prop_map(|(time, ldt)| Deletion { time, ldt })
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    (0i64..12, 0u8..4, 0u32..100, 1u32..9, proptest::collection::vec(0u8..3, 0..3)).prop_map(
+        |(time, kind, ldt, ttl, value)| match kind {
+            0 => Version { time, ldt, ttl: 0, value: None, dead: true },
+            1 => Version { time, ldt: ldt + ttl, ttl, value: Some(value), dead: false },
+            _ => Version { time, ldt: 0, ttl: 0, value: Some(value), dead: false },
+        },
+    )
+}
+
+fn place() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![1 => Just(None), 6 => (0..PLACES / 2).prop_map(|n| Some(2 * n + 1))]
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    prop_oneof![
+        1 => deletion().prop_map(Write::Partition),
+        3 => (0..PLACES / 2, 1..=PLACES / 2, deletion())
+            .prop_map(|(a, n, d)| Write::Interval(2 * a, (2 * (a + n)).min(PLACES), d)),
+        2 => (place(), deletion()).prop_map(|(p, d)| Write::Row(p, d)),
+        1 => (place(), 3u32..5, deletion()).prop_map(|(p, c, d)| Write::Column(p, c, d)),
+        8 => (place(), 0u32..3, version()).prop_map(|(p, c, mut v)| {
+            // Liveness has no value and is never deleted by itself.
+            if c == 0 {
+                v.value = None;
+                v.ldt = if v.dead { 0 } else { v.ldt };
+                v.dead = false;
+            }
+            Write::Cell(p, c, None, v)
+        }),
+        3 => (place(), 3u32..5, 0u8..3, version()).prop_map(|(p, c, e, v)| Write::Cell(p, c, Some(e), v)),
+    ]
+}
+
+/// Writes, each with its partition and, as bits, the (node, file) pairs it reached: three nodes of two files.
+fn history() -> impl Strategy<Value = Vec<(u8, Write, u8)>> {
+    proptest::collection::vec((0u8..4, write(), prop_oneof![3 => Just(0b01_01_01u8), 1 => 1u8..64]), 0..40)
+}
+
+fn reached(history: &[(u8, Write, u8)], mask: u8) -> Vec<(u8, Write)> {
+    history.iter().filter(|(_, _, to)| to & mask != 0).map(|(p, w, _)| (*p, w.clone())).collect()
+}
+
+/// The files of a node: what a flush of these writes would hold.
+fn files(history: &[(u8, Write, u8)], node: u8) -> Vec<Box<dyn Run>> {
+    (0..2).map(|file| run_of(model(&reached(history, 1 << (2 * node + file)), false, None))).collect()
+}
+
+struct Folded {
+    root: Option<Root>,
+    patches: Vec<NodePatch>,
+}
+
+fn fold(nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &Chunks) -> Folded {
+    let shape = shape(4);
+    let mut patches = PatchWriter::new(nodes.len(), chunks, &shape, [1; 32], true);
+    let mut merge = Merge::across(nodes, &Ties, CUT, Across::new(owned, 0, &mut patches));
+    let root = tree::write(&mut merge, chunks, &shape).unwrap();
+    drop(merge);
+    Folded { root, patches: patches.finish().unwrap() }
+}
+
+fn node_runs<'a>(history: &[(u8, Write, u8)], nodes: &[u8]) -> Vec<Box<dyn Run + 'a>> {
+    nodes.iter().map(|n| Box::new(Merge::of(files(history, *n), &Ties)) as Box<dyn Run>).collect()
+}
+
+/// Partitions 0 and 1 only.
+fn first_half() -> Owned {
+    Owned::Ranges(vec![(vec![b'k', 0], Some(vec![b'k', 2]))])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn files_of_a_node_come_to_what_was_written(history in history()) {
+        for node in 0..3 {
+            let mut merge = Merge::of(files(&history, node), &Ties);
+            prop_assert_eq!(collect(&mut merge).unwrap(), model(&reached(&history, 0b11 << (2 * node)), true, None));
+        }
+    }
+
+    #[test]
+    fn nodes_come_to_what_was_written_and_every_view_reads_back(history in history()) {
+        let chunks = Chunks::default();
+        let folded = fold(node_runs(&history, &[0, 1, 2]), vec![Owned::All; 3], &chunks);
+        let stored = collect(&mut TreeRun::new(folded.root, &chunks)).unwrap();
+        prop_assert_eq!(stored, model(&reached(&history, 0xff), true, Some(CUT)));
+        for node in 0..3u8 {
+            let mut view = NodeView::new(folded.root, &folded.patches[usize::from(node)], Owned::All, &chunks);
+            let expected = model(&reached(&history, 0b11 << (2 * node)), true, Some(CUT));
+            prop_assert_eq!(collect(&mut view).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_node_does_not_own_stays_its_own(history in history()) {
+        let chunks = Chunks::default();
+        let owned = vec![Owned::All, Owned::All, first_half()];
+        let folded = fold(node_runs(&history, &[0, 1, 2]), owned.clone(), &chunks);
+        let stored = collect(&mut TreeRun::new(folded.root, &chunks)).unwrap();
+        let mut counts = reached(&history, 0b1111);
+        counts.extend(reached(&history, 0b11_0000).into_iter().filter(|(p, _)| *p < 2));
+        prop_assert_eq!(stored, model(&counts, true, Some(CUT)));
+        for (node, owned) in owned.into_iter().enumerate() {
+            let mut view = NodeView::new(folded.root, &folded.patches[node], owned, &chunks);
+            let expected = model(&reached(&history, 0b11 << (2 * node)), true, Some(CUT));
+            prop_assert_eq!(collect(&mut view).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn any_spread_of_the_same_writes_gives_the_same_root(history in history(), spread in any::<u64>()) {
+        let chunks = Chunks::default();
+        let one = fold(node_runs(&history, &[0, 1, 2]), vec![Owned::All; 3], &chunks);
+        // Every write goes to one file of one node: nothing is lost, everything lies elsewhere.
+        let moved: Vec<_> = history
+            .iter()
+            .enumerate()
+            .map(|(i, (p, w, _))| (*p, w.clone(), 1u8 << (spread.rotate_left(7 * i as u32) % 6)))
+            .collect();
+        let other = fold(node_runs(&moved, &[0, 1, 2]), vec![Owned::All; 3], &chunks);
+        prop_assert_eq!(one.root, other.root);
+    }
+
+    #[test]
+    fn a_replica_that_agrees_adds_nothing(history in history()) {
+        let chunks = Chunks::default();
+        let three = fold(node_runs(&history, &[0, 1, 2]), vec![Owned::All; 3], &chunks);
+        let before = chunks.count();
+        let four = fold(node_runs(&history, &[0, 1, 2, 2]), vec![Owned::All; 4], &chunks);
+        prop_assert_eq!(three.root, four.root);
+        prop_assert_eq!(chunks.count(), before);
+        prop_assert_eq!(four.patches[2], four.patches[3]);
+        let one = fold(node_runs(&history, &[0, 0]), vec![Owned::All; 2], &chunks);
+        prop_assert!(one.patches.iter().all(|p| p.bits.is_none() && p.held.is_none()));
+    }
+
+    #[test]
+    fn ranges_and_differences_are_those_of_the_records(a in history(), b in history(), from in 0u8..4, to in 0u8..5, at in 0u8..10) {
+        let chunks = Chunks::default();
+        let root = |h: &[(u8, Write, u8)]| fold(node_runs(h, &[0, 1]), vec![Owned::All; 2], &chunks).root;
+        let mut mixed = a.clone();
+        mixed.extend(b.into_iter().take(3));
+        let (one, two) = (root(&a), root(&mixed));
+        let (one_all, two_all) =
+            (collect(&mut TreeRun::new(one, &chunks)).unwrap(), collect(&mut TreeRun::new(two, &chunks)).unwrap());
+        let mut diff = Diff::new(one, two, &chunks);
+        let mut changes = Vec::new();
+        while let Some(c) = diff.next_change().unwrap() {
+            changes.push((c.before.map(|r| r.key.to_vec()), c.after.map(|r| r.key.to_vec())));
+        }
+        prop_assert_eq!(changes, plain_diff(&one_all, &two_all));
+
+        let (from, to) = (vec![b'k', from, 2, at], vec![b'k', to]);
+        let mut range = TreeRun::range(two, &chunks, from.clone(), Some(to.clone()));
+        let got: Vec<Plain> = collect(&mut range).unwrap();
+        let inside: Vec<Plain> = two_all.iter().filter(|r| r.key >= from && r.key < to).cloned().collect();
+        // What is in force where the range begins may come first, said by deletions.
+        let extra = got.len() - inside.len();
+        prop_assert!(extra <= 2);
+        prop_assert_eq!(&got[extra..], &inside[..]);
+    }
+}
+
+type Keys = Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+
+fn plain_diff(one: &[Plain], two: &[Plain]) -> Keys {
+    let find = |all: &[Plain], key: &[u8]| all.iter().find(|r| r.key == key).cloned();
+    let mut keys: Vec<&Vec<u8>> = one.iter().chain(two).map(|r| &r.key).collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter()
+        .filter(|k| find(one, k) != find(two, k))
+        .map(|k| (find(one, k).map(|r| r.key), find(two, k).map(|r| r.key)))
+        .collect()
+}

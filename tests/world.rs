@@ -1,0 +1,254 @@
+//! What the tests share: a plain model of writes and what they come to, and a chunk store in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use onefold::blob;
+use onefold::merge::{Deletion, Rule, Stands};
+use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Record, RecordBatch, Run};
+use onefold::tree::Shape;
+use onefold::{Error, Kind, Result};
+use repo_format::key::CutKey;
+use repo_format::leaf::Layout;
+use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
+
+/// Chunks in memory, named by a plain hash.
+#[derive(Default)]
+pub struct Chunks(pub Mutex<HashMap<ChunkId, Vec<u8>>>);
+
+impl Chunks {
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl ChunkSink for Chunks {
+    fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[kind as u8]).update(plain);
+        let id = ChunkId(*hasher.finalize().as_bytes());
+        self.0.lock().unwrap().insert(id, plain.to_vec());
+        Ok(id)
+    }
+}
+
+impl ChunkSource for Chunks {
+    fn get(&self, _kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        let chunks = self.0.lock().unwrap();
+        chunks.get(id).cloned().ok_or_else(|| Error::new(Kind::NotFound, id, "no such chunk"))
+    }
+}
+
+pub fn shape(leaf_records: u32) -> Shape {
+    let layout = Layout { tokens: false, numeric_groups: false, numeric: vec![2] };
+    let blobs = Arc::new(blob::Cutter::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap());
+    Shape { secret: [7; 16], leaf_records, layout, blobs }
+}
+
+/// A record that owns its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain {
+    pub key: Vec<u8>,
+    pub group_len: usize,
+    pub class: Class,
+    pub body: Vec<u8>,
+}
+
+pub fn collect(run: &mut dyn Run) -> Result<Vec<Plain>> {
+    let mut batch = RecordBatch::new();
+    let mut out: Vec<Plain> = Vec::new();
+    while run.next_batch(&mut batch)? {
+        assert!(!batch.is_empty());
+        for r in batch.iter() {
+            assert!(out.last().is_none_or(|l| l.key.as_slice() < r.key), "keys ascend");
+            assert_eq!(r.traits, repo_format::record::check(r.body).unwrap());
+            out.push(Plain { key: r.key.to_vec(), group_len: r.group_len, class: r.class, body: r.body.to_vec() });
+        }
+    }
+    assert!(batch.is_empty());
+    Ok(out)
+}
+
+/// A run over records in memory, a few to a batch.
+pub struct Plainly(pub std::vec::IntoIter<Plain>, pub usize);
+
+impl Run for Plainly {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        out.clear();
+        for r in self.0.by_ref().take(self.1) {
+            let traits = repo_format::record::check(&r.body)?;
+            out.push(&Record { key: &r.key, group_len: r.group_len, class: r.class, traits, body: &r.body });
+        }
+        Ok(!out.is_empty())
+    }
+}
+
+pub fn run_of(records: Vec<Plain>) -> Box<dyn Run> {
+    Box::new(Plainly(records.into_iter(), 3))
+}
+
+/// Ties as Cassandra breaks them: time, tombstone over expiring over live, later date, shorter life, greater value.
+pub struct Ties;
+
+fn rank<'a>(e: &Entry<'a>) -> (i64, u8, u32, std::cmp::Reverse<u32>, Option<&'a [u8]>) {
+    let kind = if e.kind == EntryKind::Tombstone { 2 } else { u8::from(e.expires()) };
+    (e.time, kind, e.ldt, std::cmp::Reverse(e.ttl), e.value)
+}
+
+impl Rule for Ties {
+    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Stands {
+        if rank(a) >= rank(b) { Stands::First } else { Stands::Second }
+    }
+
+    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {
+        (cell.ldt <= now).then(|| Deletion { time: cell.time, ldt: cell.ldt - cell.ttl })
+    }
+}
+
+/// One write to a partition. Rows stand at odd places, bounds at even ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    Partition(Deletion),
+    Interval(u8, u8, Deletion),
+    Row(Option<u8>, Deletion),
+    Column(Option<u8>, u32, Deletion),
+    Cell(Option<u8>, u32, Option<u8>, Version),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub time: i64,
+    /// Seconds; a tombstone has no value, an expiring cell a life.
+    pub ldt: u32,
+    pub ttl: u32,
+    pub value: Option<Vec<u8>>,
+    pub dead: bool,
+}
+
+pub const PLACES: u8 = 10;
+
+fn key(partition: u8, place: Option<u8>) -> Vec<u8> {
+    let mut key = vec![b'k', partition];
+    match place {
+        None => key.push(1),
+        Some(place) => key.extend([2, place]),
+    }
+    key
+}
+
+type Cells = BTreeMap<(u32, Option<[u8; 1]>), Version>;
+
+fn body(row: Option<Deletion>, columns: &BTreeMap<u32, Deletion>, cells: &Cells) -> Vec<u8> {
+    let mut out = Vec::new();
+    let deletion = |column, d: &Deletion| Entry {
+        column,
+        kind: EntryKind::Deletion,
+        element: None,
+        time: d.time,
+        ldt: d.ldt,
+        ttl: 0,
+        value: None,
+    };
+    let mut entries: Vec<Entry<'_>> = row.iter().map(|d| deletion(0, d)).collect();
+    entries.extend(columns.iter().map(|(c, d)| deletion(*c, d)));
+    entries.extend(cells.iter().map(|((column, element), v)| Entry {
+        column: *column,
+        kind: if v.dead { EntryKind::Tombstone } else { EntryKind::Cell },
+        element: element.as_ref().map(|e| e.as_slice()),
+        time: v.time,
+        ldt: v.ldt,
+        ttl: v.ttl,
+        value: v.value.as_deref(),
+    }));
+    entries.sort_by(|a, b| a.path().cmp(&b.path()));
+    let mut writer = BodyWriter::new(&mut out);
+    entries.iter().for_each(|e| writer.push(e));
+    out
+}
+
+fn deletion_body(d: Option<Deletion>) -> Vec<u8> {
+    body(d, &BTreeMap::new(), &Cells::new())
+}
+
+/// What `writes` (each with its partition) come to, by brute force. `tidy`: leave out what is covered, as a merge does; otherwise
+/// cover nothing, as a flush does. `cut`: bring expired cells to tombstones.
+pub fn model(writes: &[(u8, Write)], tidy: bool, cut: Option<u32>) -> Vec<Plain> {
+    let mut out = Vec::new();
+    let mut partitions: BTreeMap<u8, Vec<&Write>> = BTreeMap::new();
+    for (p, w) in writes {
+        partitions.entry(*p).or_default().push(w);
+    }
+    for (p, writes) in partitions {
+        let mut push = |place: Vec<u8>, class, body| out.push(Plain { key: place, group_len: 2, class, body });
+        let whole = writes.iter().filter_map(|w| if let Write::Partition(d) = w { Some(*d) } else { None }).max();
+        if whole.is_some() {
+            push(vec![b'k', p, 0], Class::Group, deletion_body(whole));
+        }
+        row(&writes, None, whole.filter(|_| tidy), cut).map(|body| push(key(p, None), Class::Static, body));
+        let mut open = None;
+        for place in 0..=PLACES {
+            let covering = writes.iter().filter_map(|w| match w {
+                Write::Interval(from, to, d) if *from <= place && place < *to => Some(*d),
+                _ => None,
+            });
+            let now = covering.max().filter(|d| !tidy || whole.is_none_or(|w| *d > w));
+            if place % 2 == 0 && now != open {
+                open = now;
+                push(key(p, Some(place)), Class::Marker, deletion_body(now));
+            }
+            if place % 2 == 1 {
+                let cover = if tidy { whole.max(now) } else { None };
+                row(&writes, Some(place), cover, cut).map(|body| push(key(p, Some(place)), Class::Row, body));
+            }
+        }
+    }
+    out
+}
+
+fn row(writes: &[&Write], at: Option<u8>, cover: Option<Deletion>, cut: Option<u32>) -> Option<Vec<u8>> {
+    let here = |place: &Option<u8>| *place == at;
+    let deleted = writes
+        .iter()
+        .filter_map(|w| match w {
+            Write::Row(place, d) if here(place) => Some(*d),
+            _ => None,
+        })
+        .max()
+        .filter(|d| cover.is_none_or(|c| *d > c));
+    let cover = cover.max(deleted);
+    let mut columns: BTreeMap<u32, Deletion> = BTreeMap::new();
+    for w in writes {
+        if let Write::Column(place, column, d) = w
+            && here(place)
+            && cover.is_none_or(|c| *d > c)
+        {
+            let best = columns.entry(*column).or_insert(*d);
+            *best = (*best).max(*d);
+        }
+    }
+    let mut cells = Cells::new();
+    for w in writes {
+        let Write::Cell(place, column, element, v) = w else { continue };
+        let cover = cover.max(columns.get(column).copied());
+        if !here(place) || cover.is_some_and(|c| v.time <= c.time) {
+            continue;
+        }
+        let best = cells.entry((*column, element.map(|e| [e]))).or_insert_with(|| v.clone());
+        let as_entry = |v: &'_ Version| -> (i64, u8, u32, std::cmp::Reverse<u32>, Option<Vec<u8>>) {
+            let kind = if v.dead { 2 } else { u8::from(v.ttl != 0) };
+            (v.time, kind, v.ldt, std::cmp::Reverse(v.ttl), v.value.clone())
+        };
+        if as_entry(v) > as_entry(best) {
+            *best = v.clone();
+        }
+    }
+    for ((column, _), v) in &mut cells {
+        if *column != 0 && v.ttl != 0 && cut.is_some_and(|cut| v.ldt <= cut) {
+            *v = Version { time: v.time, ldt: v.ldt - v.ttl, ttl: 0, value: None, dead: true };
+        }
+    }
+    if deleted.is_none() && columns.is_empty() && cells.is_empty() {
+        return None;
+    }
+    Some(body(deleted, &columns, &cells))
+}

@@ -1,0 +1,96 @@
+"""The running cluster, seen from Python: one connection per node, and nodes that go away and come back."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from cassandra import ConsistencyLevel, Unavailable
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
+
+HERE = Path(__file__).resolve().parent
+LAB = Path(os.environ["ONEFOLD_LAB"])
+NODES = (1, 2, 3)
+
+
+def tool(*arguments):
+    """Runs tools/lab/cluster and returns what it printed."""
+    done = subprocess.run([HERE / "cluster", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"cluster {arguments} failed: {done.stdout}")
+    return done.stdout
+
+
+def connect(node, consistency=ConsistencyLevel.ONE, row_factory=None):
+    """A session whose coordinator is always this node."""
+    address = f"127.0.0.{node}"
+    options = {"load_balancing_policy": WhiteListRoundRobinPolicy([address]), "consistency_level": consistency,
+               "retry_policy": FallthroughRetryPolicy(), "request_timeout": 300}
+    if row_factory:
+        options["row_factory"] = row_factory
+    cluster = Cluster([address], protocol_version=5, schema_metadata_enabled=False, token_metadata_enabled=False,
+                      execution_profiles={EXEC_PROFILE_DEFAULT: ExecutionProfile(**options)}, connect_timeout=30,
+                      control_connection_timeout=30)
+    return cluster.connect()
+
+
+def disconnect(session):
+    session.cluster.shutdown()
+
+
+class Ring:
+    """Which nodes are up. Nodes that are down get no write, and no hint is kept for them."""
+
+    def __init__(self, version):
+        self.version = version
+        self.stopped = set()
+        self.silent = set()
+
+    def stop(self, node):
+        tool("stop-node", self.version, node)
+        self.stopped.add(node)
+        self.settle()
+
+    def start(self, node):
+        tool("start-node", self.version, node)
+        self.stopped.discard(node)
+        self.settle()
+
+    def only(self, *nodes):
+        """Only these nodes hear of writes: the others fall silent, which is quicker than a restart."""
+        calls = []
+        for node in NODES:
+            if node in nodes and node in self.silent:
+                calls.append(("enablegossip", node))
+                self.silent.discard(node)
+            elif node not in nodes and node not in self.silent:
+                calls.append(("disablegossip", node))
+                self.silent.add(node)
+        running = [subprocess.Popen([HERE / "cluster", "nodetool", self.version, str(node), call])
+                   for call, node in calls]
+        if any(process.wait() for process in running):
+            raise SystemExit("gossip could not be switched")
+        self.settle()
+
+    def up(self):
+        return [node for node in NODES if node not in self.stopped | self.silent]
+
+    def settle(self):
+        """Waits until every node that is up knows who else is. What it reads is not there, or reading would repair it."""
+        for node in self.up():
+            session = connect(node, ConsistencyLevel.ALL)
+            deadline = time.time() + 120
+            while self._alive(session) != len(self.up()):
+                if time.time() > deadline:
+                    raise SystemExit(f"node {node} does not see {self.up()}")
+                time.sleep(0.2)
+            disconnect(session)
+
+    @staticmethod
+    def _alive(session):
+        try:
+            session.execute("SELECT v FROM lab.tiny WHERE k = -1")
+            return len(NODES)
+        except Unavailable as error:
+            return error.alive_replicas

@@ -1,0 +1,36 @@
+"""One node that holds all replicas of a capture, compacted: the reconciled copy as Cassandra itself would make it."""
+
+import re
+from pathlib import Path
+
+from nodes import LAB, connect, disconnect, tool
+
+
+def reconcile(capture):
+    """Imports the capture of every node into one fresh node. Returns that cluster's name and its tables' folders."""
+    capture = Path(capture).resolve()
+    release = re.search(r"(\d)\.(\d)", (capture / "version.txt").read_text())
+    version = f"{release[1]}{release[2]}one"
+    tool("wipe", version)
+    tool("start", version)
+    session = connect(1)
+    session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}")
+    names = sorted(folder.name for folder in (capture / "node1/lab").iterdir())
+    tables = []
+    for name in names:
+        statements = (capture / "node1/lab" / name / "schema.cql").read_text().split(";\n")
+        if any(statement.lstrip().startswith("CREATE MATERIALIZED VIEW") for statement in statements):
+            continue  # a view is derived, and importing the base tables would not fill it
+        for statement in filter(str.strip, statements):
+            if "INDEX" not in statement.split("(")[0]:
+                session.execute(statement)
+        tables.append(name)
+    disconnect(session)
+    for name in tables:
+        folders = [str(folder) for folder in capture.glob(f"node?/lab/{name}") if list(folder.glob("*-Data.db"))]
+        if folders:
+            tool("nodetool", version, 1, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
+    tool("nodetool", version, 1, "compact", "lab")
+    tool("nodetool", version, 1, "flush", "lab")
+    data = LAB / "run" / version / "node1/data/lab"
+    return version, {name.rsplit("-", 1)[0]: data / name for name in tables}
