@@ -5,11 +5,7 @@
 //! names ─ what objects are called          key, credential ─ who may do what
 //! config ─ what is fixed                   log, log_rules, log_state, checkpoint ─ what happened, in order
 //! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
-<<<<<<< HEAD
-//! snapshot ─ the root of one backup        record, blob ─ what chunks hold
-=======
 //! snapshot ─ the root of one backup        record ⊂ leaf ⊂ tree, patch, blob ─ what chunks hold
->>>>>>> format
 //! ```
 
 pub mod error;
@@ -36,13 +32,10 @@ pub mod pack;
 pub mod snapshot;
 
 pub mod blob;
-<<<<<<< HEAD
-=======
 pub mod ints;
 pub mod leaf;
 pub mod murmur3;
 pub mod patch;
->>>>>>> format
 pub mod record;
 pub mod tree;
 

@@ -50,7 +50,8 @@ impl Repo {
         let listing = check.list()?;
         check.configuration()?;
         check.credentials(&listing)?;
-        stats.log_entries = self.core.log.verify(self.core.config_hash, &mut |e| check.problem(&e))?;
+        stats.log_entries =
+            self.core.log.verify(self.core.config_hash, &self.core.config, &mut |e| check.problem(&e))?;
         check.checkpoints(&listing)?;
         check.snapshots(&listing, &mut stats)?;
         check.data(&listing, read_data, &mut stats)?;

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use repo_format::id::SessionId;
 use repo_format::index::Index as IndexObject;
-use repo_format::log_state::{SessionStatus, State};
+use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name};
 
 use super::Core;
@@ -92,16 +91,6 @@ impl Core {
     }
 }
 
-/// Whether an index object neither counts nor may come to count: its session has ended without it.
-fn is_stale(name: &IndexName, state: &State) -> bool {
-    !state.indexes().contains_key(name) && !may_commit(&name.session, state)
-}
-
-fn may_commit(session: &SessionId, state: &State) -> bool {
-    let open = |id: &SessionId| state.sessions().get(id).is_some_and(|s| s.status == SessionStatus::Open);
-    open(session) || state.open_sessions().any(|(_, s)| s.adopted.contains(session))
-}
-
 #[cfg(feature = "rocksdb")]
 mod cached {
     use std::path::Path;
@@ -109,6 +98,8 @@ mod cached {
     use super::super::index::Layered;
     use super::super::index_rocksdb::{Access, RocksIndex};
     use super::*;
+    use repo_format::id::SessionId;
+    use repo_format::log_state::SessionStatus;
 
     impl Core {
         pub(super) fn open_cached(&self, dir: &Path, purpose: Purpose) -> Result<Box<dyn Index>> {
@@ -168,5 +159,15 @@ mod cached {
             self.complete(&*index)?;
             Ok(index)
         }
+    }
+
+    /// Whether an index object neither counts nor may come to count: its session has ended without it.
+    fn is_stale(name: &IndexName, state: &State) -> bool {
+        !state.indexes().contains_key(name) && !may_commit(&name.session, state)
+    }
+
+    fn may_commit(session: &SessionId, state: &State) -> bool {
+        let open = |id: &SessionId| state.sessions().get(id).is_some_and(|s| s.status == SessionStatus::Open);
+        open(session) || state.open_sessions().any(|(_, s)| s.adopted.contains(session))
     }
 }

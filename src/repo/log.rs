@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use repo_format::config::Config;
 use repo_format::id::{ObjectHash, RepoId, WriterId};
 use repo_format::key::SignKey;
 use repo_format::log::{Body, Entry};
-use repo_format::log_state::{Outcome, State};
+use repo_format::log_rules::Outcome;
+use repo_format::log_state::State;
 use repo_format::names::{Name, ObjectKind};
 
 use super::world;
@@ -47,18 +49,19 @@ impl Log {
         Ok(log)
     }
 
-    /// Reads the log from the newest believable checkpoint, or from the beginning. `own` is the writer's key id, whose
+    /// Reads the log from the newest believable checkpoint, or from the configuration (`hash` is that of its object).
+    /// `own` is the writer's key id, whose
     /// checkpoints it believes.
     pub fn read(
         store: Arc<dyn Store>,
         repo: RepoId,
-        config: ObjectHash,
-        admin: WriterId,
+        hash: ObjectHash,
+        config: &Config,
         own: Option<WriterId>,
     ) -> Result<Log> {
-        let state = match newest_checkpoint(&*store, &repo, &admin, own.as_ref())? {
+        let state = match newest_checkpoint(&*store, &repo, &config.admin, own.as_ref())? {
             Some(state) => state,
-            None => State::new(config, admin),
+            None => State::new(hash, config),
         };
         let log = Log::at(store, repo, state);
         log.catch_up()?;
@@ -152,9 +155,9 @@ impl Log {
     }
 
     /// Reads every entry anew from the first and compares with the state; shows each problem. Returns the entries read.
-    pub fn verify(&self, config: ObjectHash, problem: &mut dyn FnMut(Error)) -> Result<u64> {
+    pub fn verify(&self, hash: ObjectHash, config: &Config, problem: &mut dyn FnMut(Error)) -> Result<u64> {
         let known = self.state();
-        let mut state = State::new(config, known.admin());
+        let mut state = State::new(hash, config);
         while state.n() < known.n() {
             let name = Name::Log(state.n() + 1).to_string();
             let Some(bytes) = read_if_exists(&*self.store, &name)? else {

@@ -77,7 +77,7 @@ impl Repo {
         let config_hash = ObjectHash::of(&bytes);
         let cache = cache.map(Cache::new);
         remember(cache.as_ref(), &place, &ring, &id, &bytes);
-        let log = Log::read(store.clone(), ring.repo_id, config_hash, ring.admin, None)?;
+        let log = Log::read(store.clone(), ring.repo_id, config_hash, &config, None)?;
         finish(Parts { store, watched, ring, config, config_hash, log }, cache.as_ref())
     }
 
@@ -105,7 +105,7 @@ impl Repo {
         let seen = cache.as_ref().and_then(|c| c.repo(&ring.repo_id).state(&ring.repo_id, &ring.repo, &ring.admin));
         let log = match seen {
             Some(seen) => Log::resume(store.clone(), ring.repo_id, seen)?,
-            None => Log::read(store.clone(), ring.repo_id, config_hash, ring.admin, own)?,
+            None => Log::read(store.clone(), ring.repo_id, config_hash, &config, own)?,
         };
         finish(Parts { store, watched, ring, config, config_hash, log }, cache.as_ref())
     }

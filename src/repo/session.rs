@@ -31,7 +31,7 @@ impl Session {
         let id = SessionId(world::random()?);
         let content = ContentKey::from_bytes(world::random()?);
         let repo = core.ring.repo_id;
-        let wrapped = WrappedKey::wrap(&core.config.content, &repo, &id, &content, world::random()?)?;
+        let wrapped = WrappedKey::wrap(&core.log.catch_up()?.content(), &repo, &id, &content, world::random()?)?;
         // Best effort: without it, nobody will know that this session died, and nobody takes it over unasked.
         let alive = core.cache.as_ref().and_then(|c| c.lock_session(&id).ok());
         let state = core.append(key, &mut |state| {

@@ -188,7 +188,7 @@ impl Writer {
         let key = self.core.sign_key()?;
         let state = self.core.append(key, &mut |state| {
             self.check_relied(state)?;
-            Ok(Body::Commit { session, snapshot: Some(id), indexes: indexes.clone() })
+            Ok(Body::Commit { session, snapshot: Some(id), indexes: indexes.clone(), replaces: Vec::new() })
         })?;
         self.session.forget(&self.core);
         let (n, time_ms) = state.snapshots().get(&id).map_or((state.n(), state.time_ms()), |c| (c.n, c.time_ms));
@@ -208,6 +208,9 @@ impl Writer {
 
     /// Since the session began somebody may have condemned a pack, or found one damaged, that it reuses chunks of.
     fn check_relied(&self, state: &State) -> Result<()> {
+        if state.withdrawn() <= self.state.n() {
+            return Ok(());
+        }
         let gone = |pack: &&PackName| {
             state.condemned().contains_key(*pack) || state.lost().get(*pack) != self.state.lost().get(*pack)
         };
