@@ -33,7 +33,8 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);
     let options = Options { cluster: args.cluster.clone(), node_views: args.keep_node_views };
     let (snapshot, stored) = if args.dry_run {
-        let target = target(&repo, before, &Nowhere(&repo))?;
+        let nowhere = Nowhere(&repo);
+        let target = target(&repo, before, &nowhere)?;
         (backup(&source, &target, &options, &watch)?, None)
     } else {
         store(&repo, before, &source, args, &options, &watch)?
