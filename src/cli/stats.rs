@@ -1,6 +1,6 @@
 //! `onefold stats`: how much is stored, and how much was read for it.
 
-use repo_format::names::ObjectKind;
+use repo_format::names::{Name, ObjectKind};
 use serde_json::json;
 
 use super::access;
@@ -17,11 +17,15 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let mut total = 0;
     for kind in ObjectKind::ALL {
         let (mut objects, mut size) = (0u64, 0u64);
-        repo.store().list(kind.word(), &mut |_, n| {
-            objects += 1;
-            size += n;
-            Ok(())
-        })?;
+        if kind == ObjectKind::Config {
+            (objects, size) = (1, repo.store().read(&Name::Config.to_string())?.len() as u64);
+        } else {
+            repo.store().list(kind.word(), &mut |_, n| {
+                objects += 1;
+                size += n;
+                Ok(())
+            })?;
+        }
         total += size;
         kinds.push((kind.word(), objects, size));
     }
