@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 
 mod class;
 
+pub(crate) use class::unhex;
 pub use class::{parse_class, parse_clustering_class};
 
 /// Types nest at most this deep; deeper ones are refused.

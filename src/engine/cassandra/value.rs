@@ -78,6 +78,13 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The three signed variable integers of a duration (`DurationSerializer`).
+pub(super) fn vints(value: &[u8]) -> Result<[i64; 3]> {
+    let mut parts = Parts::new(value);
+    let mut signed = || parts.vint().map(repo_format::wire::unzigzag);
+    Ok([signed()?, signed()?, signed()?])
+}
+
 /// A part as [`Parts::part`] reads it.
 pub fn put_part(out: &mut Vec<u8>, part: Option<&[u8]>) {
     let len = part.map_or(-1, |p| p.len() as i32);
