@@ -13,8 +13,10 @@
 //! A table without clustering columns has rows `group │ 0x02 │ 0x38`.
 
 pub mod comparable;
+pub mod filter;
 pub mod json;
 mod lex;
+pub mod rows;
 pub mod rule;
 pub mod schema;
 pub mod sstable;

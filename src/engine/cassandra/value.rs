@@ -101,7 +101,7 @@ pub fn put_element(out: &mut Vec<u8>, element: &CqlType, value: &[u8]) {
 }
 
 /// `VIntCoding.writeUnsignedVInt`.
-fn put_vint(out: &mut Vec<u8>, n: u64) {
+pub(super) fn put_vint(out: &mut Vec<u8>, n: u64) {
     let bits = 64 - (n | 1).leading_zeros() as usize;
     let extra = ((bits - 1) / 7).min(8);
     let bytes = n.to_be_bytes();
