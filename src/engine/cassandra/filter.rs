@@ -55,7 +55,7 @@ enum Operator {
 impl Filter {
     /// Parses `text` as conditions on `table`.
     pub fn parse(text: &str, table: &Table, layout: &Layout) -> Result<Filter> {
-        let mut lexer = Lexer::new(text, "condition")?;
+        let mut lexer = Lexer::new(text, "condition", Kind::Usage)?;
         let mut conditions = Vec::new();
         while lexer.peek().is_some() {
             if !conditions.is_empty() {
@@ -155,8 +155,9 @@ fn value(lexer: &mut Lexer<'_>, name: &str, t: &CqlType) -> Result<Value> {
             None => "nothing".to_string(),
         };
         let hint = literal::hint(t);
-        return Err(Error::new(Kind::Usage, format!("column {name}"), format!("{given} is no value of type {t}"))
-            .hint(hint));
+        return Err(
+            Error::new(Kind::Usage, format!("column {name}"), format!("{given} is no value of type {t}")).hint(hint)
+        );
     };
     let ordered = ordered(t, &raw)?;
     Ok(Value { raw, ordered })

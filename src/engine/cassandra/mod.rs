@@ -13,6 +13,7 @@
 //! A table without clustering columns has rows `group │ 0x02 │ 0x38`.
 
 pub mod comparable;
+pub mod cql;
 pub mod filter;
 pub mod json;
 mod lex;

@@ -41,7 +41,9 @@ pub(super) fn hint(t: &CqlType) -> &'static str {
         CqlType::Date => "write '2026-01-31'",
         CqlType::Time => "write '23:59:59.999999999' or nanoseconds since midnight",
         CqlType::Duration => "write 1y2mo3d4h5m6s7ms8us9ns",
-        t if !t.parts().is_empty() => "conditions on collections, tuples, vectors and user-defined types are not possible",
+        t if !t.parts().is_empty() => {
+            "conditions on collections, tuples, vectors and user-defined types are not possible"
+        }
         _ => "write a number",
     }
 }
