@@ -16,6 +16,7 @@ pub mod capture;
 pub mod comparable;
 mod lex;
 pub mod read_schema;
+pub mod ring;
 pub mod rule;
 pub mod schema;
 pub mod sstable;
