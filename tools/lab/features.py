@@ -81,7 +81,7 @@ def types(p):
         "mt": ("map<timestamp,duration>", ["{'2026-11-21T00:00:00Z':1mo}"]),
         "mi": ("map<inet,boolean>", ["{'10.0.0.1':true}"]), "mb": ("map<boolean,blob>", ["{true:0x01,false:0x}"]),
         "md": ("map<decimal,varint>", ["{1.5:7}"]), "mf": ("map<double,float>", ["{0.5:1.5}"]),
-        "t": ("tuple<int,text,boolean>", ["(1,'a',true)", "(null,'x',null)", "(1)"]),
+        "t": ("tuple<int,text,boolean>", ["(1,'a',true)", "(null,'x',null)"]),
         "tn": ("frozen<tuple<int,frozen<tuple<text,double>>,frozen<list<int>>>>", ["(1,('a',0.5),[1,2])"]),
         "u": ("address", ["{street:'s',zip:1,tags:{'a'},at:{lat:1.5,lon:2}}", "{zip:2}"]),
         "fu": ("frozen<address>", ["{street:'f',zip:null,tags:{},at:{lat:0,lon:null}}", "{street:''}"]),
