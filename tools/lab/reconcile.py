@@ -6,6 +6,9 @@ from pathlib import Path
 from nodes import LAB, connect, disconnect, tool
 
 
+NODE = 4  # beside a cluster of three that may be running
+
+
 def reconcile(capture):
     """Imports the capture of every node into one fresh node. Returns that cluster's name and its tables' folders."""
     capture = Path(capture).resolve()
@@ -13,7 +16,7 @@ def reconcile(capture):
     version = f"{release[1]}{release[2]}one"
     tool("wipe", version)
     tool("start", version)
-    session = connect(1)
+    session = connect(NODE)
     session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}")
     names = sorted(folder.name for folder in (capture / "node1/lab").iterdir())
     tables = []
@@ -29,8 +32,8 @@ def reconcile(capture):
     for name in tables:
         folders = [str(folder) for folder in capture.glob(f"node?/lab/{name}") if list(folder.glob("*-Data.db"))]
         if folders:
-            tool("nodetool", version, 1, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
-    tool("nodetool", version, 1, "compact", "lab")
-    tool("nodetool", version, 1, "flush", "lab")
-    data = LAB / "run" / version / "node1/data/lab"
+            tool("nodetool", version, NODE, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
+    tool("nodetool", version, NODE, "compact", "lab")
+    tool("nodetool", version, NODE, "flush", "lab")
+    data = LAB / "run" / version / f"node{NODE}/data/lab"
     return version, {name.rsplit("-", 1)[0]: data / name for name in tables}
