@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import bulk
+import features
 from nodes import LAB, connect, disconnect, tool
 
 
@@ -14,10 +16,15 @@ def reconcile(capture):
     capture = Path(capture).resolve()
     release = re.search(r"(\d)\.(\d)", (capture / "version.txt").read_text())
     version = f"{release[1]}{release[2]}one"
+    plan = features.plan(version)
     tool("wipe", version)
     tool("start", version)
     session = connect(NODE)
     session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}")
+    # A table's schema.cql does not name every type that its collections hold, so all types come first.
+    for statement in bulk.SCHEMA + plan.schema + plan.changes:
+        if statement.split()[1] == "TYPE":
+            session.execute(statement)
     names = sorted(folder.name for folder in (capture / "node1/lab").iterdir())
     tables = []
     for name in names:
