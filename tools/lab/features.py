@@ -17,7 +17,8 @@ YEARS = 5 * 365 * 86400
 
 
 class Plan:
-    def __init__(self, version):
+    def __init__(self, version, scale):
+        self.big = 1_000_000 if scale >= 1 else 300_000  # bytes of a big value
         self.modern = version.startswith("50")
         self.schema, self.changes = [], []
         self.writes = {phase: [] for phase in PHASES}
@@ -39,8 +40,8 @@ class Plan:
         self.features.append((name, query))
 
 
-def plan(version):
-    p = Plan(version)
+def plan(version, scale):
+    p = Plan(version, scale)
     for fill in (types, composite, clusterings, equal_clusterings, statics, collections, counters, expiring, deletions,
                  ranges, ties, liveness, dropped, views, layouts, wide, big_values, client_times):
         fill(p)
@@ -521,9 +522,9 @@ def wide(p):
 
 def big_values(p):
     p.table("CREATE TABLE lab.big_values (k int PRIMARY KEY, t text, b blob)")
-    p.write("all", f"INSERT INTO lab.big_values (k,t) VALUES (1,'{'a big value, ' * 80000}')",
-            f"INSERT INTO lab.big_values (k,b) VALUES (2,0x{'00112233' * 60000})")
-    p.write("without3", f"INSERT INTO lab.big_values (k,t) VALUES (3,'{'missing on one, ' * 16000}')")
+    p.write("all", f"INSERT INTO lab.big_values (k,t) VALUES (1,'{'a big value, ' * (p.big // 13)}')",
+            f"INSERT INTO lab.big_values (k,b) VALUES (2,0x{'00112233' * (p.big // 20)})")
+    p.write("without3", f"INSERT INTO lab.big_values (k,t) VALUES (3,'{'missing on one, ' * (p.big // 20)}')")
     p.conflict("big value missing on one replica", "SELECT JSON k FROM lab.big_values WHERE k=3")
 
 

@@ -16,7 +16,7 @@ def reconcile(capture):
     capture = Path(capture).resolve()
     release = re.search(r"(\d)\.(\d)", (capture / "version.txt").read_text())
     version = f"{release[1]}{release[2]}one"
-    plan = features.plan(version)
+    plan = features.plan(version, scale=0)
     tool("wipe", version)
     tool("start", version)
     session = connect(NODE)
