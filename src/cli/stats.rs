@@ -46,7 +46,11 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("stored      {} for {snapshots} snapshots", bytes(total)))?;
     if read > 0 {
         let share = total as f64 * 100.0 / read as f64;
-        output.line(&format!("read        {} by snapshot {}: stored is {share:.1} % of it", bytes(read), args.snapshot))?;
+        output.line(&format!(
+            "read        {} by snapshot {}: stored is {share:.1} % of it",
+            bytes(read),
+            args.snapshot
+        ))?;
     }
     Ok(Outcome::Fine)
 }

@@ -98,7 +98,10 @@ fn data_centers_states_and_odd_names() {
     let seen: Vec<_> = ring.members().iter().map(|m| (m.data_center.as_str(), m.rack.as_str(), m.state)).collect();
     use MemberState::{Joining, Leaving, Normal};
     assert_eq!(seen, [("east one", "rack 1", Normal), ("east one", "rack 2", Leaving), ("west", "r", Joining)]);
-    assert_eq!((ring.find("10.0.0.1"), ring.find("10.0.0.2:7000"), ring.find("fd00:0::3")), (Some(0), Some(1), Some(2)));
+    assert_eq!(
+        (ring.find("10.0.0.1"), ring.find("10.0.0.2:7000"), ring.find("fd00:0::3")),
+        (Some(0), Some(1), Some(2))
+    );
     assert_eq!((ring.find("10.0.0.9"), ring.find("")), (None, None));
     let placement = ring.placement(&options(&[("class", "SimpleStrategy"), ("replication_factor", "1")])).unwrap();
     let range = |start, end| TokenRange { start, end };
@@ -110,7 +113,9 @@ fn data_centers_states_and_odd_names() {
 
 #[test]
 fn what_is_no_ring_is_refused() {
-    for text in ["", "Datacenter: dc1\n", "error: no connection", "Datacenter: a\nx r Up Normal ? ? 5\ny r Up Normal ? ? 5\n"] {
+    for text in
+        ["", "Datacenter: dc1\n", "error: no connection", "Datacenter: a\nx r Up Normal ? ? 5\ny r Up Normal ? ? 5\n"]
+    {
         let error = Ring::parse(text, "ring.txt").unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Usage, "ring.txt"));
     }
