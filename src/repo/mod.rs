@@ -12,7 +12,7 @@ pub mod open;
 pub mod packer;
 pub mod reader;
 pub mod session;
-mod world;
+pub mod world;
 pub mod writer;
 
 use std::collections::HashMap;

@@ -134,7 +134,7 @@ fn counters() {
         }
         assert_eq!(
             total(&want).unwrap(),
-            want[2 + 2 * want[1] as usize..].chunks(32).map(|s| s[31] as i8 as i64).sum()
+            want[2 + 2 * want[1] as usize..].chunks(32).map(|s| i64::from(s[31] as i8)).sum::<i64>()
         );
     }
     assert!(has_local_shards(&context(&[(1, 1, 1, 'g'), (2, 1, 1, 'l')])).unwrap());
