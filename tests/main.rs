@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod blob;
+mod caches;
 mod crash;
 mod damage;
+mod measure;
 mod merge;
 mod repo;
 mod sim_disk;
