@@ -9,7 +9,7 @@ use crate::run::{RecordBatch, Run};
 
 use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
-use super::layout::{Clustering, Column, Layout};
+use super::layout::{Clustering, Column, Columns, Layout};
 use super::{Descriptor, SsTableRun, stats};
 
 /// `Statistics.db`.
@@ -47,9 +47,13 @@ pub fn data(bytes: &[u8]) {
         _ => vec![(CqlType::Decimal, false), (CqlType::VarInt, true)],
     };
     let Ok(clustering) = Clustering::new(types) else { return };
+    let mut regulars = vec![column(1, Some(4), false), column(4, None, false)];
+    if bytes.len() % 4 > 1 {
+        regulars.push(column(2, None, true));
+    }
     let layout = Layout {
-        statics: vec![column(3, None, false)],
-        regulars: vec![column(1, Some(4), false), column(4, None, false), column(2, None, true)],
+        statics: Columns::new(vec![column(3, None, false)]),
+        regulars: Columns::new(regulars),
         clustering,
         min_time: 1_700_000_000_000_000,
         min_ldt: 1_700_000_000,
