@@ -1,6 +1,7 @@
 //! The one integration-test binary: RocksDB is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cassandra_read;
 mod merge;
 mod sim_disk;
 mod stores;
