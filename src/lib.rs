@@ -5,12 +5,17 @@
 //! restore   store ─→ packs ─open→ chunks ─walk→ runs ─merge→ run ─encode→ files, or the database's own protocol
 //! ```
 
+pub mod backup;
 pub mod blob;
+pub mod check;
+pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod merge;
 pub mod repo;
+pub mod restore;
 pub mod run;
+pub mod snapshot;
 pub mod store;
 pub mod tree;
 pub mod watch;

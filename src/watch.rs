@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::error::{Error, Kind, Result};
 
 /// Something that went wrong without ending the work. It goes into the snapshot, the report and the exit status.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Problem {
     /// `true`: data are damaged; `false`: something was not covered (a node, a range, a type not understood).
     pub damage: bool,

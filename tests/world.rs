@@ -96,8 +96,8 @@ fn rank<'a>(e: &Entry<'a>) -> (i64, u8, u32, std::cmp::Reverse<u32>, Option<&'a 
 }
 
 impl Rule for Ties {
-    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Stands {
-        if rank(a) >= rank(b) { Stands::First } else { Stands::Second }
+    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands> {
+        Ok(if rank(a) >= rank(b) { Stands::First } else { Stands::Second })
     }
 
     fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {

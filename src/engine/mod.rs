@@ -1,3 +1,112 @@
 //! The databases onefold knows. A new engine is one folder and one line here.
 
 pub mod cassandra;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use repo_format::leaf::Layout;
+
+use crate::error::Result;
+use crate::merge::{Owned, Rule};
+use crate::run::Run;
+use crate::watch::Watch;
+
+/// A machine of the cluster, as captured.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Node {
+    /// The name the operator gave it.
+    pub name: String,
+    /// Its address, where known.
+    pub address: Option<String>,
+    /// The id the database gave it, where known.
+    pub host_id: Option<String>,
+    /// Data centre, where known.
+    pub data_center: Option<String>,
+    /// Rack, where known.
+    pub rack: Option<String>,
+    /// Version of the database, where known.
+    pub version: Option<String>,
+    /// When its files were captured, seconds since 1970.
+    pub captured: u64,
+}
+
+/// Something merged on its own: a table, a collection.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// `keyspace.table`.
+    pub name: String,
+    /// The database's id of it.
+    pub id: String,
+    /// Deletions made so many seconds before the capture may have been purged by some nodes.
+    pub grace: u32,
+    /// What helps to compress its leaves.
+    pub layout: Layout,
+    /// Names of nodes that own parts of it and are not captured.
+    pub unread: Vec<String>,
+    /// Whether it is known which node owns what.
+    pub ring_known: bool,
+}
+
+/// One file of a node, as a run. `run` fails where the file is not understood; it is then kept byte for byte.
+pub struct FileRun<'a> {
+    /// All files that make it up.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Its records, once opened.
+    pub run: Result<Box<dyn Run + 'a>>,
+}
+
+impl FileRun<'_> {
+    /// The file that stands for all of them.
+    pub fn name(&self) -> PathBuf {
+        self.files.first().cloned().unwrap_or_default()
+    }
+}
+
+/// What one node has of a shard.
+pub struct NodeRuns<'a> {
+    /// Which node, by its place in [`Source::nodes`].
+    pub node: usize,
+    /// The keys that it answers for.
+    pub owned: Owned,
+    /// Its files.
+    pub files: Vec<FileRun<'a>>,
+}
+
+/// A file that is kept byte for byte from the start.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Which node.
+    pub node: usize,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its path in the capture, with `/`.
+    pub name: String,
+    /// Why it is kept and not decoded.
+    pub reason: String,
+    /// Whether that leaves something uncovered: data in a form that is not understood.
+    pub problem: bool,
+}
+
+/// Captured nodes of one cluster.
+pub trait Source: Sync {
+    /// Which engine: `cassandra`.
+    fn engine(&self) -> &'static str;
+    /// The nodes.
+    fn nodes(&self) -> &[Node];
+    /// What is merged.
+    fn shards(&self) -> &[Shard];
+    /// How versions of a shard merge.
+    fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a>;
+    /// The files of a shard, node by node, without those in `without`. One entry for every captured node.
+    /// Bytes read count as progress in `watch`.
+    fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>>;
+    /// Files to be kept byte for byte.
+    fn kept(&self) -> &[Kept];
+    /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.
+    fn problems(&self) -> &[String];
+    /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot.
+    fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value>;
+}

@@ -120,7 +120,7 @@ impl<'a> BodyMerge<'a> {
                 }
                 EntryKind::Cell | EntryKind::Tombstone => {
                     let cover = if in_column.0 == first.column { in_column.1 } else { covering };
-                    said |= self.cells(versions, cover, &mut writer);
+                    said |= self.cells(versions, cover, &mut writer)?;
                 }
             }
         }
@@ -133,14 +133,14 @@ impl<'a> BodyMerge<'a> {
     }
 
     /// Writes the cell that stands among `versions` of one path; `false` if all are covered.
-    fn cells(&self, versions: &[Entry<'_>], cover: Option<Deletion>, writer: &mut BodyWriter<'_>) -> bool {
+    fn cells(&self, versions: &[Entry<'_>], cover: Option<Deletion>, writer: &mut BodyWriter<'_>) -> Result<bool> {
         let mut uncovered = versions.iter().filter(|e| cover.is_none_or(|c| e.time > c.time));
-        let Some(first) = uncovered.next() else { return false };
+        let Some(first) = uncovered.next() else { return Ok(false) };
         let mut best = *first;
         let mut made: Option<Vec<u8>> = None;
         for next in uncovered {
             let current = Entry { value: made.as_deref().or(best.value), ..best };
-            match self.rule.cell(&current, next) {
+            match self.rule.cell(&current, next)? {
                 Stands::First => {}
                 Stands::Second => (best, made) = (*next, None),
                 Stands::Made(time, value) => {
@@ -150,7 +150,7 @@ impl<'a> BodyMerge<'a> {
             }
         }
         writer.push(&self.at_cut(Entry { value: made.as_deref().or(best.value), ..best }));
-        true
+        Ok(true)
     }
 }
 

@@ -22,8 +22,8 @@ use body::BodyMerge;
 
 /// How an engine's versions merge, cell by cell. Deterministic; applied to the files of a node first, then across nodes.
 pub trait Rule: Send + Sync {
-    /// Which of two cells or tombstones at one path stands.
-    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Stands;
+    /// Which of two cells or tombstones at one path stands. Fails where a value is not what the engine writes.
+    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands>;
     /// The tombstone that an expiring cell has become at `now` (seconds), if it has.
     fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion>;
 }

@@ -1,0 +1,167 @@
+//! One shard of all nodes, folded into one tree and a patch for each node.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use repo_format::record::Class;
+
+use super::Target;
+use crate::engine::{FileRun, NodeRuns, Shard, Source};
+use crate::error::{Error, Kind, Result};
+use crate::merge::{Across, Merge, Rule, ahead};
+use crate::run::{RecordBatch, Run};
+use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, leaf_records};
+use crate::watch::Watch;
+
+/// Records of each node that are looked at to find the mean size of a record.
+const SAMPLE_RECORDS: usize = 4096;
+
+/// What one attempt needs to know.
+pub struct Attempt<'a> {
+    pub source: &'a dyn Source,
+    pub target: &'a Target<'a>,
+    pub shard: &'a Shard,
+    pub node_views: bool,
+    pub purge_before: u32,
+    pub cut: u32,
+    pub watch: &'a Watch,
+}
+
+/// What became of a shard.
+pub struct Folded {
+    pub root: Option<Root>,
+    pub patches: Vec<NodePatch>,
+    pub rows: u64,
+    pub leaf_records: u32,
+    pub bytes_read: u64,
+}
+
+/// A run that could not be read, and why.
+pub struct Refused {
+    pub node: usize,
+    pub files: Vec<PathBuf>,
+    pub error: Error,
+}
+
+/// The first run that failed.
+type Failed = Mutex<Option<Refused>>;
+
+/// Remembers which file failed.
+struct Guarded<'a> {
+    node: usize,
+    files: Vec<PathBuf>,
+    run: Box<dyn Run + 'a>,
+    failed: &'a Failed,
+}
+
+impl Run for Guarded<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        self.run.next_batch(out).map_err(|error| {
+            let passed_on = Error::new(error.kind(), error.subject(), error.message());
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.is_none() && concerns_the_file(error.kind()) {
+                *failed = Some(Refused { node: self.node, files: self.files.clone(), error });
+            }
+            passed_on
+        })
+    }
+}
+
+/// Whether an error while reading a file says that this file cannot be decoded, so that it is kept byte for byte.
+fn concerns_the_file(kind: Kind) -> bool {
+    matches!(kind, Kind::Damaged | Kind::Unsupported | Kind::TooLarge | Kind::NotFound | Kind::Io)
+}
+
+impl Attempt<'_> {
+    /// Folds the shard without some files. Gives the first file that cannot be read, if there is one.
+    pub fn run(&self, without: &BTreeSet<PathBuf>) -> Result<std::result::Result<Folded, Refused>> {
+        let failed = Failed::default();
+        let outcome = self.fold(without, &failed);
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(refused) => Ok(Err(refused)),
+            None => outcome.map(Ok),
+        }
+    }
+
+    fn fold(&self, without: &BTreeSet<PathBuf>, failed: &Failed) -> Result<Folded> {
+        let rule = self.source.rule(self.shard);
+        let leaf_records = match self.known_leaf_records() {
+            Some(n) => n,
+            None => self.sample(without, &*rule, failed)?,
+        };
+        let target = self.target;
+        let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
+        let shape = Shape { secret: target.secret, leaf_records, layout, blobs };
+        let nodes = self.source.runs(self.shard, without, self.watch)?;
+        let bytes_read = nodes.iter().flat_map(|n| &n.files).map(|f| f.bytes).sum();
+        let owned = nodes.iter().map(|n| n.owned.clone()).collect();
+        let mut patches = PatchWriter::new(nodes.len(), target.sink, &shape, target.fingerprint, self.node_views);
+        let mut tree = TreeWriter::new(target.sink, &shape);
+        let mut rows = 0;
+        thread::scope(|scope| -> Result<()> {
+            let mut runs = Vec::new();
+            for node in nodes {
+                let name = format!("node {}", node.node);
+                runs.push(ahead(scope, &name, node_run(node, &*rule, failed)?)?);
+            }
+            let across = Across::new(owned, self.purge_before, &mut patches);
+            let mut merge = Merge::across(runs, &*rule, self.cut, across);
+            let mut batch = RecordBatch::new();
+            while merge.next_batch(&mut batch)? {
+                self.watch.check()?;
+                for record in batch.iter() {
+                    rows += u64::from(matches!(record.class, Class::Row | Class::Static));
+                    tree.push(&record)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Folded { root: tree.finish()?, patches: patches.finish()?, rows, leaf_records, bytes_read })
+    }
+
+    fn known_leaf_records(&self) -> Option<u32> {
+        let before = self.target.before.as_ref()?;
+        before.shards.iter().find(|s| s.id == self.shard.id && s.name == self.shard.name).map(|s| s.leaf_records)
+    }
+
+    /// Records of a leaf for a table seen for the first time, from the size of the first records of each node.
+    fn sample(&self, without: &BTreeSet<PathBuf>, rule: &dyn Rule, failed: &Failed) -> Result<u32> {
+        // Not the watch of the backup: this is no progress.
+        let watch = Watch::new();
+        let (mut records, mut bytes) = (0, 0);
+        for node in self.source.runs(self.shard, without, &watch)? {
+            let mut run = node_run(node, rule, failed)?;
+            let mut batch = RecordBatch::new();
+            let mut seen = 0;
+            while seen < SAMPLE_RECORDS && run.next_batch(&mut batch)? {
+                for record in batch.iter().take(SAMPLE_RECORDS - seen) {
+                    bytes += record.key.len() + record.body.len();
+                    records += 1;
+                }
+                seen += batch.len();
+            }
+        }
+        Ok(leaf_records(bytes / records.max(1)))
+    }
+}
+
+/// One node's files, merged.
+fn node_run<'a>(node: NodeRuns<'a>, rule: &'a dyn Rule, failed: &'a Failed) -> Result<Merge<'a>> {
+    let mut runs: Vec<Box<dyn Run + 'a>> = Vec::new();
+    for FileRun { files, run, .. } in node.files {
+        match run {
+            Ok(run) => runs.push(Box::new(Guarded { node: node.node, files, run, failed })),
+            Err(error) => {
+                let passed_on = Error::new(error.kind(), error.subject(), error.message());
+                if concerns_the_file(error.kind()) {
+                    let refused = Refused { node: node.node, files, error };
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refused);
+                }
+                return Err(passed_on);
+            }
+        }
+    }
+    Ok(Merge::of(runs, rule))
+}

@@ -1,0 +1,184 @@
+//! Captured nodes in, one snapshot out.
+//!
+//! Shard by shard: every node's files are merged, then the nodes; the merged run becomes a tree, what the merge says of
+//! the nodes their patches. A file that turns out to be damaged or not understood is kept byte for byte, and its
+//! shard is done again without it.
+
+mod fold;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::blob;
+use crate::engine::{self, Source};
+use crate::error::{Error, Kind, Result};
+use crate::repo::world::now_ms;
+use crate::run::ChunkSink;
+use crate::snapshot::{self, NodePart, Snapshot, Tree};
+use crate::watch::Watch;
+use fold::Attempt;
+
+/// What the operator chooses.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Keep what stale rows hold, so that every node's own view reads back.
+    pub node_views: bool,
+}
+
+/// Where a backup writes to and what shapes its trees.
+pub struct Target<'a> {
+    /// Takes the chunks.
+    pub sink: &'a dyn ChunkSink,
+    /// Secret of the cuts of trees.
+    pub secret: [u8; 16],
+    /// Key of the hashes in patches.
+    pub fingerprint: [u8; 32],
+    /// Cuts files and large records.
+    pub blobs: Arc<blob::Cutter>,
+    /// The snapshot before, where it can be read: tables keep the shape that they have.
+    pub before: Option<Snapshot>,
+}
+
+/// Everything between reading the capture and committing the snapshot. The caller commits.
+pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch: &Watch) -> Result<Snapshot> {
+    let started_ms = now_ms();
+    let captured = || source.nodes().iter().map(|n| n.captured);
+    let (Some(first), Some(last)) = (captured().min(), captured().max()) else {
+        return Err(Error::new(Kind::Usage, "backup", "no node was given").hint("give at least one --node NAME=DIR"));
+    };
+    let cut = u32::try_from(last).map_err(|_| Error::damaged("capture", "was taken after the year 2106"))?;
+    let mut work = Work { source, target, options, watch, first, cut, files: Vec::new() };
+    let mut shards = Vec::new();
+    for shard in source.shards() {
+        shards.push(work.shard(shard)?);
+    }
+    for kept in source.kept() {
+        watch.check()?;
+        let subject = work.subject(kept.node, &kept.name);
+        if kept.problem {
+            watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
+        }
+        work.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason)?;
+    }
+    for problem in source.problems() {
+        watch.problem(false, &options.cluster, problem);
+    }
+    let unread = shards.iter().any(|s: &snapshot::Shard| !s.unread.is_empty() || !s.ring_known);
+    let problems = watch.problems();
+    Ok(Snapshot {
+        version: snapshot::VERSION,
+        engine: source.engine().to_owned(),
+        cluster: options.cluster.clone(),
+        started_ms,
+        finished_ms: now_ms(),
+        window: (first, last),
+        cut,
+        complete: problems.is_empty() && !unread,
+        node_views: options.node_views,
+        nodes: source.nodes().to_vec(),
+        bytes_read: shards.iter().map(|s| s.bytes_read).sum::<u64>() + work.files.iter().map(|f| f.length).sum::<u64>(),
+        shards,
+        files: work.files,
+        problems,
+        description: source.describe(None)?,
+    })
+}
+
+struct Work<'a> {
+    source: &'a dyn Source,
+    target: &'a Target<'a>,
+    options: &'a Options,
+    watch: &'a Watch,
+    first: u64,
+    cut: u32,
+    files: Vec<snapshot::File>,
+}
+
+impl Work<'_> {
+    fn subject(&self, node: usize, file: &str) -> String {
+        let name = self.source.nodes().get(node).map_or("?", |n| n.name.as_str());
+        format!("node {name}: {file}")
+    }
+
+    /// Merges and stores one shard, without the files that turn out not to be readable.
+    fn shard(&mut self, shard: &engine::Shard) -> Result<snapshot::Shard> {
+        let mut without = BTreeSet::new();
+        loop {
+            self.watch.check()?;
+            let attempt = Attempt {
+                source: self.source,
+                target: self.target,
+                shard,
+                node_views: self.options.node_views,
+                purge_before: u32::try_from(self.first.saturating_sub(u64::from(shard.grace))).unwrap_or(0),
+                cut: self.cut,
+                watch: self.watch,
+            };
+            let folded = match attempt.run(&without)? {
+                Ok(folded) => folded,
+                Err(refused) => {
+                    self.refuse(shard, &refused)?;
+                    without.extend(refused.files.first().cloned());
+                    continue;
+                }
+            };
+            let nodes = folded.patches.iter().map(NodePart::from).collect();
+            return Ok(snapshot::Shard {
+                name: shard.name.clone(),
+                id: shard.id.clone(),
+                leaf_records: folded.leaf_records,
+                rows: folded.rows,
+                layers: folded.root.map(Tree::from).into_iter().collect(),
+                nodes,
+                unread: shard.unread.clone(),
+                ring_known: shard.ring_known,
+                bytes_read: folded.bytes_read,
+                description: self.source.describe(Some(shard))?,
+            });
+        }
+    }
+
+    /// Keeps the files of a run that could not be decoded, and says so.
+    fn refuse(&mut self, shard: &engine::Shard, refused: &fold::Refused) -> Result<()> {
+        let damage = matches!(refused.error.kind(), Kind::Damaged | Kind::Io);
+        let what = if damage { "is damaged" } else { "is not understood" };
+        self.watch.problem(
+            damage,
+            self.subject(refused.node, &refused.error.to_string()),
+            format_args!("the file {what}: its rows of {} are not merged, the file is kept byte for byte", shard.name),
+        );
+        for path in &refused.files {
+            let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = format!("{}-{}/{file}", shard.name.replacen('.', "/", 1), shard.id);
+            self.keep(refused.node, path, name, refused.error.message())?;
+        }
+        Ok(())
+    }
+
+    /// Stores a file as it is. What cannot be read is a problem of its own, not the end of the backup.
+    fn keep(&mut self, node: usize, path: &PathBuf, name: String, reason: &str) -> Result<()> {
+        let subject = self.subject(node, &name);
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) => {
+                self.watch.problem(true, subject, format_args!("cannot be read: {e}"));
+                return Ok(());
+            }
+        };
+        let blob = match blob::write(&mut file, &subject, &self.target.blobs, self.target.sink) {
+            Ok(blob) => blob,
+            Err(e) if e.subject() == subject && e.kind() == Kind::Io => {
+                self.watch.problem(true, subject, format_args!("cannot be read: {}", e.message()));
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        let (length, blob, reason) = (blob.length, blob.root.to_string(), reason.to_owned());
+        self.files.push(snapshot::File { node, name, length, blob, reason });
+        Ok(())
+    }
+}

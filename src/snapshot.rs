@@ -1,0 +1,218 @@
+//! What a snapshot says (SPEC "Snapshot body"): JSON, sealed in the snapshot object.
+
+use repo_format::id::{ChunkId, ChunkKind};
+use serde::{Deserialize, Serialize};
+
+use crate::blob::BlobRef;
+use crate::engine::Node;
+use crate::error::{Error, Result};
+use crate::tree::{Drift, NodePatch, Root};
+use crate::watch::Problem;
+
+/// Version of the body. Readers refuse newer ones.
+pub const VERSION: u32 = 0;
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Version of this document.
+    pub version: u32,
+    /// What decoded it: `cassandra`.
+    pub engine: String,
+    /// The cluster, as the operator names it.
+    pub cluster: String,
+    /// When the backup began, milliseconds since 1970.
+    pub started_ms: u64,
+    /// When it was ready to commit, milliseconds since 1970.
+    pub finished_ms: u64,
+    /// First and last capture of a node, seconds since 1970: the snapshot is no instant, but lies in this window.
+    pub window: (u64, u64),
+    /// What expires by then is expired, seconds since 1970.
+    pub cut: u32,
+    /// Everything asked for was read and understood.
+    pub complete: bool,
+    /// Whether a node's own view reads back exactly.
+    pub node_views: bool,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// The shards.
+    pub shards: Vec<Shard>,
+    /// Files kept byte for byte.
+    pub files: Vec<File>,
+    /// What was not covered or is damaged.
+    pub problems: Vec<Problem>,
+    /// Bytes of captured files that were read.
+    pub bytes_read: u64,
+    /// What the engine says of all shards together.
+    pub description: serde_json::Value,
+}
+
+/// One table or collection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// `keyspace.table`.
+    pub name: String,
+    /// The database's id of it.
+    pub id: String,
+    /// Records of a leaf on average.
+    pub leaf_records: u32,
+    /// Rows of the reconciled view, static ones too.
+    pub rows: u64,
+    /// Trees from the bottom up: a base, and layers of what changed. Merged when read.
+    pub layers: Vec<Tree>,
+    /// What each node has of it, by node.
+    pub nodes: Vec<NodePart>,
+    /// Names of nodes that own parts of it and were not read.
+    pub unread: Vec<String>,
+    /// Whether it was known which node owns what; if not, all nodes were merged as owners of everything.
+    pub ring_known: bool,
+    /// Bytes of captured files that were read for it.
+    pub bytes_read: u64,
+    /// What the engine says of it: columns and types.
+    pub description: serde_json::Value,
+}
+
+/// One node's part in a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePart {
+    /// How it differs from the view, leaf by leaf.
+    pub bits: Option<Tree>,
+    /// Records as this node holds them.
+    pub held: Option<Tree>,
+    /// The counts.
+    pub drift: Drift,
+}
+
+impl NodePart {
+    /// As the tree module has it.
+    pub fn patch(&self) -> Result<NodePatch> {
+        let root = |tree: &Option<Tree>| tree.as_ref().map(Tree::root).transpose();
+        Ok(NodePatch { bits: root(&self.bits)?, held: root(&self.held)?, drift: self.drift })
+    }
+}
+
+impl From<&NodePatch> for NodePart {
+    fn from(p: &NodePatch) -> NodePart {
+        NodePart { bits: p.bits.map(Tree::from), held: p.held.map(Tree::from), drift: p.drift }
+    }
+}
+
+/// Root of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// The chunk, 64 hex digits.
+    pub id: String,
+    /// 0: that chunk is a leaf.
+    pub level: u8,
+    /// Records in all.
+    pub records: u64,
+}
+
+impl Tree {
+    /// As the tree module has it.
+    pub fn root(&self) -> Result<Root> {
+        Ok(Root { id: chunk_id(&self.id)?, level: self.level, records: self.records })
+    }
+}
+
+impl From<Root> for Tree {
+    fn from(r: Root) -> Tree {
+        Tree { id: r.id.to_string(), level: r.level, records: r.records }
+    }
+}
+
+/// A file kept byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The node, by its place in `nodes`.
+    pub node: usize,
+    /// Path in the capture.
+    pub name: String,
+    /// Bytes.
+    pub length: u64,
+    /// The blob's root, 64 hex digits.
+    pub blob: String,
+    /// Why it is kept and not decoded.
+    pub reason: String,
+}
+
+impl File {
+    /// As the blob module has it.
+    pub fn blob(&self) -> Result<BlobRef> {
+        Ok(BlobRef { length: self.length, root: chunk_id(&self.blob)? })
+    }
+}
+
+fn chunk_id(hex: &str) -> Result<ChunkId> {
+    let bad = || Error::damaged("snapshot", format!("`{hex}` is no chunk id"));
+    let mut id = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return Err(bad());
+    }
+    for (i, byte) in id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| bad())?;
+    }
+    Ok(ChunkId(id))
+}
+
+impl Snapshot {
+    /// The document, as it is stored.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::damaged("snapshot", e))
+    }
+
+    /// Reads a stored document.
+    pub fn decode(bytes: &[u8]) -> Result<Snapshot> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let damaged = |e| Error::damaged("snapshot body", e);
+        let found: Versioned = serde_json::from_slice(bytes).map_err(damaged)?;
+        if found.version > VERSION {
+            let message = format!("version {} was written by a newer onefold", found.version);
+            return Err(Error::new(crate::Kind::Unsupported, "snapshot body", message).hint("update onefold"));
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// Every chunk that the document names.
+    pub fn roots(&self) -> Result<Vec<(ChunkKind, ChunkId)>> {
+        let mut roots = Vec::new();
+        let mut add = |tree: &Tree| -> Result<()> {
+            let root = tree.root()?;
+            roots.push((if root.level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch }, root.id));
+            Ok(())
+        };
+        for shard in &self.shards {
+            shard.layers.iter().try_for_each(&mut add)?;
+            for part in &shard.nodes {
+                part.bits.iter().chain(&part.held).try_for_each(&mut add)?;
+            }
+        }
+        for file in &self.files {
+            roots.push((ChunkKind::BlobList, file.blob()?.root));
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        Ok(roots)
+    }
+
+    /// The shard called `name` (`keyspace.table`).
+    pub fn shard(&self, name: &str) -> Result<&Shard> {
+        self.shards.iter().find(|s| s.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.shards.iter().map(|s| s.name.as_str()).collect();
+            Error::new(crate::Kind::Usage, format!("table {name}"), "is not in this snapshot")
+                .hint(format!("tables: {}", names.join(", ")))
+        })
+    }
+
+    /// The place of the node called `name`.
+    pub fn node(&self, name: &str) -> Result<usize> {
+        self.nodes.iter().position(|n| n.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
+            Error::new(crate::Kind::Usage, format!("node {name}"), "is not in this snapshot")
+                .hint(format!("nodes: {}", names.join(", ")))
+        })
+    }
+}
