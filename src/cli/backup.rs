@@ -113,7 +113,8 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
     if output.is_json() {
         for problem in &s.problems {
-            output.object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
+            output
+                .object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),

@@ -40,7 +40,8 @@ fn files(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outp
         }
     };
     if output.is_json() {
-        output.object(&json!({ "message_type": "summary", "files": count, "bytes": total, "dry_run": args.dry_run }))?;
+        output
+            .object(&json!({ "message_type": "summary", "files": count, "bytes": total, "dry_run": args.dry_run }))?;
     } else {
         let done = if args.dry_run { "would be written" } else { "written" };
         output.line(&format!("{count} files, {} {done}", bytes(total)))?;
