@@ -4,4 +4,5 @@
 mod merge;
 mod sim_disk;
 mod stores;
+mod tidy;
 mod world;
