@@ -17,7 +17,7 @@ pub use repo_format::blob::BlobRef;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, RECORD_MAX};
 
-/// Chunker 1 of SPEC: FastCDC with a secret table. Its minimum is half its mean, its maximum four times the mean (and
+/// Chunker 1 of SPEC: FastCDC with a secret table. Its minimum is half its mean, its maximum eight times the mean (and
 /// at most [`DATA_CHUNK_MAX`]), its normalization level 2.
 pub struct Cutter {
     gear: Zeroizing<Vec<u64>>,
@@ -30,7 +30,7 @@ impl Cutter {
     /// `average` is the mean length of a chunk in bytes, within [`CUT_AVERAGE_RANGE`].
     pub fn new(key: &CutKey, average: u32) -> Result<Cutter> {
         let (least, most) = CUT_AVERAGE_RANGE;
-        if average < least || average > most || !average.is_multiple_of(4) {
+        if average < least || average > most || !average.is_power_of_two() {
             return Err(Error::new(Kind::Unsupported, "configuration", format!("mean chunk length {average}")));
         }
         let gear = key.gear();
@@ -41,7 +41,7 @@ impl Cutter {
 
     /// Bytes that [`Cutter::cut`] wants to see, unless the input ends before.
     pub fn window(&self) -> usize {
-        (4 * self.average).min(DATA_CHUNK_MAX)
+        (8 * self.average).min(DATA_CHUNK_MAX)
     }
 
     /// Length of the first chunk of `bytes`.
@@ -63,7 +63,7 @@ impl Cutter {
     }
 }
 
-/// Stores all of `input`, whose name in errors is `subject`. Holds about 2 MiB at most.
+/// Stores all of `input`, whose name in errors is `subject`. Holds 2 MiB at most.
 pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn ChunkSink) -> Result<BlobRef> {
     let mut lists = Lists { sink, levels: Vec::new() };
     let mut buffer = Vec::new();
@@ -73,7 +73,7 @@ pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn Ch
         if !ended && buffer.len() - start < cutter.window() {
             buffer.drain(..start);
             start = 0;
-            let want = (4 * cutter.window() - buffer.len()) as u64;
+            let want = (2 * cutter.window() - buffer.len()) as u64;
             let got = input.take(want).read_to_end(&mut buffer).map_err(|e| Error::io(subject, e))?;
             ended = (got as u64) < want;
         }

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `onefold` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    onefold::cli::main()
+}

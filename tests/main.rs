@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod merge;
+mod repo;
 mod sim_disk;
 mod stores;
 mod tidy;

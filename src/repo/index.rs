@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use repo_format::id::{ChunkId, SessionId};
+use repo_format::id::ChunkId;
 use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::names::{IndexName, PackName};
 
@@ -11,7 +11,9 @@ use crate::error::Result;
 /// Where one copy of a chunk lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// The pack, and with it the session that wrote it.
+    /// The index object that says so: whether it is to be believed is the log's to say.
+    pub source: IndexName,
+    /// The pack.
     pub pack: PackName,
     /// Where the frame starts in the pack, in bytes.
     pub offset: u32,
@@ -22,15 +24,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// The session that wrote the pack.
-    pub fn session(&self) -> SessionId {
-        self.pack.session
-    }
-}
-
-impl From<&IndexEntry> for Place {
-    fn from(e: &IndexEntry) -> Place {
-        Place { pack: e.pack, offset: e.frame_offset, length: e.frame_length, position: e.position }
+    /// As an entry of the index object `source` says.
+    pub fn new(source: &IndexName, e: &IndexEntry) -> Place {
+        Place { source: *source, pack: e.pack, offset: e.frame_offset, length: e.frame_length, position: e.position }
     }
 }
 

@@ -19,15 +19,15 @@ pub struct MemoryIndex {
 #[derive(Default)]
 struct Inner {
     names: HashSet<IndexName>,
-    packs: Vec<PackName>,
-    pack_numbers: HashMap<PackName, u32>,
+    /// Each pack of each index object.
+    sources: Vec<(IndexName, PackName)>,
     /// The first place, and the rare others.
     chunks: HashMap<ChunkId, (Packed, Vec<Packed>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Packed {
-    pack: u32,
+    source: u32,
     offset: u32,
     length: u32,
     position: u16,
@@ -45,16 +45,9 @@ impl MemoryIndex {
 }
 
 impl Inner {
-    fn number(&mut self, pack: PackName) -> u32 {
-        let packs = &mut self.packs;
-        *self.pack_numbers.entry(pack).or_insert_with(|| {
-            packs.push(pack);
-            packs.len() as u32 - 1
-        })
-    }
-
     fn place(&self, p: &Packed) -> Place {
-        Place { pack: self.packs[p.pack as usize], offset: p.offset, length: p.length, position: p.position }
+        let (source, pack) = self.sources[p.source as usize];
+        Place { source, pack, offset: p.offset, length: p.length, position: p.position }
     }
 }
 
@@ -70,10 +63,14 @@ impl Index for MemoryIndex {
         if !inner.names.insert(*name) {
             return Ok(());
         }
+        let first = inner.sources.len();
+        inner.sources.extend(object.head().packs.iter().map(|(pack, _)| (*name, *pack)));
+        let numbers: HashMap<PackName, u32> =
+            inner.sources[first..].iter().zip(first as u32..).map(|((_, pack), i)| (*pack, i)).collect();
         for entry in object.iter() {
-            let place = Place::from(&entry);
-            let pack = inner.number(place.pack);
-            let packed = Packed { pack, offset: place.offset, length: place.length, position: place.position };
+            let Some(&source) = numbers.get(&entry.pack) else { continue };
+            let (offset, length, position) = (entry.frame_offset, entry.frame_length, entry.position);
+            let packed = Packed { source, offset, length, position };
             match inner.chunks.get_mut(&entry.id) {
                 None => {
                     inner.chunks.insert(entry.id, (packed, Vec::new()));

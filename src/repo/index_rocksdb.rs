@@ -1,24 +1,26 @@
 //! The index in RocksDB, in the machine's cache directory. One process writes, others read at the same time.
 //!
 //! ```text
-//! "c" │ chunk id 32      → places, each: pack number u32 │ offset u32 │ length u32 │ position u16
-//! "p" │ pack number u32  → pack name: session 16 │ hash 32
-//! "n" │ pack name 48     → pack number u32
-//! "i" │ index name 48    → nothing: this index object has been taken in
-//! "next"                 → the next pack number u32
+//! "c" │ chunk id 32        → places, each: source number u32 │ offset u32 │ length u32 │ position u16
+//! "p" │ source number u32  → index name 48 │ pack name 48: a pack of an index object
+//! "n" │ index name 48      → number of its first pack u32; the others follow
+//! "i" │ index name 48      → nothing: this index object has been taken in, whole
+//! "next"                   → the next source number u32
 //! ```
 //! Integers are little-endian. This is a cache of one machine, no part of the format: what is wrong is thrown away.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
 
 use repo_format::id::{ChunkId, ObjectHash, SessionId};
-use repo_format::index::Index as IndexObject;
+use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::names::{IndexName, PackName};
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch,
 };
+use rustix::fs::{FlockOperation, flock};
 
 use super::index::{Index, Place};
 use crate::error::{Error, Kind, Result};
@@ -29,12 +31,16 @@ const BLOCK_CACHE: usize = 16 << 20;
 /// Chunks in one write.
 const BATCH: usize = 4096;
 const PLACE_LEN: usize = 14;
+/// A session and a hash.
+const NAME_LEN: usize = 48;
 
 /// See the module.
 pub struct RocksIndex {
     db: DB,
+    /// Held by the one writer; a file of our own, because RocksDB's cannot be told from other errors.
+    _lock: Option<File>,
     path: String,
-    /// Held while an index object is taken in; the next pack number.
+    /// Held while an index object is taken in; the next source number.
     next: Mutex<u32>,
 }
 
@@ -51,6 +57,10 @@ impl RocksIndex {
     /// Opens the cache in the directory `path`.
     pub fn open(path: &Path, access: Access) -> Result<RocksIndex> {
         let shown = path.display().to_string();
+        let lock = match access {
+            Access::Write => Some(write_lock(path)?),
+            Access::Read => None,
+        };
         let options = options(access);
         let opened = match access {
             Access::Write => DB::open(&options, path),
@@ -64,11 +74,12 @@ impl RocksIndex {
             Some(bytes) => number(&bytes).ok_or_else(|| broken(&shown))?,
             None => 0,
         };
-        Ok(RocksIndex { db, path: shown, next: Mutex::new(next) })
+        Ok(RocksIndex { db, _lock: lock, path: shown, next: Mutex::new(next) })
     }
 
-    /// Removes the cache, whatever state it is in. Nobody may have it open for writing.
+    /// Removes the cache, whatever state it is in; [`Kind::Busy`] while another process writes to it.
     pub fn destroy(path: &Path) -> Result<()> {
+        let _lock = write_lock(path)?;
         match std::fs::remove_dir_all(path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path.display(), e)),
             _ => Ok(()),
@@ -79,27 +90,36 @@ impl RocksIndex {
         self.db.get_pinned(key).map_err(|e| wrong(&self.path, &e))
     }
 
-    fn pack(&self, number: &[u8]) -> Result<PackName> {
-        let name = self.get(&key(b'p', number))?.ok_or_else(|| broken(&self.path))?;
-        split_name(&name).map(|(session, hash)| PackName { session, hash }).ok_or_else(|| broken(&self.path))
+    fn source(&self, number: &[u8]) -> Result<(IndexName, PackName)> {
+        let names = self.get(&key(b'p', number))?.ok_or_else(|| broken(&self.path))?;
+        let split = names.split_first_chunk::<NAME_LEN>().and_then(|(index, pack)| {
+            let (session, hash) = split_name(index)?;
+            let (pack_session, pack_hash) = split_name(pack)?;
+            Some((IndexName { session, hash }, PackName { session: pack_session, hash: pack_hash }))
+        });
+        split.ok_or_else(|| broken(&self.path))
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {
         self.db.write(batch).map_err(|e| wrong(&self.path, &e))
     }
 
-    /// The number of a pack; a new one is put into the batch.
-    fn pack_number(&self, next: &mut u32, pack: &PackName, batch: &mut WriteBatch) -> Result<u32> {
-        let name = join_name(&pack.session, &pack.hash);
-        if let Some(bytes) = self.get(&key(b'n', &name))? {
+    /// The number of the first pack of an index object; the rest follow. Numbers taken before a crash serve again.
+    fn number_sources(&self, next: &mut u32, name: &IndexName, packs: &[(PackName, u32)]) -> Result<u32> {
+        let index = join_name(&name.session, &name.hash);
+        if let Some(bytes) = self.get(&key(b'n', &index))? {
             return number(&bytes).ok_or_else(|| broken(&self.path));
         }
-        let n = *next;
-        *next += 1;
-        batch.put(key(b'n', &name), n.to_le_bytes());
-        batch.put(key(b'p', &n.to_le_bytes()), name);
+        let first = *next;
+        let mut batch = WriteBatch::default();
+        batch.put(key(b'n', &index), first.to_le_bytes());
+        for (n, (pack, _)) in (first..).zip(packs) {
+            batch.put(key(b'p', &n.to_le_bytes()), [&index[..], &join_name(&pack.session, &pack.hash)].concat());
+        }
+        *next += packs.len() as u32;
         batch.put(b"next", next.to_le_bytes());
-        Ok(n)
+        self.write(batch)?;
+        Ok(first)
     }
 }
 
@@ -111,8 +131,10 @@ impl Index for RocksIndex {
         }
         for place in places.chunks_exact(PLACE_LEN) {
             let word = |at: usize| number(&place[at..at + 4]).unwrap_or(0);
+            let (source, pack) = self.source(&place[..4])?;
             let found = Place {
-                pack: self.pack(&place[..4])?,
+                source,
+                pack,
                 offset: word(4),
                 length: word(8),
                 position: u16::from_le_bytes([place[12], place[13]]),
@@ -130,12 +152,10 @@ impl Index for RocksIndex {
         if self.get(&mark)?.is_some() {
             return Ok(());
         }
+        let packs = &object.head().packs;
+        let first = self.number_sources(&mut next, name, packs)?;
+        let numbers: HashMap<PackName, u32> = packs.iter().zip(first..).map(|((pack, _), n)| (*pack, n)).collect();
         let mut batch = WriteBatch::default();
-        let mut numbers = std::collections::HashMap::new();
-        for (pack, _) in &object.head().packs {
-            numbers.insert(*pack, self.pack_number(&mut next, pack, &mut batch)?);
-        }
-        self.write(std::mem::take(&mut batch))?;
         let mut last: Option<ChunkId> = None;
         let mut places = Vec::new();
         for entry in object.iter() {
@@ -150,13 +170,8 @@ impl Index for RocksIndex {
                 }
                 last = Some(entry.id);
             }
-            let place = Place::from(&entry);
-            let number = numbers.get(&place.pack).copied().ok_or_else(|| broken(&self.path))?;
-            let mut bytes = [0; PLACE_LEN];
-            bytes[..4].copy_from_slice(&number.to_le_bytes());
-            bytes[4..8].copy_from_slice(&place.offset.to_le_bytes());
-            bytes[8..12].copy_from_slice(&place.length.to_le_bytes());
-            bytes[12..].copy_from_slice(&place.position.to_le_bytes());
+            let number = numbers.get(&entry.pack).copied().ok_or_else(|| broken(&self.path))?;
+            let bytes = pack_place(number, &entry);
             if !places.chunks_exact(PLACE_LEN).any(|p| p == bytes) {
                 places.extend_from_slice(&bytes);
                 batch.put(key(b'c', &entry.id.0), &places);
@@ -182,6 +197,20 @@ impl Index for RocksIndex {
     }
 }
 
+/// Beside the directory, so that it outlives it.
+fn write_lock(path: &Path) -> Result<File> {
+    let lock = path.with_extension("lock");
+    let wrong = |e| Error::io(lock.display(), e);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(wrong)?;
+    }
+    let file = File::options().create(true).append(true).open(&lock).map_err(wrong)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Error::new(Kind::Busy, path.display(), "another process writes to the index cache")),
+    }
+}
+
 fn options(access: Access) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
@@ -200,6 +229,15 @@ fn options(access: Access) -> Options {
     options.set_skip_stats_update_on_db_open(true);
     options.increase_parallelism(1);
     options
+}
+
+fn pack_place(source: u32, entry: &IndexEntry) -> [u8; PLACE_LEN] {
+    let mut bytes = [0; PLACE_LEN];
+    bytes[..4].copy_from_slice(&source.to_le_bytes());
+    bytes[4..8].copy_from_slice(&entry.frame_offset.to_le_bytes());
+    bytes[8..12].copy_from_slice(&entry.frame_length.to_le_bytes());
+    bytes[12..].copy_from_slice(&entry.position.to_le_bytes());
+    bytes
 }
 
 fn key(tag: u8, rest: &[u8]) -> Vec<u8> {
@@ -229,10 +267,6 @@ fn broken(path: &str) -> Error {
 
 fn wrong(path: &str, e: &rocksdb::Error) -> Error {
     match e.kind() {
-        // The lock is reported as an I/O error; there is no kind of its own.
-        ErrorKind::IOError if e.as_ref().contains("lock") => {
-            Error::new(Kind::Busy, path, "another process writes to the index cache")
-        }
         ErrorKind::Busy | ErrorKind::TryAgain => Error::new(Kind::Busy, path, e),
         ErrorKind::IOError if e.as_ref().contains("No space") => Error::new(Kind::Full, path, e),
         _ => Error::damaged(path, e).hint("delete this directory: it is built again from the repository"),

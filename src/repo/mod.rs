@@ -1,9 +1,227 @@
 //! The repository: chunks into packs, packs into a store, and out again; the log that orders it all.
 
+pub mod cache;
+pub mod check;
 pub mod index;
 pub mod index_memory;
 #[cfg(feature = "rocksdb")]
 pub mod index_rocksdb;
+mod locate;
+pub mod log;
+pub mod open;
 pub mod packer;
-mod random;
+pub mod reader;
+pub mod session;
 pub mod world;
+pub mod writer;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use repo_format::config::Config;
+use repo_format::credential::{KeyRing, Sets};
+use repo_format::id::{ObjectHash, SessionId, SnapshotId};
+use repo_format::key::{ContentKey, SignKey};
+use repo_format::log::Body;
+use repo_format::log_state::State;
+use repo_format::names::Name;
+use repo_format::snapshot::Snapshot;
+
+use self::cache::RepoCache;
+use self::index::Index;
+use self::log::Log;
+use crate::error::{Error, Kind, Result};
+use crate::store::watched::{Requests, Watched};
+use crate::store::{Store, lock};
+
+pub use self::open::InitOptions;
+pub use self::reader::Reader;
+pub use self::writer::{WriteOptions, WriteStats, Writer};
+
+/// An open repository: its keys, its log, its index. Cheap to clone; shared by threads.
+#[derive(Clone)]
+pub struct Repo {
+    core: Arc<Core>,
+}
+
+/// What readers, writers and checks share.
+struct Core {
+    /// With retries; what everything below uses.
+    store: Arc<dyn Store>,
+    watched: Arc<Watched<Arc<dyn Store>>>,
+    ring: KeyRing,
+    config: Config,
+    config_hash: ObjectHash,
+    log: Log,
+    cache: Option<RepoCache>,
+    /// Opened when first needed.
+    index: RwLock<Option<Arc<dyn Index>>>,
+    content: Mutex<HashMap<SessionId, ContentKey>>,
+}
+
+/// A snapshot on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Its id.
+    pub id: SnapshotId,
+    /// When it was committed, in milliseconds since 1970, by its writer's clock.
+    pub time_ms: u64,
+    /// The session that made it.
+    pub session: SessionId,
+    /// Number of the log entry that committed it: snapshots are ordered by it.
+    pub n: u64,
+}
+
+impl Repo {
+    /// Its fixed parameters.
+    pub fn config(&self) -> &Config {
+        &self.core.config
+    }
+
+    /// The keys that the credential gave.
+    pub fn ring(&self) -> &KeyRing {
+        &self.core.ring
+    }
+
+    /// Where it is.
+    pub fn store(&self) -> &dyn Store {
+        &*self.core.store
+    }
+
+    /// What was asked of the store since it was opened.
+    pub fn requests(&self) -> Requests {
+        self.core.watched.requests()
+    }
+
+    /// What the log said when it was last read.
+    pub fn state(&self) -> Arc<State> {
+        self.core.log.state()
+    }
+
+    /// Reads the log on.
+    pub fn refresh(&self) -> Result<Arc<State>> {
+        let state = self.core.log.catch_up()?;
+        self.core.remember(&state);
+        Ok(state)
+    }
+
+    /// Appends an entry that only the administrator may write (fence, forget, writers).
+    pub fn administer(&self, make: &mut dyn FnMut(&State) -> Result<Body>) -> Result<Arc<State>> {
+        let key = self.core.ring.admin_key.as_ref().ok_or_else(|| self.core.lacks(Sets::ADMIN))?;
+        self.core.append(key, make)
+    }
+
+    /// The snapshots that can be restored, oldest first.
+    pub fn snapshots(&self) -> Vec<SnapshotInfo> {
+        let state = self.state();
+        let info = |(id, c): (&SnapshotId, &repo_format::log_state::Committed)| SnapshotInfo {
+            id: *id,
+            time_ms: c.time_ms,
+            session: c.session,
+            n: c.n,
+        };
+        let mut all: Vec<SnapshotInfo> = state.snapshots().iter().map(info).collect();
+        all.sort_by_key(|s| s.n);
+        all
+    }
+
+    /// The snapshot that `name` means: `latest`, or the beginning of an id that fits one snapshot only.
+    pub fn find_snapshot(&self, name: &str) -> Result<SnapshotInfo> {
+        let all = self.snapshots();
+        let missing = |what: &str| {
+            Error::new(Kind::NotFound, format!("snapshot {name}"), what).hint("`onefold snapshots` lists what is there")
+        };
+        if name == "latest" {
+            return all.last().copied().ok_or_else(|| missing("the repository holds no snapshot yet"));
+        }
+        let mut fitting = all.iter().filter(|s| !name.is_empty() && s.id.to_string().starts_with(name));
+        match (fitting.next(), fitting.next()) {
+            (Some(one), None) => Ok(*one),
+            (None, _) => Err(missing("there is no such snapshot")),
+            (Some(_), Some(_)) => Err(missing("fits several snapshots: give more digits")),
+        }
+    }
+
+    /// Reads and verifies a snapshot object. Needs *read*.
+    pub fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
+        self.core.snapshot(id)
+    }
+
+    /// A source of chunks. Needs *read*.
+    pub fn reader(&self) -> Result<Reader> {
+        Reader::new(self.core.clone())
+    }
+
+    /// Opens a session and gives a sink of chunks. Needs *write*.
+    /// [`writer`] says what to expect of it.
+    pub fn writer(&self, options: WriteOptions) -> Result<Writer> {
+        Writer::open(self.core.clone(), options)
+    }
+}
+
+impl Core {
+    fn lacks(&self, sets: Sets) -> Error {
+        let message = format!("this credential holds {}, the work needs {sets}", self.ring.sets());
+        Error::new(Kind::Denied, self.store.place(), message).hint("use a credential that holds it")
+    }
+
+    fn sign_key(&self) -> Result<&SignKey> {
+        self.ring.writer.as_ref().ok_or_else(|| self.lacks(Sets::WRITE))
+    }
+
+    fn append(&self, key: &SignKey, make: &mut dyn FnMut(&State) -> Result<Body>) -> Result<Arc<State>> {
+        let state = self.log.append(key, make)?;
+        self.remember(&state);
+        Ok(state)
+    }
+
+    /// Keeps the state for the next process on this machine. A full or read-only cache directory must not stop work.
+    fn remember(&self, state: &State) {
+        if let Some(cache) = &self.cache {
+            let _ = cache.set_state(&self.ring.repo_id, &self.ring.repo, state);
+        }
+    }
+
+    /// The content key of a session. Needs *read*.
+    fn content_key(&self, session: &SessionId) -> Result<ContentKey> {
+        if let Some(key) = lock(&self.content).get(session) {
+            return Ok(key.clone());
+        }
+        if self.ring.read.is_empty() {
+            return Err(self.lacks(Sets::READ));
+        }
+        let state = self.log.state();
+        let unknown = || Error::damaged(format!("session {session}"), "is not in the log");
+        let wrapped = &state.sessions().get(session).ok_or_else(unknown)?.key;
+        let key = wrapped
+            .unwrap(&self.ring.read, &self.ring.repo_id, session)
+            .map_err(|e| Error::from(e).within(format!("session {session}")))?;
+        lock(&self.content).insert(*session, key.clone());
+        Ok(key)
+    }
+
+    fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
+        let name = Name::Snapshot(*id).to_string();
+        let state = self.log.state();
+        let missing = || Error::new(Kind::NotFound, &name, "there is no such snapshot");
+        let committed = state.snapshots().get(id).ok_or_else(missing)?;
+        let bytes = self.store.read(&name).map_err(|e| match e.kind() {
+            Kind::NotFound => Error::damaged(&name, "is missing, though the log names it").hint(LOST_SNAPSHOT),
+            _ => e,
+        })?;
+        let within = |e| Error::from(e).within(&name);
+        // The log's word for the session, not the object's: only its writer can have made the snapshot.
+        if Snapshot::session(id, &bytes).map_err(within)? != committed.session {
+            return Err(Error::damaged(&name, "is of another session than the log says"));
+        }
+        let key = self.content_key(&committed.session)?;
+        let snapshot = Snapshot::open(id, &bytes, &self.ring.repo_id, &key).map_err(within)?;
+        if state.sessions().get(&committed.session).map(|s| s.writer) != Some(snapshot.writer) {
+            return Err(Error::damaged(&name, "is signed by another writer than its session's"));
+        }
+        Ok(snapshot)
+    }
+}
+
+const LOST_SNAPSHOT: &str =
+    "this snapshot is lost unless another copy of the store has the object; others are not affected";

@@ -19,7 +19,7 @@ use repo_format::names::{IndexName, Name};
 use repo_format::pack::{BuiltPack, PackBuilder};
 
 use super::index::Index;
-use super::random;
+use super::world;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Store, lock};
 
@@ -137,13 +137,19 @@ impl Packer {
         self.queue.as_ref().ok_or_else(gone)?.send(frame).map_err(|_| gone())
     }
 
+    /// Nothing of this session may count any more.
+    pub fn fail(&self, error: &Error) {
+        self.shared.fail(again(error));
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
 
     /// Seals what waits, uploads every open pack and writes the last index object. The names of all index objects.
-    pub fn finish(mut self) -> Result<Vec<IndexName>> {
+    /// After an error nobody may rely on what was claimed.
+    pub fn finish(&mut self) -> Result<Vec<IndexName>> {
         self.join();
         self.check()?;
         for pack in lock(&self.shared.open).iter_mut().filter(|p| !p.is_empty()) {
@@ -210,7 +216,7 @@ impl Shared {
     fn frame(&self, work: &mut Work, plain: &FramePlain) -> Result<()> {
         let setup = &self.setup;
         work.sealed.clear();
-        work.sealer.seal(&setup.session, &setup.content, &random::bytes()?, plain, &mut work.sealed)?;
+        work.sealer.seal(&setup.session, &setup.content, &world::random()?, plain, &mut work.sealed)?;
         // `open` checks every chunk against its id, so equal lists are equal contents.
         let wrong = || Error::damaged("frame just built", "does not open to what was put in").hint(FAULTY_MACHINE);
         let open = work.opener.open(&setup.content, &setup.keys.chunk_id, &work.sealed).map_err(|_| wrong())?;
@@ -220,7 +226,7 @@ impl Shared {
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
         let full = {
             let mut packs = lock(&self.open);
-            let [choice] = random::bytes::<1>()?;
+            let [choice] = world::random::<1>()?;
             let pack = &mut packs[usize::from(choice) % OPEN_PACKS];
             let fits = pack.fits(work.sealed.len(), plain.list().len(), setup.pack_target);
             let full = (!fits).then(|| std::mem::replace(pack, PackBuilder::new(setup.session)));
@@ -231,7 +237,7 @@ impl Shared {
     }
 
     fn upload(&self, pack: PackBuilder) -> Result<()> {
-        let BuiltPack { name, bytes, frames } = pack.finish(&self.setup.keys.index, &random::bytes()?)?;
+        let BuiltPack { name, bytes, frames } = pack.finish(&self.setup.keys.index, &world::random()?)?;
         self.setup.store.create(&Name::Pack(name).to_string(), &bytes)?;
         self.counters.packs.fetch_add(1, Ordering::Relaxed);
         self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -257,7 +263,7 @@ impl Shared {
             return Ok(());
         }
         let Setup { repo, session, keys, sign, .. } = &self.setup;
-        let nonces = [random::bytes()?, random::bytes()?];
+        let nonces = [world::random()?, world::random()?];
         let (name, bytes) = builder.finish(*session, repo, &keys.index, &nonces, sign)?;
         let object = IndexObject::open(&name, &bytes, repo, &keys.index)?;
         self.setup.store.create(&Name::Index(name).to_string(), &bytes)?;

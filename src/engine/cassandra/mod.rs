@@ -12,8 +12,12 @@
 //! The partition key is the raw serialised key as in the SSTable (composite keys with their lengths).
 //! A table without clustering columns has rows `group │ 0x02 │ 0x38`.
 
+pub mod capture;
 pub mod comparable;
 mod lex;
+pub mod read_schema;
+pub mod ring;
+pub mod source;
 pub mod rule;
 pub mod schema;
 pub mod sstable;

@@ -133,7 +133,8 @@ impl CompressionInfo {
             return Err(Fault::TooLarge("length of a chunk"));
         }
         let (data_length, chunks) = (data_length as u64, chunks as u64);
-        if data_length.div_ceil(chunk_length as u64) != chunks {
+        // Compaction often leaves an empty chunk at the end.
+        if data_length.div_ceil(chunk_length as u64) > chunks {
             return Err(Fault::Bad("number of chunks"));
         }
         let (chunk_length, packed_max) = (chunk_length as usize, packed_max as usize);
@@ -185,34 +186,46 @@ impl Input {
     }
 }
 
+impl Source for Packed {
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        while self.done < self.info.chunks {
+            let n = self.chunk(out)?;
+            if n > 0 {
+                return Ok(n);
+            }
+        }
+        Ok(0)
+    }
+}
+
 impl Packed {
     fn read_offset(&mut self) -> Result<u64> {
         let mut eight = [0; 8];
         eight.copy_from_slice(self.offsets.take_all(8)?);
         Ok(u64::from_be_bytes(eight))
     }
-}
 
-impl Source for Packed {
-    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
-        if self.done == self.info.chunks {
-            return Ok(0);
-        }
+    /// Where the next chunk starts in the file, and the length of its stored bytes.
+    fn place(&mut self) -> Result<(u64, usize)> {
         let start = self.next;
         let last = self.done + 1 == self.info.chunks;
         self.next = if last { self.length } else { self.read_offset()? };
-        let left = self.info.data_length - self.done * self.info.chunk_length as u64;
+        // A compressor that gains nothing may add a little.
+        let longest = self.info.chunk_length * 2 + 1024;
+        let stored = self.next.checked_sub(start).and_then(|n| n.checked_sub(4));
+        match stored.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= longest) {
+            Some(stored) => Ok((start, stored)),
+            None => Err(self.offsets.fault(self.offsets.offset.saturating_sub(8), Fault::Bad("offset of a chunk"))),
+        }
+    }
+
+    fn chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        let (start, stored) = self.place()?;
+        let left = self.info.data_length.saturating_sub(self.done * self.info.chunk_length as u64);
         let plain_length = left.min(self.info.chunk_length as u64) as usize;
-        // A stored chunk is as long as its plain bytes; a compressor that gains nothing may add a little.
-        let longest = self.info.chunk_length as u64 * 2 + 1024;
-        let stored = self.next.checked_sub(start).and_then(|n| n.checked_sub(4)).filter(|n| *n <= longest);
-        let Some(stored) = stored else {
-            return Err(self.offsets.fault(self.offsets.offset - 8, Fault::Bad("offset of a chunk")));
-        };
-        let chunk = self.data.take(stored as usize + 4)?;
         let at = out.len();
-        let shown = match chunk.split_last_chunk::<4>() {
-            Some((chunk, crc)) if chunk.len() as u64 == stored => {
+        let shown = match self.data.take(stored + 4)?.split_last_chunk::<4>() {
+            Some((chunk, crc)) if chunk.len() == stored => {
                 if crc32fast::hash(chunk) != u32::from_be_bytes(*crc) {
                     Err(Fault::Bad("checksum of a chunk"))
                 } else if chunk.len() < self.info.packed_max {
@@ -258,8 +271,9 @@ impl Source for Plain {
         let crc = crc32fast::hash(chunk).to_be_bytes();
         out.extend_from_slice(chunk);
         if length == 0 {
-            // A file cut at the end of a chunk leaves checksums over.
-            return if self.sums.take(1)?.is_empty() { Ok(0) } else { Err(self.data.fault(start, Fault::Short)) };
+            // A file cut at the end of a chunk leaves checksums over. That of an empty chunk is zero.
+            let over = self.sums.take(4)?;
+            return if over.iter().all(|b| *b == 0) { Ok(0) } else { Err(self.data.fault(start, Fault::Short)) };
         }
         if self.sums.take_all(4)? != crc {
             return Err(self.data.fault(start, Fault::Bad("checksum of a chunk")));

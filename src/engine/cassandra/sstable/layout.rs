@@ -1,7 +1,7 @@
 //! What of an SSTable's header the rows need, resolved once a file: lengths of values, numbers of columns.
 
 use crate::engine::cassandra::comparable;
-use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::schema::{self, ColumnRole, Table};
 use crate::engine::cassandra::types::{self, CqlType};
 use crate::error::{Error, Kind, Result};
 
@@ -112,4 +112,50 @@ fn column(named: &HeaderColumn, role: ColumnRole, table: &Table, file: &str) -> 
     let fixed =
         fixed.transpose().map_err(|_| Error::new(Kind::TooLarge, file, "a vector's length passes the limit"))?;
     Ok(Column { number, fixed, complex: cql.is_multi_cell() })
+}
+
+/// A table as far as a header tells: key columns have no names there, user-defined types and dropped columns are not
+/// known. Enough to read files whose schema nobody captured, and the schema itself.
+pub fn table_of(header: &Header) -> Result<Table> {
+    let mut columns = Vec::new();
+    let key_column = |name, role, position, (cql, descending): (CqlType, bool)| schema::Column {
+        name,
+        number: 0,
+        role,
+        position,
+        descending,
+        cql_type: cql.to_string(),
+        dropped_at: None,
+        gone: false,
+    };
+    let key = types::parse_class(&header.key)?;
+    let parts = if let CqlType::Composite(parts) = key { parts } else { vec![key] };
+    for (i, part) in (0..).zip(parts) {
+        columns.push(key_column(format!("key{i}"), ColumnRole::PartitionKey, i, (part, false)));
+    }
+    for (i, class) in (0..).zip(&header.clustering) {
+        let typed = types::parse_clustering_class(class)?;
+        columns.push(key_column(format!("column{i}"), ColumnRole::Clustering, i, typed));
+    }
+    let mut counter = false;
+    let roles = [(ColumnRole::Static, &header.statics), (ColumnRole::Regular, &header.regulars)];
+    let mut others: Vec<_> = roles.iter().flat_map(|(role, list)| list.iter().map(|c| (*role, c))).collect();
+    others.sort_by(|a, b| a.1.name.as_bytes().cmp(b.1.name.as_bytes()));
+    for (number, (role, named)) in (1..).zip(others) {
+        let cql = types::parse_class(&named.marshal)?;
+        counter |= cql.is_counter();
+        columns.push(schema::Column { number, ..key_column(named.name.clone(), role, 0, (cql, false)) });
+    }
+    Ok(Table {
+        keyspace: String::new(),
+        name: String::new(),
+        id: String::new(),
+        columns,
+        types: Vec::new(),
+        counter,
+        view: false,
+        gc_grace: 0,
+        default_ttl: 0,
+        cql: String::new(),
+    })
 }

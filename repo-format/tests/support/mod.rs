@@ -1,0 +1,202 @@
+//! A small repository with fixed keys, nonces and times, from which the tests make one object of every kind.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use repo_format::config::Config;
+use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
+use repo_format::frame::{FramePlain, Sealer};
+use repo_format::id::*;
+use repo_format::index::IndexBuilder;
+use repo_format::key::*;
+use repo_format::keyfile::KeyFile;
+use repo_format::log::{Body, Entry, LostFrames, Roles};
+use repo_format::log_state::State;
+use repo_format::names::{IndexName, Name, PackName};
+use repo_format::pack::{BuiltPack, PackBuilder};
+use repo_format::snapshot::Snapshot;
+
+pub const PASSWORD: &[u8] = b"correct horse battery staple";
+/// The cheapest cost a reader accepts.
+pub const CHEAP: PasswordCost = PasswordCost { memory_kib: 8 << 10, passes: 1, lanes: 1 };
+
+pub fn repo() -> RepoId {
+    RepoId([0x11; 32])
+}
+
+pub fn session() -> SessionId {
+    SessionId([0x22; 16])
+}
+
+pub fn ring() -> KeyRing {
+    let admin = SignKey::from_bytes(&[0x33; 32]);
+    KeyRing {
+        repo_id: repo(),
+        admin: admin.id(),
+        repo: RepoKeys::derive(&[0x44; 32]),
+        writer: Some(SignKey::from_bytes(&[0x55; 32])),
+        read: vec![ContentSecret::from_bytes(1, [0x66; 32])],
+        admin_key: Some(admin),
+    }
+}
+
+pub fn writer() -> SignKey {
+    ring().writer.unwrap()
+}
+
+pub fn admin() -> SignKey {
+    ring().admin_key.unwrap()
+}
+
+pub fn content() -> ContentKey {
+    ContentKey::from_bytes([0x77; 32])
+}
+
+pub fn wrapped(session: &SessionId) -> WrappedKey {
+    WrappedKey::wrap(&ring().read[0].public(), &repo(), session, &content(), [0x88; 32]).unwrap()
+}
+
+pub fn config() -> Config {
+    Config::new(repo(), ring().read[0].public(), admin().id(), true)
+}
+
+pub fn config_object() -> Vec<u8> {
+    config().encode(&admin()).unwrap()
+}
+
+/// Bytes that zstd cannot shrink.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut out = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
+    out
+}
+
+pub fn text(length: usize) -> Vec<u8> {
+    b"the same words again and again, ".iter().copied().cycle().take(length).collect()
+}
+
+pub fn plain(kind: ChunkKind, chunks: &[Vec<u8>]) -> FramePlain {
+    let mut plain = FramePlain::new(kind);
+    for chunk in chunks {
+        plain.push(ring().repo.chunk_id.id(kind, chunk), chunk).unwrap();
+    }
+    plain
+}
+
+pub fn frame(plain: &FramePlain, nonce: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    Sealer::new(3).unwrap().seal(&session(), &content(), &[nonce; 24], plain, &mut out).unwrap();
+    out
+}
+
+pub fn pack() -> BuiltPack {
+    let mut builder = PackBuilder::new(session());
+    for (nonce, plain) in [
+        plain(ChunkKind::Leaf, &[text(5000), text(70), Vec::new()]),
+        plain(ChunkKind::Data, &[noise(1, 9000), noise(2, 100)]),
+    ]
+    .iter()
+    .enumerate()
+    {
+        builder.push(&frame(plain, nonce as u8), plain.kind(), plain.list()).unwrap();
+    }
+    builder.finish(&ring().repo.index, &[0x99; 24]).unwrap()
+}
+
+pub fn index() -> (IndexName, Vec<u8>) {
+    let pack = pack();
+    let mut builder = IndexBuilder::new();
+    builder.add(pack.name, pack.bytes.len() as u32, &pack.frames).unwrap();
+    builder.finish(session(), &repo(), &ring().repo.index, &[[0xaa; 24], [0xab; 24]], &writer()).unwrap()
+}
+
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        session: session(),
+        writer: writer().id(),
+        roots: vec![(ChunkKind::Branch, ChunkId([1; 32])), (ChunkKind::BlobList, ChunkId([2; 32]))],
+        body: br#"{"cluster":"prod"}"#.to_vec(),
+    }
+}
+
+pub fn snapshot_object() -> (SnapshotId, Vec<u8>) {
+    snapshot().seal(&repo(), &content(), &[0xbb; 24], &writer()).unwrap()
+}
+
+pub fn credential(unlock: Unlock<'_>) -> (CredentialId, Vec<u8>) {
+    Credential::seal(&ring(), unlock, CHEAP, &[0xcc; 32], &[0xdd; 24]).unwrap()
+}
+
+pub fn key_file() -> KeyFile {
+    KeyFile::from_bytes([0xee; 32])
+}
+
+pub fn pack_name(session: u8, hash: u8) -> PackName {
+    PackName { session: SessionId([session; 16]), hash: ObjectHash([hash; 32]) }
+}
+
+/// One body of every kind, in an order in which all of them apply.
+pub fn bodies() -> Vec<(&'static str, Body)> {
+    let (s, s2, s3) = (session(), SessionId([0x23; 16]), SessionId([0x24; 16]));
+    let (snapshot, _) = snapshot_object();
+    let (index, _) = index();
+    let packs = vec![pack().name];
+    let frames = vec![26, 4122];
+    vec![
+        ("log-writers", Body::Writers { writers: vec![(writer().id(), Roles::WRITE)] }),
+        ("log-open", Body::Open { session: s, key: wrapped(&s), adopts: None, bases: vec![] }),
+        ("log-commit", Body::Commit { session: s, snapshot: Some(snapshot), indexes: vec![index], replaces: vec![] }),
+        ("log-vouch", Body::Vouch { indexes: vec![index] }),
+        ("log-open-base", Body::Open { session: s2, key: wrapped(&s2), adopts: None, bases: vec![snapshot] }),
+        ("log-adopt", Body::Open { session: s3, key: wrapped(&s3), adopts: Some(s2), bases: vec![snapshot] }),
+        ("log-lost", Body::Lost { lost: vec![LostFrames { pack: pack().name, frames }] }),
+        ("log-forget", Body::Forget { snapshots: vec![snapshot] }),
+        ("log-fence", Body::Fence { session: s3 }),
+        ("log-condemn", Body::Condemn { computed: 9, packs: packs.clone() }),
+        ("log-retire", Body::Retire { packs }),
+        ("log-epoch", Body::Epoch { content: ContentPublic { epoch: 2, key: [0x12; 32] } }),
+    ]
+}
+
+pub fn needs_admin(body: &Body) -> bool {
+    use Body::*;
+    matches!(
+        body,
+        Writers { .. } | Vouch { .. } | Forget { .. } | Fence { .. } | Condemn { .. } | Retire { .. } | Epoch { .. }
+    )
+}
+
+/// The log made of [`bodies`], and the state after all of it.
+pub fn log() -> (Vec<(&'static str, Vec<u8>)>, State) {
+    let mut state = State::new(ObjectHash::of(&config_object()), &config());
+    let mut objects = Vec::new();
+    for (name, body) in bodies() {
+        let key = if needs_admin(&body) { admin() } else { writer() };
+        let n = state.n() + 1;
+        let entry = Entry { n, previous: state.head(), writer: key.id(), time_ms: 1_700_000_000_000 + n, body };
+        let (hash, bytes) = entry.encode(&repo(), &key).unwrap();
+        assert_eq!(state.apply(hash, &entry).unwrap(), repo_format::log_rules::Outcome::Applied, "{name}");
+        objects.push((name, bytes));
+    }
+    (objects, state)
+}
+
+pub fn checkpoint() -> (Name, Vec<u8>) {
+    log().1.to_checkpoint(&repo(), &admin()).unwrap()
+}
+
+/// One object of every kind, by the name of its golden vector.
+pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
+    let mut all = vec![
+        ("config", config_object()),
+        ("credential-password", credential(Unlock::Password(PASSWORD)).1),
+        ("credential-key-file", credential(Unlock::KeyFile(&key_file())).1),
+        ("key-file", key_file().to_text().as_bytes().to_vec()),
+        ("frame-zstd", frame(&plain(ChunkKind::Leaf, &[text(5000), text(70)]), 1)),
+        ("frame-raw", frame(&plain(ChunkKind::Data, &[noise(1, 300)]), 2)),
+        ("pack", pack().bytes),
+        ("index", index().1),
+        ("snapshot", snapshot_object().1),
+        ("checkpoint", checkpoint().1),
+    ];
+    all.extend(log().0);
+    all
+}

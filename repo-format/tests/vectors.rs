@@ -1,0 +1,98 @@
+//! Golden vectors: every structure, byte for byte, in `vectors/*.hex`. `ONEFOLD_BLESS=1` writes them anew, which is a
+//! change of the format and belongs into SPEC "Changes".
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use repo_format::id::ChunkKind;
+use repo_format::names::Name;
+use std::fmt::Write;
+use std::path::PathBuf;
+use support::*;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for line in bytes.chunks(64) {
+        line.iter().for_each(|b| write!(out, "{b:02x}").unwrap());
+        out.push('\n');
+    }
+    out
+}
+
+/// The objects, and what is derived from fixed keys.
+fn vectors() -> Vec<(String, String)> {
+    let keys = ring().repo;
+    let gear: Vec<u8> = keys.cut.gear().iter().flat_map(|w| w.to_le_bytes()).collect();
+    let mut derived = String::new();
+    let mut line = |what: &str, bytes: &[u8]| {
+        let bytes: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        writeln!(derived, "{what} {bytes}").unwrap();
+    };
+    line("chunk-id-key", keys.chunk_id.expose());
+    line("cut-key", keys.cut.expose());
+    line("fingerprint-key", keys.fingerprint.expose());
+    line("index-key", keys.index.expose());
+    line("tree-key", &keys.cut.tree()[..]);
+    line("gear-hash", blake3::hash(&gear).as_bytes());
+    line("gear-first", &gear[..8]);
+    line("leaf-abc", &keys.chunk_id.id(ChunkKind::Leaf, b"abc").0);
+    line("data-abc", &keys.chunk_id.id(ChunkKind::Data, b"abc").0);
+    line("fingerprint-abc", &keys.fingerprint.fingerprint(b"abc").to_le_bytes());
+    line("admin-public", &admin().id().0);
+    line("writer-public", &writer().id().0);
+    line("content-public", &ring().read[0].public().key);
+    line("frame-list-hash", &repo_format::frame::FrameHeader::parse(&objects()[4].1).unwrap().list_hash.0);
+    let mut all = vec![("derived".to_string(), derived)];
+    all.extend(objects().into_iter().map(|(name, bytes)| (name.to_string(), hex(&bytes))));
+    all
+}
+
+#[test]
+fn vectors_are_as_they_were() {
+    let bless = std::env::var_os("ONEFOLD_BLESS").is_some();
+    let mut known: Vec<String> = Vec::new();
+    for (name, now) in vectors() {
+        let path = folder().join(format!("{name}.hex"));
+        if bless {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let then = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(then == now, "{name} is no longer written as its vector says");
+        known.push(format!("{name}.hex"));
+    }
+    for file in std::fs::read_dir(folder()).unwrap() {
+        let file = file.unwrap().file_name().into_string().unwrap();
+        assert!(known.contains(&file), "vectors/{file} belongs to no structure");
+    }
+}
+
+#[test]
+fn names_have_one_spelling() {
+    let names = [
+        Name::Config,
+        Name::Key(credential(repo_format::credential::Unlock::Password(PASSWORD)).0),
+        Name::Log(7),
+        Name::Log(u64::MAX),
+        checkpoint().0,
+        Name::Snapshot(snapshot_object().0),
+        Name::Pack(pack().name),
+        Name::Index(index().0),
+    ];
+    for name in names {
+        let text = name.to_string();
+        assert!(text.starts_with(name.kind().prefix()));
+        assert_eq!(Name::parse(&text).unwrap(), name);
+        for wrong in [text.to_uppercase(), format!("{text} "), format!("/{text}"), format!("{text}0")] {
+            assert!(Name::parse(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+    assert!(Name::Pack(pack().name).verify(&pack().bytes).is_ok());
+    assert!(Name::Pack(pack().name).verify(&index().1).is_err());
+    for wrong in ["", "log/1", "log/+0000000000000000001", "log/99999999999999999999", "pack/12-34", "lock/1"] {
+        assert!(Name::parse(wrong).is_err(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,201 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Backup for replicated databases: three replicas in, one reconciled copy stored.
+#[derive(Debug, Parser)]
+#[command(name = "onefold", version, propagate_version = true, after_help = AFTER)]
+pub struct Args {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 done · 1 failed · 3 some source files could not be decoded and are kept byte for byte · \
+4 a replica is missing from the backup · 5 damage found · 10 no repository · 11 busy · 12 wrong password or key · \
+130 interrupted. Any other non-zero code is a failure.";
+
+/// What every command takes.
+#[derive(Debug, ClapArgs)]
+pub struct Global {
+    /// The repository: a folder.
+    #[arg(short, long, global = true, env = "ONEFOLD_REPOSITORY", value_name = "PLACE")]
+    pub repository: Option<String>,
+    /// File whose first line is the password.
+    #[arg(long, global = true, env = "ONEFOLD_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Command that prints the password.
+    #[arg(long, global = true, env = "ONEFOLD_PASSWORD_COMMAND", value_name = "COMMAND")]
+    pub password_command: Option<String>,
+    /// Key file to be used in place of a password.
+    #[arg(long, global = true, env = "ONEFOLD_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Where the index cache lies.
+    #[arg(long, global = true, env = "ONEFOLD_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Keep no cache on disk.
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// One JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a repository.
+    Init(Init),
+    /// Back up captured nodes.
+    Backup(Backup),
+    /// List the snapshots.
+    Snapshots,
+    /// Say everything about a snapshot.
+    Show(Which),
+    /// List a snapshot's tables and kept files.
+    Ls(Which),
+    /// Say how much is stored, and how much was read for it.
+    Stats(Which),
+    /// Say how each node differed from the reconciled view.
+    Drift(Drift),
+    /// Verify the repository.
+    Check(Check),
+    /// Get data back.
+    Restore(Restore),
+    /// Print a shell's completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder.
+    Man {
+        /// The folder.
+        out: PathBuf,
+    },
+}
+
+/// `init`
+#[derive(Debug, ClapArgs)]
+pub struct Init {
+    /// Make a key file here and use it in place of a password. Keep it safe: nothing else opens the repository.
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: Option<PathBuf>,
+}
+
+/// `backup`
+#[derive(Debug, ClapArgs)]
+pub struct Backup {
+    /// The database.
+    #[command(subcommand)]
+    pub engine: BackupEngine,
+}
+
+/// The databases that can be backed up.
+#[derive(Debug, Subcommand)]
+pub enum BackupEngine {
+    /// Apache Cassandra 4.0 to 5.0.
+    Cassandra(BackupCassandra),
+}
+
+/// `backup cassandra`
+#[derive(Debug, ClapArgs)]
+pub struct BackupCassandra {
+    /// Name of the cluster.
+    #[arg(long)]
+    pub cluster: String,
+    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders.
+    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR")]
+    pub nodes: Vec<String>,
+    /// Output of `nodetool ring`, where the capture does not hold the system tables.
+    #[arg(long, value_name = "FILE")]
+    pub source_ring: Option<PathBuf>,
+    /// Keep what stale rows hold, so that every node's own view can be read back.
+    #[arg(long)]
+    pub keep_node_views: bool,
+    /// Level of zstd, 1 to 19.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub compression_level: i32,
+    /// Take over a session of this credential that another machine left open.
+    #[arg(long)]
+    pub take_over: bool,
+    /// Read, merge and count everything; write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A snapshot.
+#[derive(Debug, ClapArgs)]
+pub struct Which {
+    /// Beginning of an id, or `latest`.
+    #[arg(default_value = "latest")]
+    pub snapshot: String,
+}
+
+/// `drift`
+#[derive(Debug, ClapArgs)]
+pub struct Drift {
+    /// Beginning of an id, or `latest`.
+    #[arg(default_value = "latest")]
+    pub snapshot: String,
+    /// One table only.
+    #[arg(long, value_name = "KEYSPACE.TABLE")]
+    pub table: Option<String>,
+}
+
+/// `check`
+#[derive(Debug, ClapArgs)]
+pub struct Check {
+    /// Read and verify every byte, too.
+    #[arg(long)]
+    pub read_data: bool,
+}
+
+/// Forms in which data come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// One row a line, values as `SELECT JSON` writes them.
+    Json,
+    /// The files that were kept byte for byte.
+    Files,
+}
+
+/// `restore`
+#[derive(Debug, ClapArgs)]
+pub struct Restore {
+    /// Beginning of an id, or `latest`.
+    #[arg(default_value = "latest")]
+    pub snapshot: String,
+    /// In which form.
+    #[arg(long = "to", value_enum)]
+    pub form: Form,
+    /// One table only (json).
+    #[arg(long, value_name = "KEYSPACE.TABLE")]
+    pub table: Option<String>,
+    /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (json).
+    #[arg(long = "where", value_name = "CONDITION", requires = "table")]
+    pub condition: Option<String>,
+    /// Add write times (json).
+    #[arg(long)]
+    pub writetime: bool,
+    /// Add the seconds left to live at the snapshot's cut (json).
+    #[arg(long)]
+    pub ttl: bool,
+    /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Folder (files; json of several tables) or file (json of one table) to write to.
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+    /// Say what would be written; write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,138 @@
+//! `onefold backup`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::access;
+use super::args::{Backup, BackupCassandra, BackupEngine, Global};
+use super::output::bytes;
+use super::progress::Progress;
+use super::show::load;
+use super::{Outcome, Output};
+use crate::backup::{Options, Target, backup};
+use crate::blob;
+use crate::engine::Source;
+use crate::engine::cassandra::source::{Cassandra, NodeDir};
+use crate::error::{Error, Kind, Result};
+use crate::repo::{Repo, WriteOptions, WriteStats};
+use crate::run::{ChunkId, ChunkKind, ChunkSink};
+use crate::snapshot::Snapshot;
+use crate::watch::Watch;
+
+/// Backs captured nodes up.
+pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
+    let BackupEngine::Cassandra(args) = &args.engine;
+    let nodes = args.nodes.iter().map(|n| node(n)).collect::<Result<Vec<_>>>()?;
+    let repo = access::open(global)?;
+    let before = previous(&repo)?;
+    let source = Cassandra::open(&nodes, args.source_ring.as_deref(), before.as_ref())?;
+    let watch = Arc::new(Watch::new());
+    let _progress = Progress::start(&watch, "backup", !global.quiet, output)?;
+    watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);
+    let options = Options { cluster: args.cluster.clone(), node_views: args.keep_node_views };
+    let (snapshot, stored) = if args.dry_run {
+        let target = target(&repo, before, &Nowhere(&repo))?;
+        (backup(&source, &target, &options, &watch)?, None)
+    } else {
+        store(&repo, before, &source, args, &options, &watch)?
+    };
+    drop(_progress);
+    report(&snapshot, stored.as_ref(), output)?;
+    Ok(outcome(&snapshot))
+}
+
+/// `NAME[@ADDRESS]=DIR`
+fn node(text: &str) -> Result<NodeDir> {
+    let bad = |message| Error::new(Kind::Usage, format!("--node {text}"), message).hint("write NAME[@ADDRESS]=DIR");
+    let (name, dir) = text.split_once('=').ok_or_else(|| bad("has no folder"))?;
+    let (name, address) = match name.split_once('@') {
+        Some((name, address)) => (name, Some(address.to_owned())),
+        None => (name, None),
+    };
+    if name.is_empty() || dir.is_empty() || address.as_deref() == Some("") {
+        return Err(bad("lacks a name, an address or a folder"));
+    }
+    Ok(NodeDir { name: name.to_owned(), address, dir: PathBuf::from(dir) })
+}
+
+/// The newest snapshot, whose tables keep their shape. A credential that cannot read goes without.
+fn previous(repo: &Repo) -> Result<Option<Snapshot>> {
+    if repo.ring().read.is_empty() || repo.snapshots().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(load(repo, "latest")?.1))
+}
+
+fn target<'a>(repo: &Repo, before: Option<Snapshot>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
+    let keys = &repo.ring().repo;
+    let tree = keys.cut.tree();
+    let mut secret = [0; 16];
+    secret.copy_from_slice(&tree[..16]);
+    let blobs = Arc::new(blob::Cutter::new(&keys.cut, repo.config().cut_average)?);
+    Ok(Target { sink, secret, fingerprint: *keys.fingerprint.expose(), blobs, before })
+}
+
+/// Writes packs, index objects, snapshot, and the log's entry that makes it one.
+fn store(
+    repo: &Repo,
+    before: Option<Snapshot>,
+    source: &dyn Source,
+    args: &BackupCassandra,
+    options: &Options,
+    watch: &Watch,
+) -> Result<(Snapshot, Option<(String, WriteStats)>)> {
+    let options_of_writer =
+        WriteOptions { level: args.compression_level, take_over: args.take_over, ..WriteOptions::default() };
+    let writer = repo.writer(options_of_writer)?;
+    let snapshot = backup(source, &target(repo, before, &writer)?, options, watch)?;
+    watch.check()?;
+    let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
+    Ok((snapshot, Some((info.id.to_string(), stats))))
+}
+
+/// Names chunks and drops them.
+struct Nowhere<'a>(&'a Repo);
+
+impl ChunkSink for Nowhere<'_> {
+    fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
+        Ok(self.0.ring().repo.chunk_id.id(kind, plain))
+    }
+}
+
+fn outcome(s: &Snapshot) -> Outcome {
+    if s.problems.iter().any(|p| p.damage) {
+        return Outcome::SourceUnread;
+    }
+    if s.complete { Outcome::Fine } else { Outcome::Incomplete }
+}
+
+fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) -> Result<()> {
+    let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
+    if output.is_json() {
+        for problem in &s.problems {
+            output.object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
+        }
+        return output.object(&json!({
+            "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
+            "complete": s.complete, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files.len(),
+            "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
+        }));
+    }
+    for problem in &s.problems {
+        output.note(&format!("{}: {}", problem.subject, problem.message));
+    }
+    for t in s.shards.iter().filter(|t| !t.unread.is_empty()) {
+        output.note(&format!("{}: not read: {}", t.name, t.unread.join(", ")));
+    }
+    let (nodes, tables, read) = (s.nodes.len(), s.shards.len(), bytes(s.bytes_read));
+    output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))?;
+    if let Some((id, stats)) = stored {
+        output.line(&format!("{} added, {} of it new plaintext", bytes(stats.bytes_stored), bytes(stats.bytes_new)))?;
+        let verdict = if s.complete { "complete" } else { "INCOMPLETE: `onefold show` says why" };
+        output.line(&format!("snapshot {id} {verdict}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `onefold init`
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use repo_format::keyfile::KeyFile;
+use serde_json::json;
+
+use super::access::{self, Secret};
+use super::args::{Global, Init};
+use super::{Outcome, Output};
+use crate::error::{Error, Result};
+use crate::repo::{InitOptions, Repo, world};
+
+/// Makes a repository.
+pub fn run(global: &Global, args: &Init, output: &Output) -> Result<Outcome> {
+    let store = access::store(global)?;
+    let secret = match &args.new_key_file {
+        Some(path) => Secret::KeyFile(new_key_file(path)?),
+        None => access::secret(global)?,
+    };
+    let cache = access::cache_dir(global);
+    let repo = Repo::init(store, secret.unlock(), cache.as_deref(), InitOptions::default())?;
+    let place = repo.store().place();
+    let id = repo.ring().repo_id.to_string();
+    if output.is_json() {
+        output.object(&json!({ "message_type": "initialized", "id": id, "repository": place }))?;
+    } else {
+        output.line(&format!("made repository {id} at {place}"))?;
+        output.note("Without its password or key file nothing in it can be read: keep it in a second place.");
+    }
+    Ok(Outcome::Fine)
+}
+
+fn new_key_file(path: &Path) -> Result<KeyFile> {
+    let key = KeyFile::from_bytes(world::random()?);
+    let failed = |e| Error::io(path.display(), e);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(key.to_text().as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(key)
+}

@@ -1,0 +1,68 @@
+//! Progress with an estimate of the time left, on a terminal only; and the signals that end long work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::output::Output;
+use crate::error::{Error, Result};
+use crate::watch::Watch;
+
+const STYLE: &str = "{msg} {bar:30} {percent:>3}%  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {eta} left";
+
+/// Shows a watch until dropped.
+pub struct Progress {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Starts showing `watch` if somebody looks, and makes SIGINT and SIGTERM end the work at its next safe place.
+    pub fn start(watch: &Arc<Watch>, what: &'static str, shown: bool, output: &Output) -> Result<Progress> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The second signal ends the process at once.
+            let exit = signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone());
+            exit.and_then(|_| signal_hook::flag::register(signal, interrupted.clone()))
+                .map_err(|e| Error::io("signals", e))?;
+        }
+        let bar = (shown && output.is_watched()).then(|| ProgressBar::new(0).with_message(what));
+        if let (Some(bar), Ok(style)) = (&bar, ProgressStyle::with_template(STYLE)) {
+            bar.set_style(style);
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let (watch, ended) = (watch.clone(), done.clone());
+        let show = move || {
+            while !ended.load(Ordering::Relaxed) {
+                if interrupted.load(Ordering::Relaxed) {
+                    watch.interrupt();
+                }
+                if let Some(bar) = &bar {
+                    bar.set_length(watch.bytes_total.load(Ordering::Relaxed));
+                    bar.set_position(watch.bytes_done.load(Ordering::Relaxed));
+                }
+                thread::park_timeout(Duration::from_millis(200));
+            }
+            if let Some(bar) = &bar {
+                bar.finish_and_clear();
+            }
+        };
+        let thread = thread::Builder::new().name("progress".into()).spawn(show);
+        Ok(Progress { done, thread: Some(thread.map_err(|e| Error::io("starting a thread", e))?) })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A thread that only draws has nothing to report.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Freezing a live data directory: every file that counts is hard-linked into a private folder on the same file system,
+//! so that compactions may delete it meanwhile.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+
+use super::{Entry, REMEDY, files, folders, table_folder, txn};
+
+/// So often is a directory listed before we give up on two listings that agree.
+const ATTEMPTS: usize = 20;
+
+/// A folder of hard links, removed when this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    path: PathBuf,
+}
+
+impl Frozen {
+    /// The folder, laid out as the data directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // Left behind it costs disk space, and the next run names it.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Paths below the data directory, and which file is there.
+type Listing = BTreeMap<PathBuf, Entry>;
+
+/// Links the files of `root` into a new folder in `beside`, or in the folder that holds `root`. `None` where the file
+/// system is read-only, so that nothing can change.
+pub fn freeze(root: &Path, beside: Option<&Path>) -> Result<Option<Frozen>> {
+    let Some(frozen) = make_folder(root, beside)? else { return Ok(None) };
+    let mut linked = Listing::new();
+    for _ in 0..ATTEMPTS {
+        let before = listing(root)?;
+        let complete = link_all(root, &frozen.path, &before, &mut linked)?;
+        if complete && listing(root)?.keys().eq(before.keys()) && same_files(&linked, &before) {
+            return Ok(Some(frozen));
+        }
+    }
+    let message = format_args!("keeps changing: {ATTEMPTS} times two listings did not agree");
+    Err(Error::new(Kind::Busy, root.display(), message).hint("take a snapshot with nodetool and give its copy"))
+}
+
+fn same_files(a: &Listing, b: &Listing) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.inode == b.1.inode)
+}
+
+fn make_folder(root: &Path, beside: Option<&Path>) -> Result<Option<Frozen>> {
+    let root = fs::canonicalize(root).map_err(|e| Error::io(root.display(), e).hint(REMEDY))?;
+    let parent = beside.or(root.parent()).unwrap_or(&root);
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    for n in 0..1000 {
+        let path = parent.join(format!(".{name}.onefold-{}-{n}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(Some(Frozen { path })),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => return Ok(None),
+            Err(e) => {
+                let hint = "a live data directory is frozen by hard links in a folder beside it, on the same file \
+                            system: make that folder writable, or give the copy of a snapshot";
+                return Err(Error::io(path.display(), e).hint(hint));
+            }
+        }
+    }
+    Err(Error::new(Kind::Busy, parent.display(), "has a thousand folders of earlier runs").hint("delete them"))
+}
+
+/// All files that count in all tables.
+fn listing(root: &Path) -> Result<Listing> {
+    let mut listing = Listing::new();
+    for (keyspace, path) in folders(root)? {
+        for (folder, path) in vanishing(folders(&path))? {
+            if table_folder(&folder).is_none() {
+                continue;
+            }
+            let found = vanishing(files(&path))?;
+            let mut excluded = Vec::new();
+            for (name, _) in found.iter().filter(|(name, _)| txn::is_log(name)) {
+                let log = path.join(name);
+                match fs::read(&log) {
+                    Ok(text) => excluded.extend(txn::excluded(&String::from_utf8_lossy(&text))),
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    Err(e) => return Err(Error::io(log.display(), e)),
+                }
+            }
+            for (name, entry) in found {
+                if !txn::is_log(&name) && !excluded.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+                    listing.insert(Path::new(&keyspace).join(&folder).join(name), entry);
+                }
+            }
+        }
+    }
+    Ok(listing)
+}
+
+/// A folder that is dropped meanwhile is empty.
+fn vanishing<T>(found: Result<Vec<T>>) -> Result<Vec<T>> {
+    match found {
+        Err(e) if e.kind() == Kind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// Makes `linked` what `wanted` is. False when a file vanished meanwhile.
+fn link_all(root: &Path, frozen: &Path, wanted: &Listing, linked: &mut Listing) -> Result<bool> {
+    let stale = |path: &PathBuf, entry: &mut Entry| wanted.get(path).is_none_or(|now| now.inode != entry.inode);
+    for (path, _) in linked.extract_if(.., stale) {
+        fs::remove_file(frozen.join(&path)).map_err(|e| Error::io(frozen.join(&path).display(), e))?;
+    }
+    let mut complete = true;
+    for (path, entry) in wanted {
+        if linked.contains_key(path) {
+            continue;
+        }
+        let target = frozen.join(path);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
+        }
+        match fs::hard_link(root.join(path), &target) {
+            Ok(()) => linked.insert(path.clone(), *entry),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                complete = false;
+                continue;
+            }
+            Err(e) => {
+                let hint = "files can only be frozen where hard links to them can be made: on the same file system, \
+                            by the user who runs the database; or give the copy of a snapshot";
+                return Err(Error::io(root.join(path).display(), e).hint(hint));
+            }
+        };
+    }
+    Ok(complete)
+}

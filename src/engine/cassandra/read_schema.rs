@@ -1,0 +1,258 @@
+//! What the capture of a node says about the cluster: keyspaces, tables and types out of `system_schema`, the node and
+//! its peers out of `system`. Columns: `SchemaKeyspace`, `SystemKeyspace`.
+
+mod node;
+mod rows;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use crate::engine::cassandra::capture::{Capture, CapturedTable};
+use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
+use crate::engine::cassandra::value::Parts;
+use crate::error::{Error, Kind, Result};
+
+pub use node::{Node, Peer, read_node};
+use rows::SystemRow;
+
+/// Largest `schema.cql` that is read, bytes.
+const CQL_MAX: u64 = 4 << 20;
+
+/// A keyspace.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Keyspace {
+    /// Name.
+    pub name: String,
+    /// `class` (the last part of the strategy's name) and its options, such as `dc1` → `3`.
+    pub replication: BTreeMap<String, String>,
+    /// Whether writes go through the commit log.
+    pub durable_writes: bool,
+}
+
+/// All that a node's `system_schema` says. Equal on nodes that agree.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Schema {
+    /// By name.
+    pub keyspaces: Vec<Keyspace>,
+    /// By keyspace and name; views are marked.
+    pub tables: Vec<Table>,
+}
+
+impl Schema {
+    /// The live table whose id is `id` (32 hex digits).
+    pub fn table(&self, id: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.id == id)
+    }
+
+    /// A keyspace by name.
+    pub fn keyspace(&self, name: &str) -> Option<&Keyspace> {
+        self.keyspaces.iter().find(|keyspace| keyspace.name == name)
+    }
+}
+
+/// Reads the schema out of a capture. `None` where `system_schema` was not captured: then `schema.cql` files are all
+/// there is. Errors are those of the files: damaged, of an unknown version, and so on.
+pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
+    let Some(tables) = find(capture, "system_schema", "tables") else { return Ok(None) };
+    let rows = |name: &str| find(capture, "system_schema", name).map_or(Ok(Vec::new()), rows::read);
+    let mut schema = Schema::default();
+    for row in rows("keyspaces")? {
+        let mut replication = text_map(row.value("replication"))?;
+        if let Some(class) = replication.get_mut("class") {
+            *class = class.rsplit('.').next().unwrap_or_default().to_string();
+        }
+        let durable_writes = row.value("durable_writes") != Some(&[0]);
+        schema.keyspaces.push(Keyspace { name: text(&row.key)?, replication, durable_writes });
+    }
+    let mut types: HashMap<String, Vec<UserType>> = HashMap::new();
+    for row in rows("types")? {
+        types.entry(text(&row.key)?).or_default().push(user_type(&row)?);
+    }
+    let mut columns: HashMap<(String, String), Vec<Column>> = HashMap::new();
+    for row in rows("columns")? {
+        columns.entry(table_name(&row)?).or_default().push(live_column(&row)?);
+    }
+    for row in rows("dropped_columns")? {
+        let columns = columns.entry(table_name(&row)?).or_default();
+        drop_column(columns, dropped_column(&row)?);
+    }
+    let cql = schema_cql(capture)?;
+    for (rows, view) in [(rows::read(tables)?, false), (rows("views")?, true)] {
+        for row in rows {
+            let names = table_name(&row)?;
+            let columns = columns.remove(&names).unwrap_or_default();
+            let types = types.get(&names.0).cloned().unwrap_or_default();
+            schema.tables.push(table(&row, names, columns, types, view, &cql)?);
+        }
+    }
+    schema.keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
+    schema.tables.sort_by(|a, b| (&a.keyspace, &a.name).cmp(&(&b.keyspace, &b.name)));
+    Ok(Some(schema))
+}
+
+/// The folder of a system table.
+fn find<'a>(capture: &'a Capture, keyspace: &str, name: &str) -> Option<&'a CapturedTable> {
+    capture.tables.iter().find(|table| table.keyspace == keyspace && table.name == name)
+}
+
+fn table_name(row: &SystemRow) -> Result<(String, String)> {
+    Ok((text(&row.key)?, text(component(row, 0)?)?))
+}
+
+fn table(
+    row: &SystemRow,
+    (keyspace, name): (String, String),
+    mut columns: Vec<Column>,
+    types: Vec<UserType>,
+    view: bool,
+    cql: &HashMap<String, String>,
+) -> Result<Table> {
+    let id = hex(row.value("id").ok_or_else(|| missing(&name, "id"))?);
+    let flags = text_list(row.value("flags"))?;
+    number_columns(&mut columns, None);
+    Ok(Table {
+        counter: flags.iter().any(|flag| flag == "counter") || columns.iter().any(|c| c.cql_type == "counter"),
+        gc_grace: number(row.value("gc_grace_seconds")).unwrap_or(864_000),
+        default_ttl: number(row.value("default_time_to_live")).unwrap_or(0),
+        cql: cql.get(&id).cloned().unwrap_or_default(),
+        keyspace,
+        name,
+        id,
+        columns,
+        types,
+        view,
+    })
+}
+
+/// Gives numbers to static and regular columns, those dropped too: from 1 in the order of their names' bytes. Columns
+/// that `earlier` knows (by name and role) keep their numbers, and new ones come after its greatest, so that records
+/// stored before keep their meaning. Sorts: key columns first in key order, then by number.
+pub fn number_columns(columns: &mut [Column], earlier: Option<&[Column]>) {
+    let earlier = earlier.unwrap_or_default();
+    let mut next = earlier.iter().map(|c| c.number).max().unwrap_or(0) + 1;
+    columns.sort_by(|a, b| (a.name.as_bytes(), a.role).cmp(&(b.name.as_bytes(), b.role)));
+    for column in columns.iter_mut() {
+        if matches!(column.role, ColumnRole::PartitionKey | ColumnRole::Clustering) {
+            column.number = 0;
+        } else if let Some(known) = earlier.iter().find(|e| e.name == column.name && e.role == column.role) {
+            column.number = known.number;
+        } else {
+            column.number = next;
+            next += 1;
+        }
+    }
+    columns.sort_by_key(|c| if c.number == 0 { (0, c.role, c.position) } else { (c.number, c.role, 0) });
+}
+
+fn live_column(row: &SystemRow) -> Result<Column> {
+    let name = text(component(row, 1)?)?;
+    let field = |column: &str| row.value(column).map(text).transpose();
+    let kind = field("kind")?.ok_or_else(|| missing(&name, "kind"))?;
+    Ok(Column {
+        number: 0,
+        role: role(&kind, &name)?,
+        position: number(row.value("position")).unwrap_or(0),
+        descending: field("clustering_order")?.is_some_and(|order| order == "desc"),
+        cql_type: field("type")?.ok_or_else(|| missing(&name, "type"))?,
+        dropped_at: None,
+        gone: false,
+        name,
+    })
+}
+
+fn dropped_column(row: &SystemRow) -> Result<Column> {
+    let name = text(component(row, 1)?)?;
+    let field = |column: &str| row.value(column).map(text).transpose();
+    let time = row.value("dropped_time").and_then(|v| v.first_chunk::<8>());
+    let time = i64::from_be_bytes(*time.ok_or_else(|| missing(&name, "dropped_time"))?);
+    Ok(Column {
+        number: 0,
+        role: role(&field("kind")?.unwrap_or_else(|| "regular".to_string()), &name)?,
+        position: 0,
+        descending: false,
+        cql_type: field("type")?.ok_or_else(|| missing(&name, "type"))?,
+        dropped_at: Some(time.saturating_mul(1000)),
+        gone: true,
+        name,
+    })
+}
+
+/// A dropped column that was added again is the live one, with cells hidden up to the drop; unless it came back as
+/// static instead of regular or the reverse, which makes it another one.
+fn drop_column(columns: &mut Vec<Column>, dropped: Column) {
+    match columns.iter_mut().find(|c| c.name == dropped.name && c.role == dropped.role) {
+        Some(live) => live.dropped_at = dropped.dropped_at,
+        None => columns.push(dropped),
+    }
+}
+
+fn role(kind: &str, name: &str) -> Result<ColumnRole> {
+    match kind {
+        "partition_key" => Ok(ColumnRole::PartitionKey),
+        "clustering" => Ok(ColumnRole::Clustering),
+        "static" => Ok(ColumnRole::Static),
+        "regular" => Ok(ColumnRole::Regular),
+        other => Err(Error::new(Kind::Unsupported, format_args!("column {name}"), format_args!("is of kind {other}"))),
+    }
+}
+
+fn user_type(row: &SystemRow) -> Result<UserType> {
+    let name = text(component(row, 0)?)?;
+    let names = text_list(row.value("field_names"))?;
+    let types = text_list(row.value("field_types"))?;
+    if names.len() != types.len() {
+        return Err(missing(&name, "type of a field"));
+    }
+    Ok(UserType { name, fields: names.into_iter().zip(types).collect() })
+}
+
+/// `schema.cql` by table id.
+fn schema_cql(capture: &Capture) -> Result<HashMap<String, String>> {
+    let mut found = HashMap::new();
+    for table in &capture.tables {
+        let Some(path) = &table.schema_cql else { continue };
+        let io = |e| Error::io(path.display(), e);
+        if fs::metadata(path).map_err(io)?.len() <= CQL_MAX {
+            found.insert(table.id.clone(), String::from_utf8_lossy(&fs::read(path).map_err(io)?).into_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn component(row: &SystemRow, i: usize) -> Result<&[u8]> {
+    row.clustering.get(i).map(Vec::as_slice).ok_or_else(|| missing("a row", "clustering"))
+}
+
+fn missing(name: &str, what: &str) -> Error {
+    Error::damaged(format_args!("system_schema: {name}"), format_args!("{what} is missing"))
+}
+
+fn text(bytes: &[u8]) -> Result<String> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| Error::damaged("system table", "a text is not UTF-8"))
+}
+
+fn text_list(value: Option<&[u8]>) -> Result<Vec<String>> {
+    let Some(value) = value.filter(|v| !v.is_empty()) else { return Ok(Vec::new()) };
+    let mut parts = Parts::new(value);
+    (0..parts.count(1)?).map(|_| text(parts.part()?.unwrap_or_default())).collect()
+}
+
+fn text_map(value: Option<&[u8]>) -> Result<BTreeMap<String, String>> {
+    let Some(value) = value.filter(|v| !v.is_empty()) else { return Ok(BTreeMap::new()) };
+    let mut parts = Parts::new(value);
+    let count = parts.count(2)?;
+    let mut pair = || Ok((text(parts.part()?.unwrap_or_default())?, text(parts.part()?.unwrap_or_default())?));
+    (0..count).map(|_| pair()).collect()
+}
+
+/// A non-negative int.
+fn number(value: Option<&[u8]>) -> Option<u32> {
+    u32::try_from(i32::from_be_bytes(*value?.first_chunk::<4>()?)).ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

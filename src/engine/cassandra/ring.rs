@@ -1,0 +1,216 @@
+//! Who should hold what: the ring, replica placement, and the token ranges of each node.
+//!
+//! The ring comes from the output of `nodetool ring` or from the captured `system` tables; `Statistics.db` says nothing
+//! about it, because streamed files keep the sender's id.
+
+mod placement;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use repo_format::murmur3;
+
+use crate::error::{Error, Kind, Result};
+
+use super::read_schema::{Node, Peer};
+
+pub use placement::Placement;
+
+/// Tokens greater than `start` and not greater than `end`; `start < end`. The least `i64` is no token, so
+/// `(i64::MIN, i64::MAX)` is all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct TokenRange {
+    /// Exclusive.
+    pub start: i64,
+    /// Inclusive.
+    pub end: i64,
+}
+
+impl TokenRange {
+    /// Every token.
+    pub const ALL: TokenRange = TokenRange { start: i64::MIN, end: i64::MAX };
+
+    /// Whether the range holds `token`.
+    pub fn contains(&self, token: i64) -> bool {
+        self.start < token && token <= self.end
+    }
+
+    /// The same in key space: from a key on (inclusive), up to a key (exclusive) or to the end.
+    pub fn keys(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        let after = |token: i64| token.checked_add(1).map(|token| murmur3::token_bytes(token).to_vec());
+        (after(self.start).unwrap_or_else(|| vec![0xff; 9]), after(self.end))
+    }
+}
+
+/// What a node of the ring is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// Holds its ranges.
+    Normal,
+    /// Is getting its first data; writes reach it already.
+    Joining,
+    /// Is giving its ranges away; still holds them.
+    Leaving,
+    /// Changes its tokens; still holds the old ones.
+    Moving,
+}
+
+/// A node of the ring.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Member {
+    /// As the source writes it: an IP address or a host name, with a port where it tells nodes apart.
+    pub address: String,
+    /// 32 hex digits, where the source knows it.
+    pub host_id: Option<String>,
+    /// Data center.
+    pub data_center: String,
+    /// Rack.
+    pub rack: String,
+    /// What it is doing.
+    pub state: MemberState,
+    /// Ascending.
+    pub tokens: Vec<i64>,
+}
+
+/// All nodes of a cluster with their tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Ring {
+    members: Vec<Member>,
+}
+
+const REMEDY: &str = "give the output of `nodetool ring`, with or without a keyspace";
+
+impl Ring {
+    /// Parses the output of `nodetool ring`; `subject` names the file in errors.
+    pub fn parse(text: &str, subject: &str) -> Result<Ring> {
+        let mut ring = Ring::default();
+        let mut data_center = None;
+        for line in text.lines() {
+            if let Some(name) = line.trim().strip_prefix("Datacenter:") {
+                data_center = Some(name.trim().to_string());
+            } else if let (Some(data_center), Some(row)) = (&data_center, parse_row(line)) {
+                ring.add(data_center, row);
+            }
+        }
+        ring.checked().map_err(|what| Error::new(Kind::Usage, subject, what).hint(REMEDY))
+    }
+
+    /// From what a captured node knows of itself and its peers. Peers without tokens are no members.
+    pub fn of(node: &Node) -> Result<Ring> {
+        let ports: BTreeSet<_> = node.peers.iter().map(|peer| peer.address).chain([node.this.address]).collect();
+        let shared = ports.len() <= node.peers.len();
+        let peers = node.peers.iter().chain([&node.this]).filter(|peer| !peer.tokens.is_empty());
+        let ring = Ring { members: peers.map(|peer| member(peer, shared)).collect() };
+        ring.checked().map_err(|what| Error::damaged("system.local and system.peers_v2", what))
+    }
+
+    /// The nodes, in order of address.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The index among [`Ring::members`] of the node with this address (with or without port) or host id (with or
+    /// without dashes). `None` where there is none or more than one.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let id = name.replace('-', "").to_ascii_lowercase();
+        let exact = |m: &Member| same_address(&m.address, name) || m.host_id.as_deref() == Some(id.as_str());
+        let loose = |m: &Member| same_address(without_port(&m.address), without_port(name));
+        self.only(exact).or_else(|| self.only(loose))
+    }
+
+    fn only(&self, fits: impl Fn(&Member) -> bool) -> Option<usize> {
+        let mut found = self.members.iter().enumerate().filter(|(_, member)| fits(member));
+        let first = found.next()?.0;
+        found.next().is_none().then_some(first)
+    }
+
+    fn add(&mut self, data_center: &str, row: Row<'_>) {
+        let known = self.members.iter_mut().find(|m| m.address == row.address && m.data_center == data_center);
+        match known {
+            Some(member) => member.tokens.push(row.token),
+            None => self.members.push(Member {
+                address: row.address.to_string(),
+                host_id: None,
+                data_center: data_center.to_string(),
+                rack: row.rack,
+                state: row.state,
+                tokens: vec![row.token],
+            }),
+        }
+    }
+
+    fn checked(mut self) -> std::result::Result<Ring, String> {
+        if self.members.is_empty() {
+            return Err("holds no node with a token".to_string());
+        }
+        self.members.sort_by(|a, b| a.address.cmp(&b.address));
+        let mut seen = BTreeSet::new();
+        for member in &mut self.members {
+            member.tokens.sort_unstable();
+            if let Some(twice) = member.tokens.iter().find(|token| !seen.insert(**token)) {
+                return Err(format!("token {twice} stands there twice"));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn member(peer: &Peer, with_port: bool) -> Member {
+    let address = match (peer.address, peer.port.filter(|_| with_port)) {
+        (Some(IpAddr::V6(ip)), Some(port)) => format!("[{ip}]:{port}"),
+        (Some(ip), Some(port)) => format!("{ip}:{port}"),
+        (Some(ip), None) => ip.to_string(),
+        (None, _) => String::new(),
+    };
+    Member {
+        address,
+        host_id: peer.host_id.clone(),
+        data_center: peer.data_center.clone(),
+        rack: peer.rack.clone(),
+        state: MemberState::Normal,
+        tokens: peer.tokens.clone(),
+    }
+}
+
+struct Row<'a> {
+    address: &'a str,
+    rack: String,
+    state: MemberState,
+    token: i64,
+}
+
+/// `address rack status state load owns token`. The load has one word or two, a rack may have several. `None` for
+/// headings and warnings.
+fn parse_row(line: &str) -> Option<Row<'_>> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (token, words) = words.split_last()?;
+    let token = token.parse().ok()?;
+    let is_state = |word: &&str| matches!(*word, "Normal" | "Joining" | "Leaving" | "Moving");
+    let at = words.iter().rposition(is_state).filter(|at| *at >= 2)?;
+    if !matches!(words[at - 1], "Up" | "Down" | "?") {
+        return None;
+    }
+    let state = match words[at] {
+        "Joining" => MemberState::Joining,
+        "Leaving" => MemberState::Leaving,
+        "Moving" => MemberState::Moving,
+        _ => MemberState::Normal,
+    };
+    Some(Row { address: words[0], rack: words[1..at - 1].join(" "), state, token })
+}
+
+fn same_address(a: &str, b: &str) -> bool {
+    let ip = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    a == b || ip(a).is_some_and(|a| Some(a) == ip(b))
+}
+
+fn without_port(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() && (host.ends_with(']') || !host.contains(':')) => host,
+        _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests;

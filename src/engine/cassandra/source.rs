@@ -1,0 +1,203 @@
+//! Captured nodes of one cluster as a [`Source`]: which tables there are, who owns what, and every table's files.
+
+mod cluster;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use repo_format::record::Entry;
+
+use super::capture::{Capture, CapturedSsTable, Frozen};
+use super::rule::{self, Survivor};
+use super::schema::Table;
+use super::sstable::{self, Component, SsTable, SsTableRun};
+use crate::engine::{FileRun, Kept, Node, NodeRuns, Shard, Source};
+use crate::error::{Error, Kind, Result};
+use crate::merge::{Deletion, Owned, Rule, Stands};
+use crate::run::{RecordBatch, Run};
+use crate::snapshot::Snapshot;
+use crate::watch::Watch;
+use cluster::Cluster;
+use tables::Tables;
+
+pub use cluster::ClusterDescription;
+
+/// Bytes of read buffers for all files of a table together; each gets a part, within bounds.
+const BUFFERS: usize = 48 << 20;
+
+/// What the operator says of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeDir {
+    /// Its name.
+    pub name: String,
+    /// Its address in the ring, where the capture does not tell.
+    pub address: Option<String>,
+    /// Where its files are.
+    pub dir: PathBuf,
+}
+
+/// A node with what its capture says.
+struct Captured {
+    name: String,
+    capture: Capture,
+    /// Removes the links to a live directory's files once we are done.
+    _frozen: Option<Frozen>,
+}
+
+/// Captured nodes of one Cassandra cluster.
+pub struct Cassandra {
+    captured: Vec<Captured>,
+    cluster: Cluster,
+    tables: Tables,
+}
+
+impl Cassandra {
+    /// Lists the captures, reads schema and ring. `source_ring` is the output of `nodetool ring`; `before` gives tables that were stored
+    /// before the numbers of their columns.
+    ///
+    /// Errors: a folder that cannot be read, nodes of different clusters, one node given twice, schemas that disagree.
+    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: Option<&Snapshot>) -> Result<Cassandra> {
+        let mut captured = Vec::new();
+        for node in nodes {
+            let opened = super::capture::open(&node.dir, None);
+            let (capture, frozen) = opened.map_err(|e| e.within(format!("node {}", node.name)))?;
+            captured.push(Captured { name: node.name.clone(), capture, _frozen: frozen });
+        }
+        let cluster = Cluster::read(nodes, &captured, source_ring)?;
+        let tables = Tables::read(&captured, &cluster, before)?;
+        Ok(Cassandra { captured, cluster, tables })
+    }
+
+    /// Bytes of all files that will be read.
+    pub fn bytes(&self) -> u64 {
+        let tables = self.captured.iter().flat_map(|c| &c.capture.tables);
+        tables.filter(|t| self.tables.is_decoded(&t.id)).flat_map(|t| &t.sstables).map(CapturedSsTable::bytes).sum()
+    }
+
+    fn table(&self, shard: &Shard) -> Result<&Table> {
+        let unknown = || Error::new(Kind::NotFound, &shard.name, "is not in the captured schema");
+        self.tables.get(&shard.id).ok_or_else(unknown)
+    }
+}
+
+impl Source for Cassandra {
+    fn engine(&self) -> &'static str {
+        "cassandra"
+    }
+
+    fn nodes(&self) -> &[Node] {
+        &self.cluster.nodes
+    }
+
+    fn shards(&self) -> &[Shard] {
+        &self.tables.shards
+    }
+
+    fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a> {
+        Box::new(CassandraRule { counter: self.tables.get(&shard.id).is_some_and(|t| t.counter) })
+    }
+
+    fn runs<'a>(
+        &'a self,
+        shard: &Shard,
+        without: &BTreeSet<PathBuf>,
+        watch: &'a Watch,
+    ) -> Result<Vec<NodeRuns<'a>>> {
+        let table = self.table(shard)?;
+        let of_node = |c: &'a Captured| {
+            let mine = c.capture.tables.iter().filter(|t| t.id == shard.id);
+            mine.flat_map(|t| t.sstables.iter().map(|s| (t.directory.as_path(), s))).collect::<Vec<_>>()
+        };
+        let files: Vec<_> = self.captured.iter().map(of_node).collect();
+        let count = files.iter().map(Vec::len).sum::<usize>().max(1);
+        let buffer = (BUFFERS / count).clamp(16 << 10, sstable::READ_BUFFER);
+        let mut nodes = Vec::new();
+        for (node, files) in files.into_iter().enumerate() {
+            let runs = files.into_iter().map(|(dir, s)| file_run(dir, s, table, buffer, watch));
+            let files = runs.filter(|f| !without.contains(&f.name())).collect();
+            nodes.push(NodeRuns { node, owned: self.cluster.owned(node, &table.keyspace), files });
+        }
+        Ok(nodes)
+    }
+
+    fn kept(&self) -> &[Kept] {
+        &self.tables.kept
+    }
+
+    fn problems(&self) -> &[String] {
+        &self.cluster.problems
+    }
+
+    fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value> {
+        let described = match shard {
+            Some(shard) => serde_json::to_value(self.table(shard)?),
+            None => serde_json::to_value(&self.cluster.description),
+        };
+        described.map_err(|e| Error::damaged("description", e))
+    }
+}
+
+fn file_run<'a>(dir: &Path, s: &CapturedSsTable, table: &Table, buffer: usize, watch: &'a Watch) -> FileRun<'a> {
+    let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
+    let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
+    let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
+    let files: Vec<PathBuf> = data.iter().cloned().chain(rest).collect();
+    let opened = SsTable::open(dir, &s.descriptor, table).and_then(|t| Ok((t.run(buffer)?, t)));
+    let bytes = s.bytes();
+    let run = opened.map(|(run, t)| {
+        let rows = t.statistics().stats.rows.max(1);
+        Box::new(Followed { run, watch, bytes, each: bytes as f64 / rows as f64, read: 0.0, told: 0 }) as Box<dyn Run>
+    });
+    FileRun { files, bytes, run }
+}
+
+/// Tells the watch how far a file has been read, in bytes of the file.
+struct Followed<'a> {
+    run: SsTableRun,
+    watch: &'a Watch,
+    bytes: u64,
+    /// Bytes of the file for each record.
+    each: f64,
+    read: f64,
+    told: u64,
+}
+
+impl Run for Followed<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        let more = self.run.next_batch(out)?;
+        self.read += out.len() as f64 * self.each;
+        let now = if more { (self.read as u64).min(self.bytes) } else { self.bytes };
+        self.watch.advance(now.saturating_sub(self.told));
+        self.told = self.told.max(now);
+        Ok(more)
+    }
+}
+
+/// Cassandra's rules, for a table of counters or of values.
+pub struct CassandraRule {
+    /// The table's cells are counters.
+    pub counter: bool,
+}
+
+impl Rule for CassandraRule {
+    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands> {
+        if !self.counter {
+            return Ok(if rule::resolve(a, b).is_ge() { Stands::First } else { Stands::Second });
+        }
+        Ok(match rule::resolve_counter(a, b)? {
+            Survivor::First => Stands::First,
+            Survivor::Second => Stands::Second,
+            Survivor::Merged { time, context } => Stands::Made(time, context),
+        })
+    }
+
+    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {
+        rule::expired(cell, now).map(|t| Deletion { time: t.time, ldt: t.ldt })
+    }
+}
+
+/// The keys of token ranges; `None` is everything.
+pub fn owned(ranges: Option<&[super::ring::TokenRange]>) -> Owned {
+    ranges.map_or(Owned::All, |ranges| Owned::Ranges(ranges.iter().map(super::ring::TokenRange::keys).collect()))
+}

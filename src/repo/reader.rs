@@ -1,0 +1,278 @@
+//! The source of chunks: index, one range read of a frame, open, verify; opened frames are kept for a while.
+//!
+//! Memory: [`CACHE_BYTES`] of opened frames, and for each thread one frame as read and as opened (0.5 MiB, at most
+//! 26 MiB for the largest the format allows).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use repo_format::frame::Opener;
+use repo_format::names::PackName;
+
+use super::Core;
+use super::index::{Index, Place};
+use super::locate::Purpose;
+use crate::error::{Error, Kind, Result};
+use crate::run::{ChunkId, ChunkKind, ChunkSource};
+use crate::store::lock;
+
+/// Plaintext of opened frames that is kept, in bytes.
+pub const CACHE_BYTES: usize = 32 << 20;
+/// Chunks that may wait to be fetched ahead; further hints are forgotten.
+const AHEAD: usize = 64;
+
+/// Where a frame lies: pack and offset.
+type FrameKey = (PackName, u32);
+
+/// Reads chunks of one repository. Shared by threads.
+pub struct Reader {
+    inner: Arc<Inner>,
+    ahead: Option<Sender<ChunkId>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    index: RwLock<Arc<dyn Index>>,
+    /// Whether the index has been built anew since something was not where it said.
+    rebuilt: Mutex<bool>,
+    frames: Mutex<Frames>,
+    loaded: Condvar,
+    openers: Mutex<Vec<Opener>>,
+}
+
+/// An opened frame. Every chunk was checked against its id.
+struct Frame {
+    kind: ChunkKind,
+    chunks: Vec<(ChunkId, Vec<u8>)>,
+}
+
+#[derive(Default)]
+struct Frames {
+    open: HashMap<FrameKey, Arc<Frame>>,
+    /// Which open frame holds a chunk, and at which position.
+    chunks: HashMap<ChunkId, (FrameKey, usize)>,
+    /// Least recently used first.
+    order: VecDeque<FrameKey>,
+    bytes: usize,
+    loading: HashSet<FrameKey>,
+}
+
+impl Reader {
+    pub(super) fn new(core: Arc<Core>) -> Result<Reader> {
+        if core.ring.read.is_empty() {
+            return Err(core.lacks(repo_format::credential::Sets::READ));
+        }
+        let index = RwLock::new(core.index(Purpose::Read)?);
+        let inner = Arc::new(Inner {
+            core,
+            index,
+            rebuilt: Mutex::new(false),
+            frames: Mutex::default(),
+            loaded: Condvar::new(),
+            openers: Mutex::default(),
+        });
+        let (sender, receiver) = bounded(AHEAD);
+        let other = inner.clone();
+        let builder = thread::Builder::new().name("fetch ahead".to_string());
+        let thread = builder.spawn(move || other.fetch_ahead(&receiver)).map_err(|e| Error::io("reading thread", e))?;
+        Ok(Reader { inner, ahead: Some(sender), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Whether the chunk is in the index; its bytes are not looked at.
+    pub fn knows(&self, id: &ChunkId) -> Result<bool> {
+        self.inner.index().find(id, &mut |_| true)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.ahead = None;
+        if let Some(thread) = lock(&self.thread).take() {
+            // It never panics; and if it did, it only fetched ahead.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl ChunkSource for Reader {
+    fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        let first = self.inner.get(kind, id);
+        match first {
+            // Perhaps it was the index cache that was wrong.
+            Err(e) if e.kind() == Kind::Damaged && self.inner.rebuild() => self.inner.get(kind, id).map_err(|_| e),
+            other => other,
+        }
+    }
+
+    fn prefetch(&self, ids: &[ChunkId]) {
+        let Some(ahead) = &self.ahead else { return };
+        for id in ids {
+            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = ahead.try_send(*id) {
+                return;
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn index(&self) -> Arc<dyn Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Builds the index anew, once. `false` if that was done before or cannot be done now.
+    fn rebuild(&self) -> bool {
+        let mut rebuilt = lock(&self.rebuilt);
+        if *rebuilt {
+            return false;
+        }
+        *rebuilt = true;
+        let Ok(index) = self.core.rebuild_index() else { return false };
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+        true
+    }
+
+    fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        if let Some((frame, position)) = lock(&self.frames).find(id) {
+            return frame.chunk(kind, id, position);
+        }
+        let mut failure = None;
+        for place in self.places(id)? {
+            let found = self.frame(&place).and_then(|frame| frame.chunk(kind, id, usize::from(place.position)));
+            match found {
+                Ok(bytes) => return Ok(bytes),
+                // Another copy may be whole.
+                Err(e) if e.kind() == Kind::Damaged => {
+                    let subject = format!("{}: frame at {}: chunk {id}", place.pack, place.offset);
+                    failure.get_or_insert(e.within(subject).hint(DAMAGED_FRAME));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            Error::damaged(format!("chunk {id}"), "is named by no index object that can be read").hint(UNKNOWN_CHUNK)
+        }))
+    }
+
+    /// Every known place; those that the log stands behind first.
+    fn places(&self, id: &ChunkId) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        self.index().find(id, &mut |place| {
+            places.push(place);
+            false
+        })?;
+        if places.len() > 1 {
+            let state = self.core.log.state();
+            places.sort_by_key(|p| (!state.indexes().contains_key(&p.source), !state.usable(&p.pack, p.offset)));
+        }
+        Ok(places)
+    }
+
+    /// An opened frame, from memory or the store; several threads that want the same one read it once.
+    fn frame(&self, place: &Place) -> Result<Arc<Frame>> {
+        let key = (place.pack, place.offset);
+        let mut frames = lock(&self.frames);
+        loop {
+            if let Some(frame) = frames.touch(&key) {
+                return Ok(frame);
+            }
+            if frames.loading.insert(key) {
+                break;
+            }
+            frames = self.loaded.wait(frames).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(frames);
+        let loaded = self.load(place).map(Arc::new);
+        let mut frames = lock(&self.frames);
+        frames.loading.remove(&key);
+        if let Ok(frame) = &loaded {
+            frames.insert(key, frame.clone());
+        }
+        drop(frames);
+        self.loaded.notify_all();
+        loaded
+    }
+
+    fn load(&self, place: &Place) -> Result<Frame> {
+        let range = u64::from(place.offset)..u64::from(place.offset) + u64::from(place.length);
+        let bytes = self.core.store.read_range(&place.pack.to_string(), range).map_err(|e| match e.kind() {
+            Kind::NotFound => Error::damaged("pack", "is missing"),
+            _ => e,
+        })?;
+        let session = repo_format::frame::FrameHeader::parse(&bytes)?.session;
+        let content = self.core.content_key(&session)?;
+        let pooled = lock(&self.openers).pop();
+        let mut opener = pooled.map_or_else(Opener::new, Ok)?;
+        let open = opener.open(&content, &self.core.ring.repo.chunk_id, &bytes)?;
+        let frame =
+            Frame { kind: open.kind(), chunks: open.chunks().map(|(id, plain)| (id, plain.to_vec())).collect() };
+        lock(&self.openers).push(opener);
+        Ok(frame)
+    }
+
+    /// Opens the frames of the chunks that will be asked for. Errors are left to whoever asks.
+    fn fetch_ahead(&self, ids: &Receiver<ChunkId>) {
+        for id in ids {
+            if lock(&self.frames).chunks.contains_key(&id) {
+                continue;
+            }
+            if let Some(place) = self.places(&id).ok().and_then(|places| places.first().copied()) {
+                let _ = self.frame(&place);
+            }
+        }
+    }
+}
+
+impl Frame {
+    fn chunk(&self, kind: ChunkKind, id: &ChunkId, position: usize) -> Result<Vec<u8>> {
+        match self.chunks.get(position) {
+            Some((found, bytes)) if found == id && self.kind == kind => Ok(bytes.clone()),
+            _ => Err(Error::damaged("frame", "does not hold the chunk that the index says")),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(|(_, bytes)| bytes.len() + 64).sum()
+    }
+}
+
+impl Frames {
+    fn find(&mut self, id: &ChunkId) -> Option<(Arc<Frame>, usize)> {
+        let (key, position) = *self.chunks.get(id)?;
+        Some((self.touch(&key)?, position))
+    }
+
+    fn touch(&mut self, key: &FrameKey) -> Option<Arc<Frame>> {
+        let frame = self.open.get(key)?.clone();
+        if self.order.back() != Some(key) {
+            self.order.retain(|k| k != key);
+            self.order.push_back(*key);
+        }
+        Some(frame)
+    }
+
+    fn insert(&mut self, key: FrameKey, frame: Arc<Frame>) {
+        for (position, (id, _)) in frame.chunks.iter().enumerate() {
+            self.chunks.insert(*id, (key, position));
+        }
+        self.bytes += frame.bytes();
+        self.open.insert(key, frame);
+        self.order.push_back(key);
+        while self.bytes > CACHE_BYTES && self.order.len() > 1 {
+            let Some(frame) = self.order.pop_front().and_then(|oldest| self.open.remove_entry(&oldest)) else { break };
+            let (oldest, frame) = frame;
+            self.bytes -= frame.bytes();
+            for (id, _) in &frame.chunks {
+                if self.chunks.get(id).is_some_and(|(key, _)| *key == oldest) {
+                    self.chunks.remove(id);
+                }
+            }
+        }
+    }
+}
+
+const DAMAGED_FRAME: &str =
+    "`onefold check --read-data` says what else is damaged; the next backup stores it anew if it is still there";
+const UNKNOWN_CHUNK: &str = "`onefold check` names the index object that is missing or damaged";

@@ -1,0 +1,117 @@
+//! One session in the log: opened, perhaps taking over a dead one of the same writer; ended by its commit.
+
+use std::collections::HashMap;
+use std::fs::File;
+
+use repo_format::id::{SessionId, SnapshotId};
+use repo_format::key::{ContentKey, WrappedKey};
+use repo_format::log::Body;
+use repo_format::log_state::{SessionStatus, State};
+use repo_format::names::{IndexName, Name, ObjectKind, PackName};
+
+use super::index::Index;
+use super::{Core, world};
+use crate::error::Result;
+
+/// An open session of this process.
+pub(super) struct Session {
+    pub id: SessionId,
+    pub content: ContentKey,
+    /// The sessions it took over, whose packs and index objects it may use as its own.
+    pub adopted: Vec<SessionId>,
+    /// Locked as long as this process lives.
+    _alive: Option<File>,
+}
+
+impl Session {
+    /// Opens a session. Where a process of this machine died and left one of the same writer open, it is taken over;
+    /// with `take_over` one of unknown fate too.
+    pub fn open(core: &Core, bases: Option<Vec<SnapshotId>>, take_over: bool) -> Result<Session> {
+        let key = core.sign_key()?;
+        let id = SessionId(world::random()?);
+        let content = ContentKey::from_bytes(world::random()?);
+        let repo = core.ring.repo_id;
+        let wrapped = WrappedKey::wrap(&core.log.catch_up()?.content(), &repo, &id, &content, world::random()?)?;
+        // Best effort: without it, nobody will know that this session died, and nobody takes it over unasked.
+        let alive = core.cache.as_ref().and_then(|c| c.lock_session(&id).ok());
+        let state = core.append(key, &mut |state| {
+            Ok(Body::Open {
+                session: id,
+                key: wrapped,
+                adopts: dead_session(core, state, take_over),
+                bases: standing(state, bases.as_deref()),
+            })
+        })?;
+        let adopted = state.sessions().get(&id).map(|s| s.adopted.clone()).unwrap_or_default();
+        Ok(Session { id, content, adopted, _alive: alive })
+    }
+
+    /// Whether what this session's packs hold is ours to use.
+    pub fn owns(&self, session: &SessionId) -> bool {
+        *session == self.id || self.adopted.contains(session)
+    }
+
+    /// Takes in the index objects of adopted sessions whose packs are all there; their names go into the commit.
+    pub fn adopt(&self, core: &Core, index: &dyn Index) -> Result<Vec<IndexName>> {
+        let mut adopted = Vec::new();
+        if self.adopted.is_empty() {
+            return Ok(adopted);
+        }
+        let mut names: Vec<IndexName> = Vec::new();
+        core.store.list(ObjectKind::Index.word(), &mut |name, _| {
+            names.extend(match Name::parse(name) {
+                Ok(Name::Index(name)) if self.owns(&name.session) => Some(name),
+                _ => None,
+            });
+            Ok(())
+        })?;
+        let mut packs: HashMap<PackName, u64> = HashMap::new();
+        core.store.list(ObjectKind::Pack.word(), &mut |name, size| {
+            packs.extend(match Name::parse(name) {
+                Ok(Name::Pack(name)) if self.owns(&name.session) => Some((name, size)),
+                _ => None,
+            });
+            Ok(())
+        })?;
+        let state = core.log.state();
+        for name in names {
+            // What is damaged is not taken over: its chunks are stored anew.
+            let Ok(object) = core.read_index(&name, &state) else { continue };
+            let mut covered = object.head().packs.iter();
+            if covered.all(|(pack, size)| packs.get(pack) == Some(&u64::from(*size))) {
+                index.add(&name, &object)?;
+                adopted.push(name);
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// The session has ended.
+    pub fn forget(&self, core: &Core) {
+        if let Some(cache) = &core.cache {
+            self.adopted.iter().chain([&self.id]).for_each(|id| cache.forget_session(id));
+        }
+    }
+}
+
+/// The newest open session of this writer that nobody works on.
+fn dead_session(core: &Core, state: &State, take_over: bool) -> Option<SessionId> {
+    let own = core.ring.writer.as_ref()?.id();
+    let is_dead = |id: &SessionId| match core.cache.as_ref().and_then(|c| c.is_alive(id)) {
+        Some(alive) => !alive,
+        None => take_over,
+    };
+    let mine = state.open_sessions().filter(|(id, s)| s.writer == own && is_dead(id));
+    mine.filter(|(_, s)| s.status == SessionStatus::Open).max_by_key(|(_, s)| s.opened).map(|(id, _)| *id)
+}
+
+/// The bases that are still snapshots; without any given, the newest one.
+fn standing(state: &State, bases: Option<&[SnapshotId]>) -> Vec<SnapshotId> {
+    let mut standing: Vec<SnapshotId> = match bases {
+        Some(bases) => bases.iter().filter(|b| state.snapshots().contains_key(*b)).copied().collect(),
+        None => state.snapshots().iter().max_by_key(|(_, c)| c.n).map(|(id, _)| *id).into_iter().collect(),
+    };
+    standing.sort_unstable();
+    standing.dedup();
+    standing
+}
