@@ -7,10 +7,13 @@
 
 pub mod backup;
 pub mod blob;
+pub mod check;
+pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod merge;
 pub mod repo;
+pub mod restore;
 pub mod run;
 pub mod snapshot;
 pub mod store;

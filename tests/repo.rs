@@ -11,8 +11,11 @@ use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
 use proptest::prelude::*;
-use repo_format::credential::{PasswordCost, Unlock};
+use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
+use repo_format::key::SignKey;
 use repo_format::keyfile::KeyFile;
+use repo_format::log::{Body, Roles};
+use repo_format::names::Name;
 
 /// Cheap to derive, unlike a password.
 pub fn key_file() -> KeyFile {
@@ -175,4 +178,333 @@ proptest! {
         }
         prop_assert!(reader.get(ChunkKind::Leaf, &ChunkId([1; 32])).is_err());
     }
+}
+
+/// Another writer, who may not read: its credential's key file.
+fn add_writer(repo: &Repo, store: &Arc<dyn Store>, roles: Roles) -> KeyFile {
+    let file = KeyFile::from_bytes([9; 32]);
+    let writer = SignKey::from_bytes(&[10; 32]);
+    let ring = KeyRing { writer: Some(writer.clone()), read: Vec::new(), admin_key: None, ..repo.ring().clone() };
+    let sealed = Credential::seal(&ring, Unlock::KeyFile(&file), PasswordCost::default(), &[1; 32], &[2; 24]);
+    let (id, bytes) = sealed.unwrap();
+    store.create(&Name::Key(id).to_string(), &bytes).unwrap();
+    repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer.id(), roles)] })).unwrap();
+    file
+}
+
+#[test]
+fn one_deduplicates_against_own_and_vouched_chunks_only() {
+    let store = memory();
+    let reader = init(&store, None);
+    let file = add_writer(&reader, &store, Roles::WRITE);
+    let other = || Repo::open(store.clone(), Unlock::KeyFile(&file), None).unwrap();
+    let data = chunks(1, 40);
+    assert_eq!(backup(&other(), &data).chunks_new, 40);
+    assert_eq!(backup(&other(), &data).chunks_new, 0, "against its own");
+    assert_eq!(backup(&open(&store, None).unwrap(), &data).chunks_new, 40, "not on another's word");
+    let fresh = chunks(2, 40);
+    assert_eq!(backup(&open(&store, None).unwrap(), &fresh).chunks_new, 40);
+    assert_eq!(backup(&other(), &fresh).chunks_new, 0, "against those of a holder of read");
+
+    let theirs = chunks(3, 40);
+    backup(&other(), &theirs);
+    let repo = open(&store, None).unwrap();
+    let indexes: Vec<_> = repo.state().indexes().keys().copied().collect();
+    repo.administer(&mut |_| Ok(Body::Vouch { indexes: indexes.clone() })).unwrap();
+    assert_eq!(backup(&repo, &theirs).chunks_new, 0, "vouched for");
+
+    // A writer cannot read back, nor administer.
+    assert_eq!(other().reader().err().unwrap().kind(), Kind::Denied);
+    assert_eq!(other().administer(&mut |_| Ok(Body::Forget { snapshots: vec![] })).unwrap_err().kind(), Kind::Denied);
+    restore(&repo, &theirs);
+}
+
+#[test]
+fn a_removed_writer_cannot_open_a_session() {
+    let store = memory();
+    let repo = init(&store, None);
+    let file = add_writer(&repo, &store, Roles::WRITE);
+    add_roles(&repo, Roles::NONE);
+    let other = Repo::open(store.clone(), Unlock::KeyFile(&file), None).unwrap();
+    assert_eq!(other.writer(WriteOptions::default()).err().unwrap().kind(), Kind::Denied);
+}
+
+fn add_roles(repo: &Repo, roles: Roles) {
+    let writer = SignKey::from_bytes(&[10; 32]).id();
+    repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer, roles)] })).unwrap();
+}
+
+#[test]
+fn a_pack_condemned_under_a_session_stops_its_commit_and_nothing_is_lost() {
+    let store = memory();
+    let repo = init(&store, None);
+    let data = chunks(1, 40);
+    backup(&repo, &data);
+    let writer = repo.writer(WriteOptions::default()).unwrap();
+    let roots = put_all(&writer, &data);
+    let packs: Vec<_> = store_names(&*store)
+        .iter()
+        .filter_map(|n| match Name::parse(n) {
+            Ok(Name::Pack(pack)) => Some(pack),
+            _ => None,
+        })
+        .collect();
+    repo.administer(&mut |state| Ok(Body::Condemn { computed: state.n(), packs: packs.clone() })).unwrap();
+    assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(backup(&repo, &data).chunks_new, 40, "condemned packs are not relied on");
+    packs.iter().for_each(|p| store.delete(&p.to_string()).unwrap());
+    restore(&open(&store, None).unwrap(), &data);
+}
+
+fn store_names(store: &dyn Store) -> Vec<String> {
+    let mut names = Vec::new();
+    store
+        .list("", &mut |name, _| {
+            names.push(name.to_string());
+            Ok(())
+        })
+        .unwrap();
+    names
+}
+
+#[test]
+fn a_fenced_session_cannot_commit() {
+    let store = memory();
+    let repo = init(&store, None);
+    let writer = repo.writer(WriteOptions::default()).unwrap();
+    let roots = put_all(&writer, &chunks(1, 4));
+    let open_session = repo.state().open_sessions().map(|(id, _)| *id).next().unwrap();
+    repo.administer(&mut |_| Ok(Body::Fence { session: open_session })).unwrap();
+    assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Denied);
+    assert!(open(&store, None).unwrap().snapshots().is_empty());
+}
+
+#[test]
+fn a_hidden_newest_entry_is_noticed() {
+    let store: Arc<Memory> = Arc::new(Memory::new());
+    let dynamic: Arc<dyn Store> = store.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let repo = init(&dynamic, Some(dir.path()));
+    backup(&repo, &chunks(1, 4));
+    let newest = Name::Log(repo.state().n()).to_string();
+    let bytes = store.read(&newest).unwrap();
+    store.delete(&newest).unwrap();
+    let error = open(&dynamic, Some(dir.path())).err().unwrap();
+    assert_eq!(error.kind(), Kind::Damaged);
+    assert!(error.to_string().contains(&newest) && error.advice().is_some(), "{error}");
+    assert!(open(&dynamic, None).unwrap().snapshots().is_empty(), "who has not seen it cannot know");
+    store.overwrite(&newest, &bytes);
+    open(&dynamic, Some(dir.path())).unwrap();
+    // An entry hidden in the middle is noticed by everybody.
+    store.delete(&Name::Log(2).to_string()).unwrap();
+    let error = open(&dynamic, None).err().unwrap();
+    assert!(error.to_string().contains(&Name::Log(2).to_string()), "{error}");
+}
+
+#[test]
+fn a_warm_cache_opens_with_three_requests_and_finds_with_one_more() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let data = chunks(1, 100);
+    backup(&init(&store, Some(dir.path())), &data);
+    restore(&open(&store, Some(dir.path())).unwrap(), &data);
+    let repo = open(&store, Some(dir.path())).unwrap();
+    let opened = repo.requests();
+    assert_eq!((opened.reads, opened.range_reads, opened.lists, opened.creates), (3, 0, 0, 0), "{opened:?}");
+    let latest = repo.snapshots()[0];
+    let roots = repo.snapshot(&latest.id).unwrap().roots;
+    let reader = repo.reader().unwrap();
+    reader.get(roots[5].0, &roots[5].1).unwrap();
+    let all = repo.requests();
+    let indexes = if cfg!(feature = "rocksdb") { 0 } else { repo.state().indexes().len() as u64 };
+    assert_eq!((all.reads - indexes, all.range_reads), (4, 1), "{all:?}");
+}
+
+#[test]
+fn a_cache_that_is_deleted_damaged_or_stale_is_made_anew() {
+    let store = memory();
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = chunks(1, 60);
+    backup(&init(&store, Some(dir.path())), &first);
+    restore(&open(&store, Some(dir.path())).unwrap(), &first);
+    for round in 0..4u64 {
+        // Another machine writes meanwhile.
+        let data = chunks(10 + round, 60);
+        backup(&open(&store, Some(other.path())).unwrap(), &data);
+        restore(&open(&store, Some(dir.path())).unwrap(), &data);
+        let files = files_below(dir.path());
+        assert!(!files.is_empty());
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap();
+            match round {
+                0 => std::fs::remove_file(&file).unwrap(),
+                1 => std::fs::write(&file, b"rubbish").unwrap(),
+                2 => std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap(),
+                _ => std::fs::write(&file, bytes.iter().map(|b| b ^ 0x55).collect::<Vec<u8>>()).unwrap(),
+            }
+            restore(&open(&store, Some(dir.path())).unwrap(), &data);
+            assert_eq!(backup(&open(&store, Some(dir.path())).unwrap(), &data).chunks_new, 0, "{}", file.display());
+        }
+    }
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
+#[test]
+fn two_writers_and_a_reader_at_once() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let old = chunks(0, 60);
+    backup(&init(&store, Some(dir.path())), &old);
+    let handle = || open(&store, Some(dir.path())).unwrap();
+    let (one, two) = (handle(), handle());
+    let (first, second) = (chunks(1, 120), [chunks(2, 120), chunks(0, 60)].concat());
+    let writer_one = one.writer(WriteOptions::default()).unwrap();
+    let roots_one = put_all(&writer_one, &first[..60]);
+    // The index cache is locked by the first; the second works without, and takes nothing over.
+    let writer_two = two.writer(WriteOptions::default()).unwrap();
+    assert_eq!(handle().state().open_sessions().count(), 2);
+    restore(&handle(), &old);
+    let roots_two = put_all(&writer_two, &second);
+    assert_eq!(writer_two.commit(roots_two, Vec::new()).unwrap().1.chunks_new, 120);
+    let rest = put_all(&writer_one, &first[60..]);
+    writer_one.commit([roots_one, rest].concat(), Vec::new()).unwrap();
+    restore(&handle(), &first);
+    drop((one, two));
+    assert_eq!(backup(&handle(), &second).chunks_new, 0);
+    restore(&handle(), &second);
+}
+
+/// A session whose process died is taken over by the next on the same machine; one that lives is not.
+#[test]
+fn only_dead_sessions_are_taken_over() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let repo = init(&store, Some(dir.path()));
+    let data = chunks(1, 300);
+    let writer = repo.writer(WriteOptions { index_packs: 1, ..WriteOptions::default() }).unwrap();
+    put_all(&writer, &data);
+    drop(writer);
+    let writer = repo.writer(WriteOptions::default()).unwrap();
+    assert!(writer.stats().index_objects_adopted > 0);
+    let roots = put_all(&writer, &data);
+    let (_, stats) = writer.commit(roots, Vec::new()).unwrap();
+    assert!(stats.chunks_new < 200, "{stats:?}");
+    assert_eq!(repo.state().open_sessions().count(), 0);
+    restore(&open(&store, None).unwrap(), &data);
+    assert_eq!(problems(&repo, true), Vec::<String>::new());
+}
+
+/// Any single request may fail, or its reply be lost: the next attempt in the same process succeeds.
+#[test]
+fn single_faults_pass_unnoticed() {
+    use onefold::store::faulty::{Fault, Faulty};
+    for fault in [Fault::Error(Kind::Io), Fault::LostReply] {
+        for n in (0..100).step_by(3) {
+            let store: Arc<dyn Store> = Arc::new(Faulty::nth(Memory::new(), n, fault.clone()));
+            let repo = init(&store, None);
+            let data = chunks(n as u64, 60);
+            backup(&repo, &data);
+            restore(&open(&store, None).unwrap(), &data);
+        }
+    }
+}
+
+/// Figures for the README of the benches: run by hand, alone on the machine.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
+fn measure_writing() {
+    let rows = rows_like(256 << 20);
+    for level in [1, 3] {
+        for threads in [1, 2] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = onefold::store::open(dir.path().join("repo").to_str().unwrap()).unwrap();
+            let options = InitOptions::default();
+            let repo =
+                Repo::init(store, Unlock::KeyFile(&key_file()), Some(&dir.path().join("cache")), options).unwrap();
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let writer = repo.writer(WriteOptions { level, threads, ..WriteOptions::default() }).unwrap();
+            for piece in rows.chunks(64 << 10) {
+                writer.put(ChunkKind::Leaf, piece).unwrap();
+            }
+            let (_, stats) = writer.commit(Vec::new(), Vec::new()).unwrap();
+            let gb = rows.len() as f64 / 1e9;
+            eprintln!(
+                "level {level}, {threads} threads: {:.2} CPU s/GB, {:.2} s/GB, stored {:.3}, peak {} MiB, {stats:?}",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb,
+                stats.bytes_stored as f64 / rows.len() as f64,
+                peak_mib(),
+            );
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let watch = Watch::new();
+            repo.check(true, &watch).unwrap();
+            eprintln!(
+                "  check: {:.2} CPU s/GB, {:.2} s/GB",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb
+            );
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let reader = repo.reader().unwrap();
+            for piece in rows.chunks(64 << 10) {
+                let id = repo.ring().repo.chunk_id.id(ChunkKind::Leaf, piece);
+                reader.get(ChunkKind::Leaf, &id).unwrap();
+            }
+            eprintln!(
+                "  read: {:.2} CPU s/GB, {:.2} s/GB",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb
+            );
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let writer = repo.writer(WriteOptions { level, threads, ..WriteOptions::default() }).unwrap();
+            for piece in rows.chunks(64 << 10) {
+                writer.put(ChunkKind::Leaf, piece).unwrap();
+            }
+            writer.commit(Vec::new(), Vec::new()).unwrap();
+            eprintln!(
+                "  again: {:.2} CPU s/GB, {:.2} s/GB",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb
+            );
+        }
+    }
+}
+
+/// Rows of a table: words, numbers, some noise.
+fn rows_like(len: usize) -> Vec<u8> {
+    use std::io::Write;
+    let words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet"];
+    let (mut out, mut x) = (Vec::with_capacity(len + 200), 1u64);
+    while out.len() < len {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let word = |shift: u32| words[(x >> shift) as usize % 10];
+        let (a, b, c, n) = (word(13), word(23), word(33), x >> 40);
+        writeln!(out, "user{n:08}|{a} {b} {c}|{}|{}|2026-{:02}-{:02}", n % 1000, x >> 20, n % 12 + 1, n % 28 + 1)
+            .unwrap();
+    }
+    out.truncate(len);
+    out
+}
+
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
 }

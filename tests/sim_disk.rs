@@ -61,6 +61,11 @@ impl SimDisk {
         self.state.lock().unwrap().space = Some(bytes);
     }
 
+    /// Bytes in files.
+    pub fn used(&self) -> usize {
+        self.state.lock().unwrap().used()
+    }
+
     /// Operations so far.
     pub fn operations(&self) -> usize {
         self.state.lock().unwrap().record.len()

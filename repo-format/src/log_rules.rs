@@ -29,7 +29,6 @@ pub struct Rules {
     pub retire_waits: bool,
     pub adopted_cannot_commit: bool,
     pub forget_holds_bases: bool,
-    pub replaced_must_stand: bool,
 }
 
 impl Rules {
@@ -41,7 +40,6 @@ impl Rules {
         retire_waits: true,
         adopted_cannot_commit: true,
         forget_holds_bases: true,
-        replaced_must_stand: true,
     };
 }
 
@@ -96,7 +94,7 @@ impl State {
                 check(indexes.iter().all(mine), "index object of another session")?;
                 let known = |s: &SnapshotId| self.snapshots.contains_key(s) || self.held.contains(s);
                 check(!snapshot.is_some_and(|s| known(&s)), "snapshot is not new")?;
-                replaces.iter().try_for_each(|i| self.judge_replaced(writer, i, rules))
+                replaces.iter().try_for_each(|i| self.judge_replaced(writer, i))
             }
             Body::Forget { snapshots } => {
                 admin()?;
@@ -136,14 +134,10 @@ impl State {
     }
 
     /// One may replace one's own index objects; a holder of *read* those of others too.
-    fn judge_replaced(&self, writer: &WriterId, index: &IndexName, rules: Rules) -> Verdict {
-        match self.indexes.get(index) {
-            None => check(!rules.replaced_must_stand, "replaces no standing index object"),
-            Some(state) => {
-                let may = state.writer == *writer || self.roles(writer).has(Roles::VOUCH);
-                check(may, "replaces an index object of another writer")
-            }
-        }
+    fn judge_replaced(&self, writer: &WriterId, index: &IndexName) -> Verdict {
+        let state = self.indexes.get(index).ok_or("replaces no standing index object")?;
+        let may = state.writer == *writer || self.roles(writer).has(Roles::VOUCH);
+        check(may, "replaces an index object of another writer")
     }
 
     fn judge_adoption(&self, writer: &WriterId, old: &SessionId) -> Verdict {

@@ -33,7 +33,8 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);
     let options = Options { cluster: args.cluster.clone(), node_views: args.keep_node_views };
     let (snapshot, stored) = if args.dry_run {
-        let target = target(&repo, before, &Nowhere(&repo))?;
+        let nowhere = Nowhere(&repo);
+        let target = target(&repo, before, &nowhere)?;
         (backup(&source, &target, &options, &watch)?, None)
     } else {
         store(&repo, before, &source, args, &options, &watch)?
@@ -112,7 +113,8 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
     if output.is_json() {
         for problem in &s.problems {
-            output.object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
+            output
+                .object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),

@@ -24,7 +24,8 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
     let problems = watch.problems();
     for problem in &problems {
         if output.is_json() {
-            output.object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
+            output
+                .object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
         } else {
             output.line(&format!("{}: {}", problem.subject, problem.message))?;
         }

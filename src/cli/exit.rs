@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::output::Output;
+use super::output::{CLOSED, Output};
 use crate::error::{Error, Kind, Result};
 
 /// How a command ended that did not fail.
@@ -46,6 +46,8 @@ fn code_of(kind: Kind) -> u8 {
 pub fn report(outcome: Result<Outcome>, output: &Output) -> ExitCode {
     let code = match outcome {
         Ok(outcome) => outcome.code(),
+        // As `head` does to any program: no reason to complain.
+        Err(error) if error.kind() == Kind::Interrupted && error.subject() == CLOSED => 141,
         Err(error) => {
             let code = code_of(error.kind());
             complain(&error, code, output);

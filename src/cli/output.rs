@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 
+/// Subject of the error that says that the reader of a pipe has seen enough.
+pub const CLOSED: &str = "standard output";
+
 /// Prints for people or, with `--json`, one object a line.
 pub struct Output {
     json: bool,
@@ -25,6 +28,11 @@ impl Output {
     /// Whether a person watches standard error.
     pub fn is_watched(&self) -> bool {
         !self.json && io::stderr().is_terminal()
+    }
+
+    /// Standard output, for results that are neither lines nor objects of ours.
+    pub fn pipe(&self) -> io::StdoutLock<'static> {
+        io::stdout().lock()
     }
 
     /// A line of the result, for people.
@@ -52,8 +60,7 @@ impl Output {
 
 fn write(mut to: impl Write, text: &str) -> Result<()> {
     writeln!(to, "{text}").map_err(|e| match e.kind() {
-        // The reader of a pipe has seen enough.
-        io::ErrorKind::BrokenPipe => Error::new(Kind::Interrupted, "standard output", "closed by its reader"),
+        io::ErrorKind::BrokenPipe => Error::new(Kind::Interrupted, CLOSED, "closed by its reader"),
         _ => Error::io("standard output", e),
     })
 }

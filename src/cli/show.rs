@@ -69,7 +69,10 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("committed  {}", time(info.time_ms / 1000)))?;
     output.line(&format!("window     {} to {}", time(s.window.0), time(s.window.1)))?;
     output.line(&format!("coverage   {}", verdict(&s)))?;
-    output.line(&format!("node views {}", if s.node_views { "kept" } else { "not kept (--keep-node-views keeps them)" }))?;
+    output.line(&format!(
+        "node views {}",
+        if s.node_views { "kept" } else { "not kept (--keep-node-views keeps them)" }
+    ))?;
     for n in &s.nodes {
         let (address, id) = (n.address.as_deref().unwrap_or("-"), n.host_id.as_deref().unwrap_or("-"));
         let version = n.version.as_deref().unwrap_or("-");

@@ -1,6 +1,6 @@
 //! `onefold stats`: how much is stored, and how much was read for it.
 
-use repo_format::names::ObjectKind;
+use repo_format::names::{Name, ObjectKind};
 use serde_json::json;
 
 use super::access;
@@ -17,11 +17,15 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let mut total = 0;
     for kind in ObjectKind::ALL {
         let (mut objects, mut size) = (0u64, 0u64);
-        repo.store().list(kind.word(), &mut |_, n| {
-            objects += 1;
-            size += n;
-            Ok(())
-        })?;
+        if kind == ObjectKind::Config {
+            (objects, size) = (1, repo.store().read(&Name::Config.to_string())?.len() as u64);
+        } else {
+            repo.store().list(kind.word(), &mut |_, n| {
+                objects += 1;
+                size += n;
+                Ok(())
+            })?;
+        }
         total += size;
         kinds.push((kind.word(), objects, size));
     }
@@ -42,7 +46,11 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("stored      {} for {snapshots} snapshots", bytes(total)))?;
     if read > 0 {
         let share = total as f64 * 100.0 / read as f64;
-        output.line(&format!("read        {} by snapshot {}: stored is {share:.1} % of it", bytes(read), args.snapshot))?;
+        output.line(&format!(
+            "read        {} by snapshot {}: stored is {share:.1} % of it",
+            bytes(read),
+            args.snapshot
+        ))?;
     }
     Ok(Outcome::Fine)
 }

@@ -7,6 +7,7 @@ use repo_format::config::Config;
 use repo_format::credential::Credential;
 use repo_format::frame::Opener;
 use repo_format::index::{Index as IndexObject, IndexEntry};
+use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
 use repo_format::names::{Name, ObjectKind, PackName};
 use repo_format::pack::{PackFrame, open_pack};
@@ -135,6 +136,12 @@ impl Check<'_> {
         for name in listing.keys().filter(|n| n.kind() == ObjectKind::Checkpoint) {
             // Whether we believe its signer or not, its bytes must be those that its name says.
             self.tell(name, self.read(name).map(drop))?;
+        }
+        let newest = self.state.n() - self.state.n() % CHECKPOINT_EVERY;
+        let there = |n: u64| listing.keys().any(|name| matches!(name, Name::Checkpoint(m, _) if *m == n));
+        if newest > 0 && !there(newest) {
+            let message = format!("none after entry {newest}: opening without a cache takes longer");
+            self.watch.problem(false, "checkpoint", message);
         }
         for name in listing.keys() {
             if let Name::Log(n) = name {

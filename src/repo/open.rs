@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
-use repo_format::id::{CredentialId, ObjectHash, RepoId};
+use repo_format::id::{CredentialId, ObjectHash, RepoId, SessionId};
 use repo_format::key::{ContentSecret, RepoKeys, SignKey};
 use repo_format::log::{Body, Roles};
 use repo_format::names::{Name, ObjectKind};
@@ -61,8 +61,7 @@ impl Repo {
         if read_if_exists(&*store, &Name::Config.to_string())?.is_some() {
             return Err(there());
         }
-        let tag = ObjectHash(world::random()?).to_string();
-        let atomic = probe::race(&*watched, &format!("probe/{}", &tag[..32]))? == Verdict::OneWinner;
+        let atomic = race(&*watched)? == Verdict::OneWinner;
         let (ring, config) = new_keys(atomic, options.sizes)?;
         let (salt, nonce) = (world::random()?, world::random()?);
         let (id, credential) = Credential::seal(&ring, unlock, options.cost, &salt, &nonce)?;
@@ -94,10 +93,7 @@ impl Repo {
             }
         }
         let name = Name::Config.to_string();
-        let bytes = read_if_exists(&*store, &name)?.ok_or_else(|| {
-            Error::new(Kind::NoRepository, store.place(), "there is no repository here")
-                .hint("`onefold init` makes one; or is the path wrong, or a disk not mounted?")
-        })?;
+        let Some(bytes) = read_if_exists(&*store, &name)? else { return Err(no_repository(&*store)?) };
         let (config_hash, config) = Config::parse(&bytes).map_err(|e| newer(e, &name))?;
         let (id, ring) = unlock_any(&*store, unlock, &config)?;
         remember(cache.as_ref(), &store.place(), &ring, &id, &bytes);
@@ -129,6 +125,34 @@ fn open_known(
     let log = Log::resume(store.clone(), ring.repo_id, state)?;
     let (store, watched) = (store.clone(), watched.clone());
     finish(Parts { store, watched, ring, config, config_hash, log }, Some(cache)).map(Some)
+}
+
+/// Without retries below, which would hide who won; so a race that was disturbed is run again, for other names.
+fn race(store: &dyn Store) -> Result<Verdict> {
+    let mut last = None;
+    for _ in 0..4 {
+        let tag = SessionId(world::random()?);
+        match probe::race(store, &format!("probe/{tag}")) {
+            Err(e) if e.kind() == Kind::Io => last = Some(e),
+            other => return other,
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::new(Kind::Io, store.place(), "cannot be written to")))
+}
+
+/// There is no configuration: was there never one, or is it lost?
+fn no_repository(store: &dyn Store) -> Result<Error> {
+    let mut entries = 0;
+    store.list(ObjectKind::Log.word(), &mut |_, _| {
+        entries += 1;
+        Ok(())
+    })?;
+    Ok(match entries {
+        0 => Error::new(Kind::NoRepository, store.place(), "there is no repository here")
+            .hint("`onefold init` makes one; or is the path wrong, or a disk not mounted?"),
+        _ => Error::damaged(Name::Config, "is missing, though there is a log")
+            .hint("copy it from another copy of the store, or from the cache directory of a machine that used it"),
+    })
 }
 
 struct Parts {

@@ -28,8 +28,10 @@ use crate::store::{Store, lock};
 const OPEN_PACKS: usize = 2;
 /// Frames that wait for a sealing thread.
 const QUEUE: usize = 4;
-/// An index object is written after so many packs, or after [`INDEX_AGE`].
-const INDEX_PACKS: usize = 16;
+/// An index object is written after so many packs, or after [`INDEX_AGE`]; after twice as many for each
+/// [`INDEX_STEP`] already written, so that the list in the commit stays within its limit.
+pub const INDEX_PACKS: usize = 16;
+const INDEX_STEP: usize = 4096;
 /// No uploaded pack waits longer than about this for its index object, so that a crash costs a few minutes of work.
 const INDEX_AGE: Duration = Duration::from_secs(180);
 
@@ -55,6 +57,8 @@ pub struct Setup {
     pub threads: usize,
     /// Bytes at which a pack is closed.
     pub pack_target: u32,
+    /// Packs after which an index object is written.
+    pub index_packs: usize,
 }
 
 /// What a packer has done.
@@ -249,7 +253,8 @@ impl Shared {
         }
         uploaded.builder.add(name, size, &frames)?;
         let since = *uploaded.since.get_or_insert_with(Instant::now);
-        if uploaded.builder.packs() >= INDEX_PACKS || since.elapsed() >= INDEX_AGE {
+        let enough = self.setup.index_packs << (uploaded.written.len() / INDEX_STEP).min(16);
+        if uploaded.builder.packs() >= enough || since.elapsed() >= INDEX_AGE {
             self.write_index(&mut uploaded)?;
         }
         Ok(())

@@ -21,7 +21,7 @@ use repo_format::snapshot::Snapshot;
 
 use super::index::{Index, Place};
 use super::locate::Purpose;
-use super::packer::{Packer, Setup};
+use super::packer::{INDEX_PACKS, Packer, Setup};
 use super::session::Session;
 use super::{Core, SnapshotInfo, world};
 use crate::error::{Error, Kind, Result};
@@ -40,11 +40,13 @@ pub struct WriteOptions {
     /// Also takes over an open session of this writer of which this machine does not know that its process has died.
     /// If it lives on another machine, its commit will fail.
     pub take_over: bool,
+    /// Packs after which an index object is written: what a crash costs, unless three minutes are less.
+    pub index_packs: usize,
 }
 
 impl Default for WriteOptions {
     fn default() -> WriteOptions {
-        WriteOptions { level: 3, threads: 2, bases: None, take_over: false }
+        WriteOptions { level: 3, threads: 2, bases: None, take_over: false, index_packs: INDEX_PACKS }
     }
 }
 
@@ -116,6 +118,7 @@ impl Writer {
             level: options.level,
             threads: options.threads,
             pack_target: core.config.pack_target,
+            index_packs: options.index_packs.max(1),
         })?;
         let frames = KINDS.map(|kind| Mutex::new(FramePlain::new(kind)));
         let (relied, counters) = (Mutex::default(), Counters::default());

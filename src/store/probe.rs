@@ -26,8 +26,10 @@ pub fn race(store: &dyn Store, prefix: &str) -> Result<Verdict> {
     let mut verdict = Verdict::OneWinner;
     for round in 0..ROUNDS {
         let name = format!("{prefix}-{round}");
-        let one = race_once(store, &name)?;
-        store.delete(&name)?;
+        let one = race_once(store, &name);
+        let deleted = store.delete(&name);
+        let one = one?;
+        deleted?;
         if one == Verdict::SeveralWinners {
             verdict = one;
         }

@@ -17,7 +17,8 @@ YEARS = 5 * 365 * 86400
 
 
 class Plan:
-    def __init__(self, version):
+    def __init__(self, version, scale):
+        self.big = 1_000_000 if scale >= 1 else 300_000  # bytes of a big value
         self.modern = version.startswith("50")
         self.schema, self.changes = [], []
         self.writes = {phase: [] for phase in PHASES}
@@ -39,8 +40,8 @@ class Plan:
         self.features.append((name, query))
 
 
-def plan(version):
-    p = Plan(version)
+def plan(version, scale):
+    p = Plan(version, scale)
     for fill in (types, composite, clusterings, equal_clusterings, statics, collections, counters, expiring, deletions,
                  ranges, ties, liveness, dropped, views, layouts, wide, big_values, client_times):
         fill(p)
@@ -81,7 +82,7 @@ def types(p):
         "mt": ("map<timestamp,duration>", ["{'2026-11-21T00:00:00Z':1mo}"]),
         "mi": ("map<inet,boolean>", ["{'10.0.0.1':true}"]), "mb": ("map<boolean,blob>", ["{true:0x01,false:0x}"]),
         "md": ("map<decimal,varint>", ["{1.5:7}"]), "mf": ("map<double,float>", ["{0.5:1.5}"]),
-        "t": ("tuple<int,text,boolean>", ["(1,'a',true)", "(null,'x',null)", "(1)"]),
+        "t": ("tuple<int,text,boolean>", ["(1,'a',true)", "(null,'x',null)"]),
         "tn": ("frozen<tuple<int,frozen<tuple<text,double>>,frozen<list<int>>>>", ["(1,('a',0.5),[1,2])"]),
         "u": ("address", ["{street:'s',zip:1,tags:{'a'},at:{lat:1.5,lon:2}}", "{zip:2}"]),
         "fu": ("frozen<address>", ["{street:'f',zip:null,tags:{},at:{lat:0,lon:null}}", "{street:''}"]),
@@ -521,9 +522,9 @@ def wide(p):
 
 def big_values(p):
     p.table("CREATE TABLE lab.big_values (k int PRIMARY KEY, t text, b blob)")
-    p.write("all", f"INSERT INTO lab.big_values (k,t) VALUES (1,'{'a big value, ' * 80000}')",
-            f"INSERT INTO lab.big_values (k,b) VALUES (2,0x{'00112233' * 60000})")
-    p.write("without3", f"INSERT INTO lab.big_values (k,t) VALUES (3,'{'missing on one, ' * 16000}')")
+    p.write("all", f"INSERT INTO lab.big_values (k,t) VALUES (1,'{'a big value, ' * (p.big // 13)}')",
+            f"INSERT INTO lab.big_values (k,b) VALUES (2,0x{'00112233' * (p.big // 20)})")
+    p.write("without3", f"INSERT INTO lab.big_values (k,t) VALUES (3,'{'missing on one, ' * (p.big // 20)}')")
     p.conflict("big value missing on one replica", "SELECT JSON k FROM lab.big_values WHERE k=3")
 
 

@@ -3,7 +3,12 @@
 import re
 from pathlib import Path
 
+import bulk
+import features
 from nodes import LAB, connect, disconnect, tool
+
+
+NODE = 4  # beside a cluster of three that may be running
 
 
 def reconcile(capture):
@@ -11,10 +16,15 @@ def reconcile(capture):
     capture = Path(capture).resolve()
     release = re.search(r"(\d)\.(\d)", (capture / "version.txt").read_text())
     version = f"{release[1]}{release[2]}one"
+    plan = features.plan(version, scale=0)
     tool("wipe", version)
     tool("start", version)
-    session = connect(1)
+    session = connect(NODE)
     session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}")
+    # A table's schema.cql does not name every type that its collections hold, so all types come first.
+    for statement in bulk.SCHEMA + plan.schema + plan.changes:
+        if statement.split()[1] == "TYPE":
+            session.execute(statement)
     names = sorted(folder.name for folder in (capture / "node1/lab").iterdir())
     tables = []
     for name in names:
@@ -29,8 +39,8 @@ def reconcile(capture):
     for name in tables:
         folders = [str(folder) for folder in capture.glob(f"node?/lab/{name}") if list(folder.glob("*-Data.db"))]
         if folders:
-            tool("nodetool", version, 1, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
-    tool("nodetool", version, 1, "compact", "lab")
-    tool("nodetool", version, 1, "flush", "lab")
-    data = LAB / "run" / version / "node1/data/lab"
+            tool("nodetool", version, NODE, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
+    tool("nodetool", version, NODE, "compact", "lab")
+    tool("nodetool", version, NODE, "flush", "lab")
+    data = LAB / "run" / version / f"node{NODE}/data/lab"
     return version, {name.rsplit("-", 1)[0]: data / name for name in tables}

@@ -26,16 +26,18 @@ const SYMBOLS: [&str; 21] =
 #[derive(Clone)]
 pub struct Lexer<'a> {
     what: &'static str,
+    kind: Kind,
     whole: &'a str,
     rest: &'a str,
     start: usize,
+    end: usize,
     peeked: Option<Token<'a>>,
 }
 
 impl<'a> Lexer<'a> {
-    /// `what` names the text in errors: "condition", "schema.cql".
-    pub fn new(text: &'a str, what: &'static str) -> Result<Lexer<'a>> {
-        let mut lexer = Lexer { what, whole: text, rest: text, start: 0, peeked: None };
+    /// `what` names the text in errors: "condition", "schema.cql"; `kind` is theirs.
+    pub fn new(text: &'a str, what: &'static str, kind: Kind) -> Result<Lexer<'a>> {
+        let mut lexer = Lexer { what, kind, whole: text, rest: text, start: 0, end: 0, peeked: None };
         lexer.advance()?;
         Ok(lexer)
     }
@@ -55,6 +57,11 @@ impl<'a> Lexer<'a> {
     /// Where the next token starts in the text.
     pub fn offset(&self) -> usize {
         self.start
+    }
+
+    /// Where the last token taken ends.
+    pub fn consumed(&self) -> usize {
+        self.end
     }
 
     /// The text, all of it.
@@ -113,10 +120,11 @@ impl<'a> Lexer<'a> {
 
     /// An error at the next token, in other words.
     pub fn error(&self, message: impl std::fmt::Display) -> Error {
-        Error::new(Kind::Usage, format!("{} at character {}", self.what, self.start), message)
+        Error::new(self.kind, format!("{} at character {}", self.what, self.start), message)
     }
 
     fn advance(&mut self) -> Result<()> {
+        self.end = self.whole.len() - self.rest.len();
         self.skip_blank()?;
         self.start = self.whole.len() - self.rest.len();
         self.peeked = self.scan()?;
@@ -242,7 +250,7 @@ mod tests {
     use super::*;
 
     fn all(text: &str) -> Vec<Token<'_>> {
-        let mut lexer = Lexer::new(text, "test").unwrap();
+        let mut lexer = Lexer::new(text, "test", Kind::Usage).unwrap();
         std::iter::from_fn(|| lexer.next().unwrap()).collect()
     }
 
@@ -268,7 +276,7 @@ mod tests {
     #[test]
     fn ends_that_are_missing() {
         for text in ["'a", "\"a", "/* a", "$$a", "a ~ b", "é\u{0}"] {
-            let mut lexer = Lexer::new(text, "test");
+            let mut lexer = Lexer::new(text, "test", Kind::Usage);
             while let Ok(l) = &mut lexer {
                 match l.next() {
                     Ok(Some(_)) => {}

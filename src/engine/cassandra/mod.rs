@@ -14,12 +14,16 @@
 
 pub mod capture;
 pub mod comparable;
+pub mod cql;
+pub mod filter;
+pub mod json;
 mod lex;
 pub mod read_schema;
 pub mod ring;
-pub mod source;
+pub mod rows;
 pub mod rule;
 pub mod schema;
+pub mod source;
 pub mod sstable;
 pub mod types;
 mod value;

@@ -98,12 +98,7 @@ impl Source for Cassandra {
         Box::new(CassandraRule { counter: self.tables.get(&shard.id).is_some_and(|t| t.counter) })
     }
 
-    fn runs<'a>(
-        &'a self,
-        shard: &Shard,
-        without: &BTreeSet<PathBuf>,
-        watch: &'a Watch,
-    ) -> Result<Vec<NodeRuns<'a>>> {
+    fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>> {
         let table = self.table(shard)?;
         let of_node = |c: &'a Captured| {
             let mine = c.capture.tables.iter().filter(|t| t.id == shard.id);

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 
 mod class;
 
+pub(crate) use class::unhex;
 pub use class::{parse_class, parse_clustering_class};
 
 /// Types nest at most this deep; deeper ones are refused.
@@ -286,17 +287,12 @@ const BUDGET: usize = 10_000;
 
 fn parse_cql_within(text: &str, types: &[schema::UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
     let in_type = |e: Error| e.within(format!("type {}", clip(text, 80)));
-    let mut lexer = Lexer::new(text, "type").map_err(in_type)?;
+    let mut lexer = Lexer::new(text, "type", Kind::Unsupported).map_err(in_type)?;
     let parsed = cql_type(&mut lexer, types, depth, budget).map_err(in_type)?;
     match lexer.peek() {
         None => Ok(parsed),
         Some(_) => Err(in_type(lexer.unexpected("the end"))),
     }
-}
-
-/// Parses the type that stands next in `lexer`.
-pub(super) fn cql_type_in(lexer: &mut Lexer<'_>, types: &[schema::UserType]) -> Result<CqlType> {
-    cql_type(lexer, types, MAX_DEPTH, &mut BUDGET.clone())
 }
 
 fn cql_type(lexer: &mut Lexer<'_>, types: &[schema::UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {

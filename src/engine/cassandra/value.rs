@@ -78,6 +78,13 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The three signed variable integers of a duration (`DurationSerializer`).
+pub(super) fn vints(value: &[u8]) -> Result<[i64; 3]> {
+    let mut parts = Parts::new(value);
+    let mut signed = || parts.vint().map(repo_format::wire::unzigzag);
+    Ok([signed()?, signed()?, signed()?])
+}
+
 /// A part as [`Parts::part`] reads it.
 pub fn put_part(out: &mut Vec<u8>, part: Option<&[u8]>) {
     let len = part.map_or(-1, |p| p.len() as i32);
@@ -94,7 +101,7 @@ pub fn put_element(out: &mut Vec<u8>, element: &CqlType, value: &[u8]) {
 }
 
 /// `VIntCoding.writeUnsignedVInt`.
-fn put_vint(out: &mut Vec<u8>, n: u64) {
+pub(super) fn put_vint(out: &mut Vec<u8>, n: u64) {
     let bits = 64 - (n | 1).leading_zeros() as usize;
     let extra = ((bits - 1) / 7).min(8);
     let bytes = n.to_be_bytes();

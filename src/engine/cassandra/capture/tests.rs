@@ -32,12 +32,10 @@ fn a_copied_snapshot_is_listed_by_generation() {
     assert_eq!((table.keyspace.as_str(), table.name.as_str(), table.id.as_str()), ("ks", "t-x", ID));
     let generations: Vec<_> = table.sstables.iter().map(|s| s.descriptor.generation.to_string()).collect();
     assert_eq!(generations, ["9", "10"]);
-    assert_eq!(table.sstables[0].files.iter().map(|f| f.0).collect::<Vec<_>>(), [
-        Component::Data,
-        Component::Statistics,
-        Component::CompressionInfo,
-        Component::Toc
-    ]);
+    assert_eq!(
+        table.sstables[0].files.iter().map(|f| f.0).collect::<Vec<_>>(),
+        [Component::Data, Component::Statistics, Component::CompressionInfo, Component::Toc]
+    );
     assert!(table.schema_cql.is_some() && table.unknown.len() == 1 && table.index_bytes == 2 * 17);
     assert_eq!(capture.notes.len(), 1, "{:?}", capture.notes);
 }

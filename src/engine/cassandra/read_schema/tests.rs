@@ -20,7 +20,8 @@ fn numbers(columns: &[Column]) -> Vec<(&str, u32)> {
 #[test]
 fn columns_are_numbered_by_name_and_keep_their_numbers() {
     use ColumnRole::{Clustering, PartitionKey, Regular, Static};
-    let mut first = vec![column("z", Regular), column("pk", PartitionKey), column("B", Static), column("ck", Clustering)];
+    let mut first =
+        vec![column("z", Regular), column("pk", PartitionKey), column("B", Static), column("ck", Clustering)];
     number_columns(&mut first, None);
     assert_eq!(numbers(&first), [("pk", 0), ("ck", 0), ("B", 1), ("z", 2)]);
     let mut second = vec![column("a", Regular), column("z", Regular), column("pk", PartitionKey), column("B", Regular)];

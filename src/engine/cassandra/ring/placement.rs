@@ -127,7 +127,8 @@ fn strategy(replication: &BTreeMap<String, String>) -> Result<Strategy> {
     let class = replication.get("class").map(String::as_str).unwrap_or_default();
     let refuse = |what: &str| Error::new(Kind::Unsupported, format_args!("replication strategy {class}"), what);
     let count = |text: &str| {
-        let refused = if text.contains('/') { "transient replication is not supported" } else { "no number of replicas" };
+        let refused =
+            if text.contains('/') { "transient replication is not supported" } else { "no number of replicas" };
         text.parse::<usize>().map_err(|_| refuse(refused))
     };
     match class.rsplit('.').next().unwrap_or_default() {
@@ -138,7 +139,10 @@ fn strategy(replication: &BTreeMap<String, String>) -> Result<Strategy> {
         }
         "NetworkTopologyStrategy" => {
             let centers = replication.iter().filter(|(option, _)| *option != "class");
-            centers.map(|(center, text)| Ok((center.clone(), count(text)?))).collect::<Result<_>>().map(Strategy::Topology)
+            centers
+                .map(|(center, text)| Ok((center.clone(), count(text)?)))
+                .collect::<Result<_>>()
+                .map(Strategy::Topology)
         }
         _ => Err(refuse("is not known")),
     }

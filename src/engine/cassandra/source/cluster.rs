@@ -62,7 +62,8 @@ impl Cluster {
             members.push(member(dir, node.as_ref(), ring.as_ref(), &mut problems));
         }
         let nodes = dirs.iter().zip(captured).zip(&known).zip(&members);
-        let nodes = nodes.map(|(((dir, c), node), member)| describe(dir, c, node.as_ref(), ring.as_ref(), *member)).collect();
+        let nodes =
+            nodes.map(|(((dir, c), node), member)| describe(dir, c, node.as_ref(), ring.as_ref(), *member)).collect();
         let mut cluster = Cluster {
             nodes,
             description: ClusterDescription {
@@ -70,7 +71,10 @@ impl Cluster {
                 keyspaces: schemas.first().map(|s| s.keyspaces.clone()).unwrap_or_default(),
                 ring: None,
                 owned: BTreeMap::new(),
-                truncated_at: known.iter().map(|n| n.as_ref().map(|n| n.truncated_at.clone()).unwrap_or_default()).collect(),
+                truncated_at: known
+                    .iter()
+                    .map(|n| n.as_ref().map(|n| n.truncated_at.clone()).unwrap_or_default())
+                    .collect(),
             },
             schemas,
             unread: BTreeMap::new(),
@@ -115,7 +119,8 @@ impl Cluster {
 fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
     for (i, (dir, node)) in dirs.iter().zip(known).enumerate() {
         for (other_dir, other) in dirs.iter().zip(known).take(i) {
-            let both = |what: String| Error::new(Kind::Usage, format!("nodes {} and {}", other_dir.name, dir.name), what);
+            let both =
+                |what: String| Error::new(Kind::Usage, format!("nodes {} and {}", other_dir.name, dir.name), what);
             if dir.name == other_dir.name {
                 return Err(both("have the same name".into()).hint("give every --node a name of its own"));
             }
@@ -158,7 +163,13 @@ fn member(dir: &NodeDir, node: Option<&Node>, ring: Option<&Ring>, problems: &mu
     found
 }
 
-fn describe(dir: &NodeDir, c: &Captured, node: Option<&Node>, ring: Option<&Ring>, member: Option<usize>) -> engine::Node {
+fn describe(
+    dir: &NodeDir,
+    c: &Captured,
+    node: Option<&Node>,
+    ring: Option<&Ring>,
+    member: Option<usize>,
+) -> engine::Node {
     let this = node.map(|n| &n.this);
     let member = member.and_then(|m| ring?.members().get(m));
     let known = |text: &String| (!text.is_empty()).then(|| text.clone());

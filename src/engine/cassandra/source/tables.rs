@@ -91,9 +91,8 @@ fn agreed(cluster: &Cluster) -> Result<BTreeMap<String, Table>> {
         match by_id.get(&table.id) {
             Some(other) if (&other.columns, &other.types) != (&table.columns, &table.types) => {
                 let subject = format!("table {}.{}", table.keyspace, table.name);
-                return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently").hint(
-                    "wait until `nodetool describecluster` shows one schema version, then capture again",
-                ));
+                return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently")
+                    .hint("wait until `nodetool describecluster` shows one schema version, then capture again"));
             }
             Some(_) => {}
             None => drop(by_id.insert(table.id.clone(), table.clone())),

@@ -1,0 +1,116 @@
+//! Speeds of what every byte passes through, one thread: `cargo bench -p repo-format`.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use repo_format::frame::{FramePlain, Opener, Sealer};
+use repo_format::id::{ChunkKind, SessionId};
+use repo_format::index::{Index, IndexBuilder};
+use repo_format::key::{ChunkIdKey, ContentKey, IndexKey, SignKey};
+use repo_format::pack::{PackBuilder, open_pack};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Time this thread has run, so that other load does not count. Only Linux tells.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    stat.split(' ').next()?.parse::<f64>().ok().map(|ns| ns / 1e9)
+}
+
+/// Runs `work` for about half a second and prints GB/s of `bytes` each.
+fn speed(what: &str, bytes: usize, mut work: impl FnMut()) {
+    work();
+    let (clock, start) = (Instant::now(), cpu_seconds());
+    let mut rounds = 0;
+    while clock.elapsed().as_millis() < 500 {
+        work();
+        rounds += 1;
+    }
+    let seconds = match (start, cpu_seconds()) {
+        (Some(start), Some(end)) => end - start,
+        _ => clock.elapsed().as_secs_f64(),
+    };
+    println!(
+        "{what:48} {:8.2} GB/s {:10.1} us",
+        rounds as f64 * bytes as f64 / seconds / 1e9,
+        seconds / rounds as f64 * 1e6
+    );
+}
+
+/// Half text of a table, half noise: zstd halves it.
+fn rows(length: usize) -> Vec<u8> {
+    let mut noise = vec![0; length];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let row = |i: usize, n: &[u8]| {
+        let mut row = format!("user-{i:08}|active|2026-11-21|").into_bytes();
+        row.extend_from_slice(n);
+        row
+    };
+    noise.chunks(24).enumerate().flat_map(|(i, n)| row(i, n)).take(length).collect()
+}
+
+fn main() {
+    let (ids, key, session) = (ChunkIdKey::from_bytes([1; 32]), ContentKey::from_bytes([2; 32]), SessionId([3; 16]));
+    let data = rows(256 << 10);
+    speed("chunk id, 64 KiB", 64 << 10, || {
+        black_box(ids.id(ChunkKind::Leaf, &data[..64 << 10]));
+    });
+    speed("chunk id, 4 KiB", 4 << 10, || {
+        black_box(ids.id(ChunkKind::Leaf, &data[..4 << 10]));
+    });
+    let mut random = vec![0; 256 << 10];
+    blake3::Hasher::new().update(b"random").finalize_xof().fill(&mut random);
+    for (what, data) in [("rows", &data), ("noise", &random)] {
+        let mut plain = FramePlain::new(ChunkKind::Leaf);
+        data.chunks(64 << 10).for_each(|c| plain.push(ids.id(ChunkKind::Leaf, c), c).unwrap());
+        for level in [1, 3] {
+            let mut sealer = Sealer::new(level).unwrap();
+            let mut out = Vec::new();
+            speed(&format!("seal 256 KiB of {what}, zstd {level}"), data.len(), || {
+                out.clear();
+                sealer.seal(&session, &key, &[4; 24], &plain, &mut out).unwrap();
+            });
+            let mut opener = Opener::new().unwrap();
+            speed(&format!("open, check ids ({} bytes sealed)", out.len()), data.len(), || {
+                black_box(opener.open(&key, &ids, &out).unwrap());
+            });
+        }
+    }
+    pack_and_index(&ids, &key, session, &random);
+}
+
+fn pack_and_index(ids: &ChunkIdKey, key: &ContentKey, session: SessionId, data: &[u8]) {
+    let index_key = IndexKey::from_bytes([5; 32]);
+    let mut plain = FramePlain::new(ChunkKind::Data);
+    data.chunks(64 << 10).for_each(|c| plain.push(ids.id(ChunkKind::Data, c), c).unwrap());
+    let mut frame = Vec::new();
+    Sealer::new(1).unwrap().seal(&session, key, &[4; 24], &plain, &mut frame).unwrap();
+    let build = || {
+        let mut builder = PackBuilder::new(session);
+        while builder.fits(frame.len(), 4, 16 << 20) {
+            builder.push(&frame, ChunkKind::Data, plain.list()).unwrap();
+        }
+        builder.finish(&index_key, &[6; 24]).unwrap()
+    };
+    let built = build();
+    speed("build a pack of 16 MiB", built.bytes.len(), || {
+        black_box(build());
+    });
+    speed("check a pack against its name, open its list", built.bytes.len(), || {
+        black_box(open_pack(&built.name, &built.bytes, &index_key).unwrap());
+    });
+    let writer = SignKey::from_bytes(&[7; 32]);
+    let repo = repo_format::id::RepoId([8; 32]);
+    let index = || {
+        let mut builder = IndexBuilder::new();
+        while builder.fits(built.frames.len() * 4) {
+            builder.add(built.name, built.bytes.len() as u32, &built.frames).unwrap();
+        }
+        builder.finish(session, &repo, &index_key, &[[1; 24], [2; 24]], &writer).unwrap()
+    };
+    let (name, bytes) = index();
+    speed("write a full index object", bytes.len(), || {
+        black_box(index());
+    });
+    speed("open it", bytes.len(), || {
+        black_box(Index::open(&name, &bytes, &repo, &index_key).unwrap());
+    });
+}

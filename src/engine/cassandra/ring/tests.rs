@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Placements that Cassandra 5.0.9's own classes computed for nine nodes in three data centers.
+const CASSANDRA: &str = include_str!("placement.txt");
+
+fn ring() -> Ring {
+    let mut text = String::new();
+    for line in CASSANDRA.lines().filter(|line| line.starts_with("node ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        text += &format!("\nDatacenter: {}\n==========\n", words[2]);
+        for token in &words[4..] {
+            text += &format!("{}  {}  Up  Normal  1.45 MiB  ?  {token}  \n", words[1], words[3]);
+        }
+    }
+    Ring::parse(&text, "test").unwrap()
+}
+
+fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+#[test]
+fn replicas_are_those_that_cassandra_chooses() {
+    let ring = ring();
+    let cases = [
+        ("nts", options(&[("class", "NetworkTopologyStrategy"), ("dc1", "3"), ("dc2", "2")])),
+        ("nts4", options(&[("class", "a.b.NetworkTopologyStrategy"), ("dc1", "4"), ("dc2", "5"), ("dc3", "1")])),
+        ("simple", options(&[("class", "SimpleStrategy"), ("replication_factor", "3")])),
+    ];
+    for (name, replication) in cases {
+        let placement = ring.placement(&replication).unwrap();
+        let mut checked = 0;
+        for line in CASSANDRA.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            if words[0] != name {
+                continue;
+            }
+            let token: i64 = words[1].parse().unwrap();
+            let (_, nodes) = placement.natural().iter().find(|(range, _)| range.contains(token)).unwrap();
+            let nodes: Vec<&str> = nodes.iter().map(|n| ring.members()[*n].address.as_str()).collect();
+            assert_eq!(nodes, words[2..], "{line}");
+            checked += 1;
+        }
+        assert_eq!(checked, 27);
+        let all: Vec<_> = placement.natural().iter().map(|(range, _)| *range).collect();
+        assert_eq!((all[0].start, all[all.len() - 1].end), (i64::MIN, i64::MAX));
+        assert!(all.windows(2).all(|two| two[0].end == two[1].start));
+        for node in 0..9 {
+            for (range, nodes) in placement.natural() {
+                let owned = placement.owned(node).iter().any(|o| o.contains(range.end) && o.contains(range.start + 1));
+                assert_eq!(owned, nodes.contains(&node));
+            }
+        }
+        assert!(!placement.is_everywhere());
+    }
+}
+
+#[test]
+fn everywhere_is_seen() {
+    let ring = ring();
+    let everywhere = |pairs: &[(&str, &str)]| ring.placement(&options(pairs)).unwrap().is_everywhere();
+    assert!(everywhere(&[("class", "EverywhereStrategy")]));
+    assert!(everywhere(&[("class", "org.apache.cassandra.locator.LocalStrategy")]));
+    assert!(everywhere(&[("class", "SimpleStrategy"), ("replication_factor", "9")]));
+    assert!(!everywhere(&[("class", "NetworkTopologyStrategy"), ("dc1", "5"), ("dc2", "3")]));
+    for pairs in [
+        &[("class", "NetworkTopologyStrategy"), ("dc1", "3/1")][..],
+        &[("class", "com.example.Mine")],
+        &[("class", "SimpleStrategy")],
+        &[],
+    ] {
+        assert_eq!(ring.placement(&options(pairs)).unwrap_err().kind(), Kind::Unsupported);
+    }
+}
+
+const TWO_CENTERS: &str = "
+Datacenter: east one
+==========
+Address         Rack        Status State   Load            Owns                Token
+                                                                               100
+10.0.0.1:7000   rack 1      Up     Normal  1.45 MiB        ?                   -100
+10.0.0.2:7000   rack 2      Down   Leaving ?               66.67%              100
+
+Datacenter: west
+==========
+Address         Rack        Status State   Load            Owns                Token
+
+fd00::3         r           Up     Joining 108 bytes       33.3%               0
+
+  Warning: \"nodetool ring\" is used to output all the tokens of a node.
+";
+
+#[test]
+fn data_centers_states_and_odd_names() {
+    let ring = Ring::parse(TWO_CENTERS, "ring.txt").unwrap();
+    let seen: Vec<_> = ring.members().iter().map(|m| (m.data_center.as_str(), m.rack.as_str(), m.state)).collect();
+    use MemberState::{Joining, Leaving, Normal};
+    assert_eq!(seen, [("east one", "rack 1", Normal), ("east one", "rack 2", Leaving), ("west", "r", Joining)]);
+    assert_eq!(
+        (ring.find("10.0.0.1"), ring.find("10.0.0.2:7000"), ring.find("fd00:0::3")),
+        (Some(0), Some(1), Some(2))
+    );
+    assert_eq!((ring.find("10.0.0.9"), ring.find("")), (None, None));
+    let placement = ring.placement(&options(&[("class", "SimpleStrategy"), ("replication_factor", "1")])).unwrap();
+    let range = |start, end| TokenRange { start, end };
+    // Naturally (-100, 100] is the second's; as it leaves and the third joins, (100, 0] by way of -100 will be others'.
+    assert_eq!(placement.owned(1), [range(-100, 100)]);
+    assert_eq!(placement.owned(2), [range(-100, 0)]);
+    assert_eq!(placement.owned(0), [range(i64::MIN, -100), range(0, i64::MAX)]);
+}
+
+#[test]
+fn what_is_no_ring_is_refused() {
+    for text in
+        ["", "Datacenter: dc1\n", "error: no connection", "Datacenter: a\nx r Up Normal ? ? 5\ny r Up Normal ? ? 5\n"]
+    {
+        let error = Ring::parse(text, "ring.txt").unwrap_err();
+        assert_eq!((error.kind(), error.subject()), (Kind::Usage, "ring.txt"));
+    }
+}
+
+#[test]
+fn ranges_in_key_space() {
+    assert_eq!(TokenRange::ALL.keys(), (vec![0, 0, 0, 0, 0, 0, 0, 1], None));
+    let (from, to) = TokenRange { start: -1, end: 0 }.keys();
+    assert_eq!((from, to), (vec![0x80, 0, 0, 0, 0, 0, 0, 0], Some(vec![0x80, 0, 0, 0, 0, 0, 0, 1])));
+}
