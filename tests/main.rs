@@ -11,4 +11,5 @@ mod merge;
 mod repo;
 mod sim_disk;
 mod stores;
+mod tidy;
 mod world;
