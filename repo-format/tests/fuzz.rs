@@ -1,5 +1,5 @@
 //! The fuzz targets on stable: every file of `fuzz/corpus`, and so many mutations of each. `ONEFOLD_FUZZ=n` runs more.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
