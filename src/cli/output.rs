@@ -30,6 +30,11 @@ impl Output {
         !self.json && io::stderr().is_terminal()
     }
 
+    /// Standard output, for results that are neither lines nor objects of ours.
+    pub fn pipe(&self) -> io::StdoutLock<'static> {
+        io::stdout().lock()
+    }
+
     /// A line of the result, for people.
     pub fn line(&self, text: &str) -> Result<()> {
         write(io::stdout().lock(), text)

@@ -1,5 +1,8 @@
 //! `onefold restore`
 
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -10,10 +13,11 @@ use super::output::bytes;
 use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
+use crate::engine::cassandra::rows::Show;
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
-use crate::restore;
-use crate::snapshot::Snapshot;
+use crate::restore::{self, Selection};
+use crate::snapshot::{Shard, Snapshot};
 use crate::watch::Watch;
 
 /// Gets data back.
@@ -24,7 +28,7 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     let _progress = Progress::start(&watch, "restore", !global.quiet && args.out.is_some(), output)?;
     match args.form {
         Form::Files => files(&repo, &snapshot, args, &watch, output),
-        Form::Json => Err(Error::new(Kind::Unsupported, "json", "later")),
+        Form::Json => json(&repo, &snapshot, args, &watch, output),
     }
 }
 
@@ -47,4 +51,56 @@ fn files(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outp
         output.line(&format!("{count} files, {} {done}", bytes(total)))?;
     }
     Ok(Outcome::Fine)
+}
+
+fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Output) -> Result<Outcome> {
+    let selection = Selection {
+        condition: args.condition.as_deref(),
+        show: Show { write_times: args.writetime, ttls: args.ttl },
+        node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
+    };
+    let shards: Vec<&Shard> = match &args.table {
+        Some(name) => vec![s.shard(name)?],
+        None => s.shards.iter().collect(),
+    };
+    watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), std::sync::atomic::Ordering::Relaxed);
+    if args.dry_run {
+        for t in &shards {
+            output.line(&format!("{}: {} rows in the table", t.name, t.rows))?;
+        }
+        return Ok(Outcome::Fine);
+    }
+    let reader = repo.reader()?;
+    let mut rows = 0;
+    let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
+        rows += restore::json(s, t, &selection, &reader, to, watch)?;
+        watch.advance(t.bytes_read);
+        to.flush().map_err(|e| Error::io("output", e))
+    };
+    match &args.out {
+        None => {
+            let mut to = BufWriter::with_capacity(1 << 16, output.pipe());
+            shards.iter().try_for_each(|t| write(t, &mut to))?;
+        }
+        Some(path) if args.table.is_some() => create(path, |to| write(shards[0], to))?,
+        Some(folder) => {
+            fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
+            for t in &shards {
+                create(&folder.join(format!("{}.jsonl", t.name)), |to| write(t, to))?;
+            }
+        }
+    }
+    if args.out.is_some() {
+        output.line(&format!("{rows} rows written"))?;
+    }
+    Ok(Outcome::Fine)
+}
+
+/// Writes a new file and makes it last.
+fn create(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let failed = |e| Error::io(path.display(), e);
+    let file = File::create_new(path).map_err(|e| failed(e).hint("give a path where nothing is yet"))?;
+    let mut to = BufWriter::with_capacity(1 << 16, file);
+    write(&mut to)?;
+    to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)
 }
