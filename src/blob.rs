@@ -63,6 +63,9 @@ impl Cutter {
     }
 }
 
+/// Pieces that the source is told of in advance.
+const AHEAD: usize = 32;
+
 /// Stores all of `input`, whose name in errors is `subject`. Holds 2 MiB at most.
 pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn ChunkSink) -> Result<BlobRef> {
     let mut lists = Lists { sink, levels: Vec::new() };
@@ -189,8 +192,10 @@ fn visit_list(
     let list = open_list(blob, level, source)?;
     let Some(below) = list.level.checked_sub(1) else {
         let ids: Vec<ChunkId> = list.entries.iter().map(|e| e.root).collect();
-        source.prefetch(&ids);
-        for entry in &list.entries {
+        for (i, entry) in list.entries.iter().enumerate() {
+            if i.is_multiple_of(AHEAD / 2) {
+                source.prefetch(&ids[i..ids.len().min(i + AHEAD)]);
+            }
             let bytes = source.get(ChunkKind::Data, &entry.root)?;
             if bytes.len() as u64 != entry.length {
                 return Err(Error::damaged(blob_name(&blob.root), "names a piece of another length"));

@@ -116,7 +116,7 @@ fn matrix(small: &Small, which: impl Fn(&str) -> bool) {
                 Some(version) => damaged.overwrite(name, &version),
                 None => damaged.delete(name).unwrap(),
             }
-            // A hidden newest entry is found by those who have seen it: `repo::a_hidden_newest_entry_is_noticed`.
+            // A hidden newest entry is found by those who have seen it: `caches::a_hidden_newest_entry_is_noticed`.
             let found = examine(small, damaged);
             let excused = what == "deleted" && name == newest_log;
             let named = found.contains(name.as_str()) || what == "deleted" && found.contains(kind);

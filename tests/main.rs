@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod blob;
+mod caches;
+mod cassandra_read;
 mod crash;
 mod damage;
+mod measure;
 mod merge;
 mod repo;
 mod sim_disk;
 mod stores;
+mod tidy;
 mod world;

@@ -103,7 +103,7 @@ impl KeyRing {
         ring
     }
 
-    fn put(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn put(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(1024 + 64 * self.read.len()));
         out.extend_from_slice(&self.repo_id.0);
         out.extend_from_slice(&self.admin.0);
@@ -132,7 +132,7 @@ impl KeyRing {
         out
     }
 
-    fn parse(plain: &[u8]) -> Result<KeyRing> {
+    pub(crate) fn parse(plain: &[u8]) -> Result<KeyRing> {
         let mut r = Reader::new(plain, "credential");
         let (repo_id, admin) = (RepoId(r.array()?), WriterId(r.array()?));
         let count = r.count(2)?;

@@ -303,7 +303,7 @@ impl Opener {
 }
 
 /// Reads the list of chunks; returns the sum of their lengths, within its limit.
-fn read_list(r: &mut Reader<'_>, list: &mut Vec<Listed>) -> Result<usize> {
+pub(crate) fn read_list(r: &mut Reader<'_>, list: &mut Vec<Listed>) -> Result<usize> {
     list.clear();
     let count = r.count(33)?;
     if count == 0 {

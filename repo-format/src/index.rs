@@ -44,7 +44,7 @@ pub struct IndexEntry {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct FrameRow {
+pub(crate) struct FrameRow {
     pack: u16,
     offset: u32,
     length: u32,
@@ -52,7 +52,7 @@ struct FrameRow {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct ChunkRow {
+pub(crate) struct ChunkRow {
     id: ChunkId,
     frame: u32,
     position: u16,
@@ -223,22 +223,7 @@ impl IndexHead {
         let aad = bytes.get(..INDEX_HEADER_LEN).ok_or(FormatError::Truncated("index object"))?;
         let mut plain = r.bytes(head)?.to_vec();
         header::open(key.expose(), &nonce, aad, &mut plain, "head of an index object")?;
-        let mut r = Reader::new(&plain, "head of an index object");
-        let count = r.count(52)?;
-        if count > INDEX_PACKS_MAX {
-            return Err(FormatError::TooLarge("index object"));
-        }
-        let mut packs = Vec::with_capacity(count);
-        for _ in 0..count {
-            let name = PackName { session: SessionId(r.array()?), hash: ObjectHash(r.array()?) };
-            let size = r.u32()?;
-            if size as usize > PACK_MAX {
-                return Err(FormatError::TooLarge("pack"));
-            }
-            packs.push((name, size));
-        }
-        let filter = r.string()?.to_vec();
-        r.end()?;
+        let (packs, filter) = read_head(&plain)?;
         Ok(IndexHead { session, writer, packs, filter, table: (INDEX_HEADER_LEN + head, table), table_nonce })
     }
 
@@ -247,6 +232,29 @@ impl IndexHead {
         let bits = self.filter.len() as u64 * 8;
         bits != 0 && filter_bits(id, bits).all(|bit| self.filter[bit as usize / 8] & 1 << (bit % 8) != 0)
     }
+}
+
+/// Packs with their sizes, and the filter.
+pub(crate) type Head = (Vec<(PackName, u32)>, Vec<u8>);
+
+pub(crate) fn read_head(plain: &[u8]) -> Result<Head> {
+    let mut r = Reader::new(plain, "head of an index object");
+    let count = r.count(52)?;
+    if count > INDEX_PACKS_MAX {
+        return Err(FormatError::TooLarge("index object"));
+    }
+    let mut packs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let name = PackName { session: SessionId(r.array()?), hash: ObjectHash(r.array()?) };
+        let size = r.u32()?;
+        if size as usize > PACK_MAX {
+            return Err(FormatError::TooLarge("pack"));
+        }
+        packs.push((name, size));
+    }
+    let filter = r.string()?.to_vec();
+    r.end()?;
+    Ok((packs, filter))
 }
 
 fn read_start(r: &mut Reader<'_>) -> Result<(SessionId, WriterId, usize, usize)> {
@@ -338,7 +346,7 @@ impl Index {
     }
 }
 
-fn read_table(plain: &[u8], packs: usize) -> Result<(Vec<FrameRow>, Vec<ChunkRow>)> {
+pub(crate) fn read_table(plain: &[u8], packs: usize) -> Result<(Vec<FrameRow>, Vec<ChunkRow>)> {
     let mut r = Reader::new(plain, "table of an index object");
     let count = r.count(11)?;
     if count > INDEX_ENTRIES_MAX {

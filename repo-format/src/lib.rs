@@ -39,4 +39,7 @@ pub mod patch;
 pub mod record;
 pub mod tree;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+
 pub use error::{FormatError, Result};

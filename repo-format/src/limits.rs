@@ -17,7 +17,7 @@ pub const LEAF_TARGET: u32 = 64 << 10;
 /// Smallest and largest mean leaf a configuration or a table may name.
 pub const LEAF_TARGET_RANGE: (u32, u32) = (4 << 10, 1 << 20);
 /// Default mean number of children of a branch.
-pub const BRANCH_CHILDREN: u32 = 128;
+pub const BRANCH_CHILDREN: u32 = 256;
 /// Smallest and largest mean number of children a configuration may name.
 pub const BRANCH_CHILDREN_RANGE: (u32, u32) = (8, 4096);
 

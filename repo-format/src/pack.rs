@@ -171,7 +171,7 @@ pub fn open_footer(footer: &[u8], at: u64, session: &SessionId, key: &IndexKey) 
 }
 
 /// The frames must fill the pack from its header to the list without a gap.
-fn parse_list(plain: &[u8], end: u64) -> Result<Vec<PackFrame>> {
+pub(crate) fn parse_list(plain: &[u8], end: u64) -> Result<Vec<PackFrame>> {
     let mut r = Reader::new(plain, "list of a pack");
     let count = r.count(46)?;
     if count > PACK_FRAMES_MAX {

@@ -125,9 +125,9 @@ impl Snapshot {
     }
 }
 
-type Parts = (Vec<(ChunkKind, ChunkId)>, Vec<u8>);
+pub(crate) type Parts = (Vec<(ChunkKind, ChunkId)>, Vec<u8>);
 
-fn parse(plain: &[u8]) -> Result<Parts> {
+pub(crate) fn parse(plain: &[u8]) -> Result<Parts> {
     let mut r = Reader::new(plain, "snapshot");
     let count = r.count(33)?;
     if count > SNAPSHOT_ROOTS_MAX {

@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/places/<hash of the place>   which repository is there, and which credential opened it
 //! DIR/<repository>/config          the configuration
-//! DIR/<repository>/state           the log's state at the last entry seen, signed under a key derived from the index key
+//! DIR/<repository>/state-<place>   the log's state at the last entry seen there, signed under a key derived from the
+//!                                  index key; a copy of the repository elsewhere may be older
 //! DIR/<repository>/sessions/<id>   locked while the process that opened the session lives
 //! DIR/<repository>/index/          RocksDB, see `index_rocksdb`
 //! ```
@@ -36,6 +37,7 @@ pub struct Cache {
 #[derive(Debug, Clone)]
 pub struct RepoCache {
     dir: PathBuf,
+    state: PathBuf,
 }
 
 impl Cache {
@@ -56,9 +58,11 @@ impl Cache {
         replace(&self.place_path(place), format!("{repo} {credential}\n").as_bytes())
     }
 
-    /// The cache of one repository.
-    pub fn repo(&self, repo: &RepoId) -> RepoCache {
-        RepoCache { dir: self.dir.join(repo.to_string()) }
+    /// The cache of one repository, opened at one place.
+    pub fn repo(&self, repo: &RepoId, place: &str) -> RepoCache {
+        let dir = self.dir.join(repo.to_string());
+        let state = dir.join(format!("state-{:?}", ObjectHash::of(place.as_bytes())));
+        RepoCache { dir, state }
     }
 
     fn place_path(&self, place: &str) -> PathBuf {
@@ -90,7 +94,7 @@ impl RepoCache {
 
     /// The state, if it is whole and ours.
     pub fn state(&self, repo: &RepoId, keys: &RepoKeys, admin: &WriterId) -> Option<State> {
-        let bytes = fs::read(self.dir.join("state")).ok()?;
+        let bytes = fs::read(&self.state).ok()?;
         let (n, object) = bytes.split_first_chunk::<8>()?;
         let name = Name::Checkpoint(u64::from_le_bytes(*n), ObjectHash::of(object));
         let own = state_key(keys).id();
@@ -102,7 +106,7 @@ impl RepoCache {
         let (_, object) = state.to_checkpoint(repo, &state_key(keys))?;
         let mut bytes = state.n().to_le_bytes().to_vec();
         bytes.extend_from_slice(&object);
-        replace(&self.dir.join("state"), &bytes)
+        replace(&self.state, &bytes)
     }
 
     /// Says that this process works on a session, as long as the file lives.

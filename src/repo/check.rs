@@ -144,10 +144,8 @@ impl Check<'_> {
             self.watch.problem(false, "checkpoint", message);
         }
         for name in listing.keys() {
-            if let Name::Log(n) = name {
-                if *n > self.state.n() {
-                    self.tell::<()>(name, Err(Error::damaged(name, "lies beyond a missing entry of the log")))?;
-                }
+            if matches!(name, Name::Log(n) if *n > self.state.n()) {
+                self.tell::<()>(name, Err(Error::damaged(name, "lies beyond a missing entry of the log")))?;
             }
         }
         Ok(())

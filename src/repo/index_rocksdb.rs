@@ -67,7 +67,7 @@ impl RocksIndex {
             Access::Read if !path.join("CURRENT").exists() => {
                 return Err(Error::new(Kind::NotFound, shown, "there is no index cache"));
             }
-            Access::Read => DB::open_for_read_only(&options, path, false),
+            Access::Read => open_beside_writer(&options, path),
         };
         let db = opened.map_err(|e| wrong(&shown, &e))?;
         let next = match db.get(b"next").map_err(|e| wrong(&shown, &e))? {
@@ -195,6 +195,16 @@ impl Index for RocksIndex {
     fn size(&self) -> u64 {
         self.db.property_int_value("rocksdb.estimate-live-data-size").ok().flatten().unwrap_or(0)
     }
+}
+
+/// A writer may remove a file between our reading its name and opening it: then we look again.
+fn open_beside_writer(options: &Options, path: &Path) -> std::result::Result<DB, rocksdb::Error> {
+    for _ in 0..4 {
+        if let Ok(db) = DB::open_for_read_only(options, path, false) {
+            return Ok(db);
+        }
+    }
+    DB::open_for_read_only(options, path, false)
 }
 
 /// Beside the directory, so that it outlives it.

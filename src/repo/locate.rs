@@ -47,6 +47,11 @@ impl Core {
         Ok(index)
     }
 
+    /// The next to ask opens it anew.
+    pub(super) fn close_index(&self) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn open_index(&self, purpose: Purpose) -> Result<Arc<dyn Index>> {
         #[cfg(feature = "rocksdb")]
         if let Some(cache) = &self.cache {

@@ -87,10 +87,9 @@ impl Repo {
     pub fn open(store: Arc<dyn Store>, unlock: Unlock<'_>, cache: Option<&Path>) -> Result<Repo> {
         let (store, watched) = wrap(store);
         let cache = cache.map(Cache::new);
-        if let Some(cache) = &cache {
-            if let Some(repo) = open_known(&store, &watched, unlock, cache)? {
-                return Ok(repo);
-            }
+        let known = cache.as_ref().map(|cache| open_known(&store, &watched, unlock, cache));
+        if let Some(repo) = known.transpose()?.flatten() {
+            return Ok(repo);
         }
         let name = Name::Config.to_string();
         let Some(bytes) = read_if_exists(&*store, &name)? else { return Err(no_repository(&*store)?) };
@@ -98,7 +97,9 @@ impl Repo {
         let (id, ring) = unlock_any(&*store, unlock, &config)?;
         remember(cache.as_ref(), &store.place(), &ring, &id, &bytes);
         let own = ring.writer.as_ref().map(SignKey::id);
-        let seen = cache.as_ref().and_then(|c| c.repo(&ring.repo_id).state(&ring.repo_id, &ring.repo, &ring.admin));
+        let seen = cache
+            .as_ref()
+            .and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&ring.repo_id, &ring.repo, &ring.admin));
         let log = match seen {
             Some(seen) => Log::resume(store.clone(), ring.repo_id, seen)?,
             None => Log::read(store.clone(), ring.repo_id, config_hash, &config, own)?,
@@ -118,7 +119,7 @@ fn open_known(
     // Read from the store each time: a credential that was removed opens nothing any more.
     let Some(bytes) = read_if_exists(&**store, &Name::Key(id).to_string())? else { return Ok(None) };
     let Ok(ring) = Credential::parse(&id, &bytes).and_then(|c| c.open(unlock)) else { return Ok(None) };
-    let repo_cache = cache.repo(&repo);
+    let repo_cache = cache.repo(&repo, &store.place());
     let config = repo_cache.config(&ring);
     let state = repo_cache.state(&ring.repo_id, &ring.repo, &ring.admin);
     let (Some((config_hash, config)), Some(state)) = (config, state) else { return Ok(None) };
@@ -166,7 +167,7 @@ struct Parts {
 
 fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
     let Parts { store, watched, ring, config, config_hash, log } = parts;
-    let cache = cache.map(|c| c.repo(&ring.repo_id));
+    let cache = cache.map(|c| c.repo(&ring.repo_id, &store.place()));
     let core = Core {
         store,
         watched,
@@ -269,6 +270,6 @@ fn newer(e: FormatError, name: &str) -> Error {
 fn remember(cache: Option<&Cache>, place: &str, ring: &KeyRing, id: &CredentialId, config: &[u8]) {
     if let Some(cache) = cache {
         let _ = cache.set_place(place, &ring.repo_id, id);
-        let _ = cache.repo(&ring.repo_id).set_config(config);
+        let _ = cache.repo(&ring.repo_id, place).set_config(config);
     }
 }

@@ -232,7 +232,9 @@ impl Shared {
             let mut packs = lock(&self.open);
             let [choice] = world::random::<1>()?;
             let pack = &mut packs[usize::from(choice) % OPEN_PACKS];
-            let fits = pack.fits(work.sealed.len(), plain.list().len(), setup.pack_target);
+            let chunks = plain.list().len();
+            let fits =
+                pack.fits(work.sealed.len(), chunks, setup.pack_target.saturating_sub(list_length(pack, chunks)));
             let full = (!fits).then(|| std::mem::replace(pack, PackBuilder::new(setup.session)));
             pack.push(&work.sealed, plain.kind(), plain.list())?;
             full
@@ -282,6 +284,13 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Bytes that the list of a pack will take with one frame of so many chunks more. Reserved, so that a full pack ends
+/// just below its target (a power of two) and needs next to no padding.
+fn list_length(pack: &PackBuilder, chunks: usize) -> u32 {
+    let held: usize = pack.frames().iter().map(|f| 12 + 36 * f.chunks.len()).sum();
+    u32::try_from(held + 12 + 36 * chunks + 128).unwrap_or(u32::MAX)
 }
 
 /// The same error once more, for everybody who asks.

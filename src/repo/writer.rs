@@ -227,6 +227,13 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// Lets go of the index cache's lock, so that other processes may write to it.
+    fn drop(&mut self) {
+        self.core.close_index();
+    }
+}
+
 impl ChunkSink for Writer {
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
         if plain.len() > CHUNK_MAX {

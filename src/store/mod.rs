@@ -99,7 +99,9 @@ pub fn open(place: &str) -> Result<Arc<dyn Store>> {
         return Err(Error::new(Kind::Unsupported, place, format!("this version has no store of type {scheme:?}"))
             .hint("give the path of a folder"));
     }
-    Ok(Arc::new(folder::Folder::new(disk::RealDisk::new(place))))
+    // The whole path: it is by its place that a machine knows a repository again.
+    let path = std::path::absolute(place).map_err(|e| Error::io(place, e))?;
+    Ok(Arc::new(folder::Folder::new(disk::RealDisk::new(path))))
 }
 
 /// Reads an object that may be missing.

@@ -5,10 +5,18 @@ use std::thread;
 use std::time::Duration;
 
 use super::Store;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Pauses before the second, third and fourth attempt.
 const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_millis(1000)];
+
+/// Whether trying again makes sense: not where the operating system says that this will never be allowed.
+fn may_pass(e: &Error) -> bool {
+    use std::io::ErrorKind as E;
+    let source = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
+    let never = [E::PermissionDenied, E::ReadOnlyFilesystem, E::NotADirectory, E::IsADirectory, E::InvalidInput];
+    e.kind() == Kind::Io && !source.is_some_and(|s| never.contains(&s.kind()))
+}
 
 /// A store whose requests are tried again after [`Kind::Io`], at most four times in all.
 pub struct Retry<S> {
@@ -24,7 +32,7 @@ impl<S: Store> Retry<S> {
     fn attempt<T>(&self, mut request: impl FnMut() -> Result<T>) -> Result<T> {
         for pause in PAUSES {
             match request() {
-                Err(e) if e.kind() == Kind::Io => thread::sleep(pause),
+                Err(e) if may_pass(&e) => thread::sleep(pause),
                 other => return other,
             }
         }

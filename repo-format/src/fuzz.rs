@@ -1,0 +1,219 @@
+//! Bodies of the fuzz targets, one for each parser: any bytes, no panic, and what is accepted is written back as it was.
+//! Where a hash, tag or signature stands before a parser, it is made to fit, so that the parser is reached.
+//! Each says whether it accepted the bytes, so that a test can see that the corpus reaches what it is for.
+
+use crate::config::Config;
+use crate::credential::{Credential, KeyRing};
+use crate::frame::{FRAME_HEADER_LEN, Opener, list_hash, read_list};
+use crate::id::{ChunkKind, CredentialId, ObjectHash, RepoId, SessionId, SnapshotId};
+use crate::index::{Index, read_head, read_table};
+use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed};
+use crate::keyfile::KeyFile;
+use crate::leaf::LeafReader;
+use crate::log::Entry;
+use crate::log_state::State;
+use crate::names::{IndexName, Name, PackName};
+use crate::pack::{open_pack, parse_list};
+use crate::snapshot::Snapshot;
+use crate::wire::{Put, Reader};
+use crate::{blob, header, patch, record, snapshot, tree};
+
+/// A target: its name, which is that of its corpus folder, and its body.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// All targets.
+pub const TARGETS: [Target; 19] = [
+    ("blob", blob_list),
+    ("branch", branch),
+    ("checkpoint", checkpoint),
+    ("config", config),
+    ("credential", credential),
+    ("frame", frame),
+    ("frame_sealed", frame_sealed),
+    ("index", index),
+    ("index_parts", index_parts),
+    ("key_file", key_file),
+    ("key_ring", key_ring),
+    ("leaf", leaf),
+    ("log", log),
+    ("name", name),
+    ("pack", pack),
+    ("pack_list", pack_list),
+    ("patch", leaf_patch),
+    ("record", record_body),
+    ("snapshot", snapshot_object),
+];
+
+const REPO: RepoId = RepoId([0x11; 32]);
+
+fn signer() -> SignKey {
+    SignKey::from_bytes(&[0x33; 32])
+}
+
+fn keys() -> RepoKeys {
+    RepoKeys::derive(&[0x44; 32])
+}
+
+fn content() -> ContentKey {
+    ContentKey::from_bytes([0x77; 32])
+}
+
+/// The session that objects name right after their header.
+fn session(data: &[u8]) -> SessionId {
+    SessionId(data.get(10..26).and_then(|b| b.try_into().ok()).unwrap_or([0; 16]))
+}
+
+/// `data` and a signature that fits, if its signer is the one that is used here.
+fn signed(what: Signed, repo: &RepoId, data: &[u8]) -> Vec<u8> {
+    let mut object = data.to_vec();
+    object.extend_from_slice(&signer().sign(what, repo, data));
+    object
+}
+
+/// Object names: one spelling each.
+pub fn name(data: &[u8]) -> bool {
+    let Some(name) = std::str::from_utf8(data).ok().and_then(|text| Name::parse(text).ok()) else { return false };
+    assert_eq!(name.to_string().as_bytes(), data);
+    true
+}
+
+/// Configurations, without their signature.
+pub fn config(data: &[u8]) -> bool {
+    let repo = data.get(10..42).and_then(|b| b.try_into().ok()).map_or(REPO, RepoId);
+    let object = signed(Signed::Config, &repo, data);
+    let Ok((_, config)) = Config::parse(&object) else { return Config::parse(data).is_ok() };
+    assert_eq!(config.encode(&signer()).as_deref(), Ok(&object[..]));
+    true
+}
+
+/// Credential objects; not opened, for that costs what Argon2id costs.
+pub fn credential(data: &[u8]) -> bool {
+    Credential::parse(&CredentialId(*blake3::hash(data).as_bytes()), data).is_ok()
+}
+
+/// What a credential seals.
+pub fn key_ring(data: &[u8]) -> bool {
+    let Ok(ring) = KeyRing::parse(data) else { return false };
+    assert_eq!(KeyRing::parse(&ring.put()).map(|r| r.sets()), Ok(ring.sets()));
+    true
+}
+
+/// Key files.
+pub fn key_file(data: &[u8]) -> bool {
+    let Some(file) = std::str::from_utf8(data).ok().and_then(|text| KeyFile::from_text(text).ok()) else {
+        return false;
+    };
+    assert_eq!(KeyFile::from_text(&file.to_text()).map(|f| *f.expose()), Ok(*file.expose()));
+    true
+}
+
+/// Frames as they come.
+pub fn frame(data: &[u8]) -> bool {
+    Opener::new().is_ok_and(|mut opener| opener.open(&content(), &keys().chunk_id, data).is_ok())
+}
+
+/// The sealed part of a frame: sealed, with a header that fits its list.
+pub fn frame_sealed(data: &[u8]) -> bool {
+    let nonce = [0; 24];
+    let mut list = Vec::new();
+    let mut r = Reader::new(data, "frame");
+    let kind = r.u8().and_then(ChunkKind::from_u8).unwrap_or(ChunkKind::Leaf);
+    _ = r.bytes(5).and_then(|_| read_list(&mut r, &mut list));
+    let length = (FRAME_HEADER_LEN + data.len() + header::TAG_LEN).next_multiple_of(4096);
+    let mut object = vec![0; 17];
+    object.extend_from_slice(&nonce);
+    object.put_u32(length as u32);
+    object.extend_from_slice(&list_hash(&nonce, kind, &list).0);
+    let aad = object.clone();
+    object.extend_from_slice(data);
+    object.resize(length - header::TAG_LEN, 0);
+    header::seal(content().expose(), &nonce, &aad, &mut object, aad.len()).is_ok() && frame(&object)
+}
+
+/// Whole packs under the name of their hash.
+pub fn pack(data: &[u8]) -> bool {
+    let name = PackName { session: session(data), hash: ObjectHash::of(data) };
+    open_pack(&name, data, &keys().index).is_ok()
+}
+
+/// The list of a pack; the first four bytes say where it lies.
+pub fn pack_list(data: &[u8]) -> bool {
+    data.split_first_chunk::<4>()
+        .is_some_and(|(at, plain)| parse_list(plain, u64::from(u32::from_le_bytes(*at))).is_ok())
+}
+
+/// Index objects as they come.
+pub fn index(data: &[u8]) -> bool {
+    let name = IndexName { session: session(data), hash: ObjectHash::of(data) };
+    let Ok(index) = Index::open(&name, data, &REPO, &keys().index) else { return false };
+    assert!(index.iter().all(|e| index.find(&e.id).any(|found| found == e)));
+    true
+}
+
+/// What an index object seals: the head or the table.
+pub fn index_parts(data: &[u8]) -> bool {
+    read_head(data).is_ok() | read_table(data, 1).is_ok()
+}
+
+/// Log entries, without their signature; what is accepted is applied.
+pub fn log(data: &[u8]) -> bool {
+    _ = Entry::parse(data, &REPO);
+    let object = signed(Signed::LogEntry, &REPO, data);
+    let Ok((hash, entry)) = Entry::parse(&object, &REPO) else { return false };
+    assert_eq!(entry.encode(&REPO, &signer()), Ok((hash, object)));
+    let content = ContentPublic { epoch: 1, key: [0; 32] };
+    let config = Config::new(REPO, content, signer().id(), true);
+    State::new(entry.previous, &config).apply(hash, &Entry { n: 1, ..entry }).is_ok()
+}
+
+/// Checkpoints, without their signature.
+pub fn checkpoint(data: &[u8]) -> bool {
+    let object = signed(Signed::Checkpoint, &REPO, data);
+    let n = data.get(42..50).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let name = Name::Checkpoint(n, ObjectHash::of(&object));
+    let Ok(state) = State::from_checkpoint(&name, &object, &REPO, &signer().id(), None) else { return false };
+    assert_eq!(state.to_checkpoint(&REPO, &signer()), Ok((name, object)));
+    true
+}
+
+/// Snapshots as they come, and what one seals.
+pub fn snapshot_object(data: &[u8]) -> bool {
+    let id = SnapshotId(*blake3::hash(data).as_bytes());
+    Snapshot::open(&id, data, &REPO, &content()).is_ok() | snapshot::parse(data).is_ok()
+}
+
+/// Lists of blobs.
+pub fn blob_list(data: &[u8]) -> bool {
+    let Ok(list) = blob::BlobList::parse(data) else { return false };
+    assert_eq!(list.encode(), data);
+    true
+}
+
+/// Branches of trees; the first byte is the level.
+pub fn branch(data: &[u8]) -> bool {
+    data.split_first().is_some_and(|(level, bytes)| tree::read_branch(bytes, *level).is_ok())
+}
+
+/// Leaves of trees, read to their end.
+pub fn leaf(data: &[u8]) -> bool {
+    let Ok(mut leaf) = LeafReader::new(data) else { return false };
+    let mut body = Vec::new();
+    loop {
+        body.clear();
+        match leaf.next_key() {
+            Ok(Some(_)) if leaf.body(&mut body).is_ok() => {}
+            Ok(None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+/// Patches.
+pub fn leaf_patch(data: &[u8]) -> bool {
+    patch::LeafPatch::read(data).is_ok()
+}
+
+/// Bodies of records.
+pub fn record_body(data: &[u8]) -> bool {
+    record::check(data).is_ok()
+}

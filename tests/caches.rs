@@ -1,0 +1,175 @@
+//! What a machine remembers of a repository: used, distrusted, made anew; several processes at once.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use onefold::Kind;
+use onefold::repo::WriteOptions;
+use onefold::run::ChunkSource;
+use onefold::store::Store;
+use onefold::store::memory::Memory;
+use repo_format::names::Name;
+
+use crate::repo::{backup, chunks, init, memory, open, put_all, restore};
+
+#[test]
+fn a_hidden_newest_entry_is_noticed() {
+    let store: Arc<Memory> = Arc::new(Memory::new());
+    let dynamic: Arc<dyn Store> = store.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let repo = init(&dynamic, Some(dir.path()));
+    backup(&repo, &chunks(1, 4));
+    let newest = Name::Log(repo.state().n()).to_string();
+    let bytes = store.read(&newest).unwrap();
+    store.delete(&newest).unwrap();
+    let error = open(&dynamic, Some(dir.path())).err().unwrap();
+    assert_eq!(error.kind(), Kind::Damaged);
+    assert!(error.to_string().contains(&newest) && error.advice().is_some(), "{error}");
+    assert!(open(&dynamic, None).unwrap().snapshots().is_empty(), "who has not seen it cannot know");
+    store.overwrite(&newest, &bytes);
+    open(&dynamic, Some(dir.path())).unwrap();
+    // An entry hidden in the middle is noticed by everybody.
+    store.delete(&Name::Log(2).to_string()).unwrap();
+    let error = open(&dynamic, None).err().unwrap();
+    assert!(error.to_string().contains(&Name::Log(2).to_string()), "{error}");
+}
+
+#[test]
+fn a_warm_cache_opens_with_three_requests_and_finds_with_one_more() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let data = chunks(1, 100);
+    backup(&init(&store, Some(dir.path())), &data);
+    restore(&open(&store, Some(dir.path())).unwrap(), &data);
+    let repo = open(&store, Some(dir.path())).unwrap();
+    let opened = repo.requests();
+    assert_eq!((opened.reads, opened.range_reads, opened.lists, opened.creates), (3, 0, 0, 0), "{opened:?}");
+    let latest = repo.snapshots()[0];
+    let roots = repo.snapshot(&latest.id).unwrap().roots;
+    let reader = repo.reader().unwrap();
+    reader.get(roots[5].0, &roots[5].1).unwrap();
+    let all = repo.requests();
+    let indexes = if cfg!(feature = "rocksdb") { 0 } else { repo.state().indexes().len() as u64 };
+    assert_eq!((all.reads - indexes, all.range_reads), (4, 1), "{all:?}");
+}
+
+#[test]
+fn a_cache_that_is_deleted_damaged_or_stale_is_made_anew() {
+    let store = memory();
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = chunks(1, 60);
+    backup(&init(&store, Some(dir.path())), &first);
+    restore(&open(&store, Some(dir.path())).unwrap(), &first);
+    for round in 0..4u64 {
+        // Another machine writes meanwhile.
+        let data = chunks(10 + round, 60);
+        backup(&open(&store, Some(other.path())).unwrap(), &data);
+        restore(&open(&store, Some(dir.path())).unwrap(), &data);
+        let files = files_below(dir.path());
+        assert!(!files.is_empty());
+        for file in files {
+            // An earlier rebuild may have replaced it.
+            let Ok(bytes) = std::fs::read(&file) else { continue };
+            match round {
+                0 => std::fs::remove_file(&file).unwrap(),
+                1 => std::fs::write(&file, b"rubbish").unwrap(),
+                2 => std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap(),
+                _ => std::fs::write(&file, bytes.iter().map(|b| b ^ 0x55).collect::<Vec<u8>>()).unwrap(),
+            }
+            restore(&open(&store, Some(dir.path())).unwrap(), &data);
+            assert_eq!(backup(&open(&store, Some(dir.path())).unwrap(), &data).chunks_new, 0, "{}", file.display());
+        }
+    }
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
+#[test]
+fn two_writers_and_a_reader_at_once() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let old = chunks(0, 60);
+    backup(&init(&store, Some(dir.path())), &old);
+    let handle = || open(&store, Some(dir.path())).unwrap();
+    let (one, two) = (handle(), handle());
+    let (first, second) = (chunks(1, 120), [chunks(2, 120), chunks(0, 60)].concat());
+    let writer_one = one.writer(WriteOptions::default()).unwrap();
+    let roots_one = put_all(&writer_one, &first[..60]);
+    // The index cache is locked by the first; the second works without, and takes nothing over.
+    let writer_two = two.writer(WriteOptions::default()).unwrap();
+    assert_eq!(handle().state().open_sessions().count(), 2);
+    restore(&handle(), &old);
+    let roots_two = put_all(&writer_two, &second);
+    assert_eq!(writer_two.commit(roots_two, Vec::new()).unwrap().1.chunks_new, 120);
+    let rest = put_all(&writer_one, &first[60..]);
+    writer_one.commit([roots_one, rest].concat(), Vec::new()).unwrap();
+    restore(&handle(), &first);
+    drop((one, two));
+    assert_eq!(backup(&handle(), &second).chunks_new, 0);
+    restore(&handle(), &second);
+}
+
+/// A second process restores and backs up while this one has a session open.
+#[test]
+fn another_process_reads_and_writes_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = folder(dir.path());
+    let (old, new) = (chunks(0, 60), chunks(1, 120));
+    let repo = init(&store, Some(&dir.path().join("cache")));
+    backup(&repo, &old);
+    let writer = repo.writer(WriteOptions::default()).unwrap();
+    let roots = put_all(&writer, &new[..60]);
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "caches::the_other_process", "--ignored"])
+        .env("ONEFOLD_TEST_DIR", dir.path())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    let rest = put_all(&writer, &new[60..]);
+    writer.commit([roots, rest].concat(), Vec::new()).unwrap();
+    assert_eq!(open(&store, None).unwrap().snapshots().len(), 3);
+    restore(&open(&store, Some(&dir.path().join("cache"))).unwrap(), &new);
+}
+
+#[test]
+#[ignore = "run by another_process_reads_and_writes_meanwhile"]
+fn the_other_process() {
+    let Ok(dir) = std::env::var("ONEFOLD_TEST_DIR") else { return };
+    let dir = Path::new(&dir);
+    let repo = open(&folder(dir), Some(&dir.join("cache"))).unwrap();
+    restore(&repo, &chunks(0, 60));
+    assert_eq!(backup(&repo, &[chunks(0, 60), chunks(2, 20)].concat()).chunks_new, 20);
+}
+
+fn folder(dir: &Path) -> Arc<dyn Store> {
+    onefold::store::open(dir.join("repo").to_str().unwrap()).unwrap()
+}
+
+/// An older copy of the repository elsewhere is no rollback.
+#[test]
+fn a_copy_elsewhere_may_be_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let store = folder(dir.path());
+    let data = chunks(1, 20);
+    backup(&init(&store, Some(&cache)), &data);
+    let copy = dir.path().join("copy");
+    let copied = Command::new("cp").arg("-r").arg(dir.path().join("repo")).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    backup(&open(&store, Some(&cache)).unwrap(), &chunks(2, 20));
+    let copy = onefold::store::open(copy.to_str().unwrap()).unwrap();
+    restore(&open(&copy, Some(&cache)).unwrap(), &data);
+    assert_eq!(backup(&open(&copy, Some(&cache)).unwrap(), &chunks(2, 20)).chunks_new, 20);
+    restore(&open(&copy, Some(&cache)).unwrap(), &chunks(2, 20));
+}

@@ -1,0 +1,99 @@
+//! Measurements, run by hand: `cargo test --release -- --ignored --nocapture measure`.
+
+use onefold::repo::open::Sizes;
+use onefold::repo::{InitOptions, Repo, WriteOptions};
+use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
+use onefold::watch::Watch;
+use repo_format::credential::Unlock;
+
+use crate::repo::key_file;
+
+/// Figures for the README of the benches: run by hand, alone on the machine.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
+fn measure_writing() {
+    let rows = rows_like(256 << 20);
+    for (level, frame_target) in [(1, 256 << 10), (1, 512 << 10), (1, 1 << 20), (3, 256 << 10), (3, 512 << 10)] {
+        for threads in [1, 2] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = onefold::store::open(dir.path().join("repo").to_str().unwrap()).unwrap();
+            let sizes = Sizes { frame_target, cut_average: 64 << 10, pack_target: 16 << 20 };
+            let options = InitOptions { sizes: Some(sizes), ..InitOptions::default() };
+            let repo =
+                Repo::init(store, Unlock::KeyFile(&key_file()), Some(&dir.path().join("cache")), options).unwrap();
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let writer = repo.writer(WriteOptions { level, threads, ..WriteOptions::default() }).unwrap();
+            for piece in rows.chunks(64 << 10) {
+                writer.put(ChunkKind::Leaf, piece).unwrap();
+            }
+            let (_, stats) = writer.commit(Vec::new(), Vec::new()).unwrap();
+            let gb = rows.len() as f64 / 1e9;
+            eprintln!(
+                "level {level}, frames of {frame_target}, {threads} threads: {:.2} CPU s/GB, {:.2} s/GB, stored {:.3}, peak {} MiB, {stats:?}",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb,
+                stats.bytes_stored as f64 / rows.len() as f64,
+                peak_mib(),
+            );
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let watch = Watch::new();
+            repo.check(true, &watch).unwrap();
+            eprintln!(
+                "  check: {:.2} CPU s/GB, {:.2} s/GB",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb
+            );
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let reader = repo.reader().unwrap();
+            for piece in rows.chunks(64 << 10) {
+                let id = repo.ring().repo.chunk_id.id(ChunkKind::Leaf, piece);
+                reader.get(ChunkKind::Leaf, &id).unwrap();
+            }
+            eprintln!(
+                "  read: {:.2} CPU s/GB, {:.2} s/GB",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb
+            );
+            let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
+            let writer = repo.writer(WriteOptions { level, threads, ..WriteOptions::default() }).unwrap();
+            for piece in rows.chunks(64 << 10) {
+                writer.put(ChunkKind::Leaf, piece).unwrap();
+            }
+            writer.commit(Vec::new(), Vec::new()).unwrap();
+            eprintln!(
+                "  again: {:.2} CPU s/GB, {:.2} s/GB",
+                (cpu_seconds() - cpu) / gb,
+                wall.elapsed().as_secs_f64() / gb
+            );
+        }
+    }
+}
+
+/// Rows of a table: words, numbers, some noise.
+fn rows_like(len: usize) -> Vec<u8> {
+    use std::io::Write;
+    let words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet"];
+    let (mut out, mut x) = (Vec::with_capacity(len + 200), 1u64);
+    while out.len() < len {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let word = |shift: u32| words[(x >> shift) as usize % 10];
+        let (a, b, c, n) = (word(13), word(23), word(33), x >> 40);
+        writeln!(out, "user{n:08}|{a} {b} {c}|{}|{}|2026-{:02}-{:02}", n % 1000, x >> 20, n % 12 + 1, n % 28 + 1)
+            .unwrap();
+    }
+    out.truncate(len);
+    out
+}
+
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+}
