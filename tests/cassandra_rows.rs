@@ -134,7 +134,9 @@ fn literal(cql_type: &str, value: &Value) -> Option<String> {
             Some(format!("'{}'", s.replace('\'', "''")))
         }
         ("blob" | "uuid" | "timeuuid", Value::String(s)) => Some(s.clone()),
-        ("int" | "bigint" | "smallint" | "tinyint" | "boolean" | "varint", value) => Some(value.to_string()),
+        ("int" | "bigint" | "smallint" | "tinyint" | "boolean" | "varint", Value::Number(_) | Value::Bool(_)) => {
+            Some(value.to_string())
+        }
         _ => None,
     }
 }
