@@ -3,6 +3,7 @@
 
 mod blob;
 mod caches;
+mod cassandra_read;
 mod crash;
 mod damage;
 mod measure;
@@ -10,4 +11,5 @@ mod merge;
 mod repo;
 mod sim_disk;
 mod stores;
+mod tidy;
 mod world;

@@ -178,6 +178,19 @@ impl<'b> BodyWriter<'b> {
         }
     }
 
+    /// Appends a live cell without element: what [`BodyWriter::push`] does, for what nearly all entries are.
+    #[inline]
+    pub fn push_live(&mut self, column: u32, time: i64, value: &[u8]) {
+        let same = self.time == Some(time);
+        self.out.push(EntryKind::Cell as u8 | if same { SAME_TIME } else { 0 });
+        self.out.put_varint(u64::from(column));
+        if !same {
+            self.out.put_i64(time);
+            self.time = Some(time);
+        }
+        self.out.put_string(value);
+    }
+
     /// Facts about what was written.
     pub fn traits(&self) -> Traits {
         self.traits

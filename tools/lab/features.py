@@ -512,11 +512,18 @@ def wide(p):
         for c in range(600):
             p.write("without1" if c % 19 == 0 else "all",
                     f"INSERT INTO lab.wide (k,c,v) VALUES ({k},{c},'{'wide row %05d ' % c * 20}')")
+    # Rows younger than the range they lie in: it stays open across blocks of the index.
+    p.write("all", f"DELETE FROM lab.wide USING TIMESTAMP {T} WHERE k=3 AND c>=50 AND c<550")
+    for c in range(600):
+        p.write("without3" if c % 23 == 0 else "all",
+                f"INSERT INTO lab.wide (k,c,v) VALUES (3,{c},'{'wide row %05d ' % c * 20}') USING TIMESTAMP {T + c % 2}")
+    p.write("only2", f"DELETE FROM lab.wide USING TIMESTAMP {T} WHERE k=3 AND c>=500")
     p.write("without2", "DELETE FROM lab.wide WHERE k=1 AND c>=50 AND c<550", "DELETE FROM lab.wide WHERE k=2 AND c<300")
     p.write("only1", "INSERT INTO lab.wide (k,c,v) VALUES (1,300,'inside the range')",
             "DELETE FROM lab.wide WHERE k=2 AND c>200 AND c<=400")
     p.write("only3", "DELETE FROM lab.wide WHERE k=1 AND c>500")
     p.conflict("open range over a wide partition", "SELECT JSON * FROM lab.wide WHERE k=1")
+    p.conflict("older ranges over a wide partition, joined across replicas", "SELECT JSON * FROM lab.wide WHERE k=3")
     p.conflict("overlapping ranges over a wide partition", "SELECT JSON * FROM lab.wide WHERE k=2")
 
 

@@ -2,6 +2,7 @@
 //! (`SchemaCQLHelper`). For captures without `system_schema`.
 
 use super::lex::{Lexer, Token};
+use super::read_schema::number_columns;
 use super::schema::{Column, ColumnRole, Table, UserType};
 use crate::error::{Error, Kind, Result};
 
@@ -31,7 +32,7 @@ pub fn parse(text: &str) -> Result<Definitions> {
         table.types =
             found.types.iter().filter(|(keyspace, _)| *keyspace == table.keyspace).map(|(_, t)| t.clone()).collect();
         table.cql = text.trim().to_string();
-        number(table);
+        number_columns(&mut table.columns, None);
     }
     Ok(found)
 }
@@ -313,20 +314,6 @@ fn alter_table(lexer: &mut Lexer<'_>, tables: &mut [Table]) -> Result<()> {
         column.gone = false;
     }
     Ok(())
-}
-
-/// Key columns first, in key order; the others by name, numbered from 1.
-fn number(table: &mut Table) {
-    table.columns.sort_by(|a, b| {
-        let order = |c: &Column| match c.role {
-            ColumnRole::PartitionKey => (0, c.position),
-            ColumnRole::Clustering => (1, c.position),
-            ColumnRole::Static | ColumnRole::Regular => (2, 0),
-        };
-        order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name))
-    });
-    let others = table.columns.iter_mut().filter(|c| matches!(c.role, ColumnRole::Static | ColumnRole::Regular));
-    (1..).zip(others).for_each(|(number, column)| column.number = number);
 }
 
 impl Definitions {

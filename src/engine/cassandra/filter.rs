@@ -94,12 +94,19 @@ impl Condition {
             CqlType::Counter => ordered(&CqlType::BigInt, &rule::total(value)?.to_be_bytes())?,
             _ => ordered(&self.t, value)?,
         };
-        Ok(self.values.iter().any(|v| match (ordered.cmp(&v.ordered), self.operator) {
-            (Ordering::Equal, Operator::In | Operator::LessOrEqual | Operator::GreaterOrEqual) => true,
-            (Ordering::Less, Operator::Less | Operator::LessOrEqual) => true,
-            (Ordering::Greater, Operator::Greater | Operator::GreaterOrEqual) => true,
-            _ => false,
-        }))
+        Ok(self.values.iter().any(|v| self.operator.allows(ordered.cmp(&v.ordered))))
+    }
+}
+
+impl Operator {
+    fn allows(self, order: Ordering) -> bool {
+        match self {
+            Operator::In => order.is_eq(),
+            Operator::Less => order.is_lt(),
+            Operator::LessOrEqual => order.is_le(),
+            Operator::Greater => order.is_gt(),
+            Operator::GreaterOrEqual => order.is_ge(),
+        }
     }
 }
 
@@ -180,14 +187,14 @@ fn ranges(conditions: &[Condition], layout: &Layout) -> Result<Vec<KeyRange>> {
     for partition in &partitions {
         let mut group = Vec::new();
         comparable::put_group(&mut group, &composite(partition));
-        let with = |tail: &dyn Fn(&mut Vec<u8>) -> Result<()>| -> Result<Vec<u8>> {
+        let bound = |prefix: &[Option<&[u8]>], after| -> Result<Vec<u8>> {
             let mut key = group.clone();
-            tail(&mut key)?;
+            layout.clustering().bound(&mut key, prefix, after)?;
             Ok(key)
         };
-        let head = with(&|key| Ok(comparable::put_group_record(key)))?;
-        let rows = with(&|key| layout.clustering().bound(key, &[], false))?;
-        let end = with(&|key| layout.clustering().bound(key, &[], true))?;
+        let (rows, end) = (bound(&[], false)?, bound(&[], true)?);
+        let mut head = group.clone();
+        comparable::put_group_record(&mut head);
         if !narrowed {
             ranges.push((head, end));
             continue;
@@ -196,8 +203,7 @@ fn ranges(conditions: &[Condition], layout: &Layout) -> Result<Vec<KeyRange>> {
         for prefix in &prefixes {
             let prefix: Vec<_> = prefix.iter().map(|v| Some(&v.raw[..])).collect();
             let (low, high) = bounds(conditions, layout, &prefix)?;
-            let low = with(&|key| layout.clustering().bound(key, &low.0, low.1))?;
-            let high = with(&|key| layout.clustering().bound(key, &high.0, high.1))?;
+            let (low, high) = (bound(&low.0, low.1)?, bound(&high.0, high.1)?);
             if low < high {
                 ranges.push((low, high));
             }

@@ -28,10 +28,9 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
 /// `2026-01-31`, `2026-01-31 23:59`, `2026-01-31T23:59:59.999+01:00`: milliseconds since 1970. No zone is UTC.
 pub(super) fn timestamp(text: &str) -> Option<i64> {
     let text = text.trim();
-    if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
-        if let Ok(ms) = text.parse() {
-            return Some(ms);
-        }
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    if let (true, Ok(ms)) = (plain, text.parse()) {
+        return Some(ms);
     }
     let (sign, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),

@@ -154,7 +154,9 @@ fn whole(fraction: u64, exponent: i32, significant: i32) -> Decimal {
 /// The power of ten at or next to the number, from its logarithm as a straight line.
 fn estimate(fraction: u64, exponent: i32) -> i32 {
     let one_to_two = f64::from_bits(1023 << 52 | fraction & ((1 << 52) - 1));
-    let log = (one_to_two - 1.5) * 0.289529654 + 0.176091259 + f64::from(exponent) * 0.301029995663981;
+    // Java's constants, to their last digit: of the logarithm of 2 it has fifteen.
+    let log_of_two = 301_029_995_663_981.0 / 1e15;
+    let log = (one_to_two - 1.5) * 0.289529654 + 0.176091259 + f64::from(exponent) * log_of_two;
     log.floor() as i32
 }
 

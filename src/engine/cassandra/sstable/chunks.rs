@@ -232,7 +232,7 @@ impl Packed {
                     out.resize(at + plain_length, 0);
                     self.codec.expand(chunk, &mut out[at..])
                 } else {
-                    chunk.get(..plain_length).map(|plain| out.extend_from_slice(plain)).ok_or(Fault::Short)
+                    stored_plain(chunk, plain_length, self.info.packed_max).map(|plain| out.extend_from_slice(plain))
                 }
             }
             _ => Err(Fault::Short),
@@ -240,6 +240,16 @@ impl Packed {
         shown.map_err(|fault| self.data.fault(start, fault))?;
         self.done += 1;
         Ok(plain_length)
+    }
+}
+
+/// A chunk that was stored as it is, padded with zeros where it would seem to be a packed one.
+fn stored_plain(chunk: &[u8], plain_length: usize, packed_max: usize) -> Parsed<&[u8]> {
+    match chunk.split_at_checked(plain_length) {
+        Some((plain, padding)) if chunk.len() == plain_length.max(packed_max) && padding.iter().all(|b| *b == 0) => {
+            Ok(plain)
+        }
+        _ => Err(Fault::Bad("length of a stored chunk")),
     }
 }
 

@@ -52,8 +52,10 @@ impl Codec {
             Codec::Zstd(decoder) => decoder.decompress_to_buffer(packed, plain).map_err(|_| bad)?,
             Codec::Deflate(decoder) => inflate(decoder, packed, plain).ok_or(bad)?,
             Codec::Noop => {
-                let bytes = packed.get(..plain.len()).ok_or(bad)?;
-                plain.copy_from_slice(bytes);
+                if packed.len() != plain.len() {
+                    return Err(bad);
+                }
+                plain.copy_from_slice(packed);
                 packed.len()
             }
         };
@@ -61,15 +63,14 @@ impl Codec {
     }
 }
 
-/// Inflates until `plain` is full or the input is used up; the stream need not end. Number of bytes written.
+/// Inflates until the input is used up; the stream need not end. Number of bytes, which may be one more than fit.
 fn inflate(decoder: &mut Decompress, packed: &[u8], plain: &mut [u8]) -> Option<usize> {
     decoder.reset(true);
+    let mut one_more = [0];
     loop {
         let (read, written) = (decoder.total_in() as usize, decoder.total_out() as usize);
-        if written == plain.len() {
-            return Some(written);
-        }
-        decoder.decompress(packed.get(read..)?, plain.get_mut(written..)?, FlushDecompress::None).ok()?;
+        let room = if written == plain.len() { &mut one_more[..] } else { plain.get_mut(written..)? };
+        decoder.decompress(packed.get(read..)?, room, FlushDecompress::None).ok()?;
         if (decoder.total_in() as usize, decoder.total_out() as usize) == (read, written) {
             return Some(written);
         }
@@ -90,8 +91,9 @@ mod tests {
         let mut plain = vec![0; text.len()];
         Codec::by_name("DeflateCompressor").unwrap().expand(&packed, &mut plain).unwrap();
         assert_eq!(plain, text);
-        let mut long = vec![0; text.len() + 1];
-        assert!(Codec::by_name("DeflateCompressor").unwrap().expand(&packed, &mut long).is_err());
+        for other in [text.len() - 1, text.len() + 1, 0] {
+            assert!(Codec::by_name("DeflateCompressor").unwrap().expand(&packed, &mut vec![0; other]).is_err());
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::run::{RecordBatch, Run};
 
 use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
-use super::layout::{Clustering, Column, Layout};
-use super::{Descriptor, SsTableRun, stats};
+use super::layout::{Clustering, Column, Columns, Layout};
+use super::{Descriptor, SsTable, SsTableRun, stats};
 
 /// `Statistics.db`.
 pub fn statistics(bytes: &[u8]) {
@@ -47,37 +47,60 @@ pub fn data(bytes: &[u8]) {
         _ => vec![(CqlType::Decimal, false), (CqlType::VarInt, true)],
     };
     let Ok(clustering) = Clustering::new(types) else { return };
+    let mut regulars = vec![column(1, Some(4), false), column(4, None, false)];
+    if bytes.len() % 4 > 1 {
+        regulars.push(column(2, None, true));
+    }
     let layout = Layout {
-        statics: vec![column(3, None, false)],
-        regulars: vec![column(1, Some(4), false), column(4, None, false), column(2, None, true)],
+        statics: Columns::new(vec![column(3, None, false)]),
+        regulars: Columns::new(regulars),
         clustering,
         min_time: 1_700_000_000_000_000,
         min_ldt: 1_700_000_000,
         min_ttl: 0,
     };
-    let source = Box::new(Slice { rest: bytes.to_vec() });
-    let mut run = SsTableRun::new(source, "fuzz".to_string(), Arc::new(layout));
+    let _ = decode(Arc::new(layout), bytes);
+}
+
+/// `Data.db`, plain, laid out as that of a real SSTable. Counts the records.
+pub fn data_like(sstable: &SsTable, plain: &[u8]) -> Result<usize> {
+    decode(Arc::clone(&sstable.layout), plain)
+}
+
+/// The plain bytes of an SSTable, to be mutated.
+pub fn plain(sstable: &SsTable) -> Result<Vec<u8>> {
+    let mut source = sstable.source(64 << 10)?;
+    let mut bytes = Vec::new();
+    while source.next_chunk(&mut bytes)? > 0 {}
+    Ok(bytes)
+}
+
+fn decode(layout: Arc<Layout>, plain: &[u8]) -> Result<usize> {
+    let source = Box::new(Slice { bytes: plain.to_vec(), at: 0 });
+    let mut run = SsTableRun::new(source, "fuzz".to_string(), layout);
     let mut batch = RecordBatch::new();
-    while let Ok(true) = run.next_batch(&mut batch) {
+    let mut count = 0;
+    while run.next_batch(&mut batch)? {
         for record in batch.iter() {
             let traits = repo_format::record::check(record.body);
-            assert!(
-                traits.is_ok_and(|traits| traits == record.traits),
-                "the decoder wrote a body that is not canonical"
-            );
+            assert!(traits.is_ok_and(|traits| traits == record.traits), "the decoder wrote a body that is not canonical");
         }
+        count += batch.len();
     }
+    Ok(count)
 }
 
 /// Gives a slice in pieces of 100 bytes, so that everything is cut somewhere.
 struct Slice {
-    rest: Vec<u8>,
+    bytes: Vec<u8>,
+    at: usize,
 }
 
 impl Source for Slice {
     fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
-        let n = self.rest.len().min(100);
-        out.extend(self.rest.drain(..n));
-        Ok(n)
+        let piece = &self.bytes[self.at..(self.at + 100).min(self.bytes.len())];
+        out.extend_from_slice(piece);
+        self.at += piece.len();
+        Ok(piece.len())
     }
 }

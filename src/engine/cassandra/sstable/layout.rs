@@ -21,6 +21,23 @@ pub struct Column {
     pub complex: bool,
 }
 
+/// The static or the regular columns of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Columns {
+    /// In the order of the file.
+    pub list: Vec<Column>,
+    /// None is complex, and their numbers ascend: rows can be written as they are read.
+    pub plain: bool,
+}
+
+impl Columns {
+    /// In the order of the file.
+    pub fn new(list: Vec<Column>) -> Columns {
+        let ascending = list.windows(2).all(|two| two[0].number < two[1].number);
+        Columns { plain: ascending && list.iter().all(|column| !column.complex), list }
+    }
+}
+
 /// A clustering column of the file.
 #[derive(Debug, Clone)]
 pub struct ClusteringColumn {
@@ -56,10 +73,10 @@ impl Clustering {
 /// How the rows of one file are laid out.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Static columns in the order of the file.
-    pub statics: Vec<Column>,
-    /// Regular columns in the order of the file.
-    pub regulars: Vec<Column>,
+    /// Static columns.
+    pub statics: Columns,
+    /// Regular columns.
+    pub regulars: Columns,
     /// Clustering columns.
     pub clustering: Clustering,
     /// Microseconds; added to each write time.
@@ -84,8 +101,8 @@ impl Layout {
         if header.statics.len().max(header.regulars.len()) > COLUMNS_MAX {
             return Err(Error::new(Kind::TooLarge, file, format_args!("has more than {COLUMNS_MAX} columns")));
         }
-        let columns = |list: &[HeaderColumn], role| -> Result<Vec<Column>> {
-            list.iter().map(|named| column(named, role, table, file)).collect()
+        let columns = |list: &[HeaderColumn], role| -> Result<Columns> {
+            list.iter().map(|named| column(named, role, table, file)).collect::<Result<_>>().map(Columns::new)
         };
         Ok(Layout {
             statics: columns(&header.statics, ColumnRole::Static)?,

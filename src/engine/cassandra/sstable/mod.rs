@@ -83,17 +83,20 @@ impl SsTable {
     /// Starts reading the rows; `buffer` bytes of `Data.db` are read at a time. Needs about `buffer`, two chunks and
     /// twice the largest row of memory.
     pub fn run(&self, buffer: usize) -> Result<SsTableRun> {
+        let name = self.data_path().display().to_string();
+        Ok(SsTableRun::new(self.source(buffer)?, name, Arc::clone(&self.layout)))
+    }
+
+    fn source(&self, buffer: usize) -> Result<Box<dyn chunks::Source>> {
         let path = |component| self.directory.join(self.descriptor.file(component));
-        let (data, info, crc) = (path(Component::Data), path(Component::CompressionInfo), path(Component::Crc));
-        let name = data.display().to_string();
-        let source = if info.exists() {
-            chunks::open_packed(&data, &info, buffer)?
+        let (data, info, crc) = (self.data_path(), path(Component::CompressionInfo), path(Component::Crc));
+        if info.exists() {
+            chunks::open_packed(&data, &info, buffer)
         } else if crc.exists() {
-            chunks::open_plain(&data, &crc, buffer)?
+            chunks::open_plain(&data, &crc, buffer)
         } else {
-            return Err(Error::damaged(name, "neither its CompressionInfo.db nor its CRC.db is there"));
-        };
-        Ok(SsTableRun::new(source, name, Arc::clone(&self.layout)))
+            Err(Error::damaged(data.display(), "neither its CompressionInfo.db nor its CRC.db is there"))
+        }
     }
 }
 

@@ -167,39 +167,6 @@ impl RowDecoder {
         let live = if flags & HAS_TIME != 0 { Some(liveness(&mut c, layout, flags)?) } else { None };
         let deletion = if flags & HAS_DELETION != 0 { deletion(&mut c, layout)? } else { None };
         let columns = if is_static { &layout.statics } else { &layout.regulars };
-        self.items.clear();
-        self.sorted = true;
-        let mut reader = Cells { layout, live, complex_deletions: flags & HAS_COMPLEX_DELETION != 0, c };
-        if flags & HAS_ALL_COLUMNS != 0 {
-            for column in columns {
-                self.column(&mut reader, column)?;
-            }
-        } else {
-            self.subset(&mut reader, columns)?;
-        }
-        if reader.c.remaining() != 0 {
-            return Err(Fault::Bad("end of a row").into());
-        }
-        if live.is_none() && deletion.is_none() && self.items.is_empty() {
-            return Err(Nothing::Empty);
-        }
-        self.write(live, deletion, body, clustering, out).map_err(Nothing::Fault)
-    }
-
-    fn write(
-        &mut self,
-        live: Option<Liveness>,
-        deletion: Option<Deletion>,
-        body: &[u8],
-        clustering: Option<&[u8]>,
-        out: &mut Vec<u8>,
-    ) -> Parsed<Traits> {
-        if !self.sorted {
-            self.items.sort_unstable_by(|a, b| a.entry(body).path().cmp(&b.entry(body).path()));
-            if self.items.windows(2).any(|two| two[0].entry(body).path() == two[1].entry(body).path()) {
-                return Err(Fault::Bad("order of cells (one path twice)"));
-            }
-        }
         let mut writer = BodyWriter::new(out);
         if let Some(deletion) = deletion {
             writer.push(&deletion.entry(0));
@@ -212,70 +179,79 @@ impl RowDecoder {
             let kind = EntryKind::Cell;
             writer.push(&Entry { column: 0, kind, element: None, time, ldt, ttl, value: None });
         }
-        for item in &self.items {
-            writer.push(&item.entry(body));
+        let mut cells = Cells { layout, live, complex_deletions: flags & HAS_COMPLEX_DELETION != 0, c };
+        let all = flags & HAS_ALL_COLUMNS != 0;
+        let written = if columns.plain {
+            self.present(&mut cells, &columns.list, all, |_, cells, column| cells.write(column, &mut writer))?
+        } else {
+            self.items.clear();
+            self.sorted = true;
+            self.present(&mut cells, &columns.list, all, Self::collect)?;
+            self.write_collected(body, &mut writer)?;
+            self.items.len()
+        };
+        if cells.c.remaining() != 0 {
+            return Err(Fault::Bad("end of a row").into());
+        }
+        if live.is_none() && deletion.is_none() && written == 0 {
+            return Err(Nothing::Empty);
         }
         Ok(writer.traits())
     }
 
-    /// The columns that the row has: a bitmap of the missing ones, or from 64 columns on a list of the fewer.
-    fn subset(&mut self, reader: &mut Cells<'_>, columns: &[Column]) -> Parsed<()> {
-        let encoded = reader.c.vint()?;
-        if columns.len() >= 64 {
-            return self.large_subset(reader, columns, encoded);
+    fn write_collected(&mut self, body: &[u8], writer: &mut BodyWriter<'_>) -> Parsed<()> {
+        if !self.sorted {
+            self.items.sort_unstable_by(|a, b| a.entry(body).path().cmp(&b.entry(body).path()));
+            if self.items.windows(2).any(|two| two[0].entry(body).path() == two[1].entry(body).path()) {
+                return Err(Fault::Bad("order of cells (one path twice)"));
+            }
         }
-        if encoded >> columns.len() != 0 {
+        for item in &self.items {
+            writer.push(&item.entry(body));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` for the columns that the row has, and counts them: all, or according to a bitmap of the missing
+    /// ones, or from 64 columns on to a list of the fewer.
+    #[inline]
+    fn present<'a>(
+        &mut self,
+        cells: &mut Cells<'a>,
+        columns: &[Column],
+        all: bool,
+        mut each: impl FnMut(&mut Self, &mut Cells<'a>, &Column) -> Parsed<()>,
+    ) -> Parsed<usize> {
+        let encoded = if all { 0 } else { cells.c.vint()? };
+        if columns.len() >= 64 && encoded != 0 {
+            let present = large_subset(&mut cells.c, columns.len(), encoded, std::mem::take(&mut self.present))?;
+            for index in &present {
+                each(self, cells, &columns[usize::from(*index)])?;
+            }
+            let count = present.len();
+            self.present = present;
+            return Ok(count);
+        }
+        if encoded != 0 && encoded >> columns.len() != 0 {
             return Err(Fault::Bad("list of missing columns"));
         }
         for (i, column) in columns.iter().enumerate() {
-            if encoded >> i & 1 == 0 {
-                self.column(reader, column)?;
+            if i >= 64 || encoded >> i & 1 == 0 {
+                each(self, cells, column)?;
             }
         }
-        Ok(())
-    }
-
-    fn large_subset(&mut self, reader: &mut Cells<'_>, columns: &[Column], missing: u64) -> Parsed<()> {
-        let bad = Fault::Bad("list of columns");
-        let count = columns.len();
-        let missing = usize::try_from(missing).ok().filter(|n| *n <= count).ok_or(bad)?;
-        let lists_present = count - missing < count / 2;
-        let listed = if lists_present { count - missing } else { missing };
-        let mut present = std::mem::take(&mut self.present);
-        present.clear();
-        let mut from = 0;
-        for _ in 0..listed {
-            let index = reader.c.length()?;
-            if index < from || index >= count {
-                return Err(bad);
-            }
-            if lists_present {
-                present.push(index as u16);
-            } else {
-                present.extend(from as u16..index as u16);
-            }
-            from = index + 1;
-        }
-        if !lists_present {
-            present.extend(from as u16..count as u16);
-        }
-        for index in &present {
-            let column = columns.get(usize::from(*index)).ok_or(bad)?;
-            self.column(reader, column)?;
-        }
-        self.present = present;
-        Ok(())
+        Ok(columns.len() - encoded.count_ones() as usize)
     }
 
     #[inline]
-    fn column(&mut self, reader: &mut Cells<'_>, column: &Column) -> Parsed<()> {
+    fn collect(&mut self, cells: &mut Cells<'_>, column: &Column) -> Parsed<()> {
         if let Some(last) = self.items.last() {
             self.sorted &= last.column < column.number;
         }
         if column.complex {
-            return self.complex(reader, column);
+            return self.complex(cells, column);
         }
-        let item = reader.cell(column)?;
+        let item = cells.cell(column)?;
         self.items.push(item);
         Ok(())
     }
@@ -301,6 +277,33 @@ impl RowDecoder {
         }
         Ok(())
     }
+}
+
+/// Indexes of the columns that a row has, out of `count`: either they or the missing ones are listed, whichever are
+/// fewer. Uses the memory of `present`.
+fn large_subset(c: &mut Cursor<'_>, count: usize, missing: u64, mut present: Vec<u16>) -> Parsed<Vec<u16>> {
+    let bad = Fault::Bad("list of columns");
+    let missing = usize::try_from(missing).ok().filter(|n| *n <= count).ok_or(bad)?;
+    let lists_present = count - missing < count / 2;
+    let listed = if lists_present { count - missing } else { missing };
+    present.clear();
+    let mut from = 0;
+    for _ in 0..listed {
+        let index = c.length()?;
+        if index < from || index >= count {
+            return Err(bad);
+        }
+        if lists_present {
+            present.push(index as u16);
+        } else {
+            present.extend(from as u16..index as u16);
+        }
+        from = index + 1;
+    }
+    if !lists_present {
+        present.extend(from as u16..count as u16);
+    }
+    Ok(present)
 }
 
 fn liveness(c: &mut Cursor<'_>, layout: &Layout, flags: u8) -> Parsed<Liveness> {
@@ -354,6 +357,30 @@ impl<'a> Cells<'a> {
         let start = self.c.at() as u32;
         self.c.bytes(length)?;
         Ok(Span { start, end: self.c.at() as u32 })
+    }
+
+    /// Writes a simple column's cell at once.
+    #[inline]
+    fn write(&mut self, column: &Column, writer: &mut BodyWriter<'_>) -> Parsed<()> {
+        let mut c = self.c;
+        let flags = c.u8()?;
+        if flags & !CELL_ROW_TIME != 0 {
+            let item = self.cell(column)?;
+            writer.push(&item.entry(self.body()));
+            return Ok(());
+        }
+        let time = match self.live {
+            _ if flags == 0 => read_time(&mut c, self.layout)?,
+            Some(live) => live.time,
+            None => return Err(Fault::Bad("time of a cell")),
+        };
+        let value = match column.fixed {
+            Some(length) => c.bytes(length as usize)?,
+            None => c.vbytes()?,
+        };
+        self.c = c;
+        writer.push_live(column.number, time, value);
+        Ok(())
     }
 
     #[inline]

@@ -140,7 +140,7 @@ impl SsTableRun {
             self.key.group_record();
             push(out, &mut self.key, Class::Group, |body| Ok(deletion.write(body)))?;
         }
-        self.state = if self.layout.statics.is_empty() { State::Rows } else { State::Static };
+        self.state = if self.layout.statics.list.is_empty() { State::Rows } else { State::Static };
         Ok(())
     }
 

@@ -1,0 +1,272 @@
+//! Reading real captures: every SSTable against what its own `Statistics.db` counted, damage, and the ring.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use onefold::engine::cassandra::capture::{self, Capture, CapturedSsTable, CapturedTable};
+use onefold::engine::cassandra::read_schema::{Schema, read_node, read_schema};
+use onefold::engine::cassandra::ring::Ring;
+use onefold::engine::cassandra::schema::Table;
+use onefold::engine::cassandra::sstable::{self, Component, READ_BUFFER, SsTable, fuzzing, layout};
+use onefold::error::Kind;
+use onefold::run::{RecordBatch, Run};
+use repo_format::record::{Class, Entries, Entry, EntryKind};
+
+/// The captured clusters that are there, and their nodes.
+fn clusters() -> Vec<(PathBuf, Vec<(Capture, Schema)>)> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut found = Vec::new();
+    for name in ["cassandra-4.1", "cassandra-5.0"] {
+        let root = fixtures.join(name);
+        if !root.exists() {
+            continue;
+        }
+        let node = |n| {
+            let (capture, frozen) = capture::open(&root.join(format!("node{n}")), None).unwrap();
+            assert!(frozen.is_none() && capture.taken.is_some() && !capture.unflushed);
+            let schema = read_schema(&capture).unwrap().unwrap();
+            (capture, schema)
+        };
+        found.push((root.clone(), (1..=3).map(node).collect()));
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+/// The schema's table; that of the file's header for `system_schema` itself, which says nothing about `system`.
+fn table_of(table: &CapturedTable, files: &CapturedSsTable, schema: &Schema) -> Table {
+    let (statistics, _) = sstable::read_statistics(&table.directory, &files.descriptor).unwrap();
+    schema.table(&table.id).cloned().unwrap_or_else(|| layout::table_of(&statistics.header).unwrap())
+}
+
+type Extremes = BTreeMap<&'static str, (i64, i64)>;
+
+/// What Cassandra's `MetadataCollector` counts, counted over records.
+#[derive(Default)]
+struct Counted {
+    rows: i64,
+    extremes: Extremes,
+}
+
+impl Counted {
+    fn saw(&mut self, what: &'static str, value: i64) {
+        let (least, most) = self.extremes.entry(what).or_insert((value, value));
+        *least = value.min(*least);
+        *most = value.max(*most);
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>) {
+        if entry.kind == EntryKind::Raw {
+            return;
+        }
+        self.saw("time", entry.time);
+        let dated = entry.expires() || matches!(entry.kind, EntryKind::Deletion | EntryKind::Tombstone);
+        self.saw("ldt", if dated { i64::from(entry.ldt) } else { i64::from(i32::MAX) });
+        if entry.kind != EntryKind::Deletion {
+            self.saw("ttl", i64::from(entry.ttl));
+        }
+    }
+}
+
+fn count(sstable: &SsTable, buffer: usize) -> Counted {
+    let mut counted = Counted::default();
+    let mut run = sstable.run(buffer).unwrap();
+    let mut batch = RecordBatch::new();
+    let mut last = Vec::new();
+    while run.next_batch(&mut batch).unwrap() {
+        for record in batch.iter() {
+            assert!(last.as_slice() < record.key, "keys ascend strictly");
+            last = record.key.to_vec();
+            assert_eq!(repo_format::record::check(record.body).unwrap(), record.traits);
+            counted.rows += i64::from(matches!(record.class, Class::Row | Class::Static));
+            Entries::new(record.body).for_each(|entry| counted.entry(&entry.unwrap()));
+        }
+    }
+    counted
+}
+
+#[test]
+fn every_sstable_holds_what_its_statistics_counted() {
+    let (mut files_read, mut rows) = (0, 0);
+    for (_, nodes) in clusters() {
+        for (capture, schema) in &nodes {
+            for table in &capture.tables {
+                for files in &table.sstables {
+                    let described = table_of(table, files, schema);
+                    let sstable = SsTable::open(&table.directory, &files.descriptor, &described).unwrap();
+                    let counted = count(&sstable, READ_BUFFER);
+                    let stats = &sstable.statistics().stats;
+                    let of = |what| counted.extremes.get(what).copied();
+                    let name = sstable.data_path().display().to_string();
+                    assert_eq!(counted.rows, stats.rows, "rows of {name}");
+                    assert_eq!(of("time"), Some(stats.times), "times of {name}");
+                    let wide = |(least, most): (i32, i32)| Some((i64::from(least), i64::from(most)));
+                    assert_eq!(of("ldt"), wide(stats.ldts), "local deletion times of {name}");
+                    assert_eq!(of("ttl").unwrap_or((0, 0)), wide(stats.ttls).unwrap(), "ttls of {name}");
+                    assert_eq!(count(&sstable, 1).extremes, counted.extremes);
+                    files_read += 1;
+                    rows += counted.rows;
+                }
+            }
+        }
+    }
+    assert!(files_read > 200 && rows > 1000, "{files_read} files, {rows} rows");
+}
+
+#[test]
+fn nodes_agree_on_schema_and_ring() {
+    for (root, nodes) in clusters() {
+        let text = std::fs::read_to_string(root.join("ring.txt")).unwrap();
+        let ring = Ring::parse(&text, "ring.txt").unwrap();
+        assert_eq!(ring.members().len(), 3);
+        for (capture, schema) in &nodes {
+            let without_cql = |schema: &Schema| {
+                let mut schema = schema.clone();
+                schema.tables.iter_mut().for_each(|table| table.cql.clear());
+                schema.tables.retain(|table| table.keyspace == "lab");
+                schema
+            };
+            assert_eq!(without_cql(schema), without_cql(&nodes[0].1));
+            let node = read_node(capture).unwrap().unwrap();
+            let known = Ring::of(&node).unwrap();
+            for (known, member) in known.members().iter().zip(ring.members()) {
+                assert_eq!((&known.address, &known.rack), (&member.address, &member.rack));
+                assert_eq!(known.tokens, member.tokens);
+            }
+            let this = node.this.address.unwrap().to_string();
+            let host_id = node.this.host_id.unwrap();
+            assert_eq!(ring.find(&this), known.find(&host_id));
+            assert!(ring.find(&this).is_some());
+            let lab = schema.keyspace("lab").unwrap();
+            assert!(ring.placement(&lab.replication).unwrap().is_everywhere());
+            assert!(schema.tables.iter().any(|table| table.view) && schema.tables.iter().any(|table| table.counter));
+            let dropped = schema.tables.iter().find(|table| table.name == "dropped").unwrap();
+            let gone: Vec<_> = dropped.columns.iter().filter(|c| c.gone).map(|c| c.name.as_str()).collect();
+            assert_eq!(gone, ["gone", "gone_map", "gone_static"]);
+            assert!(dropped.columns.iter().any(|c| c.name == "again" && !c.gone && c.dropped_at.is_some()));
+        }
+    }
+}
+
+/// A small copy of one SSTable, to be damaged.
+fn copy(table: &CapturedTable, files: &CapturedSsTable) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (_, file) in &files.files {
+        std::fs::copy(&file.path, folder.path().join(file.path.file_name().unwrap())).unwrap();
+    }
+    assert!(table.directory.exists());
+    folder
+}
+
+fn records(folder: &Path, files: &CapturedSsTable, table: &Table) -> onefold::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut run = SsTable::open(folder, &files.descriptor, table)?.run(READ_BUFFER)?;
+    let mut batch = RecordBatch::new();
+    let mut found = Vec::new();
+    while run.next_batch(&mut batch)? {
+        found.extend(batch.iter().map(|r| (r.key.to_vec(), r.body.to_vec())));
+    }
+    Ok(found)
+}
+
+/// Some tables whose files differ in compressor and shape, first node.
+fn samples(names: &[&str]) -> Vec<(CapturedTable, CapturedSsTable, Table)> {
+    let (_, nodes) = clusters().swap_remove(0);
+    let (capture, schema) = &nodes[0];
+    let wanted = capture.tables.iter().filter(|table| table.keyspace == "lab" && names.contains(&table.name.as_str()));
+    let sample = |table: &CapturedTable| {
+        let files = table.sstables.iter().min_by_key(|files| files.bytes()).unwrap();
+        (table.clone(), files.clone(), table_of(table, files, schema))
+    };
+    wanted.map(sample).collect()
+}
+
+#[test]
+fn any_damaged_byte_is_found_or_harmless() {
+    for (table, files, described) in samples(&["deletions", "zstd", "snappy", "deflate_lcs", "plain_twcs"]) {
+        let folder = copy(&table, &files);
+        let sound = records(folder.path(), &files, &described).unwrap();
+        let parts = [Component::Data, Component::CompressionInfo, Component::Crc, Component::Statistics];
+        for (component, file) in files.files.iter().filter(|(component, _)| parts.contains(component)) {
+            let path = folder.path().join(file.path.file_name().unwrap());
+            let bytes = std::fs::read(&path).unwrap();
+            let step = (bytes.len() / 400).max(1);
+            for at in (0..bytes.len()).step_by(step) {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << (at % 8);
+                std::fs::write(&path, &damaged).unwrap();
+                match records(folder.path(), &files, &described) {
+                    Ok(read) => assert!(read == sound && *component != Component::Data, "{component:?} byte {at}"),
+                    Err(error) => assert!(error.subject().contains("nb-"), "{error}"),
+                }
+                std::fs::write(&path, &bytes[..at]).unwrap();
+                let error = records(folder.path(), &files, &described).unwrap_err();
+                assert!(error.subject().contains("nb-"), "{error}");
+            }
+            std::fs::remove_file(&path).unwrap();
+            assert!(records(folder.path(), &files, &described).is_err());
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(records(folder.path(), &files, &described).unwrap(), sound);
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_name() {
+    let (table, files, described) = samples(&["deletions"]).swap_remove(0);
+    let folder = copy(&table, &files);
+    let info = folder.path().join(files.descriptor.file(Component::CompressionInfo));
+    let bytes = std::fs::read(&info).unwrap();
+    let at = bytes.windows(3).position(|three| three == b"LZ4").unwrap();
+    let mut other = bytes.clone();
+    other[at..at + 3].copy_from_slice(b"XY9");
+    std::fs::write(&info, &other).unwrap();
+    let error = records(folder.path(), &files, &described).unwrap_err();
+    assert!(error.kind() == Kind::Unsupported && error.message().contains("XY9Compressor"), "{error}");
+    let mut oa = files.descriptor.clone();
+    oa.version = "oa".to_string();
+    let error = SsTable::open(folder.path(), &oa, &described).unwrap_err();
+    assert!(error.kind() == Kind::Unsupported && error.message().contains("oa"), "{error}");
+    let mut fewer = described.clone();
+    fewer.columns.retain(|c| c.name != "v");
+    let error = SsTable::open(folder.path(), &files.descriptor, &fewer).unwrap_err();
+    assert!(error.kind() == Kind::Unsupported && error.message().contains("column v"), "{error}");
+}
+
+#[test]
+fn mutated_rows_never_panic_and_stay_canonical() {
+    let names = ["users", "orders", "types_all", "counters", "collections", "statics", "mixed", "deletions", "ranges"];
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below.max(1)
+    };
+    for (table, files, described) in samples(&names) {
+        let sstable = SsTable::open(&table.directory, &files.descriptor, &described).unwrap();
+        let mut plain = fuzzing::plain(&sstable).unwrap();
+        assert!(fuzzing::data_like(&sstable, &plain).unwrap() > 0);
+        plain.truncate(20_000);
+        for _ in 0..300 {
+            let mut mutated = plain.clone();
+            for _ in 0..=next(4) {
+                let at = next(mutated.len());
+                match next(4) {
+                    0 => mutated[at] = next(256) as u8,
+                    1 => mutated[at] ^= 1 << next(8),
+                    2 => drop(mutated.splice(at..at, [next(256) as u8, 0xff])),
+                    _ => drop(mutated.drain(at..(at + next(8)).min(mutated.len()))),
+                }
+            }
+            let _ = fuzzing::data_like(&sstable, &mutated);
+        }
+        let statistics = std::fs::read(table.directory.join(files.descriptor.file(Component::Statistics))).unwrap();
+        for _ in 0..300 {
+            let mut mutated = statistics.clone();
+            let at = next(mutated.len());
+            mutated[at] = next(256) as u8;
+            fuzzing::statistics(&mutated);
+            fuzzing::data(&mutated);
+            fuzzing::compression_info(&mutated);
+            fuzzing::chunk(&mutated);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The order of the project, as tests: who may import whom, how long a file and a function may be, which calls have one
+//! home. Every rule is a function from sources to complaints; `planted.rs` shows that each catches what it is for.
+
+mod planted;
+mod source;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use source::Source;
+
+/// Modules of `src` by layer: imports only go down (`docs/architecture.md`). Modules of one layer do not import each
+/// other, but for the pairs in `SIBLINGS`.
+const LAYERS: [(usize, &[&str]); 6] = [
+    (1, &["error", "watch"]),
+    (2, &["run", "store"]),
+    (3, &["merge", "blob", "repo"]),
+    (4, &["engine", "tree"]),
+    (5, &["snapshot", "backup", "restore", "check", "report", "prune", "capture"]),
+    (6, &["cli", "serve", "mount", "main"]),
+];
+/// (from, to): imports within a layer.
+const SIBLINGS: [(&str, &str); 6] = [
+    ("watch", "error"),
+    ("backup", "snapshot"),
+    ("restore", "snapshot"),
+    ("check", "snapshot"),
+    ("report", "snapshot"),
+    ("main", "cli"),
+];
+
+const FILE_LINES: usize = 400;
+const FILE_LINES_HARD: usize = 600;
+const FUNCTION_LINES: usize = 70;
+const FUNCTION_LINES_HARD: usize = 100;
+/// Files above the soft limit, and how long each is allowed to be. Numbers here only ever fall.
+const LONG_FILES: &[(&str, usize)] = &[("repo-format/src/leaf.rs", 560), ("src/engine/cassandra/sstable/rows.rs", 415)];
+/// Functions above the soft limit, and how long each is allowed to be. Numbers here only ever fall.
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];
+
+/// A call, why it is banned, and the places (prefixes of paths) where it may stand.
+const BANNED: &[(&str, &str, &[&str])] = &[
+    ("SystemTime::now", "the clock's home is src/repo/world.rs", &["src/repo/world.rs"]),
+    ("Instant::now", "the clock's home is src/repo/world.rs", CLOCK),
+    (".elapsed()", "the clock's home is src/repo/world.rs", CLOCK),
+    // The folder store lies below `repo`; it tells its temporary names apart.
+    ("getrandom", "the home of randomness is src/repo/world.rs", &["src/repo/world.rs", "src/store/folder.rs"]),
+    ("rand", "the home of randomness is src/repo/world.rs", &[]),
+    ("RandomState", "the home of randomness is src/repo/world.rs", &[]),
+    (".unwrap()", "a panic is no answer to bad input: return an error", &[]),
+    (".expect(", "a panic is no answer to bad input: return an error", &[]),
+    ("panic!", "a panic is no answer to bad input: return an error", &[]),
+    ("todo!", "finish it", &[]),
+    ("unimplemented!", "finish it", &[]),
+    ("println!", "only the command line prints", FACES),
+    ("eprintln!", "only the command line prints", FACES),
+    ("print!", "only the command line prints", FACES),
+    ("eprint!", "only the command line prints", FACES),
+    ("dbg!", "only the command line prints", &[]),
+    ("env::var", "only the command line reads the environment", FACES),
+    ("env::var_os", "only the command line reads the environment", FACES),
+    ("process::exit", "only main ends the process", &["src/main.rs"]),
+    ("Command::new", "only the command line starts programs", FACES),
+    ("unsafe", "nothing here needs it", &[]),
+    ("async", "the core is blocking; a runtime may only live inside a store", &[]),
+    ("await", "the core is blocking; a runtime may only live inside a store", &[]),
+];
+const FACES: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs"];
+/// Measures how long something took, or how old it is in this process; never what time it is.
+const CLOCK: &[&str] = &["src/repo/world.rs", "src/repo/packer.rs", "src/cli/", "src/cli.rs", "src/main.rs"];
+
+/// What the format crate must not touch.
+const NO_IO: [&str; 9] =
+    ["std::fs", "std::io", "std::net", "std::time", "std::thread", "std::env", "std::process", "getrandom", "rand"];
+
+/// Paths that exist on somebody's machine only.
+const MACHINE: [&str; 4] = ["/work/", "/root/", "/home/", "/Users/"];
+
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().find(|(_, modules)| modules.contains(&module)).map(|(layer, _)| *layer)
+}
+
+/// Every path below the crate's root that the code outside tests names, with its place.
+fn imports(source: &Source) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    let own = source.module();
+    for (word, keep) in [("crate::", Some(0)), ("onefold::", Some(0)), ("super::", None)] {
+        for at in source.places(word) {
+            let rest = &source.code[at + word.len()..];
+            let chained = source.code[..at].ends_with("::");
+            match keep {
+                Some(_) if chained => {}
+                Some(_) => found.extend(leaves(rest).into_iter().map(|path| (at, path))),
+                None if chained => {}
+                None => {
+                    let more = rest.split("super::").take_while(|part| part.is_empty()).count();
+                    let rest = &rest[more * "super::".len()..];
+                    let base: Vec<String> =
+                        own[..own.len().saturating_sub(1 + more)].iter().map(|s| (*s).to_owned()).collect();
+                    found.extend(leaves(rest).into_iter().map(|path| (at, [base.clone(), path].concat())));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The first two names of each path in `a::b`, `{a::b, c}` or `a::{b, c}`.
+fn leaves(rest: &str) -> Vec<Vec<String>> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let name: String = rest.chars().take_while(|c| is_name(*c)).collect();
+    if !name.is_empty() {
+        let after = &rest[name.len()..];
+        return match after.strip_prefix("::") {
+            Some(after) if after.starts_with('{') => {
+                leaves(after).into_iter().map(|p| [vec![name.clone()], p].concat()).collect()
+            }
+            Some(after) => vec![vec![name, after.chars().take_while(|c| is_name(*c)).collect()]],
+            None => vec![vec![name]],
+        };
+    }
+    let Some(inner) = rest.strip_prefix('{') else { return Vec::new() };
+    let (mut depth, mut part, mut parts) = (0, String::new(), Vec::new());
+    for c in inner.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => parts.push(std::mem::take(&mut part)),
+            _ => {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                part.push(c);
+            }
+        }
+    }
+    parts.push(part);
+    parts.iter().flat_map(|p| leaves(p.trim())).collect()
+}
+
+fn layers(sources: &[Source]) -> Vec<String> {
+    let engines: Vec<&str> = sources
+        .iter()
+        .filter_map(|s| s.path.strip_prefix("src/engine/")?.split_once('/').map(|(folder, _)| folder))
+        .collect();
+    let mut complaints = Vec::new();
+    for source in sources.iter().filter(|s| s.path.starts_with("src/") && s.path != "src/lib.rs") {
+        let module = source.module();
+        let own = if source.path == "src/main.rs" { "main" } else { module.first().copied().unwrap_or("main") };
+        let Some(layer) = layer_of(own) else {
+            complaints.push(format!("{}: `{own}` has no layer: give it one in tests/tidy.rs", source.path));
+            continue;
+        };
+        for (at, path) in imports(source) {
+            let Some(target) = path.first().map(String::as_str) else { continue };
+            let Some(below) = layer_of(target) else { continue }; // a re-export at the root: Error, Result, Kind
+            let place = format!("{}:{}", source.path, source.line(at));
+            if below > layer {
+                complaints.push(format!("{place}: {own} (layer {layer}) imports {target} (layer {below})"));
+            } else if below == layer && target != own && !SIBLINGS.contains(&(own, target)) {
+                complaints.push(format!("{place}: {own} imports {target}, beside it in layer {layer}"));
+            }
+            let (here, there) = (module.get(1).copied(), path.get(1).map(String::as_str));
+            if own == "engine"
+                && target == "engine"
+                && let (Some(here), Some(there)) = (here, there)
+                && here != there
+                && engines.contains(&there)
+            {
+                complaints.push(format!("{place}: engine {here} imports engine {there}"));
+            }
+        }
+    }
+    complaints.dedup();
+    complaints
+}
+
+fn lengths(sources: &[Source], files: &[(&str, usize)], functions: &[(&str, &str, usize)]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut unused_files: BTreeMap<&str, usize> = files.iter().copied().collect();
+    let mut unused: BTreeMap<(&str, &str), usize> = functions.iter().map(|(p, f, n)| ((*p, *f), *n)).collect();
+    for source in sources {
+        let length = source.length();
+        let allowed = unused_files.get(source.path.as_str()).copied().unwrap_or(FILE_LINES);
+        if length > allowed || length > FILE_LINES_HARD {
+            complaints.push(format!("{}: {length} lines; the limit is {allowed}: take it apart", source.path));
+        }
+        if length > FILE_LINES {
+            unused_files.remove(source.path.as_str());
+        }
+        for f in source.functions().into_iter().filter(|f| f.lines > FUNCTION_LINES) {
+            let listed = functions.iter().find(|(p, name, _)| *p == source.path && *name == f.name);
+            let allowed = listed.map_or(FUNCTION_LINES, |(p, name, limit)| {
+                unused.remove(&(p, name));
+                *limit
+            });
+            if f.lines > allowed {
+                let (path, line, name) = (&source.path, f.line, &f.name);
+                let limit = format!("the limit is {allowed} (never above {FUNCTION_LINES_HARD} for new code)");
+                complaints.push(format!("{path}:{line}: fn {name} has {} lines; {limit}: take it apart", f.lines));
+            }
+        }
+    }
+    complaints.extend(unused_files.keys().map(|p| format!("{p} is short now: strike it from LONG_FILES")));
+    complaints.extend(unused.keys().map(|(p, f)| format!("{p}: {f} is short now: strike it from LONG_FUNCTIONS")));
+    complaints
+}
+
+fn banned(sources: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let ours = sources.iter().filter(|s| s.path.starts_with("src/") || s.path.starts_with("repo-format/src/"));
+    for source in ours {
+        for (call, why, homes) in BANNED {
+            if homes.iter().any(|h| source.path.starts_with(h)) {
+                continue;
+            }
+            // A parser's own `expect` returns a Result; the one that panics does not.
+            let own = |at: usize| *call == ".expect(" && source.code[at..].lines().next().is_some_and(fallible);
+            for at in source.places(call).filter(|at| !own(*at)) {
+                complaints.push(format!("{}:{}: `{call}`: {why}", source.path, source.line(at)));
+            }
+        }
+        if source.path.starts_with("repo-format/") {
+            for word in NO_IO {
+                for at in source.places(word) {
+                    let place = source.line(at);
+                    complaints.push(format!("{}:{place}: `{word}` in the format crate: no I/O, no clock", source.path));
+                }
+            }
+        }
+    }
+    for source in sources {
+        for at in source.all_places("#[ignore") {
+            complaints.push(format!("{}:{}: a test that does not run", source.path, source.line(at)));
+        }
+    }
+    complaints
+}
+
+/// Whether the call at the start of `line` is followed by `?`.
+fn fallible(line: &str) -> bool {
+    line.split_once(')').is_some_and(|(_, after)| after.trim_start_matches([')', ' ']).starts_with('?'))
+}
+
+/// `files`: every text file of the project.
+fn machine_paths(files: &[(String, String)]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("tests/tidy")) {
+        for (i, line) in text.lines().enumerate() {
+            for word in MACHINE.iter().filter(|w| line.contains(**w)) {
+                complaints.push(format!("{path}:{}: `{word}` is a path of one machine", i + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// `SPEC "Title"` in a comment must be a heading of SPEC.md; further titles may follow after commas.
+fn spec_references(sources: &[Source], spec: &str) -> Vec<String> {
+    let titles: Vec<&str> = spec
+        .lines()
+        .filter(|l| l.starts_with('#'))
+        .map(|l| l.trim_start_matches('#').trim().trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim())
+        .collect();
+    let mut complaints = Vec::new();
+    for source in sources.iter().filter(|s| !s.path.starts_with("tests/tidy")) {
+        for (at, found) in source.text.match_indices("SPEC \"") {
+            let mut rest = &source.text[at + found.len()..];
+            while let Some((title, after)) = rest.split_once('"') {
+                let flat: Vec<&str> = title.split_whitespace().filter(|w| !w.starts_with("//")).collect();
+                if !titles.contains(&flat.join(" ").as_str()) {
+                    let line = source.line(at);
+                    complaints.push(format!("{}:{line}: SPEC.md has no section \"{}\"", source.path, flat.join(" ")));
+                }
+                let Some(next) = after.strip_prefix(", \"") else { break };
+                rest = next;
+            }
+        }
+    }
+    complaints
+}
+
+/// Every file under `src` and `tests` is declared by its parent module.
+fn orphans(sources: &[Source]) -> Vec<String> {
+    let text_of = |path: String| sources.iter().find(|s| s.path == path);
+    let mut complaints = Vec::new();
+    for source in sources {
+        let Some((folder, file)) = source.path.rsplit_once('/') else { continue };
+        let roots = ["src", "repo-format/src", "tests"];
+        let Some(name) = file.strip_suffix(".rs") else { continue };
+        if !roots.iter().any(|r| folder == *r || folder.starts_with(&format!("{r}/")))
+            || (roots.contains(&folder) && ["lib", "main"].contains(&name))
+        {
+            continue;
+        }
+        let (folder, name) =
+            if name == "mod" { folder.rsplit_once('/').unwrap_or(("", folder)) } else { (folder, name) };
+        let parents = if folder == "tests" {
+            vec!["tests/main.rs".to_owned()]
+        } else {
+            ["/mod.rs", "/lib.rs", "/main.rs", ".rs"].iter().map(|end| format!("{folder}{end}")).collect()
+        };
+        let declared =
+            parents.into_iter().filter_map(text_of).any(|p| p.all_places(&format!("mod {name};")).next().is_some());
+        if !declared {
+            complaints.push(format!("{}: no module declares it, so nothing compiles it", source.path));
+        }
+    }
+    complaints
+}
+
+// What the rules are applied to.
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn walk(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    const OTHERS: [&str; 6] = ["target", ".git", "lab", "corpus", "fixtures", "artifacts"];
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap()).collect();
+    entries.sort_by_key(|e| e.path());
+    for entry in entries {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let relative = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() && (relative == "tools/lab" || !OTHERS.contains(&name.as_str())) {
+            walk(&path, found);
+        } else if kind.is_file() && name != ".git" {
+            found.push((relative, fs::read(&path).unwrap()));
+        }
+    }
+}
+
+/// Text files of the project, and the Rust among them.
+fn project() -> (Vec<(String, String)>, Vec<Source>) {
+    let mut found = Vec::new();
+    walk(root(), &mut found);
+    let files: Vec<_> = found.into_iter().filter_map(|(p, b)| Some((p, String::from_utf8(b).ok()?))).collect();
+    let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+    let sources = rust.map(|(path, text)| Source::new(path, text)).collect();
+    (files, sources)
+}
+
+fn none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn imports_only_go_down() {
+    none(&layers(&project().1));
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    none(&lengths(&project().1, LONG_FILES, LONG_FUNCTIONS));
+}
+
+#[test]
+fn calls_stay_in_their_homes() {
+    none(&banned(&project().1));
+}
+
+#[test]
+fn nothing_names_a_machine() {
+    none(&machine_paths(&project().0));
+}
+
+#[test]
+fn sections_of_the_specification_exist() {
+    let spec = fs::read_to_string(root().join("SPEC.md")).unwrap();
+    none(&spec_references(&project().1, &spec));
+}
+
+#[test]
+fn every_file_is_compiled() {
+    none(&orphans(&project().1));
+}

@@ -1,0 +1,145 @@
+//! Each rule catches a planted violation, and lets the lawful neighbour pass.
+
+use super::source::Source;
+use super::*;
+
+fn one(path: &str, text: &str) -> Vec<Source> {
+    many(&[(path, text)])
+}
+
+fn many(files: &[(&str, &str)]) -> Vec<Source> {
+    files.iter().map(|(path, text)| Source::new(path, text)).collect()
+}
+
+#[track_caller]
+fn caught(complaints: &[String], what: &str) {
+    assert!(complaints.len() == 1 && complaints[0].contains(what), "{complaints:?}");
+}
+
+#[test]
+fn upward_import() {
+    caught(&layers(&one("src/tree/read.rs", "use crate::backup::Options;")), "src/tree/read.rs:1: tree (layer 4)");
+    caught(&layers(&one("src/store/mod.rs", "\n\nfn f() { crate::repo::open(); }")), "src/store/mod.rs:3");
+    caught(&layers(&one("src/merge/mod.rs", "use crate::{error::Result, tree::{self, Root}, run};")), "imports tree");
+    caught(&layers(&one("src/store/mod.rs", "use super::cli::x;")), "imports cli");
+    caught(&layers(&one("src/store/disk.rs", "use super::super::merge;")), "imports merge");
+    caught(&layers(&one("src/watch.rs", "use crate::{\n    run::Record,\n    error,\n};")), "imports run");
+}
+
+#[test]
+fn sideways_import() {
+    caught(&layers(&one("src/tree/mod.rs", "use crate::engine::Source;")), "beside it");
+    caught(&layers(&one("src/backup/mod.rs", "use crate::restore::rows;")), "beside it");
+    let two = many(&[
+        ("src/engine/cassandra/mod.rs", "use crate::engine::mongodb::bson;"),
+        ("src/engine/mongodb/mod.rs", "use crate::engine::{Source, Node};"),
+    ]);
+    caught(&layers(&two), "engine cassandra imports engine mongodb");
+}
+
+#[test]
+fn module_without_a_layer() {
+    caught(&layers(&one("src/helpers.rs", "")), "has no layer");
+}
+
+#[test]
+fn lawful_imports() {
+    let text = "use crate::{Error, Kind};\nuse crate::run::{Run, Record};\nuse super::sibling;\n// use crate::cli;\n\
+                const S: &str = \"crate::cli::x\";\n#[cfg(test)]\nmod tests {\n    use crate::backup::Options;\n}\n";
+    assert_eq!(layers(&one("src/tree/read.rs", text)), [""; 0]);
+    assert_eq!(layers(&one("src/main.rs", "use onefold::cli::run;")), [""; 0]);
+    assert_eq!(layers(&one("src/check/mod.rs", "use crate::snapshot::Snapshot;")), [""; 0]);
+}
+
+#[test]
+fn long_file() {
+    let long = "fn f() {}\n".repeat(FILE_LINES + 1);
+    caught(&lengths(&one("src/a.rs", &long), &[], &[]), "401 lines");
+    assert_eq!(lengths(&one("src/a.rs", &long), &[("src/a.rs", 401)], &[]), [""; 0]);
+    caught(&lengths(&one("src/a.rs", &long.repeat(2)), &[("src/a.rs", 900)], &[]), "802 lines");
+    caught(&lengths(&one("src/a.rs", "fn f() {}"), &[("src/a.rs", 401)], &[]), "strike it");
+    let tests = format!("fn f() {{}}\n#[cfg(test)]\nmod tests {{\n{long}}}\n");
+    assert_eq!(lengths(&one("src/a.rs", &tests), &[], &[]), [""; 0]);
+    assert_eq!(lengths(&one("src/a/tests.rs", &long.repeat(3)), &[], &[]), [""; 0]);
+}
+
+#[test]
+fn long_function() {
+    let long =
+        |n: usize| format!("fn other() {{}}\nfn f(a: [u8; 2]) -> u8 {{\n{}}}\n", "    let x = \"}\";\n".repeat(n));
+    caught(&lengths(&one("src/a.rs", &long(69)), &[], &[]), "src/a.rs:2: fn f has 71 lines");
+    assert_eq!(lengths(&one("src/a.rs", &long(68)), &[], &[]), [""; 0]);
+    assert_eq!(lengths(&one("src/a.rs", &long(70)), &[], &[("src/a.rs", "f", 72)]), [""; 0]);
+    caught(&lengths(&one("src/a.rs", &long(71)), &[], &[("src/a.rs", "f", 72)]), "73 lines; the limit is 72");
+    caught(&lengths(&one("src/a.rs", &long(3)), &[], &[("src/a.rs", "f", 72)]), "strike it");
+}
+
+#[test]
+fn banned_calls() {
+    for call in [
+        "std::time::SystemTime::now()",
+        "Instant::now()",
+        "getrandom::fill(&mut b)",
+        "rand::random()",
+        "x.unwrap()",
+        "x.expect(\"y\")",
+        "panic!()",
+        "todo!()",
+        "println!()",
+        "eprintln!()",
+        "std::env::var(\"X\")",
+        "std::process::exit(1)",
+        "unsafe { f() }",
+    ] {
+        let text = format!("fn f() {{ {call} }}\n");
+        caught(&banned(&one("src/tree/read.rs", &text)), "src/tree/read.rs:1");
+        assert_eq!(banned(&one("src/tree/read.rs", &format!("// {call}\nfn f() {{}}\n"))), [""; 0]);
+        assert_eq!(banned(&one("src/tree/read.rs", &format!("#[cfg(test)]\nmod tests {{ {text} }}"))), [""; 0]);
+        assert_eq!(banned(&one("tests/world.rs", &text)), [""; 0]);
+    }
+    caught(&banned(&one("tests/world.rs", "#[test]\n#[ignore]\nfn f() {}")), "does not run");
+    caught(&banned(&one("repo-format/src/pack.rs", "use std::fs::File;")), "in the format crate");
+}
+
+#[test]
+fn lawful_calls() {
+    let text = "fn f() { self.expect('(')?; lexer.expect(\">\")?; x.unwrap_or(operand); unsafe_code }";
+    assert_eq!(banned(&one("src/engine/x/lex.rs", text)), [""; 0]);
+    assert_eq!(banned(&one("src/repo/world.rs", "fn f() { getrandom::fill(b); SystemTime::now() }")), [""; 0]);
+    assert_eq!(banned(&one("src/cli/show.rs", "fn f() { println!(\"x\") }")), [""; 0]);
+}
+
+#[test]
+fn machine_path() {
+    let home = ["", "home", "someone", "x"].join("/");
+    caught(&machine_paths(&[("README.md".into(), format!("a\nsee {home}\n"))]), "README.md:2");
+    assert_eq!(machine_paths(&[("README.md".into(), "see /backups/repo".into())]), [""; 0]);
+}
+
+#[test]
+fn missing_section() {
+    let spec = "# Format\n## 3. Leaves\n### Object header\n";
+    caught(&spec_references(&one("src/a.rs", "//! See SPEC \"Twigs\"."), spec), "no section \"Twigs\"");
+    caught(&spec_references(&one("src/a.rs", "//! (SPEC \"Leaves\", \"Runs\")"), spec), "no section \"Runs\"");
+    assert_eq!(spec_references(&one("src/a.rs", "//! SPEC \"Leaves\", \"Object header\""), spec), [""; 0]);
+    assert_eq!(spec_references(&one("src/a.rs", "//! SPEC \"Object\n//! header\""), spec), [""; 0]);
+}
+
+#[test]
+fn orphan() {
+    let two = |main: &str| many(&[("tests/main.rs", main), ("tests/lost.rs", "")]);
+    caught(&orphans(&two("mod found;")), "tests/lost.rs");
+    assert_eq!(orphans(&two("mod lost;")), [""; 0]);
+    let nested = |m: &str| many(&[("src/lib.rs", "mod a;"), ("src/a/mod.rs", m), ("src/a/b.rs", "")]);
+    caught(&orphans(&nested("")), "src/a/b.rs");
+    assert_eq!(orphans(&nested("pub mod b;")), [""; 0]);
+}
+
+#[test]
+fn code_without_comments_and_strings() {
+    let blanked = |text: &str| Source::new("src/a.rs", text).code.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(blanked("a /* b /* c */ d */ e // f\ng"), "a e g");
+    assert_eq!(blanked(r##"a("b\"c", r#"d"e"#, b"f", 'g', '\'', '"')"##), "a( , , b , , , )");
+    assert_eq!(blanked("fn f<'a>(x: &'a str) { 'b: loop {} }"), "fn f<'a>(x: &'a str) { 'b: loop {} }");
+    assert_eq!(blanked("let ü = 'ü'; x"), "let ü = ; x");
+}
