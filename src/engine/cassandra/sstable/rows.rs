@@ -91,7 +91,7 @@ const NONE: Span = Span { start: 1, end: 0 };
 
 impl Span {
     #[inline]
-    fn of<'a>(self, body: &'a [u8]) -> Option<&'a [u8]> {
+    fn of(self, body: &[u8]) -> Option<&[u8]> {
         body.get(self.start as usize..self.end as usize)
     }
 }
