@@ -3,6 +3,7 @@
 
 mod blob;
 mod caches;
+mod cassandra_dump;
 mod cassandra_read;
 mod crash;
 mod damage;
