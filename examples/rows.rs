@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
-use onefold::engine::Source;
 use onefold::engine::cassandra::filter::Filter;
 use onefold::engine::cassandra::rows::{Layout, Rows, Show};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::{Described, Source};
 use onefold::error::Result;
 use onefold::merge::{Across, Held, Merge, Witness};
 use onefold::run::{Record, RecordBatch, Run};
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     }
     let node = |(i, dir): (usize, &String)| NodeDir { name: format!("n{i}"), address: None, dir: PathBuf::from(dir) };
     let nodes: Vec<NodeDir> = dirs.iter().enumerate().map(node).collect();
-    let source = Cassandra::open(&nodes, None, None)?;
+    let source = Cassandra::open(&nodes, None, &Described::new())?;
     let watch = Watch::default();
     for shard in source.shards().iter().filter(|s| s.name == name) {
         let table = serde_json::from_value(source.describe(Some(shard))?).expect("a table");

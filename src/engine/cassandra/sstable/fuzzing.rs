@@ -83,7 +83,10 @@ fn decode(layout: Arc<Layout>, plain: &[u8]) -> Result<usize> {
     while run.next_batch(&mut batch)? {
         for record in batch.iter() {
             let traits = repo_format::record::check(record.body);
-            assert!(traits.is_ok_and(|traits| traits == record.traits), "the decoder wrote a body that is not canonical");
+            assert!(
+                traits.is_ok_and(|traits| traits == record.traits),
+                "the decoder wrote a body that is not canonical"
+            );
         }
         count += batch.len();
     }
