@@ -4,6 +4,7 @@
 mod blob;
 mod caches;
 mod cassandra_read;
+mod cassandra_rows;
 mod crash;
 mod damage;
 mod measure;

@@ -16,6 +16,7 @@ pub mod capture;
 pub mod comparable;
 pub mod cql;
 pub mod filter;
+pub mod fuzzing;
 pub mod json;
 mod lex;
 pub mod read_schema;

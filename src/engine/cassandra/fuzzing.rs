@@ -1,0 +1,162 @@
+//! Bodies of fuzz targets, one for each parser of this folder; SSTables have theirs in `sstable::fuzzing`. None may
+//! panic, hang or allocate more than a small multiple of its input, whatever the bytes.
+
+use repo_format::record::{Class, Traits};
+
+use super::comparable::{self, Clustering, Cursor, decode_component, encode_component};
+use super::filter::Filter;
+use super::rows::{Layout, Rows, Show};
+use super::schema::Table;
+use super::types::{CqlType, parse_class, parse_cql};
+use super::{cql, json};
+use crate::run::Record;
+
+const TYPES: &str = "CREATE TYPE ks.u (a int, \"B\" text, c frozen<list<decimal>>);
+    CREATE TABLE ks.t (a int, b text, c int, d decimal, s text static, sm map<uuid, text> static, l list<int>,
+    st set<varint>, m map<frozen<u>, frozen<tuple<int, double>>>, u u, fu frozen<u>, v vector<float, 2>,
+    vv vector<text, 2>, dur duration, ts timestamp, dt date, tm time, ip inet, f float, n boolean, bi bigint,
+    si smallint, ti tinyint, tu timeuuid, ac ascii, bl blob, PRIMARY KEY ((a, b), c, d))
+    WITH CLUSTERING ORDER BY (c DESC, d ASC)";
+
+fn table() -> Option<(Table, Layout)> {
+    let table = cql::parse(TYPES).ok()?.into_table().ok()?;
+    let layout = Layout::of(&table).ok()?;
+    Some((table, layout))
+}
+
+/// Every type of the table, and a counter.
+fn types() -> Vec<CqlType> {
+    let of_table =
+        table().into_iter().flat_map(|(_, layout)| layout.columns().map(|(_, t)| t.clone()).collect::<Vec<_>>());
+    of_table.map(CqlType::freeze).chain([CqlType::Counter]).collect()
+}
+
+fn with_text(bytes: &[u8], body: impl FnOnce(&str)) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        body(text);
+    }
+}
+
+/// Names of classes.
+pub fn fuzz_class(bytes: &[u8]) {
+    with_text(bytes, |text| drop(parse_class(text)));
+}
+
+/// Types in CQL. What is read and written again is the same type.
+pub fn fuzz_cql_type(bytes: &[u8]) {
+    let types = table().map(|(t, _)| t.types).unwrap_or_default();
+    with_text(bytes, |text| {
+        if let Ok(parsed) = parse_cql(text, &types) {
+            let again = parse_cql(&parsed.to_string(), &types);
+            assert!(again.is_ok_and(|a| a == parsed) || text.contains('\''));
+        }
+    });
+}
+
+/// A component of a key, and a value to be one; the first byte picks the type, the second the order.
+pub fn fuzz_component(bytes: &[u8]) {
+    let [which, descending, bytes @ ..] = bytes else { return };
+    let (types, descending) = (types(), descending % 2 == 1);
+    let Some(t) = types.get(usize::from(*which) % types.len()) else { return };
+    let _ = decode_component(&mut Cursor::new(bytes), t, descending);
+    let mut encoded = Vec::new();
+    if encode_component(&mut encoded, t, descending, Some(bytes)).is_ok() {
+        let back = decode_component(&mut Cursor::new(&encoded), t, descending);
+        let mut again = Vec::new();
+        let back = back.map(|value| encode_component(&mut again, t, descending, value.as_deref()));
+        assert!(matches!(back, Ok(Ok(()))) && again == encoded);
+    }
+}
+
+/// Whole keys and raw clusterings.
+pub fn fuzz_key(bytes: &[u8]) {
+    let _ = comparable::raw_parts(bytes);
+    let Ok(clustering) = Clustering::new(vec![(CqlType::Text, true), (CqlType::Decimal, false)]) else { return };
+    if let Ok(parts) = comparable::split(bytes) {
+        let _ = clustering.decode(parts.clustering);
+    }
+}
+
+/// A value to print; the first byte picks the type. What is printed is JSON.
+pub fn fuzz_json(bytes: &[u8]) {
+    let [which, bytes @ ..] = bytes else { return };
+    let types = types();
+    let Some(t) = types.get(usize::from(*which) % types.len()) else { return };
+    let mut out = String::new();
+    if json::write_value(&mut out, t, bytes).is_ok() {
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&out).is_ok());
+    }
+}
+
+/// Conditions.
+pub fn fuzz_where(bytes: &[u8]) {
+    let Some((table, layout)) = table() else { return };
+    with_text(bytes, |text| drop(Filter::parse(text, &table, &layout)));
+}
+
+/// `schema.cql`.
+pub fn fuzz_schema(bytes: &[u8]) {
+    with_text(bytes, |text| drop(cql::parse(text)));
+}
+
+/// The body of a record to make a row of; the first byte picks its class.
+pub fn fuzz_row(bytes: &[u8]) {
+    let [class, body @ ..] = bytes else { return };
+    let Some((_, layout)) = table() else { return };
+    let mut key = Vec::new();
+    let group_len = comparable::put_group(&mut key, &[0, 4, 0, 0, 0, 1, 0, 0, 1, b'x', 0]);
+    let class = if class % 2 == 0 { Class::Row } else { Class::Static };
+    match class {
+        Class::Row => drop(layout.clustering().row(&mut key, &[Some(&[0, 0, 0, 1]), None])),
+        _ => comparable::put_static(&mut key),
+    }
+    let record = Record { key: &key, group_len, class, traits: Traits::default(), body };
+    let mut out = String::new();
+    let mut rows = Rows::new(layout, 1000, Show { write_times: true, ttls: true }, None);
+    if rows.push(&record, &mut out).is_ok() {
+        let _ = rows.finish(&mut out);
+    }
+}
+
+/// Counter contexts.
+pub fn fuzz_counter(bytes: &[u8]) {
+    let (a, b) = bytes.split_at(bytes.len() / 2);
+    let _ = (super::rule::total(bytes), super::rule::has_local_shards(bytes), super::rule::merge_contexts(a, b));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) })]
+
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(0x40), Just(0xff), 0x20..0x7f_u8, any::<u8>()], 0..60)) {
+            for body in [fuzz_class, fuzz_cql_type, fuzz_component, fuzz_key, fuzz_json, fuzz_where, fuzz_schema, fuzz_row, fuzz_counter] {
+                body(&bytes);
+            }
+        }
+
+        #[test]
+        fn type_names(text in "(frozen<|list<|map<|set<|tuple<|vector<|int|text|u|,|>|>|3| |\"B\"){0,12}") {
+            fuzz_cql_type(text.as_bytes());
+        }
+
+        #[test]
+        fn values_of_parts(which: u8, parts in proptest::collection::vec((0..3_usize, any::<[u8; 4]>()), 0..5)) {
+            let mut bytes = vec![which, which / 64];
+            bytes.extend((parts.len() as u32).to_be_bytes());
+            for (len, part) in parts {
+                bytes.extend((len as u32 * 2).to_be_bytes());
+                bytes.extend(&part[..]);
+                bytes.truncate(bytes.len() - 4 + (len * 2).min(4));
+            }
+            fuzz_component(&bytes);
+            bytes.remove(1);
+            fuzz_json(&bytes);
+        }
+    }
+}
