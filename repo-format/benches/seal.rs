@@ -1,10 +1,14 @@
 //! Speeds of what every byte passes through, one thread: `cargo bench -p repo-format`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use repo_format::config::Config;
 use repo_format::frame::{FramePlain, Opener, Sealer};
-use repo_format::id::{ChunkKind, SessionId};
+use repo_format::id::{ChunkKind, ObjectHash, RepoId, SessionId, SnapshotId};
 use repo_format::index::{Index, IndexBuilder};
-use repo_format::key::{ChunkIdKey, ContentKey, IndexKey, SignKey};
+use repo_format::key::{ChunkIdKey, ContentKey, ContentPublic, IndexKey, SignKey, WrappedKey};
+use repo_format::log::{Body, Entry, Roles};
+use repo_format::log_state::State;
+use repo_format::names::IndexName;
 use repo_format::pack::{PackBuilder, open_pack};
 use std::hint::black_box;
 use std::time::Instant;
@@ -75,6 +79,7 @@ fn main() {
         }
     }
     pack_and_index(&ids, &key, session, &random);
+    checkpoint();
 }
 
 fn pack_and_index(ids: &ChunkIdKey, key: &ContentKey, session: SessionId, data: &[u8]) {
@@ -98,7 +103,7 @@ fn pack_and_index(ids: &ChunkIdKey, key: &ContentKey, session: SessionId, data: 
         black_box(open_pack(&built.name, &built.bytes, &index_key).unwrap());
     });
     let writer = SignKey::from_bytes(&[7; 32]);
-    let repo = repo_format::id::RepoId([8; 32]);
+    let repo = RepoId([8; 32]);
     let index = || {
         let mut builder = IndexBuilder::new();
         while builder.fits(built.frames.len() * 4) {
@@ -112,5 +117,46 @@ fn pack_and_index(ids: &ChunkIdKey, key: &ContentKey, session: SessionId, data: 
     });
     speed("open it", bytes.len(), || {
         black_box(Index::open(&name, &bytes, &repo, &index_key).unwrap());
+    });
+}
+
+/// Ten years of nights, two index objects each.
+fn checkpoint() {
+    let admin = SignKey::from_bytes(&[1; 32]);
+    let (repo, content) = (RepoId([8; 32]), ContentPublic { epoch: 1, key: [0; 32] });
+    let config = Config::new(repo, content, admin.id(), true);
+    let mut state = State::new(ObjectHash([0; 32]), &config);
+    let key = WrappedKey { epoch: 1, ephemeral: [0; 32], sealed: [0; 48] };
+    let mut write = |body| {
+        let entry = Entry { n: state.n() + 1, previous: state.head(), writer: admin.id(), time_ms: 0, body };
+        state.apply(ObjectHash([7; 32]), &entry).unwrap();
+    };
+    write(Body::Writers { writers: vec![(admin.id(), Roles::WRITE_VOUCH)] });
+    for night in 0..3650u64 {
+        let hash = |salt: u64| *blake3::hash(&(night * 10 + salt).to_le_bytes()).as_bytes();
+        let session = SessionId(hash(0)[..16].try_into().unwrap());
+        let mut indexes: Vec<IndexName> = (1..3).map(|i| IndexName { session, hash: ObjectHash(hash(i)) }).collect();
+        indexes.sort();
+        write(Body::Open { session, key, adopts: None, bases: vec![] });
+        write(Body::Commit { session, snapshot: Some(SnapshotId(hash(3))), indexes, replaces: vec![] });
+    }
+    let (name, bytes) = state.to_checkpoint(&repo, &admin).unwrap();
+    println!("a checkpoint of 3650 nights is {} bytes", bytes.len());
+    speed("write it", bytes.len(), || {
+        black_box(state.to_checkpoint(&repo, &admin).unwrap());
+    });
+    speed("read it", bytes.len(), || {
+        black_box(State::from_checkpoint(&name, &bytes, &repo, &admin.id(), None).unwrap());
+    });
+    let entry = Entry {
+        n: state.n() + 1,
+        previous: state.head(),
+        writer: admin.id(),
+        time_ms: 0,
+        body: Body::Lost { lost: vec![] },
+    };
+    let (_, bytes) = entry.encode(&repo, &admin).unwrap();
+    speed("check the signature of a log entry", bytes.len(), || {
+        black_box(Entry::parse(&bytes, &repo).unwrap());
     });
 }

@@ -103,7 +103,7 @@ impl State {
             head,
             time_ms,
             writers: read_all(&mut r, 33, |r| Ok((WriterId(r.array()?), Roles(r.u8()?))))?,
-            sessions: read_all(&mut r, 127, read_session)?,
+            sessions: read_all(&mut r, 149, read_session)?,
             snapshots: read_all(&mut r, 64, |r| {
                 let id = SnapshotId(r.array()?);
                 Ok((id, Committed { session: SessionId(r.array()?), n: r.u64()?, time_ms: r.u64()? }))

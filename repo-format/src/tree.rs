@@ -11,10 +11,8 @@ use crate::wire::{Put, Reader};
 
 /// Most bytes of keys and bodies in a leaf; the record that passes it ends the leaf.
 pub const LEAF_BYTES_MAX: usize = 1 << 20;
-/// Children of a branch on average.
-pub const BRANCH_TARGET: u32 = 256;
-/// Most children of a branch.
-pub const BRANCH_MAX: usize = 4 * BRANCH_TARGET as usize;
+/// Most children of a branch, whatever the repository's mean.
+pub const BRANCH_MAX: usize = 4 * crate::limits::BRANCH_CHILDREN_RANGE.1 as usize;
 /// Most levels of branches: more than any tree of 2^64 records has.
 pub const LEVEL_MAX: u8 = 16;
 

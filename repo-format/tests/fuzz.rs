@@ -1,13 +1,17 @@
 //! The fuzz targets on stable: every file of `fuzz/corpus`, and so many mutations of each. `ONEFOLD_FUZZ=n` runs more.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
+use proptest::prelude::*;
+use repo_format::blob::{BlobList, BlobRef};
 use repo_format::fuzz::TARGETS;
+use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::leaf::{Layout, LeafBuilder};
+use repo_format::names::Name;
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
-use repo_format::{frame, pack, tree};
+use repo_format::tree;
 use std::path::PathBuf;
 use support::*;
 
@@ -15,101 +19,90 @@ fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target)
 }
 
-/// Seeds that reach deep, made from the sample objects.
-fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+type Seed = (&'static str, String, Vec<u8>);
+
+/// The sample objects, as their targets want them.
+fn objects_as_seeds() -> Vec<Seed> {
     let unsigned = |bytes: &[u8]| bytes[..bytes.len() - 64].to_vec();
-    let mut all = Vec::new();
-    let mut add = |target, name: &str, bytes: Vec<u8>| all.push((target, name.to_string(), bytes));
-    for (name, bytes) in objects() {
-        match name {
-            "config" => add("config", name, unsigned(&bytes)),
-            "checkpoint" => add("checkpoint", name, unsigned(&bytes)),
-            "pack" | "index" | "snapshot" => add(name, name, bytes),
-            "key-file" => add("key_file", name, bytes),
-            _ if name.starts_with("credential") => add("credential", name, bytes),
-            _ if name.starts_with("frame") => add("frame", name, bytes),
-            // The targets know one signer, the administrator; others' entries are parsed under its name.
-            _ if name.starts_with("log") => {
+    let seed = |(name, bytes): (&'static str, Vec<u8>)| {
+        let (target, bytes) = match name {
+            "config" | "checkpoint" => (name, unsigned(&bytes)),
+            "pack" | "index" | "snapshot" => (name, bytes),
+            "key-file" => ("key_file", bytes),
+            _ if name.starts_with("credential") => ("credential", bytes),
+            _ if name.starts_with("frame") => ("frame", bytes),
+            // The target knows one signer, the administrator.
+            _ => {
                 let mut bytes = unsigned(&bytes);
                 bytes[50..82].copy_from_slice(&admin().id().0);
-                add("log", name, bytes);
+                ("log", bytes)
             }
-            _ => unreachable!("{name}"),
-        }
-    }
-    for name in [
-        repo_format::names::Name::Config,
-        repo_format::names::Name::Log(7),
-        checkpoint().0,
-        repo_format::names::Name::Pack(pack().name),
-    ] {
-        add("name", name.kind().word(), name.to_string().into_bytes());
-    }
-    let mut sealed = vec![1, 0];
-    sealed.extend(3u32.to_le_bytes());
-    sealed.push(1);
-    sealed.extend(ring().repo.chunk_id.id(repo_format::id::ChunkKind::Leaf, b"abc").0);
+        };
+        (target, name.to_string(), bytes)
+    };
+    objects().into_iter().map(seed).collect()
+}
+
+/// What is sealed inside objects, and names.
+fn sealed_seeds() -> Vec<Seed> {
+    let mut sealed = vec![1, 0, 3, 0, 0, 0, 1];
+    sealed.extend(ring().repo.chunk_id.id(ChunkKind::Leaf, b"abc").0);
     sealed.extend([3, b'a', b'b', b'c']);
-    add("frame_sealed", "raw", sealed);
     let built = pack();
-    let mut list =
-        (built.frames.iter().map(|f| f.length).sum::<u32>() + pack::PACK_HEADER_LEN as u32).to_le_bytes().to_vec();
+    let end = built.frames.iter().map(|f| f.offset + f.length).max().unwrap();
+    let mut list = end.to_le_bytes().to_vec();
     list.push(built.frames.len() as u8);
     for f in &built.frames {
-        list.extend(f.offset.to_le_bytes());
-        list.extend(f.length.to_le_bytes());
+        list.extend([f.offset.to_le_bytes(), f.length.to_le_bytes()].concat());
         list.extend([f.kind as u8, f.chunks.len() as u8]);
-        f.chunks.iter().for_each(|c: &frame::Listed| {
-            list.extend(c.id.0);
-            list.extend(c.length.to_le_bytes());
-        });
+        f.chunks.iter().for_each(|c| list.extend([&c.id.0[..], &c.length.to_le_bytes()].concat()));
     }
-    add("pack_list", "two-frames", list);
-    let mut head = vec![1];
-    head.extend([7; 48]);
-    head.extend([0, 0, 1, 0, 2, 0xff, 0xff]);
-    add("index_parts", "head", head);
-    let mut table = vec![1, 0, 0, 26, 0, 0, 0, 0, 16, 0, 0, 1, 1];
-    table.extend([9; 32]);
-    table.extend([0, 0, 0, 0, 0, 0, 5, 0, 0, 0]);
-    add("index_parts", "table", table);
+    let head = [&[1][..], &[7; 48], &[0, 0, 1, 0, 2, 0xff, 0xff]].concat();
+    let table = [&[1, 0, 0, 26, 0, 0, 0, 0, 16, 0, 0, 1, 1][..], &[9; 32], &[0, 0, 0, 0, 0, 0, 5, 0, 0, 0]].concat();
     let mut ring = [&[0x11; 32][..], &admin().id().0, &[6]].concat();
-    for purpose in 1..=5u8 {
-        ring.extend([purpose, 32]);
-        ring.extend([purpose; 32]);
+    (1..=5u8).for_each(|purpose| ring.extend([&[purpose, 32][..], &[purpose; 32]].concat()));
+    ring.extend([&[6, 36, 1, 0, 0, 0][..], &[6; 32]].concat());
+    let names = [Name::Config, Name::Log(7), checkpoint().0, Name::Pack(built.name)];
+    let mut all: Vec<Seed> =
+        names.into_iter().map(|name| ("name", name.kind().word().to_string(), name.to_string().into_bytes())).collect();
+    for (target, name, bytes) in [
+        ("frame_sealed", "raw", sealed),
+        ("pack_list", "two-frames", list),
+        ("index_parts", "head", head),
+        ("index_parts", "table", table),
+        ("key_ring", "write-read", ring),
+    ] {
+        all.push((target, name.to_string(), bytes));
     }
-    ring.extend([6, 36, 1, 0, 0, 0]);
-    ring.extend([6; 32]);
-    add("key_ring", "write-read", ring);
-    let list = repo_format::blob::BlobList {
-        level: 0,
-        entries: vec![repo_format::blob::BlobRef { length: 300, root: repo_format::id::ChunkId([4; 32]) }],
-    };
-    add("blob", "one", list.encode());
-    let child = |key: &[u8]| tree::Child { first_key: key.to_vec(), records: 9, id: repo_format::id::ChunkId([4; 32]) };
-    let mut bytes = vec![1];
-    tree::put_branch(&mut bytes, 1, &[child(b"abc"), child(b"abd")]);
-    add("branch", "two", bytes);
+    all
+}
+
+/// What chunks hold.
+fn chunk_seeds() -> Vec<Seed> {
+    let entries = vec![BlobRef { length: 300, root: ChunkId([4; 32]) }];
+    let blob = BlobList { level: 0, entries }.encode();
+    let child = |key: &[u8]| tree::Child { first_key: key.to_vec(), records: 9, id: ChunkId([4; 32]) };
+    let mut branch = vec![1];
+    tree::put_branch(&mut branch, 1, &[child(b"abc"), child(b"abd")]);
     let cell = |column, kind, value| Entry { column, kind, element: None, time: 7, ldt: 0, ttl: 0, value };
     let mut body = Vec::new();
     let mut writer = BodyWriter::new(&mut body);
     writer.push(&cell(0, EntryKind::Cell, None));
     writer.push(&cell(1, EntryKind::Cell, Some(b"value")));
     writer.push(&Entry { ldt: 9, ..cell(2, EntryKind::Tombstone, None) });
-    let mut leaf = LeafBuilder::new(Layout { tokens: false, numeric_groups: false, numeric: vec![1] });
+    let mut builder = LeafBuilder::new(Layout { tokens: false, numeric_groups: false, numeric: vec![1] });
     for key in [b"group-a", b"group-b"] {
-        leaf.push(key, 5, Class::Row, &body).unwrap();
+        builder.push(key, 5, Class::Row, &body).unwrap();
     }
-    let mut bytes = Vec::new();
-    leaf.finish(&mut bytes);
-    add("leaf", "two", bytes);
-    add("record", "cells", body);
+    let mut leaf = Vec::new();
+    builder.finish(&mut leaf);
     let others = vec![Other { time: 5, hash: 6 }];
-    let patch = LeafPatch { missing: vec![1, 5], stale: vec![Differing { ordinal: 3, others }], extra: vec![9] };
-    let mut bytes = Vec::new();
-    patch.put(&mut bytes);
-    add("patch", "all", bytes);
-    all
+    let mut patch = Vec::new();
+    LeafPatch { missing: vec![1, 5], stale: vec![Differing { ordinal: 3, others }], extra: vec![9] }.put(&mut patch);
+    [("blob", blob), ("branch", branch), ("leaf", leaf), ("patch", patch), ("record", body)]
+        .into_iter()
+        .map(|(target, bytes)| (target, "small".to_string(), bytes))
+        .collect()
 }
 
 /// xorshift64*.
@@ -151,7 +144,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 #[test]
 fn corpus_and_mutations_do_not_panic() {
     if std::env::var_os("ONEFOLD_BLESS").is_some() {
-        for (target, name, bytes) in seeds() {
+        for (target, name, bytes) in [objects_as_seeds(), sealed_seeds(), chunk_seeds()].concat() {
             std::fs::create_dir_all(corpus(target)).unwrap();
             std::fs::write(corpus(target).join(name), bytes).unwrap();
         }
@@ -187,5 +180,16 @@ fn every_target_has_its_binary_and_every_corpus_its_target() {
     for (name, _) in TARGETS {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "fuzz/Cargo.toml lacks {name}");
         assert!(folder.join(format!("fuzz_targets/{name}.rs")).exists(), "fuzz_targets/{name}.rs is missing");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn noise_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        TARGETS.iter().for_each(|(_, body)| {
+            body(&bytes);
+        });
     }
 }

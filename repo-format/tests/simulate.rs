@@ -1,7 +1,7 @@
 //! Simulation of several writers, two pruners, forgets, fences, crashes, pauses of any length, wrong clocks and a stolen
 //! key over the log (SPEC "Protocol"): no committed snapshot ever loses a chunk. And the proof that it would notice:
 //! with any one rule off, it finds a loss. `ONEFOLD_SEEDS=n` runs more.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod sim;
 

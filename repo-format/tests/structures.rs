@@ -1,5 +1,5 @@
 //! Every structure: what was written is read back, and what was changed in any byte is refused.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

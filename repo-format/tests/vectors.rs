@@ -1,6 +1,6 @@
 //! Golden vectors: every structure, byte for byte, in `vectors/*.hex`. `ONEFOLD_BLESS=1` writes them anew, which is a
 //! change of the format and belongs into SPEC "Changes".
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

@@ -93,7 +93,8 @@ impl Attempt<'_> {
         };
         let target = self.target;
         let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
-        let shape = Shape { secret: target.secret, leaf_records, layout, blobs };
+        let (secret, branch_children) = (target.secret, target.branch_children);
+        let shape = Shape { secret, leaf_records, branch_children, layout, blobs };
         let nodes = self.source.runs(self.shard, without, self.watch)?;
         let bytes_read = nodes.iter().flat_map(|n| &n.files).map(|f| f.bytes).sum();
         let owned = nodes.iter().map(|n| n.owned.clone()).collect();
@@ -143,7 +144,7 @@ impl Attempt<'_> {
                 seen += batch.len();
             }
         }
-        Ok(leaf_records(bytes / records.max(1)))
+        Ok(leaf_records(bytes / records.max(1), self.target.leaf_target))
     }
 }
 

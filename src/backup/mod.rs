@@ -35,6 +35,10 @@ pub struct Target<'a> {
     pub sink: &'a dyn ChunkSink,
     /// Secret of the cuts of trees.
     pub secret: [u8; 16],
+    /// Bytes of keys and bodies that a leaf aims at.
+    pub leaf_target: u32,
+    /// Children of a branch on average.
+    pub branch_children: u32,
     /// Key of the hashes in patches.
     pub fingerprint: [u8; 32],
     /// Cuts files and large records.

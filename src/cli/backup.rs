@@ -76,7 +76,9 @@ fn target<'a>(repo: &Repo, before: Option<Snapshot>, sink: &'a dyn ChunkSink) ->
     let mut secret = [0; 16];
     secret.copy_from_slice(&tree[..16]);
     let blobs = Arc::new(blob::Cutter::new(&keys.cut, repo.config().cut_average)?);
-    Ok(Target { sink, secret, fingerprint: *keys.fingerprint.expose(), blobs, before })
+    let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
+    let fingerprint = *keys.fingerprint.expose();
+    Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
 }
 
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.

@@ -20,9 +20,6 @@ use crate::blob;
 use repo_format::id::ChunkId;
 use repo_format::leaf::Layout;
 
-/// Bytes of keys and bodies that a leaf aims at.
-pub const LEAF_TARGET: usize = 128 << 10;
-
 /// Where a tree begins. An empty tree has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Root {
@@ -41,16 +38,18 @@ pub struct Shape {
     pub secret: [u8; 16],
     /// Records of a leaf on average.
     pub leaf_records: u32,
+    /// Children of a branch on average, the repository's.
+    pub branch_children: u32,
     /// What helps the compressor.
     pub layout: Layout,
     /// Cuts the bodies that are too large for a leaf.
     pub blobs: Arc<blob::Cutter>,
 }
 
-/// Records of a leaf, so that it holds about [`LEAF_TARGET`] bytes of records of this mean size: a power of two, so that small
+/// Records of a leaf, so that it holds about `target` bytes of records of this mean size: a power of two, so that small
 /// changes of the mean do not matter.
-pub fn leaf_records(mean_bytes: usize) -> u32 {
-    let wanted = (LEAF_TARGET / mean_bytes.max(1)).clamp(16, 8192) as u32;
+pub fn leaf_records(mean_bytes: usize, target: u32) -> u32 {
+    let wanted = (target as usize / mean_bytes.max(1)).clamp(16, 8192) as u32;
     let below = 1 << wanted.ilog2();
     if wanted - below < below / 2 { below } else { below * 2 }
 }

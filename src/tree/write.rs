@@ -25,6 +25,7 @@ struct Level {
 pub struct TreeWriter<'a> {
     sink: &'a dyn ChunkSink,
     secret: [u8; 16],
+    branch_children: u32,
     blobs: Arc<blob::Cutter>,
     leaf: LeafBuilder,
     cutter: Cutter,
@@ -43,6 +44,7 @@ impl<'a> TreeWriter<'a> {
         TreeWriter {
             sink,
             secret: shape.secret,
+            branch_children: shape.branch_children,
             blobs: Arc::clone(&shape.blobs),
             leaf: LeafBuilder::new(shape.layout.clone()),
             cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
@@ -111,7 +113,7 @@ impl<'a> TreeWriter<'a> {
         }
         let at = usize::from(level) - 1;
         if at == self.levels.len() {
-            let cutter = Cutter::new(self.secret, level, repo_format::tree::BRANCH_TARGET);
+            let cutter = Cutter::new(self.secret, level, self.branch_children);
             self.levels.push(Level { children: Vec::new(), cutter, grown: false });
         }
         let here = &mut self.levels[at];

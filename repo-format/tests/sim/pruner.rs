@@ -45,6 +45,7 @@ enum Job {
     },
     DeletePack(PackName),
     DeleteSnapshot(SnapshotId),
+    DeleteIndex(IndexName),
 }
 
 #[derive(Clone)]
@@ -96,6 +97,10 @@ impl Pruner {
                 world.snapshots.remove(&id);
                 world.verify();
             }
+            Job::DeleteIndex(name) => {
+                world.indexes.remove(&name);
+                world.verify();
+            }
         }
     }
 
@@ -128,7 +133,7 @@ impl Pruner {
             6..=8 => self.delete(world, &known),
             9 | 12 => self.job = Job::Open { known, session: world.new_session(), then: Then::Merge },
             10 | 13 => self.retire(world, known),
-            _ => self.delete_snapshot(world, &known),
+            _ => self.delete_garbage(world, &known),
         }
     }
 
@@ -199,12 +204,18 @@ impl Pruner {
         }
     }
 
-    fn delete_snapshot(&mut self, world: &mut World, known: &Rc<State>) {
+    /// Snapshots that are not needed, and index objects that do not stand, of sessions that are over.
+    fn delete_garbage(&mut self, world: &mut World, known: &Rc<State>) {
         let needed = |id: &SnapshotId| known.snapshots().contains_key(id) || known.held().contains(id);
         let garbage = world.snapshots.iter().filter(|(id, s)| !needed(id) && !known.spared(&s.session));
         let garbage: Vec<SnapshotId> = garbage.map(|(id, _)| *id).collect();
         if let Some(id) = world.rng.pick(&garbage).copied() {
             self.job = Job::DeleteSnapshot(id);
+        }
+        let fallen = |i: &&IndexName| !known.indexes().contains_key(*i) && !known.spared(&i.session);
+        let fallen: Vec<IndexName> = world.indexes.keys().filter(fallen).copied().collect();
+        if let Some(name) = world.rng.pick(&fallen).copied().filter(|_| world.time % 2 == 0) {
+            self.job = Job::DeleteIndex(name);
         }
     }
 

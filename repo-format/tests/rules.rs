@@ -1,0 +1,241 @@
+//! Every rule of SPEC "Rules": what it forbids is void, and what is void changes nothing but the chain.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use repo_format::id::{ObjectHash, SessionId, SnapshotId, WriterId};
+use repo_format::key::ContentPublic;
+use repo_format::log::{Body, Entry, LostFrames, Roles};
+use repo_format::log_rules::Outcome;
+use repo_format::log_state::{SessionStatus, State};
+use repo_format::names::{IndexName, PackName};
+use support::{admin, config, config_object, pack_name, wrapped};
+
+const WRITER: WriterId = WriterId([1; 32]);
+const OTHER: WriterId = WriterId([2; 32]);
+const VOUCHER: WriterId = WriterId([3; 32]);
+
+fn s(n: u8) -> SessionId {
+    SessionId([n; 16])
+}
+
+fn snap(n: u8) -> SnapshotId {
+    SnapshotId([n; 32])
+}
+
+fn index(session: u8, n: u8) -> IndexName {
+    IndexName { session: s(session), hash: ObjectHash([n; 32]) }
+}
+
+struct Log(State);
+
+impl Log {
+    fn new() -> Log {
+        let mut log = Log(State::new(ObjectHash::of(&config_object()), &config()));
+        let writers = vec![(WRITER, Roles::WRITE), (OTHER, Roles::WRITE), (VOUCHER, Roles::WRITE_VOUCH)];
+        log.ok(admin().id(), Body::Writers { writers });
+        log
+    }
+
+    fn write(&mut self, writer: WriterId, body: Body) -> Outcome {
+        let n = self.0.n() + 1;
+        let entry = Entry { n, previous: self.0.head(), writer, time_ms: n, body };
+        self.0.apply(ObjectHash([n as u8; 32]), &entry).unwrap()
+    }
+
+    fn ok(&mut self, writer: WriterId, body: Body) {
+        assert_eq!(self.write(writer, body.clone()), Outcome::Applied, "{body:?}");
+    }
+
+    fn void(&mut self, writer: WriterId, body: Body, why: &str) {
+        let before = self.0.clone();
+        let outcome = self.write(writer, body.clone());
+        assert!(matches!(outcome, Outcome::Void(w) if w.contains(why)), "{body:?}: {outcome:?}, not {why:?}");
+        assert_eq!(self.0.n(), before.n() + 1);
+        let same = (self.0.writers(), self.0.sessions(), self.0.snapshots(), self.0.indexes(), self.0.condemned())
+            == (before.writers(), before.sessions(), before.snapshots(), before.indexes(), before.condemned());
+        assert!(
+            same && self.0.lost() == before.lost() && self.0.basis() == before.basis(),
+            "{body:?} changed the state"
+        );
+    }
+
+    fn open(&mut self, writer: WriterId, n: u8) {
+        self.ok(writer, open(n, None, vec![]));
+    }
+
+    fn commit(&mut self, writer: WriterId, n: u8) {
+        self.ok(writer, commit(n, Some(n), vec![index(n, n)], vec![]));
+    }
+
+    fn condemn(&mut self, packs: Vec<PackName>) {
+        let computed = self.0.n();
+        self.ok(admin().id(), Body::Condemn { computed, packs });
+    }
+}
+
+fn open(n: u8, adopts: Option<u8>, bases: Vec<SnapshotId>) -> Body {
+    Body::Open { session: s(n), key: wrapped(&s(n)), adopts: adopts.map(s), bases }
+}
+
+fn commit(n: u8, snapshot: Option<u8>, indexes: Vec<IndexName>, replaces: Vec<IndexName>) -> Body {
+    Body::Commit { session: s(n), snapshot: snapshot.map(snap), indexes, replaces }
+}
+
+#[test]
+fn only_the_administrator_takes_away() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    log.open(OTHER, 2);
+    let bodies = [
+        Body::Forget { snapshots: vec![snap(1)] },
+        Body::Condemn { computed: log.0.n(), packs: vec![pack_name(1, 1)] },
+        Body::Fence { session: s(2) },
+        Body::Writers { writers: vec![(OTHER, Roles::NONE)] },
+        Body::Retire { packs: vec![] },
+        Body::Epoch { content: ContentPublic { epoch: 2, key: [9; 32] } },
+    ];
+    for body in bodies {
+        log.void(VOUCHER, body, "administrator");
+    }
+    log.void(WRITER, Body::Vouch { indexes: vec![index(1, 1)] }, "vouch");
+    log.void(WriterId([9; 32]), Body::Lost { lost: vec![] }, "listed");
+    log.void(WriterId([9; 32]), open(7, None, vec![]), "listed");
+}
+
+#[test]
+fn sessions_belong_to_their_writer_and_end_once() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.void(WRITER, open(1, None, vec![]), "new");
+    log.void(OTHER, commit(1, None, vec![], vec![]), "another writer");
+    log.void(WRITER, commit(9, None, vec![], vec![]), "no such session");
+    log.void(WRITER, commit(1, None, vec![index(2, 1)], vec![]), "another session");
+    log.commit(WRITER, 1);
+    log.void(WRITER, commit(1, None, vec![], vec![]), "no longer open");
+    log.void(admin().id(), Body::Fence { session: s(1) }, "no longer open");
+    log.open(WRITER, 2);
+    log.void(WRITER, commit(2, Some(1), vec![], vec![]), "snapshot is not new");
+    log.ok(admin().id(), Body::Fence { session: s(2) });
+    log.void(WRITER, commit(2, Some(2), vec![], vec![]), "no longer open");
+    log.open(OTHER, 3);
+    log.ok(admin().id(), Body::Writers { writers: vec![(OTHER, Roles::NONE)] });
+    log.void(OTHER, commit(3, Some(3), vec![], vec![]), "listed");
+}
+
+#[test]
+fn adoption_hands_over_packs_and_index_objects() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.void(OTHER, open(2, Some(1), vec![]), "another writer");
+    log.void(WRITER, open(2, Some(9), vec![]), "no known");
+    log.ok(WRITER, open(2, Some(1), vec![]));
+    log.void(WRITER, commit(1, Some(1), vec![], vec![]), "no longer open");
+    log.void(WRITER, open(3, Some(1), vec![]), "no longer open");
+    log.ok(WRITER, open(3, Some(2), vec![]));
+    assert_eq!(log.0.sessions()[&s(3)].adopted, [s(1), s(2)]);
+    assert_eq!(log.0.sessions()[&s(1)].status, SessionStatus::Adopted(s(2)));
+    let computed = log.0.n();
+    for n in [1, 2, 3, 99] {
+        log.void(admin().id(), Body::Condemn { computed, packs: vec![pack_name(n, 1)] }, "open or unknown");
+    }
+    log.ok(WRITER, commit(3, Some(3), vec![index(1, 1), index(2, 2), index(3, 3)], vec![]));
+    log.condemn(vec![pack_name(1, 1), pack_name(2, 1)]);
+}
+
+#[test]
+fn a_condemn_has_seen_the_last_commit_condemn_and_loss() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    let before = log.0.n();
+    log.commit(WRITER, 1);
+    let body = |computed| Body::Condemn { computed, packs: vec![pack_name(1, 1)] };
+    log.void(admin().id(), body(before), "older state");
+    log.void(admin().id(), body(u64::MAX), "older state");
+    log.open(OTHER, 2);
+    log.ok(admin().id(), body(before + 1));
+    assert!(!log.0.usable(&pack_name(1, 1), 0) && log.0.usable(&pack_name(1, 2), 0));
+    log.void(admin().id(), body(before + 1), "older state");
+    let lost = vec![LostFrames { pack: pack_name(1, 2), frames: vec![26] }];
+    let before = log.0.n();
+    log.ok(OTHER, Body::Lost { lost });
+    assert!(!log.0.usable(&pack_name(1, 2), 26) && log.0.usable(&pack_name(1, 2), 4122));
+    log.void(admin().id(), body(before), "older state");
+    assert_eq!(log.0.withdrawn(), before + 1);
+    log.ok(OTHER, Body::Lost { lost: vec![LostFrames { pack: pack_name(1, 2), frames: vec![] }] });
+    assert!(!log.0.usable(&pack_name(1, 2), 4122));
+}
+
+#[test]
+fn a_pack_is_retired_when_no_older_session_is_open() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    log.open(OTHER, 2);
+    log.condemn(vec![pack_name(1, 1)]);
+    log.open(WRITER, 3);
+    let retire = Body::Retire { packs: vec![pack_name(1, 1)] };
+    log.void(admin().id(), retire.clone(), "older session");
+    log.ok(OTHER, commit(2, None, vec![], vec![]));
+    log.ok(admin().id(), retire.clone());
+    assert!(log.0.condemned().is_empty());
+    log.void(admin().id(), retire, "not condemned");
+}
+
+#[test]
+fn forgotten_bases_are_held_until_their_sessions_end() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    log.void(WRITER, open(2, None, vec![snap(9)]), "base");
+    log.ok(WRITER, open(2, None, vec![snap(1)]));
+    log.ok(admin().id(), Body::Forget { snapshots: vec![snap(1)] });
+    assert!(log.0.snapshots().is_empty() && log.0.held().contains(&snap(1)));
+    log.void(admin().id(), Body::Forget { snapshots: vec![snap(1)] }, "no such snapshot");
+    log.void(OTHER, open(3, None, vec![snap(1)]), "base");
+    log.ok(admin().id(), Body::Fence { session: s(2) });
+    assert!(log.0.held().is_empty());
+}
+
+#[test]
+fn trust_is_for_own_and_vouched_index_objects() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    log.open(VOUCHER, 2);
+    log.commit(VOUCHER, 2);
+    let trusts = |log: &Log, writer, i| log.0.trusts(&writer, &i);
+    assert!(trusts(&log, WRITER, index(1, 1)) && !trusts(&log, OTHER, index(1, 1)));
+    assert!(trusts(&log, OTHER, index(2, 2)) && !trusts(&log, OTHER, index(9, 9)));
+    log.open(OTHER, 3);
+    log.void(OTHER, commit(3, None, vec![], vec![index(1, 1)]), "another writer");
+    log.void(OTHER, commit(3, None, vec![], vec![index(9, 9)]), "no standing");
+    log.void(VOUCHER, Body::Vouch { indexes: vec![index(9, 9)] }, "no such index");
+    log.ok(VOUCHER, Body::Vouch { indexes: vec![index(1, 1)] });
+    assert!(trusts(&log, OTHER, index(1, 1)));
+    log.open(VOUCHER, 4);
+    log.ok(VOUCHER, commit(4, None, vec![index(4, 4)], vec![index(1, 1), index(2, 2)]));
+    assert_eq!(log.0.indexes().keys().collect::<Vec<_>>(), [&index(4, 4)]);
+}
+
+#[test]
+fn epochs_follow_one_another() {
+    let mut log = Log::new();
+    let epoch = |epoch| Body::Epoch { content: ContentPublic { epoch, key: [9; 32] } };
+    log.void(admin().id(), epoch(3), "next epoch");
+    log.ok(admin().id(), epoch(2));
+    assert_eq!(log.0.content().epoch, 2);
+    log.void(WRITER, open(1, None, vec![]), "another epoch");
+}
+
+#[test]
+fn the_chain_must_fit() {
+    let mut log = Log::new();
+    let before = log.0.clone();
+    let body = Body::Lost { lost: vec![] };
+    let entry = |n, previous| Entry { n, previous, writer: WRITER, time_ms: 0, body: body.clone() };
+    assert!(log.0.apply(ObjectHash([0; 32]), &entry(3, before.head())).is_err());
+    assert!(log.0.apply(ObjectHash([0; 32]), &entry(2, ObjectHash([7; 32]))).is_err());
+    assert_eq!(log.0, before);
+}
