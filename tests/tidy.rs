@@ -71,8 +71,7 @@ const FACES: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs"];
 const CLOCK: &[&str] = &["src/repo/world.rs", "src/repo/packer.rs", "src/cli/", "src/cli.rs", "src/main.rs"];
 
 /// Tests that print figures and prove nothing, and those that another test starts, may wait to be asked for.
-const ASKED: [&str; 3] =
-    ["#[ignore = \"a measurement\"]", "#[ignore = \"prints a table\"]", "#[ignore = \"run by "];
+const ASKED: [&str; 3] = ["#[ignore = \"a measurement\"]", "#[ignore = \"prints a table\"]", "#[ignore = \"run by "];
 
 /// What the format crate must not touch.
 const NO_IO: [&str; 9] =
@@ -232,8 +231,7 @@ fn banned(sources: &[Source]) -> Vec<String> {
         }
     }
     for source in sources {
-        for at in source.all_places("#[ignore").filter(|at| !ASKED.iter().any(|m| source.text[*at..].starts_with(m)))
-        {
+        for at in source.all_places("#[ignore").filter(|at| !ASKED.iter().any(|m| source.text[*at..].starts_with(m))) {
             complaints.push(format!("{}:{}: a test that does not run", source.path, source.line(at)));
         }
     }
