@@ -4,7 +4,7 @@ use repo_format::id::{ChunkId, ChunkKind};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobRef;
-use crate::engine::Node;
+use crate::engine::{Described, Node};
 use crate::error::{Error, Result};
 use crate::tree::{Drift, NodePatch, Root};
 use crate::watch::Problem;
@@ -196,6 +196,11 @@ impl Snapshot {
         roots.sort_unstable();
         roots.dedup();
         Ok(roots)
+    }
+
+    /// What it says of its shards, for the engine that reads the cluster again.
+    pub fn described(&self) -> Described {
+        self.shards.iter().map(|s| (s.id.clone(), s.description.clone())).collect()
     }
 
     /// The shard called `name` (`keyspace.table`).

@@ -1,5 +1,5 @@
 //! Sequences of integers and of short byte strings, laid out so that a compressor finds what they share
-//! (SPEC "Leaves", "Sequences"). The number of items is always known from elsewhere.
+//! (SPEC "Leaves": ints, strings). The number of items is always known from elsewhere.
 
 use crate::error::{FormatError, Result};
 use crate::wire::{Put, Reader, unzigzag, zigzag};

@@ -27,7 +27,11 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let nodes = args.nodes.iter().map(|n| node(n)).collect::<Result<Vec<_>>>()?;
     let repo = access::open(global)?;
     let before = previous(&repo)?;
-    let source = Cassandra::open(&nodes, args.source_ring.as_deref(), before.as_ref())?;
+    let source = Cassandra::open(
+        &nodes,
+        args.source_ring.as_deref(),
+        &before.as_ref().map(Snapshot::described).unwrap_or_default(),
+    )?;
     let watch = Arc::new(Watch::new());
     let _progress = Progress::start(&watch, "backup", !global.quiet, output)?;
     watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);

@@ -23,7 +23,14 @@ use output::Output;
 
 /// Runs the program on its arguments.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(told) => {
+            // Help and version come here too; if nobody reads them, there is nobody to tell.
+            let _ = told.print();
+            return if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     let output = Output::new(args.global.json);
     let outcome = run(&args, &output);
     exit::report(outcome, &output)

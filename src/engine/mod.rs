@@ -2,7 +2,7 @@
 
 pub mod cassandra;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use repo_format::leaf::Layout;
@@ -89,6 +89,9 @@ pub struct Kept {
     /// Whether that leaves something uncovered: data in a form that is not understood.
     pub problem: bool,
 }
+
+/// What an earlier snapshot says of its shards ([`Source::describe`]), by the database's id of each.
+pub type Described = BTreeMap<String, serde_json::Value>;
 
 /// Captured nodes of one cluster.
 pub trait Source: Sync {

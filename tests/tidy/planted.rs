@@ -136,6 +136,18 @@ fn orphan() {
 }
 
 #[test]
+fn parser_without_fuzzing() {
+    let body = ("src/engine/x/fuzzing.rs", "pub fn data(bytes: &[u8]) {}\npub fn two(a: &X, b: &[u8]) {}");
+    let target =
+        ("fuzz/fuzz_targets/x_data.rs", "fuzz_target!(|data: &[u8]| onefold::engine::x::fuzzing::data(data));");
+    let manifest = "path = \"fuzz_targets/x_data.rs\"";
+    caught(&fuzzing(&many(&[body]), manifest, &[]), "no fuzz target calls data");
+    caught(&fuzzing(&many(&[body, target]), "", &["x_data".into()]), "does not build it");
+    caught(&fuzzing(&many(&[body, target]), manifest, &["data".into()]), "holds nothing");
+    assert_eq!(fuzzing(&many(&[body, target]), manifest, &["x_data".into()]), [""; 0]);
+}
+
+#[test]
 fn code_without_comments_and_strings() {
     let blanked = |text: &str| Source::new("src/a.rs", text).code.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(blanked("a /* b /* c */ d */ e // f\ng"), "a e g");

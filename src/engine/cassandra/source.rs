@@ -12,11 +12,10 @@ use super::capture::{Capture, CapturedSsTable, Frozen};
 use super::rule::{self, Survivor};
 use super::schema::Table;
 use super::sstable::{self, Component, SsTable, SsTableRun};
-use crate::engine::{FileRun, Kept, Node, NodeRuns, Shard, Source};
+use crate::engine::{Described, FileRun, Kept, Node, NodeRuns, Shard, Source};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Deletion, Owned, Rule, Stands};
 use crate::run::{RecordBatch, Run};
-use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 use cluster::Cluster;
 use tables::Tables;
@@ -57,7 +56,7 @@ impl Cassandra {
     /// before the numbers of their columns.
     ///
     /// Errors: a folder that cannot be read, nodes of different clusters, one node given twice, schemas that disagree.
-    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: Option<&Snapshot>) -> Result<Cassandra> {
+    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described) -> Result<Cassandra> {
         let mut captured = Vec::new();
         for node in nodes {
             let opened = super::capture::open(&node.dir, None);

@@ -8,9 +8,8 @@ use super::{Captured, Cluster};
 use crate::engine::cassandra::capture::CapturedTable;
 use crate::engine::cassandra::read_schema::number_columns;
 use crate::engine::cassandra::schema::{ColumnRole, Table};
-use crate::engine::{Kept, Shard};
+use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};
-use crate::snapshot::Snapshot;
 
 /// Keyspaces in which every node has something else: kept as files, for reference and for restoring a node as it was.
 const LOCAL: [&str; 4] = ["system", "system_schema", "system_views", "system_virtual_schema"];
@@ -26,7 +25,7 @@ pub struct Tables {
 
 impl Tables {
     /// Sorts out every folder of every capture.
-    pub fn read(captured: &[Captured], cluster: &Cluster, before: Option<&Snapshot>) -> Result<Tables> {
+    pub fn read(captured: &[Captured], cluster: &Cluster, before: &Described) -> Result<Tables> {
         let mut by_id = agreed(cluster)?;
         for table in by_id.values_mut() {
             if let Some(earlier) = earlier(table, before)? {
@@ -102,10 +101,10 @@ fn agreed(cluster: &Cluster) -> Result<BTreeMap<String, Table>> {
 }
 
 /// The table as the snapshot before describes it.
-fn earlier(table: &Table, before: Option<&Snapshot>) -> Result<Option<Table>> {
-    let Some(shard) = before.and_then(|b| b.shards.iter().find(|s| s.id == table.id)) else { return Ok(None) };
-    let read = serde_json::from_value(shard.description.clone());
-    read.map(Some).map_err(|e| Error::damaged(format!("snapshot: {}", shard.name), e))
+fn earlier(table: &Table, before: &Described) -> Result<Option<Table>> {
+    let Some(description) = before.get(&table.id) else { return Ok(None) };
+    let read = serde_json::from_value(description.clone());
+    read.map(Some).map_err(|e| Error::damaged(format!("snapshot: {}.{}", table.keyspace, table.name), e))
 }
 
 fn shard(table: &Table, cluster: &Cluster) -> Shard {
