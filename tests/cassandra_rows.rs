@@ -40,7 +40,7 @@ fn captures() -> Vec<PathBuf> {
 
 fn open(root: &Path) -> Cassandra {
     let node = |n| NodeDir { name: format!("n{n}"), address: None, dir: root.join(format!("node{n}")) };
-    Cassandra::open(&[1, 2, 3].map(node), None, None).unwrap()
+    Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 
 /// All records of a table, merged as of `now`.
