@@ -68,7 +68,8 @@ impl RowDecoder {
         out: &mut Vec<u8>,
     ) -> Result<Traits, Nothing> {
         let mut c = Cursor::new(body);
-        let live = if flags & HAS_TIME != 0 { Some(Liveness::read(&mut c, layout, flags & HAS_TTL != 0)?) } else { None };
+        let live =
+            if flags & HAS_TIME != 0 { Some(Liveness::read(&mut c, layout, flags & HAS_TTL != 0)?) } else { None };
         let deletion = if flags & HAS_DELETION != 0 { cells::deletion(&mut c, layout)? } else { None };
         let columns = if is_static { &layout.statics } else { &layout.regulars };
         let mut writer = BodyWriter::new(out);
