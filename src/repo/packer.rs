@@ -2,7 +2,7 @@
 //!
 //! Memory: the open packs and one more for each thread while it uploads (16 MiB each), the queue and the open frames
 //! (256 KiB each), about 5 MiB a thread for zstd and buffers, and 40 bytes for each chunk that no index object names
-//! yet: with two threads about 75 MiB at most.
+//! yet: with two threads about 75 MiB at most (the index cache, at most 32 MiB, is not in this sum).
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
