@@ -11,7 +11,7 @@ use onefold::store::Store;
 use onefold::store::memory::Memory;
 use repo_format::names::Name;
 
-use crate::repo::{backup, chunks, init, memory, open, put_all, restore};
+use crate::repo::{backup, chunks, init, memory, open, problems, put_all, restore};
 
 #[test]
 fn a_hidden_newest_entry_is_noticed() {
@@ -172,4 +172,39 @@ fn a_copy_elsewhere_may_be_older() {
     restore(&open(&copy, Some(&cache)).unwrap(), &data);
     assert_eq!(backup(&open(&copy, Some(&cache)).unwrap(), &chunks(2, 20)).chunks_new, 20);
     restore(&open(&copy, Some(&cache)).unwrap(), &chunks(2, 20));
+}
+
+/// The cache of a machine that died may remember index objects that a loss of power took from the store.
+#[test]
+fn what_only_the_cache_remembers_of_a_dead_session_does_not_count() {
+    let store: Arc<Memory> = Arc::new(Memory::new());
+    let dynamic: Arc<dyn Store> = store.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let data = chunks(1, 300);
+    let repo = init(&dynamic, Some(dir.path()));
+    let writer = repo.writer(WriteOptions { index_packs: 1, ..WriteOptions::default() }).unwrap();
+    put_all(&writer, &data);
+    drop((writer, repo));
+    let lost = store.names().into_iter().find(|n| n.starts_with("index/")).unwrap();
+    store.delete(&lost).unwrap();
+    let lost = store.names().into_iter().find(|n| n.starts_with("pack/")).unwrap();
+    store.delete(&lost).unwrap();
+    backup(&open(&dynamic, Some(dir.path())).unwrap(), &data);
+    restore(&open(&dynamic, None).unwrap(), &data);
+    assert_eq!(problems(&open(&dynamic, Some(dir.path())).unwrap(), true), Vec::<String>::new());
+}
+
+/// A reader from before a session of the same process finds what that session stored.
+#[test]
+fn an_old_reader_finds_new_chunks() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let repo = init(&store, Some(dir.path()));
+    backup(&repo, &chunks(1, 20));
+    let reader = repo.reader().unwrap();
+    backup(&repo, &chunks(2, 20));
+    let latest = repo.find_snapshot("latest").unwrap();
+    for ((kind, id), (_, plain)) in repo.snapshot(&latest.id).unwrap().roots.iter().zip(chunks(2, 20)) {
+        assert_eq!(reader.get(*kind, id).unwrap(), plain);
+    }
 }

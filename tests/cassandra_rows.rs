@@ -40,7 +40,7 @@ fn captures() -> Vec<PathBuf> {
 
 fn open(root: &Path) -> Cassandra {
     let node = |n| NodeDir { name: format!("n{n}"), address: None, dir: root.join(format!("node{n}")) };
-    Cassandra::open(&[1, 2, 3].map(node), None, None).unwrap()
+    Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 
 /// All records of a table, merged as of `now`.
@@ -134,7 +134,9 @@ fn literal(cql_type: &str, value: &Value) -> Option<String> {
             Some(format!("'{}'", s.replace('\'', "''")))
         }
         ("blob" | "uuid" | "timeuuid", Value::String(s)) => Some(s.clone()),
-        ("int" | "bigint" | "smallint" | "tinyint" | "boolean" | "varint", value) => Some(value.to_string()),
+        ("int" | "bigint" | "smallint" | "tinyint" | "boolean" | "varint", Value::Number(_) | Value::Bool(_)) => {
+            Some(value.to_string())
+        }
         _ => None,
     }
 }
@@ -158,6 +160,9 @@ fn conditions_find_rows() {
                 let mut condition = String::new();
                 for column in &keys {
                     let Some(value) = literal(&column.cql_type, &row[&json_name(&column.name)]) else { break };
+                    if column.role == ColumnRole::PartitionKey && column.cql_type == "varint" {
+                        break; // -1 as FFFF is another partition, which no literal names
+                    }
                     let and = if condition.is_empty() { "" } else { " AND " };
                     let name = format!("\"{}\"", column.name);
                     if column.role == ColumnRole::Clustering {

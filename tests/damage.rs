@@ -23,7 +23,9 @@ fn build(backups: u64, each: usize) -> Small {
     let store: Arc<Memory> = Arc::new(Memory::new());
     let dynamic: Arc<dyn Store> = store.clone();
     let repo = init(&dynamic, None);
-    (0..backups).for_each(|seed| drop(backup(&repo, &chunks(seed, each))));
+    for seed in 0..backups {
+        backup(&repo, &chunks(seed, each));
+    }
     let latest = repo.find_snapshot("latest").unwrap();
     let roots = repo.snapshot(&latest.id).unwrap().roots;
     Small { store: store.fork(), roots, data: chunks(backups - 1, each) }

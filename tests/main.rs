@@ -3,6 +3,7 @@
 
 mod blob;
 mod caches;
+mod cassandra_dump;
 mod cassandra_read;
 mod cassandra_rows;
 mod crash;

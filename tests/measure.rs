@@ -70,6 +70,30 @@ fn measure_writing() {
     }
 }
 
+/// Peak memory of a writer alone, at one size and at four times that.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
+fn measure_memory() {
+    let row = rows_like(8 << 20);
+    let before = peak_mib();
+    for rounds in [16u32, 64] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = onefold::store::open(dir.path().join("repo").to_str().unwrap()).unwrap();
+        let options = InitOptions::default();
+        let repo = Repo::init(store, Unlock::KeyFile(&key_file()), Some(&dir.path().join("cache")), options).unwrap();
+        let writer = repo.writer(WriteOptions { level: 1, ..WriteOptions::default() }).unwrap();
+        for round in 0..rounds {
+            for piece in row.chunks(64 << 10) {
+                let piece: Vec<u8> = piece.iter().map(|b| b ^ round as u8).collect();
+                writer.put(ChunkKind::Leaf, &piece).unwrap();
+            }
+        }
+        writer.commit(Vec::new(), Vec::new()).unwrap();
+        eprintln!("{} MiB written: peak {} MiB above {before}", 8 * rounds, peak_mib() - before);
+    }
+}
+
 /// Rows of a table: words, numbers, some noise.
 fn rows_like(len: usize) -> Vec<u8> {
     use std::io::Write;

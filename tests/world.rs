@@ -125,6 +125,22 @@ pub struct Version {
     pub dead: bool,
 }
 
+impl Version {
+    /// The greater stands.
+    pub fn rank(&self) -> (i64, u8, u32, std::cmp::Reverse<u32>, Option<Vec<u8>>) {
+        let kind = if self.dead { 2 } else { u8::from(self.ttl != 0) };
+        (self.time, kind, self.ldt, std::cmp::Reverse(self.ttl), self.value.clone())
+    }
+
+    /// As it stands at `cut`: expired, it is a tombstone.
+    pub fn at(self, cut: u32) -> Version {
+        if self.ttl == 0 || self.ldt > cut {
+            return self;
+        }
+        Version { time: self.time, ldt: self.ldt - self.ttl, ttl: 0, value: None, dead: true }
+    }
+}
+
 pub const PLACES: u8 = 10;
 
 fn key(partition: u8, place: Option<u8>) -> Vec<u8> {
@@ -234,17 +250,13 @@ fn row(writes: &[&Write], at: Option<u8>, cover: Option<Deletion>, cut: Option<u
             continue;
         }
         let best = cells.entry((*column, element.map(|e| [e]))).or_insert_with(|| v.clone());
-        let as_entry = |v: &'_ Version| -> (i64, u8, u32, std::cmp::Reverse<u32>, Option<Vec<u8>>) {
-            let kind = if v.dead { 2 } else { u8::from(v.ttl != 0) };
-            (v.time, kind, v.ldt, std::cmp::Reverse(v.ttl), v.value.clone())
-        };
-        if as_entry(v) > as_entry(best) {
+        if v.rank() > best.rank() {
             *best = v.clone();
         }
     }
-    for ((column, _), v) in &mut cells {
-        if *column != 0 && v.ttl != 0 && cut.is_some_and(|cut| v.ldt <= cut) {
-            *v = Version { time: v.time, ldt: v.ldt - v.ttl, ttl: 0, value: None, dead: true };
+    if let Some(cut) = cut {
+        for (_, v) in cells.iter_mut().filter(|((column, _), _)| *column != 0) {
+            *v = v.clone().at(cut);
         }
     }
     if deleted.is_none() && columns.is_empty() && cells.is_empty() {

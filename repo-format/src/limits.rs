@@ -13,7 +13,7 @@ pub const CUT_AVERAGE: u32 = 64 << 10;
 pub const CUT_AVERAGE_RANGE: (u32, u32) = (4 << 10, 512 << 10);
 
 /// Default mean plaintext of a leaf.
-pub const LEAF_TARGET: u32 = 64 << 10;
+pub const LEAF_TARGET: u32 = 256 << 10;
 /// Smallest and largest mean leaf a configuration or a table may name.
 pub const LEAF_TARGET_RANGE: (u32, u32) = (4 << 10, 1 << 20);
 /// Default mean number of children of a branch.
@@ -22,7 +22,7 @@ pub const BRANCH_CHILDREN: u32 = 256;
 pub const BRANCH_CHILDREN_RANGE: (u32, u32) = (8, 4096);
 
 /// Default plaintext at which a frame is closed.
-pub const FRAME_TARGET: u32 = 256 << 10;
+pub const FRAME_TARGET: u32 = 1 << 20;
 /// Smallest and largest frame target a configuration may name.
 pub const FRAME_TARGET_RANGE: (u32, u32) = (16 << 10, 4 << 20);
 /// Plaintext of one frame: a target not quite reached and one chunk more.

@@ -86,7 +86,9 @@ impl<'a> BodyMerge<'a> {
         for body in bodies {
             let mut reader = Entries::new(body);
             while let Some(entry) = reader.next_entry()? {
-                entries.push(entry);
+                // Before nodes are merged: a replica answers a read with the tombstone that its expired cell has become,
+                // and a tombstone wins over a cell of the same time that lives on another replica.
+                entries.push(self.at_cut(entry));
             }
         }
         entries.sort_by(|a, b| a.path().cmp(&b.path()));
@@ -149,7 +151,7 @@ impl<'a> BodyMerge<'a> {
                 }
             }
         }
-        writer.push(&self.at_cut(Entry { value: made.as_deref().or(best.value), ..best }));
+        writer.push(&Entry { value: made.as_deref().or(best.value), ..best });
         Ok(true)
     }
 }

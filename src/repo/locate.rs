@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, PoisonError};
 
+use repo_format::id::ChunkId;
 use repo_format::index::Index as IndexObject;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name};
 
 use super::Core;
-use super::index::Index;
+use super::index::{Index, Place};
 use super::index_memory::MemoryIndex;
 use crate::error::{Error, Kind, Result};
 
@@ -76,6 +77,14 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Whether the index object that a place comes from says the same, as far as it can be read.
+    pub(super) fn confirms(&self, place: &Place, id: &ChunkId) -> bool {
+        match self.read_index(&place.source, &self.log.state()) {
+            Ok(object) => object.find(id).any(|entry| Place::new(&place.source, &entry) == *place),
+            Err(_) => true,
+        }
     }
 
     /// Reads and verifies an index object that counts.

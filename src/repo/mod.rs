@@ -34,7 +34,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::watched::{Requests, Watched};
 use crate::store::{Store, lock};
 
-pub use self::open::InitOptions;
+pub use self::open::{InitOptions, Sizes};
 pub use self::reader::Reader;
 pub use self::writer::{WriteOptions, WriteStats, Writer};
 

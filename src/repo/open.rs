@@ -10,6 +10,7 @@ use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
 use repo_format::id::{CredentialId, ObjectHash, RepoId, SessionId};
 use repo_format::key::{ContentSecret, RepoKeys, SignKey};
 use repo_format::log::{Body, Roles};
+use repo_format::log_state::State;
 use repo_format::names::{Name, ObjectKind};
 use zeroize::Zeroizing;
 
@@ -77,7 +78,7 @@ impl Repo {
         let cache = cache.map(Cache::new);
         remember(cache.as_ref(), &place, &ring, &id, &bytes);
         let log = Log::read(store.clone(), ring.repo_id, config_hash, &config, None)?;
-        finish(Parts { store, watched, ring, config, config_hash, log }, cache.as_ref())
+        finish(Parts { store, watched, ring, config, config_hash, log, seen: None }, cache.as_ref())
     }
 
     /// Opens a repository. With a cache directory that knows it, that takes three small reads.
@@ -100,11 +101,12 @@ impl Repo {
         let seen = cache
             .as_ref()
             .and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&ring.repo_id, &ring.repo, &ring.admin));
+        let n = seen.as_ref().map(State::n);
         let log = match seen {
             Some(seen) => Log::resume(store.clone(), ring.repo_id, seen)?,
             None => Log::read(store.clone(), ring.repo_id, config_hash, &config, own)?,
         };
-        finish(Parts { store, watched, ring, config, config_hash, log }, cache.as_ref())
+        finish(Parts { store, watched, ring, config, config_hash, log, seen: n }, cache.as_ref())
     }
 }
 
@@ -123,9 +125,10 @@ fn open_known(
     let config = repo_cache.config(&ring);
     let state = repo_cache.state(&ring.repo_id, &ring.repo, &ring.admin);
     let (Some((config_hash, config)), Some(state)) = (config, state) else { return Ok(None) };
+    let seen = Some(state.n());
     let log = Log::resume(store.clone(), ring.repo_id, state)?;
     let (store, watched) = (store.clone(), watched.clone());
-    finish(Parts { store, watched, ring, config, config_hash, log }, Some(cache)).map(Some)
+    finish(Parts { store, watched, ring, config, config_hash, log, seen }, Some(cache)).map(Some)
 }
 
 /// Without retries below, which would hide who won; so a race that was disturbed is run again, for other names.
@@ -163,10 +166,12 @@ struct Parts {
     config: Config,
     config_hash: ObjectHash,
     log: Log,
+    /// The last entry that the cache knew.
+    seen: Option<u64>,
 }
 
 fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
-    let Parts { store, watched, ring, config, config_hash, log } = parts;
+    let Parts { store, watched, ring, config, config_hash, log, seen } = parts;
     let cache = cache.map(|c| c.repo(&ring.repo_id, &store.place()));
     let core = Core {
         store,
@@ -180,7 +185,10 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
         content: Mutex::new(HashMap::new()),
     };
     core.list_first_writer()?;
-    core.remember(&core.log.state());
+    let state = core.log.state();
+    if seen != Some(state.n()) {
+        core.remember(&state);
+    }
     Ok(Repo { core: Arc::new(core) })
 }
 

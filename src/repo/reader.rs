@@ -99,10 +99,9 @@ impl Drop for Reader {
 
 impl ChunkSource for Reader {
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
-        let first = self.inner.get(kind, id);
-        match first {
-            // Perhaps it was the index cache that was wrong.
-            Err(e) if e.kind() == Kind::Damaged && self.inner.rebuild() => self.inner.get(kind, id).map_err(|_| e),
+        match self.inner.get(kind, id) {
+            // Perhaps it was our view of the index that was old, or its cache that was wrong.
+            Err(e) if e.kind() == Kind::Damaged && self.inner.refresh(id) => self.inner.get(kind, id).map_err(|_| e),
             other => other,
         }
     }
@@ -122,16 +121,31 @@ impl Inner {
         self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Builds the index anew, once. `false` if that was done before or cannot be done now.
-    fn rebuild(&self) -> bool {
+    /// After a chunk could not be had: looks whether the index is to blame, and if so gets a better one. `false` where
+    /// that changes nothing.
+    fn refresh(&self, id: &ChunkId) -> bool {
         let mut rebuilt = lock(&self.rebuilt);
-        if *rebuilt {
+        let before = self.places(id);
+        // A session of this process may have added to it since we got ours.
+        if let Ok(index) = self.core.index(Purpose::Read) {
+            self.set_index(index);
+            if self.places(id).ok() != before.as_ref().ok().cloned() {
+                return true;
+            }
+        }
+        let to_blame = match &before {
+            Ok(places) => places.is_empty() || !places.iter().all(|place| self.core.confirms(place, id)),
+            Err(_) => true,
+        };
+        if *rebuilt || !to_blame {
             return false;
         }
         *rebuilt = true;
-        let Ok(index) = self.core.rebuild_index() else { return false };
+        self.core.rebuild_index().map(|index| self.set_index(index)).is_ok()
+    }
+
+    fn set_index(&self, index: Arc<dyn Index>) {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
-        true
     }
 
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {

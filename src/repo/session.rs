@@ -51,7 +51,8 @@ impl Session {
         *session == self.id || self.adopted.contains(session)
     }
 
-    /// Takes in the index objects of adopted sessions whose packs are all there; their names go into the commit.
+    /// Takes in the index objects of adopted sessions whose packs are all there; their names, sorted, go into
+    /// the commit.
     pub fn adopt(&self, core: &Core, index: &dyn Index) -> Result<Vec<IndexName>> {
         let mut adopted = Vec::new();
         if self.adopted.is_empty() {
@@ -83,6 +84,7 @@ impl Session {
                 adopted.push(name);
             }
         }
+        adopted.sort_unstable();
         Ok(adopted)
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use repo_format::frame::FramePlain;
-use repo_format::id::SnapshotId;
+use repo_format::id::{SnapshotId, WriterId};
 use repo_format::limits::CHUNK_MAX;
 use repo_format::log::Body;
 use repo_format::log_state::State;
@@ -88,6 +88,8 @@ pub struct Writer {
     /// What the log said when the session began: decides what may be reused.
     state: Arc<State>,
     index: Arc<dyn Index>,
+    own: WriterId,
+    /// Sorted.
     adopted: Vec<IndexName>,
     packer: Packer,
     frames: [Mutex<FramePlain>; KINDS.len()],
@@ -103,6 +105,7 @@ impl Writer {
     pub(super) fn open(core: Arc<Core>, options: WriteOptions) -> Result<Writer> {
         core.store.sweep()?;
         let sign = core.sign_key()?.clone();
+        let own = sign.id();
         let session = Session::open(&core, options.bases, options.take_over)?;
         let state = core.log.state();
         let index = core.index(Purpose::Write)?;
@@ -122,21 +125,23 @@ impl Writer {
         })?;
         let frames = KINDS.map(|kind| Mutex::new(FramePlain::new(kind)));
         let (relied, counters) = (Mutex::default(), Counters::default());
-        Ok(Writer { core, session, state, index, adopted, packer, frames, relied, counters })
+        Ok(Writer { core, session, state, index, own, adopted, packer, frames, relied, counters })
     }
 
     /// Whether a stored copy of the chunk may be relied on; remembers on which pack.
     fn is_stored(&self, id: &ChunkId) -> Result<bool> {
-        let own = self.core.sign_key()?.id();
         self.index.find(id, &mut |place: Place| {
-            if self.session.owns(&place.source.session) {
+            if !self.state.usable(&place.pack, place.offset) {
+                return false;
+            }
+            // Of an adopted session only what was found in the store again: a cache may remember more than a loss of
+            // power has left.
+            let ours = place.source.session == self.session.id || self.adopted.binary_search(&place.source).is_ok();
+            if !ours && self.state.trusts(&self.own, &place.source) {
+                lock(&self.relied).insert(place.pack);
                 return true;
             }
-            let good = self.state.trusts(&own, &place.source) && self.state.usable(&place.pack, place.offset);
-            if good {
-                lock(&self.relied).insert(place.pack);
-            }
-            good
+            ours
         })
     }
 

@@ -1,5 +1,7 @@
 //! A node's own view: the reconciled view under the node's patch.
 
+use std::cmp::Ordering;
+
 use repo_format::patch::LeafPatch;
 use repo_format::record::Entries;
 
@@ -54,13 +56,16 @@ impl<'a> NodeView<'a> {
         }
     }
 
-    fn leaf_patch(&mut self) -> Result<LeafPatch> {
+    /// The patch of the leaf that begins with `first`.
+    fn leaf_patch(&mut self, first: &[u8]) -> Result<LeafPatch> {
         if !self.bits.load()? {
             return Ok(LeafPatch::default());
         }
         let record = self.bits.batch.get(self.bits.at);
-        if self.leaf.is_empty() || record.key != self.leaf.get(0).key {
-            return Ok(LeafPatch::default());
+        match record.key.cmp(first) {
+            Ordering::Greater => return Ok(LeafPatch::default()),
+            Ordering::Less => return Err(Error::damaged("patch", "belongs to no leaf")),
+            Ordering::Equal => {}
         }
         let entry = Entries::new(record.body).next_entry()?;
         let value = entry.and_then(|e| e.value).ok_or_else(|| Error::damaged("patch", "a patch without bits"))?;
@@ -81,33 +86,36 @@ impl<'a> NodeView<'a> {
         }
         Ok(())
     }
+
+    /// Adds one leaf as the node has it.
+    fn add_leaf(&mut self, leaf: &RecordBatch, out: &mut RecordBatch) -> Result<()> {
+        let patch = self.leaf_patch(leaf.get(0).key)?;
+        for (ordinal, record) in (0u32..).zip(leaf.iter()) {
+            self.add_held(Some(record.key), out)?;
+            let stale = patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();
+            let missing = patch.missing.binary_search(&ordinal).is_ok();
+            let extra = patch.extra.binary_search(&ordinal).is_ok();
+            if (extra || self.owned.holds(record.group())) && !stale && !missing {
+                out.push(&record);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Run for NodeView<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
         out.clear();
+        let mut leaf = std::mem::take(&mut self.leaf);
         while out.is_empty() && !self.ended {
-            let mut leaf = std::mem::take(&mut self.leaf);
-            self.ended = !self.view.next_batch(&mut leaf)?;
-            self.leaf = leaf;
-            let patch = self.leaf_patch()?;
-            let has = |list: &[u32], i: u32| list.binary_search(&i).is_ok();
-            for i in 0..self.leaf.len() {
-                let ordinal = i as u32;
-                let leaf = std::mem::take(&mut self.leaf);
-                let record = leaf.get(i);
-                self.add_held(Some(record.key), out)?;
-                let stale = patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();
-                let held = self.owned.holds(record.group()) || has(&patch.extra, ordinal);
-                if held && !stale && !has(&patch.missing, ordinal) {
-                    out.push(&record);
-                }
-                self.leaf = leaf;
-            }
-            if self.ended {
+            if self.view.next_batch(&mut leaf)? {
+                self.add_leaf(&leaf, out)?;
+            } else {
+                self.ended = true;
                 self.add_held(None, out)?;
             }
         }
+        self.leaf = leaf;
         Ok(!out.is_empty())
     }
 }

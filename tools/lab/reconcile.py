@@ -1,6 +1,7 @@
 """One node that holds all replicas of a capture, compacted: the reconciled copy as Cassandra itself would make it."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bulk
@@ -36,10 +37,14 @@ def reconcile(capture):
                 session.execute(statement)
         tables.append(name)
     disconnect(session)
-    for name in tables:
+
+    def take_in(name):
         folders = [str(folder) for folder in capture.glob(f"node?/lab/{name}") if list(folder.glob("*-Data.db"))]
         if folders:
             tool("nodetool", version, NODE, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
+
+    with ThreadPoolExecutor(4) as pool:  # each call is mostly the start of a JVM
+        list(pool.map(take_in, tables))
     tool("nodetool", version, NODE, "compact", "lab")
     tool("nodetool", version, NODE, "flush", "lab")
     data = LAB / "run" / version / f"node{NODE}/data/lab"

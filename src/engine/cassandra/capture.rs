@@ -136,6 +136,9 @@ pub fn open(root: &Path, beside: Option<&Path>) -> Result<(Capture, Option<Froze
     let mut capture = list(frozen.as_ref().map_or(root, Frozen::path), Place::Itself)?;
     capture.unflushed = true;
     capture.notes.push(format!("{}: a live data directory; what was only in memory is missing", root.display()));
+    for path in frozen.iter().flat_map(freeze::left_behind) {
+        capture.notes.push(format!("{}: left by a run that was killed, or of one still at work", path.display()));
+    }
     if frozen.is_none() {
         capture.notes.push(format!("{}: on a read-only file system, taken as it stands", root.display()));
     }

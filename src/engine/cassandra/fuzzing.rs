@@ -1,6 +1,8 @@
 //! Bodies of fuzz targets, one for each parser of this folder; SSTables have theirs in `sstable::fuzzing`. None may
 //! panic, hang or allocate more than a small multiple of its input, whatever the bytes.
 
+use std::sync::OnceLock;
+
 use repo_format::record::{Class, Traits};
 
 use super::comparable::{self, Clustering, Cursor, decode_component, encode_component};
@@ -11,24 +13,35 @@ use super::types::{CqlType, parse_class, parse_cql};
 use super::{cql, json};
 use crate::run::Record;
 
-const TYPES: &str = "CREATE TYPE ks.u (a int, \"B\" text, c frozen<list<decimal>>);
+const TABLE: &str = "CREATE TYPE ks.u (a int, \"B\" text, c frozen<list<decimal>>);
     CREATE TABLE ks.t (a int, b text, c int, d decimal, s text static, sm map<uuid, text> static, l list<int>,
     st set<varint>, m map<frozen<u>, frozen<tuple<int, double>>>, u u, fu frozen<u>, v vector<float, 2>,
     vv vector<text, 2>, dur duration, ts timestamp, dt date, tm time, ip inet, f float, n boolean, bi bigint,
     si smallint, ti tinyint, tu timeuuid, ac ascii, bl blob, PRIMARY KEY ((a, b), c, d))
     WITH CLUSTERING ORDER BY (c DESC, d ASC)";
 
-fn table() -> Option<(Table, Layout)> {
-    let table = cql::parse(TYPES).ok()?.into_table().ok()?;
-    let layout = Layout::of(&table).ok()?;
-    Some((table, layout))
+/// A table with a column of every type, and the types.
+struct Known {
+    table: Table,
+    layout: Layout,
+    types: Vec<CqlType>,
 }
 
-/// Every type of the table, and a counter.
-fn types() -> Vec<CqlType> {
-    let of_table =
-        table().into_iter().flat_map(|(_, layout)| layout.columns().map(|(_, t)| t.clone()).collect::<Vec<_>>());
-    of_table.map(CqlType::freeze).chain([CqlType::Counter]).collect()
+/// `None` only if the text above did not parse.
+fn known() -> Option<&'static Known> {
+    static KNOWN: OnceLock<Option<Known>> = OnceLock::new();
+    let build = || {
+        let table = cql::parse(TABLE).ok()?.into_table().ok()?;
+        let layout = Layout::of(&table).ok()?;
+        let types = layout.columns().map(|(_, t)| t.clone().freeze()).chain([CqlType::Counter]).collect();
+        Some(Known { table, layout, types })
+    };
+    KNOWN.get_or_init(build).as_ref()
+}
+
+fn pick(which: u8) -> Option<&'static CqlType> {
+    let types = &known()?.types;
+    types.get(usize::from(which) % types.len())
 }
 
 fn with_text(bytes: &[u8], body: impl FnOnce(&str)) {
@@ -44,10 +57,10 @@ pub fn fuzz_class(bytes: &[u8]) {
 
 /// Types in CQL. What is read and written again is the same type.
 pub fn fuzz_cql_type(bytes: &[u8]) {
-    let types = table().map(|(t, _)| t.types).unwrap_or_default();
+    let Some(Known { table, .. }) = known() else { return };
     with_text(bytes, |text| {
-        if let Ok(parsed) = parse_cql(text, &types) {
-            let again = parse_cql(&parsed.to_string(), &types);
+        if let Ok(parsed) = parse_cql(text, &table.types) {
+            let again = parse_cql(&parsed.to_string(), &table.types);
             assert!(again.is_ok_and(|a| a == parsed) || text.contains('\''));
         }
     });
@@ -56,8 +69,8 @@ pub fn fuzz_cql_type(bytes: &[u8]) {
 /// A component of a key, and a value to be one; the first byte picks the type, the second the order.
 pub fn fuzz_component(bytes: &[u8]) {
     let [which, descending, bytes @ ..] = bytes else { return };
-    let (types, descending) = (types(), descending % 2 == 1);
-    let Some(t) = types.get(usize::from(*which) % types.len()) else { return };
+    let descending = descending % 2 == 1;
+    let Some(t) = pick(*which) else { return };
     let _ = decode_component(&mut Cursor::new(bytes), t, descending);
     let mut encoded = Vec::new();
     if encode_component(&mut encoded, t, descending, Some(bytes)).is_ok() {
@@ -80,8 +93,7 @@ pub fn fuzz_key(bytes: &[u8]) {
 /// A value to print; the first byte picks the type. What is printed is JSON.
 pub fn fuzz_json(bytes: &[u8]) {
     let [which, bytes @ ..] = bytes else { return };
-    let types = types();
-    let Some(t) = types.get(usize::from(*which) % types.len()) else { return };
+    let Some(t) = pick(*which) else { return };
     let mut out = String::new();
     if json::write_value(&mut out, t, bytes).is_ok() {
         assert!(serde_json::from_str::<serde::de::IgnoredAny>(&out).is_ok());
@@ -90,8 +102,8 @@ pub fn fuzz_json(bytes: &[u8]) {
 
 /// Conditions.
 pub fn fuzz_where(bytes: &[u8]) {
-    let Some((table, layout)) = table() else { return };
-    with_text(bytes, |text| drop(Filter::parse(text, &table, &layout)));
+    let Some(Known { table, layout, .. }) = known() else { return };
+    with_text(bytes, |text| drop(Filter::parse(text, table, layout)));
 }
 
 /// `schema.cql`.
@@ -102,7 +114,7 @@ pub fn fuzz_schema(bytes: &[u8]) {
 /// The body of a record to make a row of; the first byte picks its class.
 pub fn fuzz_row(bytes: &[u8]) {
     let [class, body @ ..] = bytes else { return };
-    let Some((_, layout)) = table() else { return };
+    let Some(Known { layout, .. }) = known() else { return };
     let mut key = Vec::new();
     let group_len = comparable::put_group(&mut key, &[0, 4, 0, 0, 0, 1, 0, 0, 1, b'x', 0]);
     let class = if class % 2 == 0 { Class::Row } else { Class::Static };
@@ -112,7 +124,7 @@ pub fn fuzz_row(bytes: &[u8]) {
     }
     let record = Record { key: &key, group_len, class, traits: Traits::default(), body };
     let mut out = String::new();
-    let mut rows = Rows::new(layout, 1000, Show { write_times: true, ttls: true }, None);
+    let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None);
     if rows.push(&record, &mut out).is_ok() {
         let _ = rows.finish(&mut out);
     }

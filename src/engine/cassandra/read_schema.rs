@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use crate::engine::cassandra::capture::{Capture, CapturedTable};
+use crate::engine::cassandra::cql;
 use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
@@ -50,10 +51,11 @@ impl Schema {
     }
 }
 
-/// Reads the schema out of a capture. `None` where `system_schema` was not captured: then `schema.cql` files are all
-/// there is. Errors are those of the files: damaged, of an unknown version, and so on.
+/// Reads the schema out of a capture: from `system_schema`, or where that was not captured from the tables'
+/// `schema.cql`, which say nothing about keyspaces. `None` where there is neither. Errors are those of the files:
+/// damaged, of an unknown version, and so on.
 pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
-    let Some(tables) = find(capture, "system_schema", "tables") else { return Ok(None) };
+    let Some(tables) = find(capture, "system_schema", "tables") else { return from_cql(capture) };
     let rows = |name: &str| find(capture, "system_schema", name).map_or(Ok(Vec::new()), rows::read);
     let mut schema = Schema::default();
     for row in rows("keyspaces")? {
@@ -88,6 +90,24 @@ pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
     schema.keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
     schema.tables.sort_by(|a, b| (&a.keyspace, &a.name).cmp(&(&b.keyspace, &b.name)));
     Ok(Some(schema))
+}
+
+/// The tables that the captured `schema.cql` define. A file may leave out a type that its table uses, so the types of
+/// all files of a keyspace count; of tables with one name only those whose folder was captured.
+fn from_cql(capture: &Capture) -> Result<Option<Schema>> {
+    let mut schema = Schema::default();
+    let mut types: BTreeMap<(String, String), UserType> = BTreeMap::new();
+    for (id, text) in schema_cql(capture)? {
+        let found = cql::parse(&text).map_err(|e| e.within(format_args!("table {id}")))?;
+        types.extend(found.types.into_iter().map(|(keyspace, t)| ((keyspace, t.name.clone()), t)));
+        schema.tables.extend(found.tables.into_iter().filter(|table| table.id == id));
+    }
+    for table in &mut schema.tables {
+        let mine = types.iter().filter(|((keyspace, _), _)| *keyspace == table.keyspace);
+        table.types = mine.map(|(_, t)| t.clone()).collect();
+    }
+    schema.tables.sort_by(|a, b| (&a.keyspace, &a.name, &a.id).cmp(&(&b.keyspace, &b.name, &b.id)));
+    Ok((!schema.tables.is_empty()).then_some(schema))
 }
 
 /// The folder of a system table.

@@ -26,9 +26,19 @@ impl Frozen {
     }
 }
 
+/// Folders of links beside `frozen` that an earlier run, killed, could not remove. They keep deleted files alive.
+pub fn left_behind(frozen: &Frozen) -> Vec<PathBuf> {
+    let (Some(parent), Some(name)) = (frozen.path.parent(), frozen.path.file_name()) else { return Vec::new() };
+    let name = name.to_string_lossy();
+    let Some((prefix, _)) = name.rsplit_once(".onefold-") else { return Vec::new() };
+    let mine = |folder: &String| folder.starts_with(&format!("{prefix}.onefold-")) && *folder != name;
+    let found = folders(parent).unwrap_or_default().into_iter();
+    found.filter(|(folder, _)| mine(folder)).map(|(_, path)| path).collect()
+}
+
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // Left behind it costs disk space, and the next run names it.
+        // Left behind it costs disk space; the next run names it (see `left_behind`).
         let _ = fs::remove_dir_all(&self.path);
     }
 }

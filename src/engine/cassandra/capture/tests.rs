@@ -51,9 +51,11 @@ fn a_live_directory_is_frozen_and_the_links_go_away() {
     let log = format!("add:[{0}/nb-3-big-,0,6][1]\nremove:[{0}/nb-1-big-,0,6][1]\n", path.display());
     write(path.join("nb_txn_compaction_1.log"), format!("{log}commit:[1,0,0][1]\n")).unwrap();
     write(path.join("nb_txn_flush_2.log"), format!("add:[{}/nb-4-big-,0,6][1]\n", path.display())).unwrap();
+    create_dir_all(outer.path().join(".data.onefold-1-0")).unwrap();
     let (capture, frozen) = open(&root, None).unwrap();
     let frozen = frozen.unwrap();
     assert!(capture.unflushed);
+    assert!(capture.notes.iter().any(|note| note.contains(".data.onefold-1-0")), "{:?}", capture.notes);
     let generations: Vec<_> = capture.tables[0].sstables.iter().map(|s| s.descriptor.generation.to_string()).collect();
     assert_eq!(generations, ["2", "3"]);
     std::fs::remove_dir_all(&path).unwrap();

@@ -1,7 +1,8 @@
 //! Reading SSTables: one file group in, one run of records out.
 //!
 //! Read in this order: [`name`] (which files), [`stats`] (the header), [`layout`] (what of it the rows need),
-//! [`chunks`] over [`codec`] (plain bytes), [`run`] (partitions, markers) over [`key`] and [`rows`].
+//! [`chunks`] over [`codec`] (plain bytes), [`run`] (partitions, markers) over [`key`], [`rows`] and
+//! [`cells`].
 //!
 //! Understood: format `big`, version `nb` (4.0, 4.1, and 5.0 as it comes). Everything else is refused by name, so that
 //! the caller can keep the files byte for byte. Every byte that reaches a record was checked against a checksum.
@@ -9,9 +10,10 @@
 //! Decisions, where the format leaves one:
 //! - A row without liveness, deletion and cells gives no record: Cassandra skips it on reading too.
 //! - A deletion with the least time is none, whatever its local deletion time.
-//! - A local deletion time that an `i32` cannot hold is [`rows::INVALID_LDT`], as Cassandra 5 reads it.
+//! - A local deletion time that an `i32` cannot hold is [`cells::INVALID_LDT`], as Cassandra 5 reads it.
 //! - Two bounds on one position are one marker, and a marker that changes nothing is left out.
 
+pub mod cells;
 pub mod chunks;
 pub mod codec;
 pub mod cursor;

@@ -15,11 +15,12 @@ use repo_format::record::{Class, Traits};
 use crate::error::{Error, Result};
 use crate::run::{RECORD_MAX, RecordBatch, Run};
 
+use super::cells::{self, Deletion};
 use super::chunks::Source;
 use super::cursor::{Cursor, Fault, Parsed};
 use super::key::Key;
 use super::layout::Layout;
-use super::rows::{self, Deletion, Nothing, RowDecoder};
+use super::rows::{self, Nothing, RowDecoder};
 
 /// Where the decoder stands in the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -202,8 +203,8 @@ impl SsTableRun {
         let (after, opens, closes) = bound_kind(c.u8()?)?;
         self.key.bound(&mut c, &self.layout.clustering, after)?;
         let mut body = Cursor::new(sized(&mut c)?);
-        let closed = if closes { rows::deletion(&mut body, &self.layout)? } else { None };
-        let opened = if opens { rows::deletion(&mut body, &self.layout)? } else { None };
+        let closed = if closes { cells::deletion(&mut body, &self.layout)? } else { None };
+        let opened = if opens { cells::deletion(&mut body, &self.layout)? } else { None };
         if body.remaining() != 0 {
             return Err(Fault::Bad("end of a range deletion's bound"));
         }
