@@ -116,7 +116,7 @@ fn node_view<'a>(
 }
 
 /// The files kept of one node, or of all.
-pub fn kept_files<'a>(s: &'a Snapshot, node: Option<usize>) -> impl Iterator<Item = &'a snapshot::File> {
+pub fn kept_files(s: &Snapshot, node: Option<usize>) -> impl Iterator<Item = &snapshot::File> {
     s.files.iter().filter(move |f| node.is_none_or(|n| n == f.node))
 }
 

@@ -1,4 +1,5 @@
 //! The home of randomness and of the clock.
+#![allow(clippy::disallowed_methods)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -29,6 +29,7 @@ impl<D: Disk> Folder<D> {
     /// Touches nothing yet; the root is made by the first `create`.
     pub fn new(disk: D) -> Folder<D> {
         // Only a name: a clash is refused by `write_new` and tried again under the next number.
+        #[allow(clippy::disallowed_methods)] // only tells temporary names apart; `repo::world` lies above
         let tag = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
         Folder { disk, durable: Mutex::default(), counter: AtomicU64::new(0), tag }
     }

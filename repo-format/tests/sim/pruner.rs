@@ -214,7 +214,7 @@ impl Pruner {
         }
         let fallen = |i: &&IndexName| !known.indexes().contains_key(*i) && !known.spared(&i.session);
         let fallen: Vec<IndexName> = world.indexes.keys().filter(fallen).copied().collect();
-        if let Some(name) = world.rng.pick(&fallen).copied().filter(|_| world.time % 2 == 0) {
+        if let Some(name) = world.rng.pick(&fallen).copied().filter(|_| world.time.is_multiple_of(2)) {
             self.job = Job::DeleteIndex(name);
         }
     }
