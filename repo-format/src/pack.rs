@@ -58,7 +58,12 @@ pub struct PackBuilder {
 impl PackBuilder {
     /// An empty pack of `session`.
     pub fn new(session: SessionId) -> PackBuilder {
-        let mut bytes = Vec::new();
+        PackBuilder::with_capacity(session, 0)
+    }
+
+    /// An empty pack of `session` with room for `capacity` bytes, so that it does not move while it grows.
+    pub fn with_capacity(session: SessionId, capacity: usize) -> PackBuilder {
+        let mut bytes = Vec::with_capacity(capacity);
         header::put(&mut bytes, ObjectKind::Pack);
         bytes.extend_from_slice(&session.0);
         PackBuilder { session, bytes, frames: Vec::new(), chunks: 0 }
