@@ -11,6 +11,8 @@
 //! Column 0 is the record itself: its cell is the row's liveness, its deletion the row's deletion.
 //! Tombstones and deletions always have an `ldt`, expiring cells `ldt` and `ttl`, live cells neither.
 
+use std::cmp::Ordering;
+
 use crate::error::{FormatError, Result};
 use crate::wire::{Put, Reader};
 
@@ -84,6 +86,17 @@ impl<'a> Entry<'a> {
             kind => kind as u8,
         };
         (self.column, kind, self.element.unwrap_or(&[]))
+    }
+
+    /// Order of two entries in a body: that of their [`Entry::path`].
+    #[inline]
+    pub fn order(&self, other: &Entry<'_>) -> Ordering {
+        let kind = |e: &Entry<'_>| (e.kind as u8).min(EntryKind::Cell as u8);
+        let order = self.column.cmp(&other.column).then(kind(self).cmp(&kind(other)));
+        if order.is_ne() || (self.element.is_none() && other.element.is_none()) {
+            return order;
+        }
+        self.element.unwrap_or(&[]).cmp(other.element.unwrap_or(&[]))
     }
 
     /// Whether the cell expires.

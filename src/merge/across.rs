@@ -111,6 +111,18 @@ impl<'a> Across<'a> {
         self.owners[node].owns
     }
 
+    /// Whether every node owns the group that we are in, and stands at this key.
+    #[inline]
+    pub(super) fn all_stand(&self, standing: &[usize]) -> bool {
+        self.everyone && standing.len() == self.owners.len()
+    }
+
+    /// Tells the witness that all nodes hold exactly `merged`.
+    #[inline]
+    pub(super) fn tell_same(&mut self, merged: &Record<'_>) -> Result<()> {
+        self.witness.same(merged)
+    }
+
     /// Tells the witness about one key. `standing` are the nodes that hold a record at it, `record` gives each one's.
     pub(super) fn tell<'r>(
         &mut self,
@@ -121,8 +133,7 @@ impl<'a> Across<'a> {
         scratch: &mut RecordBatch,
     ) -> Result<()> {
         if let Some(m) = &merged
-            && self.everyone
-            && standing.len() == self.owners.len()
+            && self.all_stand(standing)
             && standing.iter().all(|i| record(*i).body == m.body)
         {
             return self.witness.same(m);

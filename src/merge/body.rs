@@ -42,6 +42,12 @@ pub fn push_deletion(out: &mut RecordBatch, like: &Record<'_>, deletion: Option<
     });
 }
 
+/// A body, read up to its next entry.
+struct Head<'e> {
+    entry: Entry<'e>,
+    rest: Entries<'e>,
+}
+
 /// Merges bodies by a rule; with a cut, also brings expired cells to the form of tombstones.
 pub struct BodyMerge<'a> {
     rule: &'a dyn Rule,
@@ -82,26 +88,21 @@ impl<'a> BodyMerge<'a> {
 
     /// Merges `bodies` under `shadow` into `out`. `None` when nothing is left to say; `out` is then as it was.
     pub fn merge(&self, bodies: &[&[u8]], shadow: Option<Deletion>, out: &mut Vec<u8>) -> Result<Option<Traits>> {
-        let mut entries: Vec<Entry<'_>> = Vec::with_capacity(bodies.len() * 8);
+        let mut heads: Vec<Head<'_>> = Vec::with_capacity(bodies.len());
         for body in bodies {
-            let mut reader = Entries::new(body);
-            while let Some(entry) = reader.next_entry()? {
-                // Before nodes are merged: a replica answers a read with the tombstone that its expired cell has become,
-                // and a tombstone wins over a cell of the same time that lives on another replica.
-                entries.push(self.at_cut(entry));
-            }
+            let mut rest = Entries::new(body);
+            heads.extend(rest.next_entry()?.map(|entry| Head { entry, rest }));
         }
-        entries.sort_by(|a, b| a.path().cmp(&b.path()));
+        let mut versions: Vec<Entry<'_>> = Vec::with_capacity(heads.len());
         let start = out.len();
         let mut writer = BodyWriter::new(out);
         let mut covering = shadow;
         let mut in_column = (u32::MAX, covering);
         let mut said = false;
-        let mut rest = &entries[..];
-        while let Some(first) = rest.first() {
-            let same = rest.iter().take_while(|e| e.path() == first.path()).count();
-            let (versions, after) = rest.split_at(same);
-            rest = after;
+        while let Some(least) = heads.iter().map(|h| h.entry).min_by(Entry::order) {
+            versions.clear();
+            self.take(&least, &mut heads, &mut versions)?;
+            let first = &least;
             match first.kind {
                 EntryKind::Deletion => {
                     let best = versions.iter().map(Deletion::of).max();
@@ -122,7 +123,7 @@ impl<'a> BodyMerge<'a> {
                 }
                 EntryKind::Cell | EntryKind::Tombstone => {
                     let cover = if in_column.0 == first.column { in_column.1 } else { covering };
-                    said |= self.cells(versions, cover, &mut writer)?;
+                    said |= self.cells(&versions, cover, &mut writer)?;
                 }
             }
         }
@@ -132,6 +133,28 @@ impl<'a> BodyMerge<'a> {
         }
         out.truncate(start);
         Ok(None)
+    }
+
+    /// Moves what stands at the path of `least` from the heads of the bodies to `versions`, as it is at the cut: before nodes
+    /// are merged, because a replica answers a read with the tombstone that its expired cell has become, and a tombstone
+    /// wins over a cell of the same time that lives on another replica.
+    fn take<'e>(&self, least: &Entry<'e>, heads: &mut Vec<Head<'e>>, versions: &mut Vec<Entry<'e>>) -> Result<()> {
+        let mut i = 0;
+        while let Some(head) = heads.get_mut(i) {
+            if head.entry.order(least).is_ne() {
+                i += 1;
+                continue;
+            }
+            versions.push(self.at_cut(head.entry));
+            match head.rest.next_entry()? {
+                Some(next) => {
+                    head.entry = next;
+                    i += 1;
+                }
+                None => drop(heads.swap_remove(i)),
+            }
+        }
+        Ok(())
     }
 
     /// Writes the cell that stands among `versions` of one path; `false` if all are covered.

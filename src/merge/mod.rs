@@ -98,7 +98,10 @@ impl<'a> Merge<'a> {
     /// Merges runs of equal standing: the files of a node, or a base and its layers.
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
-            inputs: runs.into_iter().map(|run| Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None }).collect(),
+            inputs: runs
+                .into_iter()
+                .map(|run| Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None })
+                .collect(),
             order: Vec::new(),
             started: false,
             bodies: BodyMerge::new(rule, None),
@@ -153,16 +156,21 @@ impl<'a> Merge<'a> {
             self.agree_on_class(same)?;
         }
         let before = out.len();
+        let mut agree = false;
         match self.inputs[self.order[0]].record().class {
-            Class::Row => self.row(same, max(self.group_deletion, self.open), out)?,
-            Class::Static => self.row(same, self.group_deletion, out)?,
+            Class::Row => agree = self.row(same, max(self.group_deletion, self.open), out)?,
+            Class::Static => agree = self.row(same, self.group_deletion, out)?,
             Class::Group => self.group_deletion(same, out)?,
             Class::Marker => self.marker(same, out)?,
         }
         if let Some(across) = &mut self.across {
             let merged = (out.len() > before).then(|| out.get(before));
             let standing = &self.order[..same];
-            across.tell(merged, standing, |i| self.inputs[i].record(), &self.bodies, &mut self.scratch)?;
+            if let (Some(merged), true) = (&merged, agree && across.all_stand(standing)) {
+                across.tell_same(merged)?;
+            } else {
+                across.tell(merged, standing, |i| self.inputs[i].record(), &self.bodies, &mut self.scratch)?;
+            }
         }
         self.advance(same)
     }
@@ -184,30 +192,42 @@ impl<'a> Merge<'a> {
         self.across.as_ref().is_none_or(|a| a.owns(i))
     }
 
-    fn row(&mut self, same: usize, shadow: Option<Deletion>, out: &mut RecordBatch) -> Result<()> {
-        let parts = || self.order[..same].iter().filter(|i| self.takes_part(**i)).map(|i| self.inputs[*i].record());
-        let mut records = parts();
-        let Some(first) = records.next() else { return Ok(()) };
-        if shadow.is_none() && records.all(|r| r.body == first.body) {
-            if self.bodies.keeps(first.traits) {
-                out.push(&first);
-                return Ok(());
+    /// Merges rows. `true` if all that take part hold exactly what is merged.
+    fn row(&mut self, same: usize, shadow: Option<Deletion>, out: &mut RecordBatch) -> Result<bool> {
+        let mut first: Option<Record<'_>> = None;
+        let mut agree = shadow.is_none();
+        for &i in &self.order[..same] {
+            if !self.takes_part(i) {
+                continue;
             }
-            return self.bodies.normal(&first, out);
+            let record = self.inputs[i].record();
+            match &first {
+                None => first = Some(record),
+                Some(first) => agree = agree && record.body == first.body,
+            }
         }
-        let bodies: Vec<&[u8]> = parts().map(|r| r.body).collect();
-        let merger = &self.bodies;
+        let Some(first) = first else { return Ok(false) };
+        if agree && self.bodies.keeps(first.traits) {
+            out.push(&first);
+            return Ok(true);
+        }
+        if agree {
+            self.bodies.normal(&first, out)?;
+            return Ok(false);
+        }
+        let standing = self.order[..same].iter().filter(|i| self.takes_part(**i));
+        let bodies: Vec<&[u8]> = standing.map(|i| self.inputs[*i].record().body).collect();
         let start = out.len();
         let mut kept = false;
         out.push_with(first.key, first.group_len, first.class, |buffer| {
-            let traits = merger.merge(&bodies, shadow, buffer)?;
+            let traits = self.bodies.merge(&bodies, shadow, buffer)?;
             kept = traits.is_some();
             Ok::<Traits, Error>(traits.unwrap_or_default())
         })?;
         if !kept {
             out.truncate(start);
         }
-        Ok(())
+        Ok(false)
     }
 
     fn group_deletion(&mut self, same: usize, out: &mut RecordBatch) -> Result<()> {

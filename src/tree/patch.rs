@@ -182,7 +182,7 @@ fn others(body: &[u8], merged: &[u8], fingerprint: &[u8; 32]) -> Result<Vec<Othe
     let mut at = 0;
     for entry in Entries::new(body) {
         let entry = entry?;
-        while there.get(at).is_some_and(|t| t.path() < entry.path()) {
+        while there.get(at).is_some_and(|t| t.order(&entry).is_lt()) {
             at += 1;
         }
         if there.get(at) == Some(&entry) || entry.kind == EntryKind::Raw {
