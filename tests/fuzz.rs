@@ -9,7 +9,10 @@ use onefold::engine::cassandra::read_schema::fuzzing::system_rows;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
 use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
 
-const TARGETS: [(&str, fn(&[u8])); 17] = [
+/// A target and its body.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 17] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),

@@ -101,7 +101,8 @@ proptest! {
         let mut bytes = Vec::new();
         builder.finish(&mut bytes);
         let second = plain::leaf(&bytes);
-        let put: Vec<plain::Plain> = records.into_iter().map(|(k, n, class, body, _)| (k, n, class as u8, body)).collect();
+        let plain = |(key, n, class, body, _): Plain| (key, n, class as u8, body);
+        let put: Vec<plain::Plain> = records.into_iter().map(plain).collect();
         prop_assert_eq!(&second, &(of_group, of_marker, put));
         prop_assert_eq!(second, read(&bytes));
     }
@@ -157,7 +158,13 @@ proptest! {
         secret: [u8; 16],
         level in 0u8..3,
         target in prop_oneof![1u32..20, 100u32..130],
-        records in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..9), prop_oneof![9 => 0usize..99, 1 => 0usize..LEAF_BYTES_MAX]), 0..600),
+        records in proptest::collection::vec(
+            (
+                proptest::collection::vec(any::<u8>(), 0..9),
+                prop_oneof![9 => 0usize..99, 1 => 0usize..LEAF_BYTES_MAX],
+            ),
+            0..600,
+        ),
     ) {
         let mut cutter = Cutter::new(secret, level, target);
         let (mut count, mut bytes) = (0, 0);
