@@ -102,7 +102,7 @@ impl<'a> Input<'a> {
 }
 
 fn zigzag_back(n: u64) -> i64 {
-    if n % 2 == 0 { (n / 2) as i64 } else { -1 - (n / 2) as i64 }
+    if n & 1 == 0 { (n / 2) as i64 } else { -1 - (n / 2) as i64 }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut n: u64) {
@@ -191,13 +191,15 @@ pub fn leaf(bytes: &[u8]) -> (Deletion, Deletion, Vec<Plain>) {
     (of_group, of_marker, out)
 }
 
+/// Number, elements, values.
+type Column = (u64, Vec<Vec<u8>>, Vec<Vec<u8>>);
+
 /// What lies apart from keys and shapes, each stream with its next item last.
 struct Streams {
     times: Vec<u64>,
     dates: Vec<u64>,
     ttls: Vec<u64>,
-    /// Number, elements, values.
-    columns: Vec<(u64, Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+    columns: Vec<Column>,
 }
 
 fn reversed<T>(mut items: Vec<T>) -> Vec<T> {
@@ -283,8 +285,11 @@ pub fn group(partition_key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// First key, id, records.
+pub type Child = (Vec<u8>, [u8; 32], u64);
+
 /// A branch: its level; each child's first key, id, records.
-pub fn branch(bytes: &[u8]) -> (u8, Vec<(Vec<u8>, [u8; 32], u64)>) {
+pub fn branch(bytes: &[u8]) -> (u8, Vec<Child>) {
     let mut input = Input(bytes);
     assert_eq!(input.u8(), 0, "version");
     let level = input.u8();
@@ -294,7 +299,7 @@ pub fn branch(bytes: &[u8]) -> (u8, Vec<(Vec<u8>, [u8; 32], u64)>) {
     let ids: Vec<[u8; 32]> = (0..children).map(|_| input.take(32).try_into().unwrap()).collect();
     let records = input.ints(children);
     assert!(input.0.is_empty(), "more than a branch");
-    let mut out: Vec<(Vec<u8>, [u8; 32], u64)> = Vec::new();
+    let mut out: Vec<Child> = Vec::new();
     for (i, rest) in rests.iter().enumerate() {
         let mut key = out.last().map_or(Vec::new(), |c| c.0[..shared[i] as usize].to_vec());
         key.extend(rest);
