@@ -1,5 +1,7 @@
 //! What a snapshot says (SPEC "Snapshot body"): JSON, sealed in the snapshot object.
 
+pub mod fuzzing;
+
 use repo_format::id::{ChunkId, ChunkKind};
 use serde::{Deserialize, Serialize};
 

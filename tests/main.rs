@@ -8,6 +8,7 @@ mod cassandra_read;
 mod cassandra_rows;
 mod crash;
 mod damage;
+mod fuzz;
 mod measure;
 mod merge;
 mod repo;

@@ -35,7 +35,7 @@ const FILE_LINES_HARD: usize = 600;
 const FUNCTION_LINES: usize = 70;
 const FUNCTION_LINES_HARD: usize = 100;
 /// Files above the soft limit, and how long each is allowed to be. Numbers here only ever fall.
-const LONG_FILES: &[(&str, usize)] = &[("repo-format/src/leaf.rs", 560)];
+const LONG_FILES: &[(&str, usize)] = &[];
 /// Functions above the soft limit, and how long each is allowed to be. Numbers here only ever fall.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];
 

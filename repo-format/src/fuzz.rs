@@ -7,22 +7,26 @@ use crate::credential::{Credential, KeyRing};
 use crate::frame::{FRAME_HEADER_LEN, Opener, list_hash, read_list};
 use crate::id::{ChunkKind, CredentialId, ObjectHash, RepoId, SessionId, SnapshotId};
 use crate::index::{Index, read_head, read_table};
+use crate::ints::{Ints, PLANES_MAX, StringsReader, put_ints};
 use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed};
 use crate::keyfile::KeyFile;
-use crate::leaf::LeafReader;
+use crate::leaf::{Layout, LeafBuilder, LeafReader, OpenDeletion};
 use crate::log::Entry;
 use crate::log_state::State;
 use crate::names::{IndexName, Name, PackName};
 use crate::pack::{open_pack, parse_list};
+use crate::patch::LeafPatch;
+use crate::record::Class;
 use crate::snapshot::Snapshot;
+use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader};
-use crate::{blob, header, patch, record, snapshot, tree};
+use crate::{Result, blob, header, record, snapshot, tree};
 
 /// A target: its name, which is that of its corpus folder, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("blob", blob_list),
     ("branch", branch),
     ("checkpoint", checkpoint),
@@ -32,6 +36,7 @@ pub const TARGETS: [Target; 19] = [
     ("frame_sealed", frame_sealed),
     ("index", index),
     ("index_parts", index_parts),
+    ("ints", integers),
     ("key_file", key_file),
     ("key_ring", key_ring),
     ("leaf", leaf),
@@ -189,28 +194,75 @@ pub fn blob_list(data: &[u8]) -> bool {
     true
 }
 
-/// Branches of trees; the first byte is the level.
-pub fn branch(data: &[u8]) -> bool {
-    data.split_first().is_some_and(|(level, bytes)| tree::read_branch(bytes, *level).is_ok())
-}
-
-/// Leaves of trees, read to their end.
-pub fn leaf(data: &[u8]) -> bool {
-    let Ok(mut leaf) = LeafReader::new(data) else { return false };
-    let mut body = Vec::new();
-    loop {
-        body.clear();
-        match leaf.next_key() {
-            Ok(Some(_)) if leaf.body(&mut body).is_ok() => {}
-            Ok(None) => return true,
-            _ => return false,
-        }
+/// Integers or, from 128 on, strings; the first byte says how many.
+pub fn integers(data: &[u8]) -> bool {
+    let Some((count, bytes)) = data.split_first() else { return false };
+    let mut r = Reader::new(bytes, "integers");
+    let count = usize::from(*count);
+    let mut out = Vec::new();
+    if let Some(count) = count.checked_sub(128) {
+        let Ok(mut strings) = StringsReader::read(&mut r, count) else { return false };
+        let mut buffer = [0; PLANES_MAX];
+        let all = (0..count).all(|_| strings.next_string(&mut buffer).map(|s| out.extend_from_slice(s)).is_ok());
+        assert!(out.len() <= bytes.len());
+        return all && strings.is_used_up() && r.is_empty();
     }
+    let Ok(mut ints) = Ints::read(&mut r, count) else { return false };
+    let values: Vec<u64> = (0..count).filter_map(|_| ints.next_int().ok()).collect();
+    assert!(values.len() == count && ints.is_used_up() && ints.next_int().is_err());
+    put_ints(&mut out, &values, &mut Vec::new());
+    let again = Ints::read(&mut Reader::new(&out, "integers"), count);
+    assert!(again.is_ok_and(|mut again| values.iter().all(|v| again.next_int() == Ok(*v))));
+    r.is_empty()
 }
 
-/// Patches.
+/// Branches of trees; the first byte is the level. What is accepted is written to be read as the same.
+pub fn branch(data: &[u8]) -> bool {
+    let Some((level, bytes)) = data.split_first() else { return false };
+    let Ok(children) = tree::read_branch(bytes, *level) else { return false };
+    let mut again = Vec::new();
+    tree::put_branch(&mut again, *level, &children);
+    assert_eq!(tree::read_branch(&again, *level), Ok(children));
+    true
+}
+
+/// Leaves of trees, read to their end. The records of one that is accepted make a leaf that gives the same ones.
+pub fn leaf(data: &[u8]) -> bool {
+    let Ok((context, records)) = read_leaf(data) else { return false };
+    let mut builder = LeafBuilder::new(Layout { tokens: true, numeric_groups: true, numeric: vec![1] });
+    builder.context(context.0, context.1);
+    for (key, group_len, class, body) in &records {
+        assert_eq!(builder.push(key, *group_len, *class, body), Ok(()));
+    }
+    let mut again = Vec::new();
+    builder.finish(&mut again);
+    assert_eq!(read_leaf(&again), Ok((context, records)));
+    true
+}
+
+type Leaf = ((OpenDeletion, OpenDeletion), Vec<(Vec<u8>, usize, Class, Vec<u8>)>);
+
+fn read_leaf(data: &[u8]) -> Result<Leaf> {
+    let mut leaf = LeafReader::new(data)?;
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    while let Some(class) = leaf.next_key()? {
+        assert!(bytes < LEAF_BYTES_MAX);
+        let mut body = Vec::new();
+        leaf.body(&mut body)?;
+        bytes += leaf.key().len() + body.len();
+        records.push((leaf.key().to_vec(), leaf.group_len(), class, body));
+    }
+    Ok((leaf.context(), records))
+}
+
+/// Patches. What is accepted is written to be read as the same.
 pub fn leaf_patch(data: &[u8]) -> bool {
-    patch::LeafPatch::read(data).is_ok()
+    let Ok(patch) = LeafPatch::read(data) else { return false };
+    let mut again = Vec::new();
+    patch.put(&mut again);
+    assert_eq!(LeafPatch::read(&again), Ok(patch));
+    true
 }
 
 /// Bodies of records.

@@ -1,5 +1,10 @@
 //! Sequences of integers and of short byte strings, laid out so that a compressor finds what they share
 //! (SPEC "Leaves": ints, strings). The number of items is always known from elsewhere.
+//!
+//! ```text
+//! ints    = mode u8 │ base varint │ if mode is not 0: width u8 │ width × (count bytes)
+//! strings = ints lengths │ bytes varint │ mode u8 │ bytes
+//! ```
 
 use crate::error::{FormatError, Result};
 use crate::wire::{Put, Reader, unzigzag, zigzag};
@@ -77,7 +82,7 @@ impl<'a> Ints<'a> {
             return Err(FormatError::Invalid("integer layout"));
         }
         let width = usize::from(r.u8()?);
-        if width > 8 {
+        if !(1..=8).contains(&width) {
             return Err(FormatError::Invalid("integer width"));
         }
         let bytes = count.checked_mul(width).ok_or(FormatError::TooLarge("integers"))?;
@@ -102,6 +107,11 @@ impl<'a> Ints<'a> {
             return Ok(self.base);
         }
         Ok(self.base.wrapping_add(v))
+    }
+
+    /// Whether there is no next integer.
+    pub fn is_used_up(&self) -> bool {
+        self.at == self.count
     }
 
     /// The next integer as a length.
@@ -180,12 +190,17 @@ impl<'a> StringsReader<'a> {
         let bytes = r.bytes(total)?;
         let planes = match mode {
             JOINED => None,
-            PLANES if count > 0 && total.is_multiple_of(count) && total / count <= PLANES_MAX => {
+            PLANES if count > 0 && total.is_multiple_of(count) && (2..=PLANES_MAX).contains(&(total / count)) => {
                 Some((bytes, count, 0))
             }
             _ => return Err(FormatError::Invalid("string layout")),
         };
         Ok(StringsReader { lens, bytes: Reader::new(bytes, "strings"), planes })
+    }
+
+    /// Whether there is no next string, and no byte that belongs to none.
+    pub fn is_used_up(&self) -> bool {
+        self.lens.is_used_up() && (self.planes.is_some() || self.bytes.is_empty())
     }
 
     /// The next string; `buffer` serves those that lie in planes.

@@ -2,6 +2,12 @@
 //!
 //! Ordinals count the records of the leaf from 0. Values are not here: what a node holds and the view has not is kept,
 //! where it is kept, in a tree of its own.
+//!
+//! ```text
+//! patch     = version u8 (0) │ ordinals missing │ ordinals extra │ differing stale
+//! ordinals  = count varint │ ints gaps
+//! differing = ordinals │ ints counts │ ints times │ times × hash u64
+//! ```
 
 use crate::error::{FormatError, Result};
 use crate::ints::{Ints, put_ints};
@@ -64,6 +70,8 @@ impl LeafPatch {
         let extra = read_ordinals(&mut r)?;
         let stale = read_differing(&mut r)?;
         r.end()?;
+        // A record is in one of the lists at most.
+        bounded((missing.len() + extra.len() + stale.len()) as u64, RECORDS_MAX)?;
         Ok(LeafPatch { missing, stale, extra })
     }
 }
@@ -84,14 +92,17 @@ fn put_ordinals(out: &mut Vec<u8>, ordinals: impl Iterator<Item = u32>) {
 fn read_ordinals(r: &mut Reader<'_>) -> Result<Vec<u32>> {
     let n = bounded(r.varint()?, RECORDS_MAX)?;
     let mut gaps = Ints::read(r, n)?;
-    let mut at = 0u32;
-    (0..n)
-        .map(|_| {
-            let gap = u32::try_from(gaps.next_int()?).map_err(|_| FormatError::Invalid("ordinal"))?;
-            at = at.checked_add(gap).ok_or(FormatError::Invalid("ordinal"))?;
-            Ok(at)
-        })
-        .collect()
+    let mut ordinals = Vec::with_capacity(n);
+    let mut at = 0u64;
+    for i in 0..n {
+        let gap = gaps.next_int()?;
+        at = at.saturating_add(gap);
+        if at >= RECORDS_MAX as u64 || (i > 0 && gap == 0) {
+            return Err(FormatError::Invalid("ordinal"));
+        }
+        ordinals.push(at as u32);
+    }
+    Ok(ordinals)
 }
 
 fn put_differing(out: &mut Vec<u8>, records: &[Differing]) {
@@ -107,14 +118,15 @@ fn put_differing(out: &mut Vec<u8>, records: &[Differing]) {
 fn read_differing(r: &mut Reader<'_>) -> Result<Vec<Differing>> {
     let ordinals = read_ordinals(r)?;
     let mut counts = Ints::read(r, ordinals.len())?;
-    let counts: Vec<u64> = (0..ordinals.len()).map(|_| counts.next_int()).collect::<Result<_>>()?;
-    let total = counts.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)).ok_or(FormatError::TooLarge("patch"))?;
+    let mut again = counts;
+    let total = ordinals.iter().try_fold(0u64, |sum, _| again.next_int().map(|n| sum.saturating_add(n)))?;
     let total = bounded(total, r.remaining() / 8)?;
     let mut times = Ints::read(r, total)?;
     let mut out = Vec::with_capacity(ordinals.len());
-    for (ordinal, n) in ordinals.into_iter().zip(counts) {
-        let others =
-            (0..n).map(|_| Ok(Other { time: unzigzag(times.next_int()?), hash: r.u64()? })).collect::<Result<_>>()?;
+    for ordinal in ordinals {
+        let others = (0..counts.next_int()?)
+            .map(|_| Ok(Other { time: unzigzag(times.next_int()?), hash: r.u64()? }))
+            .collect::<Result<_>>()?;
         out.push(Differing { ordinal, others });
     }
     Ok(out)

@@ -1,4 +1,8 @@
 //! Where a tree is cut, and its branches (SPEC "Trees").
+//!
+//! ```text
+//! branch = version u8 (0) │ level u8 │ children varint │ ints shared │ strings rests │ children × id 32 │ ints records
+//! ```
 
 use std::hash::Hasher;
 
@@ -9,7 +13,8 @@ use crate::id::ChunkId;
 use crate::ints::{Ints, PLANES_MAX, Strings, StringsReader, put_ints};
 use crate::wire::{Put, Reader};
 
-/// Most bytes of keys and bodies in a leaf; the record that passes it ends the leaf.
+/// Most bytes of keys and bodies in a leaf, of keys in a branch; the record or child that reaches it ends the leaf or
+/// branch.
 pub const LEAF_BYTES_MAX: usize = 1 << 20;
 /// Most children of a branch, whatever the repository's mean.
 pub const BRANCH_MAX: usize = 4 * crate::limits::BRANCH_CHILDREN_RANGE.1 as usize;
@@ -35,14 +40,15 @@ impl Cutter {
         Cutter { secret, level, target: target.max(1), count: 0, bytes: 0 }
     }
 
-    /// Takes note of a key and the bytes of its record; whether its leaf or branch ends with it.
+    /// Takes note of a key and the bytes of its record (of a child, those of its key); whether its leaf or branch ends
+    /// with it. No branch ends for its bytes with its first child.
     #[inline]
     pub fn ends(&mut self, key: &[u8], bytes: usize) -> bool {
         self.count += 1;
         self.bytes += bytes;
         let least = self.target / 4;
         let ends = self.count >= self.target.saturating_mul(4)
-            || self.bytes >= LEAF_BYTES_MAX
+            || (self.bytes >= LEAF_BYTES_MAX && (self.level == 0 || self.count > 1))
             || (self.count > least && self.hash(key) < u64::MAX / u64::from((self.target - least).max(1)));
         if ends {
             (self.count, self.bytes) = (0, 0);
@@ -112,15 +118,23 @@ pub fn read_branch(bytes: &[u8], level: u8) -> Result<Vec<Child>> {
     r.end()?;
     let mut children: Vec<Child> = Vec::with_capacity(count);
     let mut buffer = [0; PLANES_MAX];
+    let mut bytes = 0;
     for id in ids.as_chunks::<32>().0 {
         let last = children.last().map_or(&[][..], |c| &c.first_key);
+        if children.len() > 1 && bytes >= LEAF_BYTES_MAX {
+            return Err(FormatError::TooLarge("keys in a branch"));
+        }
         let n = shared.next_len()?;
         let mut first_key = last.get(..n).ok_or(FormatError::Invalid("shared part of a key"))?.to_vec();
         first_key.extend_from_slice(rests.next_string(&mut buffer)?);
         if !children.is_empty() && first_key.as_slice() <= last {
             return Err(FormatError::Invalid("order of children"));
         }
+        bytes += first_key.len();
         children.push(Child { first_key, id: ChunkId(*id), records: records.next_int()? });
+    }
+    if !rests.is_used_up() {
+        return Err(FormatError::Invalid("branch with more than its children"));
     }
     Ok(children)
 }

@@ -4,14 +4,10 @@
 mod support;
 
 use proptest::prelude::*;
-use repo_format::blob::{BlobList, BlobRef};
 use repo_format::fuzz::TARGETS;
-use repo_format::id::{ChunkId, ChunkKind};
-use repo_format::leaf::{Layout, LeafBuilder};
+use repo_format::id::ChunkKind;
+use repo_format::ints::{Strings, put_ints};
 use repo_format::names::Name;
-use repo_format::patch::{Differing, LeafPatch, Other};
-use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
-use repo_format::tree;
 use std::path::PathBuf;
 use support::*;
 
@@ -79,30 +75,35 @@ fn sealed_seeds() -> Vec<Seed> {
 
 /// What chunks hold.
 fn chunk_seeds() -> Vec<Seed> {
-    let entries = vec![BlobRef { length: 300, root: ChunkId([4; 32]) }];
-    let blob = BlobList { level: 0, entries }.encode();
-    let child = |key: &[u8]| tree::Child { first_key: key.to_vec(), records: 9, id: ChunkId([4; 32]) };
-    let mut branch = vec![1];
-    tree::put_branch(&mut branch, 1, &[child(b"abc"), child(b"abd")]);
-    let cell = |column, kind, value| Entry { column, kind, element: None, time: 7, ldt: 0, ttl: 0, value };
-    let mut body = Vec::new();
-    let mut writer = BodyWriter::new(&mut body);
-    writer.push(&cell(0, EntryKind::Cell, None));
-    writer.push(&cell(1, EntryKind::Cell, Some(b"value")));
-    writer.push(&Entry { ldt: 9, ..cell(2, EntryKind::Tombstone, None) });
-    let mut builder = LeafBuilder::new(Layout { tokens: false, numeric_groups: false, numeric: vec![1] });
-    for key in [b"group-a", b"group-b"] {
-        builder.push(key, 5, Class::Row, &body).unwrap();
+    let mut all: Vec<Seed> = Vec::new();
+    for (name, bytes) in chunks::chunks() {
+        let (target, bytes) = match name {
+            // The first byte is the level.
+            "branch" => (name, [&[1][..], &bytes].concat()),
+            "blob-list" => ("blob", bytes),
+            _ => (name.split('-').next().unwrap(), bytes),
+        };
+        all.push((target, name.to_string(), bytes));
     }
-    let mut leaf = Vec::new();
-    builder.finish(&mut leaf);
-    let others = vec![Other { time: 5, hash: 6 }];
-    let mut patch = Vec::new();
-    LeafPatch { missing: vec![1, 5], stale: vec![Differing { ordinal: 3, others }], extra: vec![9] }.put(&mut patch);
-    [("blob", blob), ("branch", branch), ("leaf", leaf), ("patch", patch), ("record", body)]
-        .into_iter()
-        .map(|(target, bytes)| (target, "small".to_string(), bytes))
-        .collect()
+    let lists: [(&str, &[u64]); 4] = [
+        ("none", &[]),
+        ("equal", &[300; 9]),
+        ("above-least", &[1 << 40, 5, 0, 7, 1 << 20]),
+        ("differences", &[1 << 50, (1 << 50) + 3, (1 << 50) + 9, (1 << 50) + 5]),
+    ];
+    for (name, list) in lists {
+        let mut bytes = vec![list.len() as u8];
+        put_ints(&mut bytes, list, &mut Vec::new());
+        all.push(("ints", name.to_string(), bytes));
+    }
+    for (name, planes) in [("strings-joined", false), ("strings-planes", true)] {
+        let mut strings = Strings::default();
+        (0..5u32).for_each(|n| strings.push(&n.to_be_bytes()));
+        let mut bytes = vec![128 + strings.len() as u8];
+        strings.put(&mut bytes, planes, &mut Vec::new());
+        all.push(("ints", name.to_string(), bytes));
+    }
+    all
 }
 
 /// xorshift64*.

@@ -1,88 +1,13 @@
 //! Leaves read back what was put in, and no bytes make the reader panic or run away.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use proptest::prelude::*;
 use repo_format::leaf::{Layout, LeafBuilder, LeafReader};
-use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits, check};
-use repo_format::{murmur3, record};
-
-type Plain = (Vec<u8>, usize, Class, Vec<u8>, Traits);
-type Part = (u32, u8, Option<Vec<u8>>, i64, u32, u32, Vec<u8>);
-
-fn part() -> impl Strategy<Value = Part> {
-    (
-        0u32..5,
-        0u8..4,
-        proptest::option::of(proptest::collection::vec(any::<u8>(), 0..3)),
-        prop_oneof![Just(1_700_000_000_000_000i64), 1_700_000_000_000_000i64..1_700_000_900_000_000, any::<i64>()],
-        any::<u32>(),
-        prop_oneof![Just(0u32), Just(60), any::<u32>()],
-        proptest::collection::vec(any::<u8>(), 0..20),
-    )
-}
-
-fn body(parts: &[Part]) -> (Vec<u8>, Traits) {
-    let mut entries: Vec<Entry<'_>> = parts
-        .iter()
-        .map(|(column, kind, element, time, ldt, ttl, value)| {
-            let kind = [EntryKind::Deletion, EntryKind::Raw, EntryKind::Cell, EntryKind::Tombstone][*kind as usize];
-            let ttl = if kind == EntryKind::Cell { *ttl } else { 0 };
-            let dated = ttl != 0 || matches!(kind, EntryKind::Deletion | EntryKind::Tombstone);
-            Entry {
-                column: *column,
-                kind,
-                element: element.as_deref().filter(|_| matches!(kind, EntryKind::Cell | EntryKind::Tombstone)),
-                time: if kind == EntryKind::Raw { 0 } else { *time },
-                ldt: if dated { *ldt } else { 0 },
-                ttl,
-                value: matches!(kind, EntryKind::Cell | EntryKind::Raw).then_some(value.as_slice()),
-            }
-        })
-        .collect();
-    entries.sort_by(|a, b| a.path().cmp(&b.path()));
-    entries.dedup_by(|a, b| a.path() == b.path());
-    let mut out = Vec::new();
-    let mut writer = BodyWriter::new(&mut out);
-    entries.iter().for_each(|e| writer.push(e));
-    let traits = writer.traits();
-    (out, traits)
-}
-
-fn group(key: &[u8]) -> Vec<u8> {
-    let mut out = murmur3::token_bytes(murmur3::token(key)).to_vec();
-    for b in key {
-        out.push(*b);
-        if *b == 0 {
-            out.push(0xff);
-        }
-    }
-    out.extend([0, 0]);
-    out
-}
-
-fn records() -> impl Strategy<Value = Vec<Plain>> {
-    let record = (
-        proptest::collection::vec(0u8..3, 0..4),
-        proptest::collection::vec(any::<u8>(), 0..4),
-        0u8..4,
-        proptest::collection::vec(part(), 0..6),
-    );
-    proptest::collection::vec(record, 0..60).prop_map(|raw| {
-        let mut records: Vec<Plain> = raw
-            .into_iter()
-            .map(|(pk, rest, class, parts)| {
-                let (body, traits) = body(&parts);
-                let mut key = group(&pk);
-                let group_len = key.len();
-                key.extend(rest);
-                (key, group_len, Class::from_u8(class).unwrap(), body, traits)
-            })
-            .collect();
-        records.sort_by(|a, b| a.0.cmp(&b.0));
-        records.dedup_by(|a, b| a.0 == b.0);
-        records
-    })
-}
+use repo_format::record::{self, Class, check};
+use repo_format::tree::{self, LEAF_BYTES_MAX};
+use support::records::*;
 
 fn build(builder: &mut LeafBuilder, records: &[Plain]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -155,5 +80,66 @@ proptest! {
     fn noise_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&bytes);
         let _ = check(&bytes);
+    }
+}
+
+fn leaf_of(records: &[(&[u8], usize)]) -> repo_format::Result<Vec<u8>> {
+    let mut builder = LeafBuilder::new(Layout::default());
+    for (key, group_len) in records {
+        builder.push(key, *group_len, Class::Row, &[])?;
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    Ok(out)
+}
+
+#[test]
+fn what_no_writer_writes_is_refused() {
+    let good = leaf_of(&[(b"ab", 1), (b"ac", 1), (b"bc", 1)]).unwrap();
+    assert!(read(&good).is_ok());
+    // version, flags, two deletions, records, groups; sizes 2 and 1 in planes over base 1.
+    assert_eq!(good[..10], [0, 0, 0, 0, 3, 2, 1, 1, 1, 1]);
+    let change = |at: usize, to: u8| {
+        let mut bad = good.clone();
+        bad[at] = to;
+        bad
+    };
+    for (at, to, what) in [
+        (0, 1, "a newer version"),
+        (1, 2, "an unknown flag"),
+        (4, 2, "fewer records than keys"),
+        (5, 1, "fewer groups"),
+        (7, 2, "groups with more records than there are"),
+        (7, 0, "an empty group"),
+    ] {
+        assert!(read(&change(at, to)).is_err(), "{what}");
+    }
+    let place = good.windows(2).position(|w| w == b"ab").unwrap();
+    assert!(read(&change(place + 1, b'a')).is_err(), "equal groups side by side");
+    for wrong in [[(&b"ab"[..], 1), (b"ab", 1)], [(b"ac", 1), (b"ab", 1)], [(b"b", 1), (b"ab", 1)]] {
+        assert!(leaf_of(&wrong).is_err(), "keys that do not ascend");
+    }
+}
+
+/// Bytes that a leaf gives: a few bytes must not become many.
+#[test]
+fn a_leaf_gives_no_more_than_its_limit() {
+    let long = vec![b'a'; 1 << 19];
+    let keys: Vec<Vec<u8>> = (0..2000u16).map(|n| [&long[..], &n.to_be_bytes()].concat()).collect();
+    let mut builder = LeafBuilder::new(Layout::default());
+    let pushed = keys.iter().take_while(|key| builder.push(key, 0, Class::Row, &[]).is_ok()).count();
+    assert_eq!(pushed, 2);
+    let mut leaf = Vec::new();
+    builder.finish(&mut leaf);
+    assert_eq!(read(&leaf).unwrap().len(), 2);
+    let children = |n: usize| -> Vec<tree::Child> {
+        let child =
+            |key: &Vec<u8>| tree::Child { first_key: key.clone(), records: 1, id: repo_format::id::ChunkId([1; 32]) };
+        keys.iter().take(n).map(child).collect()
+    };
+    for n in [1, 2, 3, 20] {
+        let mut bytes = Vec::new();
+        tree::put_branch(&mut bytes, 1, &children(n));
+        assert_eq!(tree::read_branch(&bytes, 1).is_ok(), n <= 2, "{n} children of {} bytes", LEAF_BYTES_MAX / 2);
     }
 }

@@ -53,6 +53,10 @@ fn diagrams_are_those_of_the_modules() {
         "log",
         "checkpoint",
         "record",
+        "ints",
+        "leaf",
+        "tree",
+        "patch",
         "blob",
     ];
     for module in modules {
@@ -81,8 +85,9 @@ fn diagrams_are_those_of_the_modules() {
 #[test]
 fn sections_that_the_code_refers_to_exist() {
     let spec = spec();
-    for file in std::fs::read_dir(root().join("repo-format/src")).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    let files = |folder: &str| std::fs::read_dir(root().join("repo-format/src").join(folder)).unwrap();
+    for file in files("").chain(files("leaf")).map(|f| f.unwrap().path()).filter(|f| f.is_file()) {
+        let text = std::fs::read_to_string(file).unwrap();
         for reference in text.split("SPEC \"").skip(1) {
             let section = reference.split('"').next().unwrap();
             assert!(spec.lines().any(|l| l.trim_start_matches('#') == format!(" {section}")), "no section {section:?}");
@@ -223,6 +228,40 @@ fn numbers_are_those_of_the_code() {
     assert!(spec().contains(&format!("`{}`", repo_format::keyfile::KEY_FILE_TITLE)));
 }
 
+/// What chunks begin with, and the numbers in the text about them.
+#[test]
+fn chunks_begin_as_their_diagrams() {
+    use repo_format::leaf::{EXTERNAL_BODY, LeafReader, RECORDS_MAX};
+    use repo_format::{FormatError, patch, tree};
+    let spec = spec();
+    for (name, bytes) in support::chunks::chunks() {
+        let structure = match name {
+            "leaf-cassandra" | "leaf-plain" => "leaf",
+            "branch" | "patch" => name,
+            _ => continue,
+        };
+        let line = spec.lines().find(|l| l.starts_with(structure) && l.contains("= version u8")).unwrap();
+        assert!(line.contains(&format!("version u8 ({})", bytes[0])), "{name}");
+        let mut newer = bytes.clone();
+        newer[0] += 1;
+        let refused = match structure {
+            "leaf" => LeafReader::new(&newer).err(),
+            "branch" => tree::read_branch(&newer, 1).err(),
+            _ => patch::LeafPatch::read(&newer).err(),
+        };
+        assert!(matches!(refused, Some(FormatError::Unsupported(_))), "{name} of a newer version");
+    }
+    assert!(spec.contains(&format!("up to {RECORDS_MAX} records taken apart")));
+    assert!(spec.contains(&format!("{EXTERNAL_BODY:#04x} (raw, bit 6)")));
+    assert!(spec.contains(&format!("(2 to {} bytes)", repo_format::ints::PLANES_MAX)));
+    use repo_format::record::{Class, EntryKind};
+    let (row, group, marker, fixed) = (Class::Row as u8, Class::Group as u8, Class::Marker as u8, Class::Static as u8);
+    assert!(spec.contains(&format!("class ({row} row, {group} group, {marker} marker, {fixed} static)")));
+    let kinds = [EntryKind::Deletion, EntryKind::Raw, EntryKind::Cell, EntryKind::Tombstone].map(|k| k as u8);
+    assert_eq!(kinds, [0, 1, 2, 3]);
+    assert!(spec.contains("Kinds: 0 deletion, 1 raw") && spec.contains("2 cell, 3 tombstone"));
+}
+
 #[test]
 fn names_and_contexts_are_those_of_the_code() {
     let samples = [
@@ -263,6 +302,25 @@ macro_rules! say {
     ($($t:ty),*) => { $(impl Say for $t { fn say(&self) -> String { self.to_string() } })* };
 }
 say!(u8, u32, u64, usize);
+
+/// The limits that stand with what they limit.
+fn limits_of_chunks() -> Vec<(&'static str, String)> {
+    use repo_format::blob::{BLOB_FANOUT, BLOB_LEVEL_MAX};
+    use repo_format::ints::PLANES_MAX;
+    use repo_format::leaf::{BODY_INLINE_MAX, COLUMN_MAX, RECORDS_MAX};
+    use repo_format::tree::{BRANCH_MAX, LEAF_BYTES_MAX, LEVEL_MAX};
+    limits![
+        RECORDS_MAX,
+        COLUMN_MAX,
+        PLANES_MAX,
+        BODY_INLINE_MAX,
+        LEAF_BYTES_MAX,
+        BRANCH_MAX,
+        LEVEL_MAX,
+        BLOB_FANOUT,
+        BLOB_LEVEL_MAX,
+    ]
+}
 
 #[test]
 fn limits_are_those_of_the_code() {
@@ -318,6 +376,13 @@ fn limits_are_those_of_the_code() {
         .map(|l| l.split(':').next().unwrap().to_string())
         .collect();
     assert_eq!(declared, code.iter().map(|c| c.0).collect::<Vec<_>>(), "this test must name every limit");
+    let code = [code, limits_of_chunks()].concat();
+    for (module, text) in ["leaf", "ints", "tree", "blob"].map(|m| (m, source(m))) {
+        for name in text.lines().filter_map(|l| l.strip_prefix("pub const ")?.split_once(':')).map(|l| l.0) {
+            let known = code.iter().any(|c| c.0 == name) || name == "EXTERNAL_BODY";
+            assert!(known, "this test must name {name} of {module}.rs");
+        }
+    }
     let written: Vec<(String, String)> =
         table(&["name", "value"]).into_iter().map(|r| (r[0].clone(), r[1].clone())).collect();
     for ((name, value), (spec_name, spec_value)) in code.iter().zip(&written) {

@@ -8,6 +8,7 @@ use repo_format::id::ChunkKind;
 use repo_format::names::Name;
 use std::fmt::Write;
 use std::path::PathBuf;
+use support::chunks::chunks;
 use support::*;
 
 fn folder() -> PathBuf {
@@ -46,9 +47,21 @@ fn vectors() -> Vec<(String, String)> {
     line("writer-public", &writer().id().0);
     line("content-public", &ring().read[0].public().key);
     line("frame-list-hash", &repo_format::frame::FrameHeader::parse(&objects()[4].1).unwrap().list_hash.0);
-    let mut all = vec![("derived".to_string(), derived)];
-    all.extend(objects().into_iter().map(|(name, bytes)| (name.to_string(), hex(&bytes))));
+    let mut all = vec![("derived".to_string(), derived), ("cassandra-keys".to_string(), cassandra_keys())];
+    all.extend(objects().into_iter().chain(chunks()).map(|(name, bytes)| (name.to_string(), hex(&bytes))));
     all
+}
+
+/// Partition keys of every length up to two blocks and a tail, their tokens and groups.
+fn cassandra_keys() -> String {
+    let mut out = String::new();
+    for n in (0..=18).chain([31, 32, 33, 47]) {
+        let key: Vec<u8> = (0..n).map(|i| (i * 37 + n * 11) as u8 ^ 0x80).collect();
+        let text = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let token = repo_format::murmur3::token(&key);
+        writeln!(out, "token \"{}\" {token} {}", text(&key), text(&records::group(&key))).unwrap();
+    }
+    out
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the merge says of each node, kept: bits per leaf, and the records that only the node holds.
 
+use repo_format::leaf::BODY_INLINE_MAX;
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind};
 use repo_format::tree::Cutter;
@@ -101,7 +102,7 @@ impl<'a> PatchWriter<'a> {
 
     fn end(&mut self, merged: &Record<'_>) -> Result<()> {
         self.ordinal += 1;
-        let bytes = merged.key.len() + merged.body.len().min(super::write::BODY_INLINE_MAX);
+        let bytes = merged.key.len() + merged.body.len().min(BODY_INLINE_MAX);
         if self.cutter.ends(merged.key, bytes) { self.end_leaf() } else { Ok(()) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use repo_format::leaf::{LeafBuilder, OpenDeletion};
+use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder, OpenDeletion};
 use repo_format::record::{Class, Entries};
 use repo_format::tree::{Child, Cutter, LEVEL_MAX, put_branch};
 
@@ -10,9 +10,6 @@ use super::{Root, Shape};
 use crate::blob;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkKind, ChunkSink, Record, RecordBatch, Run};
-
-/// A body larger than this is stored beside its leaf, as a blob.
-pub const BODY_INLINE_MAX: usize = 128 << 10;
 
 struct Level {
     children: Vec<Child>,
@@ -117,7 +114,7 @@ impl<'a> TreeWriter<'a> {
             self.levels.push(Level { children: Vec::new(), cutter, grown: false });
         }
         let here = &mut self.levels[at];
-        let ends = here.cutter.ends(&child.first_key, 0);
+        let ends = here.cutter.ends(&child.first_key, child.first_key.len());
         here.children.push(child);
         if ends { self.end_branch(level) } else { Ok(()) }
     }

@@ -1,6 +1,9 @@
 //! A small repository with fixed keys, nonces and times, from which the tests make one object of every kind.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod chunks;
+pub mod records;
+
 use repo_format::config::Config;
 use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
 use repo_format::frame::{FramePlain, Sealer};

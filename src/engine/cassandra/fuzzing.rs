@@ -7,6 +7,7 @@ use repo_format::record::{Class, Traits};
 
 use super::comparable::{self, Clustering, Cursor, decode_component, encode_component};
 use super::filter::Filter;
+use super::ring::Ring;
 use super::rows::{Layout, Rows, Show};
 use super::schema::Table;
 use super::types::{CqlType, parse_class, parse_cql};
@@ -130,6 +131,30 @@ pub fn fuzz_row(bytes: &[u8]) {
     }
 }
 
+/// The output of `nodetool ring`, and who holds what by it. Every token is held by as many nodes as asked for.
+pub fn fuzz_ring(bytes: &[u8]) {
+    with_text(bytes, |text| {
+        let Ok(ring) = Ring::parse(text, "ring") else { return };
+        let members = ring.members();
+        assert!(members.iter().all(|m| !m.tokens.is_empty()));
+        let _ = ring.find(text.lines().last().unwrap_or_default());
+        let option = |name: &str, value: &str| (name.to_string(), value.to_string());
+        let simple = [option("class", "SimpleStrategy"), option("replication_factor", "2")];
+        let by_center = members.iter().take(3).map(|m| option(&m.data_center, "2"));
+        let by_center = by_center.chain([option("class", "NetworkTopologyStrategy")]);
+        for replication in [simple.into_iter().collect(), by_center.collect()] {
+            let Ok(placement) = ring.placement(&replication) else { continue };
+            let natural = placement.natural();
+            assert!(
+                natural
+                    .iter()
+                    .all(|(range, nodes)| range.start < range.end && nodes.iter().all(|n| *n < members.len()))
+            );
+            let _ = (placement.is_everywhere(), placement.owned(0));
+        }
+    });
+}
+
 /// Counter contexts.
 pub fn fuzz_counter(bytes: &[u8]) {
     let (a, b) = bytes.split_at(bytes.len() / 2);
@@ -147,7 +172,7 @@ mod tests {
 
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(0x40), Just(0xff), 0x20..0x7f_u8, any::<u8>()], 0..60)) {
-            for body in [fuzz_class, fuzz_cql_type, fuzz_component, fuzz_key, fuzz_json, fuzz_where, fuzz_schema, fuzz_row, fuzz_counter] {
+            for body in [fuzz_class, fuzz_cql_type, fuzz_component, fuzz_key, fuzz_json, fuzz_where, fuzz_schema, fuzz_row, fuzz_counter, fuzz_ring] {
                 body(&bytes);
             }
         }

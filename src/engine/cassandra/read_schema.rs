@@ -1,6 +1,7 @@
 //! What the capture of a node says about the cluster: keyspaces, tables and types out of `system_schema`, the node and
 //! its peers out of `system`. Columns: `SchemaKeyspace`, `SystemKeyspace`.
 
+pub mod fuzzing;
 mod node;
 mod rows;
 

@@ -79,7 +79,7 @@ pub fn read_node(capture: &Capture) -> Result<Option<Node>> {
     Ok(Some(node))
 }
 
-fn peer(row: &SystemRow) -> Result<Peer> {
+pub(super) fn peer(row: &SystemRow) -> Result<Peer> {
     let mut tokens = Vec::new();
     for (token, _) in row.elements("tokens") {
         let token = text(token)?;

@@ -24,7 +24,7 @@ pub struct SystemRow {
     pub key: Vec<u8>,
     /// Raw clustering values.
     pub clustering: Vec<Vec<u8>>,
-    cells: BTreeMap<(String, Vec<u8>), Vec<u8>>,
+    pub(super) cells: BTreeMap<(String, Vec<u8>), Vec<u8>>,
 }
 
 impl SystemRow {

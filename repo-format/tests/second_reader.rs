@@ -1,0 +1,197 @@
+//! What the library writes and reads is what a second reader, made from SPEC.md alone, reads.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod plain;
+mod support;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use repo_format::id::ChunkId;
+use repo_format::leaf::{Layout, LeafBuilder, LeafReader};
+use repo_format::murmur3;
+use repo_format::patch::{Differing, LeafPatch, Other};
+use repo_format::tree::{Child, Cutter, LEAF_BYTES_MAX, put_branch, read_branch};
+use support::chunks::chunks;
+use support::records::*;
+
+/// A leaf as the library reads it, in the form of the second reader.
+fn read(bytes: &[u8]) -> (plain::Deletion, plain::Deletion, Vec<plain::Plain>) {
+    let mut leaf = LeafReader::new(bytes).unwrap();
+    let mut records = Vec::new();
+    while let Some(class) = leaf.next_key().unwrap() {
+        let mut body = Vec::new();
+        leaf.body(&mut body).unwrap();
+        records.push((leaf.key().to_vec(), leaf.group_len(), class as u8, body));
+    }
+    let (group, marker) = leaf.context();
+    (group, marker, records)
+}
+
+fn read_patch(bytes: &[u8]) -> plain::Patch {
+    let patch = LeafPatch::read(bytes).unwrap();
+    let wide = |ordinals: Vec<u32>| ordinals.into_iter().map(u64::from).collect();
+    let stale = patch.stale.into_iter();
+    let others = |d: Differing| (u64::from(d.ordinal), d.others.iter().map(|o| (o.time, o.hash)).collect());
+    (wide(patch.missing), wide(patch.extra), stale.map(others).collect())
+}
+
+fn deletion() -> impl Strategy<Value = plain::Deletion> {
+    proptest::option::of((any::<i64>(), any::<u32>()))
+}
+
+/// Records whose keys are numbers that grow, as those of time series, with a cell of 16 bytes and one of 4.
+fn series() -> impl Strategy<Value = Vec<Plain>> {
+    (any::<u32>(), 1u32..1000, 2usize..300, 1u8..9).prop_map(|(start, step, n, per_group)| {
+        let row = |i: usize| {
+            let at = (i as u32).wrapping_mul(step).wrapping_add(start);
+            let time = 1_700_000_000_000_000 + i64::from(step) * i as i64;
+            let parts: [Part; 2] = [
+                (1, 2, None, time, 0, 0, u128::from(at).to_be_bytes().to_vec()),
+                (4, 2, None, time, (time / 1_000_000) as u32 + 60, 60, at.to_le_bytes().to_vec()),
+            ];
+            let (body, traits) = body(&parts);
+            let group = group(&(i as u32 / u32::from(per_group)).to_be_bytes());
+            let key = [&group[..], &[2, 0x40], &(i as u64).to_be_bytes(), &[0x38]].concat();
+            (key, group.len(), repo_format::record::Class::Row, body, traits)
+        };
+        let mut rows: Vec<Plain> = (0..n).map(row).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    })
+}
+
+fn layouts() -> impl Strategy<Value = Layout> {
+    (any::<bool>(), any::<bool>(), proptest::collection::vec(0u32..5, 0..5))
+        .prop_map(|(tokens, numeric_groups, numeric)| Layout { tokens, numeric_groups, numeric })
+}
+
+fn patches() -> impl Strategy<Value = LeafPatch> {
+    let others = proptest::collection::vec((any::<i64>(), any::<u64>()), 0..3);
+    let ordinals = proptest::collection::btree_map(prop_oneof![0u32..50, 0u32..65536], (0u8..3, others), 0..200);
+    ordinals.prop_map(|ordinals| {
+        let mut patch = LeafPatch::default();
+        for (ordinal, (list, others)) in ordinals {
+            match list {
+                0 => patch.missing.push(ordinal),
+                1 => patch.extra.push(ordinal),
+                _ => {
+                    let others = others.into_iter().map(|(time, hash)| Other { time, hash }).collect();
+                    patch.stale.push(Differing { ordinal, others });
+                }
+            }
+        }
+        patch
+    })
+}
+
+proptest! {
+    #[test]
+    fn leaves(
+        records in prop_oneof![records(), series()],
+        layout in layouts(),
+        of_group in deletion(),
+        of_marker in deletion(),
+    ) {
+        let mut builder = LeafBuilder::new(layout);
+        builder.context(of_group, of_marker);
+        for (key, group_len, class, body, _) in &records {
+            builder.push(key, *group_len, *class, body).unwrap();
+        }
+        let mut bytes = Vec::new();
+        builder.finish(&mut bytes);
+        let second = plain::leaf(&bytes);
+        let plain = |(key, n, class, body, _): Plain| (key, n, class as u8, body);
+        let put: Vec<plain::Plain> = records.into_iter().map(plain).collect();
+        prop_assert_eq!(&second, &(of_group, of_marker, put));
+        prop_assert_eq!(second, read(&bytes));
+    }
+
+    #[test]
+    fn branches(
+        keys in proptest::collection::btree_map(proptest::collection::vec(0u8..4, 0..9), any::<(u8, u64)>(), 1..60),
+        level in 1u8..9,
+    ) {
+        let keys: BTreeMap<Vec<u8>, (u8, u64)> = keys;
+        let put: Vec<_> = keys.into_iter().map(|(key, (id, records))| (key, [id; 32], records)).collect();
+        let child = |(key, id, records): &(Vec<u8>, [u8; 32], u64)| {
+            Child { first_key: key.clone(), id: ChunkId(*id), records: *records }
+        };
+        let children: Vec<Child> = put.iter().map(child).collect();
+        let mut bytes = Vec::new();
+        put_branch(&mut bytes, level, &children);
+        prop_assert_eq!(plain::branch(&bytes), (level, put));
+        prop_assert_eq!(read_branch(&bytes, level).unwrap(), children);
+    }
+
+    #[test]
+    fn patches_of_leaves(patch in patches()) {
+        let mut bytes = Vec::new();
+        patch.put(&mut bytes);
+        prop_assert_eq!(plain::patch(&bytes), read_patch(&bytes));
+        prop_assert_eq!(LeafPatch::read(&bytes).unwrap(), patch);
+    }
+
+    #[test]
+    fn integers(
+        values in prop_oneof![
+            proptest::collection::vec(any::<u64>(), 0..20),
+            proptest::collection::vec(0u64..300, 0..20),
+            (any::<u64>(), proptest::collection::vec(0u64..9, 0..20)).prop_map(|(mut at, steps)| {
+                steps.iter().map(|s| { at = at.wrapping_add(s * 100); at }).collect()
+            }),
+        ],
+    ) {
+        let mut bytes = Vec::new();
+        repo_format::ints::put_ints(&mut bytes, &values, &mut Vec::new());
+        prop_assert_eq!(plain::Input(&bytes).ints(values.len() as u64), values.clone());
+        prop_assert_eq!(bytes, plain::put_ints(&values));
+    }
+
+    #[test]
+    fn hashes(key in proptest::collection::vec(any::<u8>(), 0..70)) {
+        prop_assert_eq!(plain::hash::token(&key), murmur3::token(&key));
+    }
+
+    #[test]
+    fn cuts(
+        secret: [u8; 16],
+        level in 0u8..3,
+        target in prop_oneof![1u32..20, 100u32..130],
+        records in proptest::collection::vec(
+            (
+                proptest::collection::vec(any::<u8>(), 0..9),
+                prop_oneof![9 => 0usize..99, 1 => 0usize..LEAF_BYTES_MAX],
+            ),
+            0..600,
+        ),
+    ) {
+        let mut cutter = Cutter::new(secret, level, target);
+        let (mut count, mut bytes) = (0, 0);
+        for (key, length) in records {
+            (count, bytes) = (count + 1, bytes + length);
+            let hash = plain::hash::sip(secret, &[&key[..], &[level]].concat());
+            let by_key = count > target / 4 && hash < u64::MAX / u64::from(target - target / 4);
+            let by_bytes = bytes >= 1 << 20 && (level == 0 || count > 1);
+            let ends = by_key || by_bytes || count >= 4 * target;
+            prop_assert_eq!(cutter.ends(&key, length), ends);
+            if ends {
+                (count, bytes) = (0, 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_chunks() {
+    for (name, bytes) in chunks() {
+        match name {
+            "leaf-cassandra" | "leaf-plain" => assert_eq!(plain::leaf(&bytes), read(&bytes), "{name}"),
+            "branch" => assert_eq!(plain::branch(&bytes).1.len(), read_branch(&bytes, 1).unwrap().len()),
+            "patch" => assert_eq!(plain::patch(&bytes), read_patch(&bytes)),
+            "record" => assert!(repo_format::record::check(&bytes).is_ok()),
+            "blob-list" => assert!(repo_format::blob::BlobList::parse(&bytes).is_ok()),
+            _ => panic!("{name}"),
+        }
+    }
+}

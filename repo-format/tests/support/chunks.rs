@@ -1,0 +1,127 @@
+//! One of everything that chunks hold: for golden vectors, as seeds, and for the second reader.
+
+use repo_format::blob::{BlobList, BlobRef};
+use repo_format::id::ChunkId;
+use repo_format::leaf::{EXTERNAL_BODY, Layout, LeafBuilder};
+use repo_format::patch::{Differing, LeafPatch, Other};
+use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
+use repo_format::tree::{Child, put_branch};
+use repo_format::wire::Put;
+
+use super::records::group;
+
+const TIME: i64 = 1_700_000_000_123_456;
+const LDT: u32 = 1_700_000_000;
+
+fn entry(column: u32, kind: EntryKind, value: Option<&[u8]>) -> Entry<'_> {
+    let time = if kind == EntryKind::Raw { 0 } else { TIME };
+    let dated = matches!(kind, EntryKind::Deletion | EntryKind::Tombstone);
+    Entry { column, kind, element: None, time, ldt: if dated { LDT } else { 0 }, ttl: 0, value }
+}
+
+fn body(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = BodyWriter::new(&mut out);
+    entries.iter().for_each(|e| writer.push(e));
+    out
+}
+
+/// A body with every kind of entry, of the record, of a column, of an element; live and expiring; of several times.
+pub fn record() -> Vec<u8> {
+    use EntryKind::*;
+    let at = |element: &'static [u8], e: Entry<'static>| Entry { element: Some(element), ..e };
+    body(&[
+        Entry { time: TIME - 1, ..entry(0, Deletion, None) },
+        entry(0, Raw, Some(b"\x03ab\x00")),
+        Entry { ldt: LDT + 60, ttl: 60, ..entry(0, Cell, None) },
+        entry(1, Cell, Some(&[0, 0, 0, 7])),
+        entry(2, Tombstone, None),
+        entry(3, Deletion, None),
+        at(b"", entry(3, Cell, Some(b"of an empty element"))),
+        at(b"a", entry(3, Cell, None)),
+        at(b"b", Entry { ldt: LDT + 5, ..entry(3, Tombstone, None) }),
+        at(b"c", Entry { ldt: LDT + 3600, ttl: 3600, ..entry(3, Cell, Some(b"expires")) }),
+        Entry { time: -5, ..entry(300, Cell, Some(b"")) },
+    ])
+}
+
+/// Rows of two Cassandra partitions with all that can stand in one.
+fn cassandra() -> Vec<u8> {
+    let row = |n: u8, time: i64| {
+        let liveness = Entry { time, ..entry(0, EntryKind::Cell, None) };
+        body(&[liveness, Entry { time, ..entry(1, EntryKind::Cell, Some(&[0, 0, 1, n])) }])
+    };
+    let deletion = body(&[entry(0, EntryKind::Deletion, None)]);
+    let mut external = vec![EXTERNAL_BODY, 0];
+    let mut reference = Vec::new();
+    BlobRef { length: 200_000, root: ChunkId([0x99; 32]) }.put(&mut reference);
+    external.put_string(&reference);
+    let mut records = vec![
+        (1, b"\x00".to_vec(), Class::Group, deletion.clone()),
+        (1, b"\x01".to_vec(), Class::Static, row(0, TIME)),
+        (1, b"\x02\x40\x80\x00\x00\x01\x20".to_vec(), Class::Marker, deletion),
+        (1, b"\x02\x40\x80\x00\x00\x01\x38".to_vec(), Class::Row, row(1, TIME)),
+        (1, b"\x02\x40\x80\x00\x00\x01\x60".to_vec(), Class::Marker, Vec::new()),
+        (1, b"\x02\x40\x80\x00\x00\x02\x38".to_vec(), Class::Row, external),
+        (2, b"\x02\x40\x80\x00\x00\x02\x38".to_vec(), Class::Row, record()),
+        (2, b"\x02\x40\x80\x00\x00\x03\x38".to_vec(), Class::Row, row(3, TIME + 300)),
+        (2, b"\x02\x40\x80\x00\x00\x04\x38".to_vec(), Class::Row, row(4, TIME + 600)),
+        (2, b"\x02\x40\x80\x00\x00\x05\x38".to_vec(), Class::Row, row(5, TIME + 900)),
+    ];
+    records.sort_by_key(|r| (group(&[0, 0, 0, r.0]), r.1.clone()));
+    let mut builder = LeafBuilder::new(Layout { tokens: true, numeric_groups: true, numeric: vec![1] });
+    builder.context(Some((TIME, LDT)), Some((-1, 7)));
+    for (partition, rest, class, body) in &records {
+        let group = group(&[0, 0, 0, *partition]);
+        let key = [&group[..], rest].concat();
+        builder.push(&key, group.len(), *class, body).unwrap();
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
+/// Groups stored as they are, one record with an empty rest.
+fn other() -> Vec<u8> {
+    let mut builder = LeafBuilder::new(Layout::default());
+    for (key, group_len) in [("aster", 5), ("aster/1", 5), ("aster/22", 5), ("rose/1", 4)] {
+        let value = body(&[entry(1, EntryKind::Cell, Some(key.as_bytes()))]);
+        builder.push(key.as_bytes(), group_len, Class::Row, &value).unwrap();
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
+fn branch() -> Vec<u8> {
+    let child = |key: &[u8], n: u8| Child { first_key: key.into(), records: 1000 + u64::from(n), id: ChunkId([n; 32]) };
+    let mut out = Vec::new();
+    put_branch(&mut out, 1, &[child(b"", 1), child(b"aster/22", 2), child(b"aster/3", 3), child(b"rose", 4)]);
+    out
+}
+
+fn patch() -> Vec<u8> {
+    let other = |time, hash| Other { time, hash };
+    let stale = vec![
+        Differing { ordinal: 2, others: vec![other(TIME, 0x0102_0304_0506_0708), other(-TIME, u64::MAX)] },
+        Differing { ordinal: 7, others: vec![] },
+        Differing { ordinal: 65535, others: vec![other(i64::MIN, 0)] },
+    ];
+    let mut out = Vec::new();
+    LeafPatch { missing: vec![0, 3, 4, 5], extra: vec![300], stale }.put(&mut out);
+    out
+}
+
+/// Each by the name of its golden vector.
+pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
+    let reference = |length, n| BlobRef { length, root: ChunkId([n; 32]) };
+    let blob = BlobList { level: 1, entries: vec![reference(1 << 26, 4), reference(300, 5)] };
+    vec![
+        ("record", record()),
+        ("leaf-cassandra", cassandra()),
+        ("leaf-plain", other()),
+        ("branch", branch()),
+        ("patch", patch()),
+        ("blob-list", blob.encode()),
+    ]
+}

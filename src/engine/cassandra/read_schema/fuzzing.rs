@@ -1,0 +1,60 @@
+//! Body of the fuzz target of rows of system tables.
+
+use std::collections::HashMap;
+
+use repo_format::wire::Reader;
+
+use super::rows::SystemRow;
+use super::{
+    component, drop_column, dropped_column, live_column, node, number_columns, table, table_name, text_map, user_type,
+};
+
+const COLUMNS: [&str; 18] = [
+    "kind",
+    "type",
+    "position",
+    "clustering_order",
+    "dropped_time",
+    "field_names",
+    "field_types",
+    "id",
+    "flags",
+    "gc_grace_seconds",
+    "default_time_to_live",
+    "replication",
+    "tokens",
+    "data_center",
+    "rack",
+    "release_version",
+    "host_id",
+    "schema_version",
+];
+
+/// A row, taken for one of every system table: key, two clustering values, then cells, each the number of its column,
+/// element and value.
+pub fn system_rows(bytes: &[u8]) {
+    let Ok(row) = row(bytes) else { return };
+    let mut columns: Vec<_> = live_column(&row).into_iter().collect();
+    if let Ok(dropped) = dropped_column(&row) {
+        drop_column(&mut columns, dropped);
+    }
+    number_columns(&mut columns, None);
+    let types = user_type(&row).into_iter().collect();
+    if let Ok(names) = table_name(&row) {
+        let _ = table(&row, names, columns, types, false, &HashMap::new());
+    }
+    let _ = (node::peer(&row), text_map(row.value("replication")), component(&row, 1).is_ok());
+}
+
+fn row(bytes: &[u8]) -> repo_format::Result<SystemRow> {
+    let mut r = Reader::new(bytes, "row");
+    let mut row = SystemRow { key: r.string()?.to_vec(), ..SystemRow::default() };
+    for _ in 0..2 {
+        row.clustering.push(r.string()?.to_vec());
+    }
+    while !r.is_empty() {
+        let column = COLUMNS[usize::from(r.u8()?) % COLUMNS.len()].to_string();
+        row.cells.insert((column, r.string()?.to_vec()), r.string()?.to_vec());
+    }
+    Ok(row)
+}
