@@ -12,7 +12,6 @@ use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
 use crate::backup::{Options, Target, backup};
-use crate::blob;
 use crate::engine::Source;
 use crate::engine::cassandra::source::{Cassandra, NodeDir};
 use crate::error::{Error, Kind, Result};
@@ -38,14 +37,14 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let options = Options { cluster: args.cluster.clone(), node_views: args.keep_node_views };
     let (snapshot, stored) = if args.dry_run {
         let nowhere = Nowhere(&repo);
-        let target = target(&repo, before, &nowhere)?;
+        let target = Target::of(&repo, before, &nowhere)?;
         (backup(&source, &target, &options, &watch)?, None)
     } else {
         store(&repo, before, &source, args, &options, &watch)?
     };
     drop(_progress);
     report(&snapshot, stored.as_ref(), output)?;
-    Ok(outcome(&snapshot))
+    Ok(outcome(&snapshot, source.problems()))
 }
 
 /// `NAME[@ADDRESS]=DIR`
@@ -70,17 +69,6 @@ fn previous(repo: &Repo) -> Result<Option<Snapshot>> {
     Ok(Some(load(repo, "latest")?.1))
 }
 
-fn target<'a>(repo: &Repo, before: Option<Snapshot>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
-    let keys = &repo.ring().repo;
-    let tree = keys.cut.tree();
-    let mut secret = [0; 16];
-    secret.copy_from_slice(&tree[..16]);
-    let blobs = Arc::new(blob::Cutter::new(&keys.cut, repo.config().cut_average)?);
-    let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
-    let fingerprint = *keys.fingerprint.expose();
-    Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
-}
-
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
 fn store(
     repo: &Repo,
@@ -93,7 +81,7 @@ fn store(
     let options_of_writer =
         WriteOptions { level: args.compression_level, take_over: args.take_over, ..WriteOptions::default() };
     let writer = repo.writer(options_of_writer)?;
-    let snapshot = backup(source, &target(repo, before, &writer)?, options, watch)?;
+    let snapshot = backup(source, &Target::of(repo, before, &writer)?, options, watch)?;
     watch.check()?;
     let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
     Ok((snapshot, Some((info.id.to_string(), stats))))
@@ -108,8 +96,9 @@ impl ChunkSink for Nowhere<'_> {
     }
 }
 
-fn outcome(s: &Snapshot) -> Outcome {
-    if s.problems.iter().any(|p| p.damage) {
+/// `of_capture` are the problems of the capture as a whole; all others are of files that were not read or not decoded.
+fn outcome(s: &Snapshot, of_capture: &[String]) -> Outcome {
+    if s.problems.len() > of_capture.len() {
         return Outcome::SourceUnread;
     }
     if s.complete { Outcome::Fine } else { Outcome::Incomplete }
