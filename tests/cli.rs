@@ -132,7 +132,9 @@ fn every_command_speaks_json() {
     assert_eq!(stats["bytes_stored"].as_u64().unwrap(), user.stored());
     let drift = user.run(&["drift", "--json"]).objects();
     assert_eq!(drift.len(), 150);
-    assert!(drift.iter().any(|d| d["missing"].as_u64() > Some(0)) && drift.iter().any(|d| d["stale"].as_u64() > Some(0)));
+    assert!(
+        drift.iter().any(|d| d["missing"].as_u64() > Some(0)) && drift.iter().any(|d| d["stale"].as_u64() > Some(0))
+    );
     let checked = user.run(&["check", "--read-data", "--json"]).objects();
     assert_eq!((checked.len(), &checked[0]["problems"]), (1, &0.into()));
     let out = user.path("files");

@@ -9,7 +9,7 @@ use super::access;
 use super::args::{Backup, BackupCassandra, BackupEngine, Global};
 use super::output::bytes;
 use super::progress::Progress;
-use super::show::load;
+use super::show::{load, unread};
 use super::{Outcome, Output};
 use crate::backup::{Options, Target, backup};
 use crate::engine::Source;
@@ -113,7 +113,7 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
-            "complete": s.complete, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "complete": s.complete, "not_read": unread(s), "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
             "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files.len(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
@@ -121,8 +121,8 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     for problem in &s.problems {
         output.note(&format!("{}: {}", problem.subject, problem.message));
     }
-    for t in s.shards.iter().filter(|t| !t.unread.is_empty()) {
-        output.note(&format!("{}: not read: {}", t.name, t.unread.join(", ")));
+    for line in unread(s) {
+        output.note(&format!("not read: {line}"));
     }
     let (nodes, tables, read) = (s.nodes.len(), s.shards.len(), bytes(s.bytes_read));
     output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))?;
