@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use onefold::repo::{Repo, WriteOptions};
+use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
 use repo_format::credential::Unlock;
 use repo_format::keyfile::KeyFile;
 use serde_json::Value;
@@ -326,20 +327,20 @@ fn damage_in_the_repository_is_exit_5() {
     s.nothing_lost(1);
 }
 
-/// Who writes keeps others from writing with the same credential, not from reading.
+/// While one process writes, others write and read beside it, and take nothing of it for dead.
 #[test]
-fn one_writer_at_a_time() {
+fn a_writer_beside_another() {
     let s = Spoiled::new();
     let key = KeyFile::from_text(&fs::read_to_string(s.user.path("key")).unwrap()).unwrap();
     let store = onefold::store::open(s.user.path("repo").to_str().unwrap()).unwrap();
     let repo = Repo::open(store, Unlock::KeyFile(&key), Some(&s.user.path("cache"))).unwrap();
     let writer = repo.writer(WriteOptions::default()).unwrap();
-    s.backup().failed(11, &["another"]);
-    s.user.backup(&s.nodes, &["--dry-run"]).fine();
-    s.nothing_lost(1);
-    drop((writer, repo));
+    let id = ChunkSink::put(&writer, ChunkKind::Data, b"of the other").unwrap();
     s.backup().fine();
     s.nothing_lost(2);
+    writer.commit(vec![(ChunkKind::Data, id)], b"{}".to_vec()).unwrap();
+    assert_eq!(repo.reader().unwrap().get(ChunkKind::Data, &id).unwrap(), b"of the other");
+    assert_eq!(repo.refresh().unwrap().snapshots().len(), 3);
 }
 
 /// A limit on the size of files stops writing as a full disk does.

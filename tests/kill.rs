@@ -21,9 +21,9 @@ use repo_format::keyfile::KeyFile;
 use crate::user::{User, capture, copy, expected, nodes, ran, table_dir};
 
 const KILLS: u32 = 200;
-/// Kills between two backups that are let run.
+/// Every so many backups, one is let run.
 const ROUND: u32 = 8;
-/// Bytes of a file that is new in every round, so that there is something to upload.
+/// Bytes of a file that is new after every commit, so that there is something to upload.
 const NEW: usize = 6 << 20;
 
 /// The three nodes with a few of their tables.
@@ -60,8 +60,8 @@ fn place(user: &User) -> Arc<dyn Store> {
     onefold::store::open(user.path("repo").to_str().unwrap()).unwrap()
 }
 
-/// Reads one snapshot back: a table against what the cluster answered, the file of its round.
-fn reads_back(repo: &Repo, id: &str, round: u32) {
+/// Reads one snapshot back: a table against what the cluster answered, the new file against its content.
+fn reads_back(repo: &Repo, id: &str, content: u32) {
     let info = repo.find_snapshot(id).unwrap();
     let snapshot = Snapshot::decode(&repo.snapshot(&info.id).unwrap().body).unwrap();
     let reader = repo.reader().unwrap();
@@ -73,7 +73,7 @@ fn reads_back(repo: &Repo, id: &str, round: u32) {
     let file = snapshot.files.iter().find(|f| f.name.ends_with("/new")).unwrap();
     let mut bytes = Vec::new();
     blob::read(&file.blob().unwrap(), &reader, &mut bytes, "new").unwrap();
-    assert!(bytes == noise(round), "the file of round {round}");
+    assert!(bytes == noise(content), "content {content}");
 }
 
 #[test]
@@ -87,47 +87,49 @@ fn two_hundred_kills() {
         command.args(["backup", "cassandra", "--json", "--cluster", "prod"]).args(nodes(&dirs));
         command
     };
-    // Every committed snapshot, and the round in which it was made.
+    // Every committed snapshot, and what the new file held in it.
     let mut committed: BTreeMap<String, u32> = BTreeMap::new();
-    let (mut cut_short, mut adopted, mut round, mut random) = (0, 0, 0u32, 1u64);
+    let (mut killed, mut attempts, mut adopted, mut content, mut random) = (0, 0u32, 0, 0u32, 1u64);
     let mut usual = Duration::ZERO;
-    for kill in 0..=KILLS {
-        if kill % ROUND == 0 {
+    fs::write(&new, noise(content)).unwrap();
+    while killed < KILLS {
+        let let_run = attempts.is_multiple_of(ROUND);
+        if let_run {
             let started = Instant::now();
-            if kill == 0 {
-                fs::write(&new, noise(0)).unwrap();
-            }
             let done = ran(&mut backup());
+            usual = started.elapsed();
             assert_eq!(done.code, Some(0), "{done:?}");
             let summary = done.objects().pop().unwrap();
             adopted += summary["stored"]["index_objects_adopted"].as_u64().unwrap();
-            committed.insert(summary["snapshot"].as_str().unwrap().to_owned(), round);
-            if kill == 0 {
-                usual = started.elapsed();
-            }
-            round += 1;
-            fs::write(&new, noise(round)).unwrap();
+        } else {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut running = backup().spawn().unwrap();
+            sleep(usual.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
+            running.kill().unwrap();
+            killed += u32::from(running.wait().unwrap().code().is_none());
         }
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let mut running = backup().spawn().unwrap();
-        sleep(usual.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
-        running.kill().unwrap();
-        cut_short += u32::from(running.wait().unwrap().code().is_none());
+        attempts += 1;
+        assert!(attempts < 4 * KILLS, "only {killed} of {attempts} were still at work");
 
         let repo = Repo::open(place(&user), Unlock::KeyFile(&key), None).unwrap();
         let found: Vec<String> = repo.snapshots().iter().map(|s| s.id.to_string()).collect();
-        assert!(committed.keys().all(|id| found.contains(id)), "after kill {kill}");
-        // Killed after its commit, before it could say so.
+        assert!(committed.keys().all(|id| found.contains(id)), "after {killed} kills");
+        assert!(!let_run || found.len() > committed.len());
+        // A backup may also be killed after its commit, before it could say so.
+        let before = committed.len();
         for id in &found {
-            committed.entry(id.clone()).or_insert(round);
+            committed.entry(id.clone()).or_insert(content);
         }
         let some = committed.iter().nth(random as usize % committed.len()).unwrap();
         reads_back(&repo, some.0, *some.1);
+        if committed.len() > before {
+            content += 1;
+            fs::write(&new, noise(content)).unwrap();
+        }
     }
-    assert!(cut_short > KILLS / 2, "{cut_short} of {KILLS} were still at work");
     assert!(adopted > 0, "what a killed backup uploaded is used again");
     let repo = Repo::open(place(&user), Unlock::KeyFile(&key), None).unwrap();
-    committed.iter().for_each(|(id, round)| reads_back(&repo, id, *round));
+    committed.iter().for_each(|(id, content)| reads_back(&repo, id, *content));
     user.run(&["check", "--read-data"]).fine();
     leftovers(&user.path("repo"));
 }
