@@ -151,7 +151,7 @@ fn spoil(what: &str, words: &[&str], change: &dyn Fn(&Path)) {
         .into_iter()
         .filter(|p| p.file_name().unwrap().to_string_lossy().contains("-1-big-") && !rebuilt(p))
         .collect();
-    assert!(spoiled.len() >= 4);
+    assert!(spoiled.len() >= 4, "{spoiled:?}");
     for file in &spoiled {
         let name = file.strip_prefix(&s.nodes[0]).unwrap();
         assert!(fs::read(out.join("n1").join(name)).unwrap() == fs::read(file).unwrap(), "{what} {}", name.display());
@@ -190,6 +190,7 @@ fn damaged_files_are_kept() {
     spoil("no data", &["nb-1-big-Data.db"], &|dir| {
         OpenOptions::new().write(true).open(dir.join("nb-1-big-Data.db")).unwrap().set_len(0).unwrap();
     });
+    spoil("missing data", &["nb-1-big-Data.db"], &|dir| fs::remove_file(dir.join("nb-1-big-Data.db")).unwrap());
     spoil("a corrupt block", &["nb-1-big-Data.db"], &|dir| {
         change(&dir.join("nb-1-big-Data.db"), |bytes| {
             let middle = bytes.len() / 2;

@@ -200,6 +200,22 @@ fn a_replica_that_agrees_adds_nothing() {
     }
 }
 
+#[test]
+fn an_interrupted_backup_commits_nothing() {
+    let place = memory();
+    let repo = new_repo(&place);
+    let all = source(&nodes(&captures()[1], [0, 1, 2]));
+    let writer = repo.writer(WriteOptions::default()).unwrap();
+    let watch = Watch::new();
+    watch.interrupt();
+    let target = Target::of(&repo, None, &writer).unwrap();
+    let error = backup(&all, &target, &Options::default(), &watch).err().unwrap();
+    assert_eq!(error.kind(), Kind::Interrupted);
+    drop(writer);
+    assert!(repo.refresh().unwrap().snapshots().is_empty());
+    store(&open(&place, None).unwrap(), &all, false).unwrap();
+}
+
 /// A disk that fills up ends the backup by its name; what was stored before reads back, and with space the next one
 /// goes through.
 #[test]
