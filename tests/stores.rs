@@ -41,7 +41,7 @@ fn contract(store: &dyn Store) {
     assert_eq!(read_if_exists(store, "config").unwrap(), None);
 
     // Written once, read whole and in parts.
-    let big: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let big: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     store.create("packs/ab/abcd", &big).unwrap();
     store.create("packs/ab/abce", b"").unwrap();
     store.create("packs/cd/cdef", b"x").unwrap();

@@ -322,7 +322,7 @@ fn fuzzing(sources: &[Source], manifest: &str, corpora: &[String]) -> Vec<String
             let arguments = rest.split(')').next().unwrap_or_default();
             let name = head.trim();
             let called = |t: &&Source| t.all_places(&format!("::{name}(")).next().is_some();
-            if arguments.ends_with(": &[u8]") && !arguments.contains(',') && !targets.iter().any(|t| called(&t)) {
+            if arguments.ends_with(": &[u8]") && !arguments.contains(',') && !targets.iter().any(called) {
                 complaints.push(format!("{}:{}: no fuzz target calls {name}", source.path, source.line(at)));
             }
         }

@@ -200,7 +200,9 @@ pub fn model(writes: &[(u8, Write)], tidy: bool, cut: Option<u32>) -> Vec<Plain>
         if whole.is_some() {
             push(vec![b'k', p, 0], Class::Group, deletion_body(whole));
         }
-        row(&writes, None, whole.filter(|_| tidy), cut).map(|body| push(key(p, None), Class::Static, body));
+        if let Some(body) = row(&writes, None, whole.filter(|_| tidy), cut) {
+            push(key(p, None), Class::Static, body);
+        }
         let mut open = None;
         for place in 0..=PLACES {
             let covering = writes.iter().filter_map(|w| match w {
@@ -214,7 +216,9 @@ pub fn model(writes: &[(u8, Write)], tidy: bool, cut: Option<u32>) -> Vec<Plain>
             }
             if place % 2 == 1 {
                 let cover = if tidy { whole.max(now) } else { None };
-                row(&writes, Some(place), cover, cut).map(|body| push(key(p, Some(place)), Class::Row, body));
+                if let Some(body) = row(&writes, Some(place), cover, cut) {
+                    push(key(p, Some(place)), Class::Row, body);
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
 //! Leaves read back what was put in, and no bytes make the reader panic or run away.
+#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use repo_format::leaf::{Layout, LeafBuilder, LeafReader};

@@ -94,12 +94,19 @@ fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outpu
             }
         }
     }
-    if args.out.is_some() && output.is_json() {
-        output.object(&json!({ "message_type": "summary", "tables": shards.len(), "rows": rows }))?;
-    } else if args.out.is_some() {
-        output.line(&format!("{rows} rows written"))?;
+    match (&args.out, output.is_json()) {
+        // Rows are on standard output: what is said of them goes beside.
+        (None, true) => output.error_line(&summary(rows, repo)),
+        (Some(_), true) => output.object(&summary(rows, repo))?,
+        (Some(_), false) => output.line(&format!("{rows} rows written"))?,
+        (None, false) => {}
     }
     Ok(Outcome::Fine)
+}
+
+/// How many rows, and what was asked of the store for them since the program started.
+fn summary(rows: u64, repo: &Repo) -> serde_json::Value {
+    json!({ "message_type": "summary", "rows": rows, "requests": repo.requests() })
 }
 
 /// Writes a new file and makes it last.

@@ -43,6 +43,8 @@ struct Input<'a> {
     run: Box<dyn Run + 'a>,
     batch: RecordBatch,
     at: usize,
+    /// First bytes of the key that it stands at, which settle most comparisons.
+    head: u64,
     open: Option<Deletion>,
 }
 
@@ -58,13 +60,23 @@ impl Input<'_> {
     }
 
     /// Steps to the next record; `false` at the end of the run.
+    #[inline]
     fn advance(&mut self) -> Result<bool> {
         self.at += 1;
-        if self.at < self.batch.len() {
-            return Ok(true);
+        if self.at >= self.batch.len() {
+            self.at = 0;
+            if !self.run.next_batch(&mut self.batch)? {
+                return Ok(false);
+            }
         }
-        self.at = 0;
-        self.run.next_batch(&mut self.batch)
+        self.head = head(self.key());
+        Ok(true)
+    }
+
+    /// Order of the keys that two inputs stand at.
+    #[inline]
+    fn cmp(&self, other: &Input<'_>) -> Ordering {
+        self.head.cmp(&other.head).then_with(|| self.key().cmp(other.key()))
     }
 }
 
@@ -86,7 +98,7 @@ impl<'a> Merge<'a> {
     /// Merges runs of equal standing: the files of a node, or a base and its layers.
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
-            inputs: runs.into_iter().map(|run| Input { run, batch: RecordBatch::new(), at: 0, open: None }).collect(),
+            inputs: runs.into_iter().map(|run| Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None }).collect(),
             order: Vec::new(),
             started: false,
             bodies: BodyMerge::new(rule, None),
@@ -112,6 +124,7 @@ impl<'a> Merge<'a> {
         for i in 0..self.inputs.len() {
             let input = &mut self.inputs[i];
             if input.run.next_batch(&mut input.batch)? {
+                input.head = head(input.key());
                 insert(&mut self.order, &self.inputs, i);
             }
         }
@@ -122,7 +135,8 @@ impl<'a> Merge<'a> {
     fn step(&mut self, out: &mut RecordBatch) -> Result<()> {
         let first = self.inputs[self.order[0]].record();
         let mut same = 1;
-        while same < self.order.len() && self.inputs[self.order[same]].key() == first.key {
+        let leader = &self.inputs[self.order[0]];
+        while same < self.order.len() && leader.cmp(&self.inputs[self.order[same]]).is_eq() {
             same += 1;
         }
         if first.group() != self.group {
@@ -244,6 +258,33 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
+    /// Whether nothing needs doing to the whole next batch: one run is left, and no deletion is in force or in sight.
+    fn passes_whole(&self) -> bool {
+        let ([only], None, None, None) = (self.order.as_slice(), &self.across, self.group_deletion, self.open) else {
+            return false;
+        };
+        let input = &self.inputs[*only];
+        let plain = |r: Record<'_>| matches!(r.class, Class::Row | Class::Static) && !r.traits.has(Traits::DELETED);
+        input.at == 0 && input.open.is_none() && input.batch.iter().all(plain)
+    }
+
+    /// Hands the next batch on as it is.
+    fn pass_whole(&mut self, out: &mut RecordBatch) -> Result<()> {
+        let i = self.order[0];
+        let input = &mut self.inputs[i];
+        std::mem::swap(out, &mut input.batch);
+        if let Some(last) = out.len().checked_sub(1) {
+            self.group.clear();
+            self.group.extend_from_slice(out.get(last).group());
+        }
+        if input.run.next_batch(&mut input.batch)? {
+            input.head = head(input.key());
+        } else {
+            self.order.clear();
+        }
+        Ok(())
+    }
+
     /// The common case inside a node: one input stands at the key, and mostly stays first.
     fn advance_first(&mut self) -> Result<()> {
         let i = self.order[0];
@@ -252,7 +293,7 @@ impl<'a> Merge<'a> {
             return Ok(());
         }
         let mut k = 0;
-        while k + 1 < self.order.len() && self.inputs[i].key() > self.inputs[self.order[k + 1]].key() {
+        while k + 1 < self.order.len() && self.inputs[i].cmp(&self.inputs[self.order[k + 1]]).is_gt() {
             self.order[k] = self.order[k + 1];
             k += 1;
         }
@@ -267,6 +308,9 @@ impl Run for Merge<'_> {
         if !self.started {
             self.start()?;
         }
+        if self.passes_whole() {
+            self.pass_whole(out)?;
+        }
         while !self.order.is_empty() && !out.is_full() {
             self.step(out)?;
         }
@@ -274,10 +318,18 @@ impl Run for Merge<'_> {
     }
 }
 
+/// The first bytes of a key as a number of the same order; short keys are filled up with zeros.
+#[inline]
+fn head(key: &[u8]) -> u64 {
+    match key.first_chunk::<8>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => key.iter().enumerate().fold(0, |n, (i, b)| n | u64::from(*b) << (56 - 8 * i)),
+    }
+}
+
 /// Puts input `i` where its key belongs.
 fn insert(order: &mut Vec<usize>, inputs: &[Input<'_>], i: usize) {
-    let key = inputs[i].key();
-    let place = order.iter().position(|o| key.cmp(inputs[*o].key()) == Ordering::Less).unwrap_or(order.len());
+    let place = order.iter().position(|o| inputs[i].cmp(&inputs[*o]).is_lt()).unwrap_or(order.len());
     order.insert(place, i);
 }
 
