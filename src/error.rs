@@ -57,11 +57,11 @@ impl Error {
         }))
     }
 
-    /// An operating-system failure on `subject`. A full disk gets its own kind.
+    /// An operating-system failure on `subject`. No room left, on the disk or within a limit, is one kind.
     pub fn io(subject: impl fmt::Display, source: std::io::Error) -> Error {
         use std::io::ErrorKind as E;
         let kind = match source.kind() {
-            E::StorageFull | E::QuotaExceeded => Kind::Full,
+            E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::Full,
             E::NotFound => Kind::NotFound,
             E::AlreadyExists => Kind::AlreadyExists,
             _ => Kind::Io,

@@ -17,7 +17,7 @@ use onefold::run::{Record, RecordBatch, Run};
 use onefold::watch::Watch;
 use serde_json::Value;
 
-struct Nobody;
+pub struct Nobody;
 
 impl Witness for Nobody {
     fn same(&mut self, _: &Record<'_>) -> Result<()> {
@@ -31,9 +31,9 @@ impl Witness for Nobody {
     }
 }
 
-const SHOW: Show = Show { write_times: true, ttls: true };
+pub const SHOW: Show = Show { write_times: true, ttls: true };
 
-fn captures() -> Vec<PathBuf> {
+pub fn captures() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     ["cassandra-4.1", "cassandra-5.0"].map(|name| fixtures.join(name)).into()
 }
@@ -80,12 +80,12 @@ fn select(table: &Table, batches: &[RecordBatch], now: u32, condition: &str) -> 
     out.lines().map(str::to_string).collect()
 }
 
-fn lines(path: &Path) -> Vec<String> {
+pub fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap().split_terminator('\n').map(str::to_string).collect()
 }
 
 /// Seconds to live depend on the second in which they were read.
-fn close(name: &str, truth: &Value, ours: &Value) -> bool {
+pub fn close(name: &str, truth: &Value, ours: &Value) -> bool {
     match (truth, ours) {
         (Value::Array(truth), Value::Array(ours)) => {
             truth.len() == ours.len() && truth.iter().zip(ours).all(|(t, o)| close(name, t, o))

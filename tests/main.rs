@@ -1,18 +1,23 @@
 //! The one integration-test binary: RocksDB is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod blob;
 mod caches;
 mod cassandra_dump;
 mod cassandra_read;
 mod cassandra_rows;
+mod cli;
 mod crash;
 mod damage;
+mod flow;
 mod fuzz;
+mod kill;
 mod measure;
 mod merge;
 mod repo;
 mod sim_disk;
 mod stores;
 mod tidy;
+mod user;
 mod world;

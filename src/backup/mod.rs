@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::blob;
 use crate::engine::{self, Source};
 use crate::error::{Error, Kind, Result};
+use crate::repo::Repo;
 use crate::repo::world::now_ms;
 use crate::run::ChunkSink;
 use crate::snapshot::{self, NodePart, Snapshot, Tree};
@@ -45,6 +46,20 @@ pub struct Target<'a> {
     pub blobs: Arc<blob::Cutter>,
     /// The snapshot before, where it can be read: tables keep the shape that they have.
     pub before: Option<Snapshot>,
+}
+
+impl<'a> Target<'a> {
+    /// With the keys and sizes of a repository.
+    pub fn of(repo: &Repo, before: Option<Snapshot>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
+        let keys = &repo.ring().repo;
+        let tree = keys.cut.tree();
+        let mut secret = [0; 16];
+        secret.copy_from_slice(&tree[..16]);
+        let blobs = Arc::new(blob::Cutter::new(&keys.cut, repo.config().cut_average)?);
+        let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
+        let fingerprint = *keys.fingerprint.expose();
+        Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
+    }
 }
 
 /// Everything between reading the capture and committing the snapshot. The caller commits.

@@ -54,7 +54,9 @@ pub fn cache_dir(global: &Global) -> Option<PathBuf> {
 pub fn secret(global: &Global) -> Result<Secret> {
     if let Some(path) = &global.key_file {
         let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?);
-        let file = KeyFile::from_text(&text).map_err(|e| Error::from(e).within(path.display()))?;
+        let file = KeyFile::from_text(&text).map_err(|_| {
+            Error::new(Kind::Denied, path.display(), "is no key file").hint("`onefold init --new-key-file` makes one")
+        })?;
         return Ok(Secret::KeyFile(file));
     }
     if let Some(path) = &global.password_file {
@@ -90,7 +92,8 @@ fn from_command(command: &str) -> Result<Secret> {
     if !output.status.success() {
         return Err(Error::new(Kind::Denied, "password command", format!("ended with {}", output.status)));
     }
-    let text = std::str::from_utf8(&text).map_err(|_| Error::damaged("password command", "printed no UTF-8"))?;
+    let text =
+        std::str::from_utf8(&text).map_err(|_| Error::new(Kind::Denied, "password command", "printed no UTF-8"))?;
     first_line(text, "password command")
 }
 

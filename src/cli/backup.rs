@@ -9,10 +9,9 @@ use super::access;
 use super::args::{Backup, BackupCassandra, BackupEngine, Global};
 use super::output::bytes;
 use super::progress::Progress;
-use super::show::load;
+use super::show::{load, unread};
 use super::{Outcome, Output};
 use crate::backup::{Options, Target, backup};
-use crate::blob;
 use crate::engine::Source;
 use crate::engine::cassandra::source::{Cassandra, NodeDir};
 use crate::error::{Error, Kind, Result};
@@ -38,14 +37,14 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let options = Options { cluster: args.cluster.clone(), node_views: args.keep_node_views };
     let (snapshot, stored) = if args.dry_run {
         let nowhere = Nowhere(&repo);
-        let target = target(&repo, before, &nowhere)?;
+        let target = Target::of(&repo, before, &nowhere)?;
         (backup(&source, &target, &options, &watch)?, None)
     } else {
         store(&repo, before, &source, args, &options, &watch)?
     };
     drop(_progress);
     report(&snapshot, stored.as_ref(), output)?;
-    Ok(outcome(&snapshot))
+    Ok(outcome(&snapshot, source.problems()))
 }
 
 /// `NAME[@ADDRESS]=DIR`
@@ -70,17 +69,6 @@ fn previous(repo: &Repo) -> Result<Option<Snapshot>> {
     Ok(Some(load(repo, "latest")?.1))
 }
 
-fn target<'a>(repo: &Repo, before: Option<Snapshot>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
-    let keys = &repo.ring().repo;
-    let tree = keys.cut.tree();
-    let mut secret = [0; 16];
-    secret.copy_from_slice(&tree[..16]);
-    let blobs = Arc::new(blob::Cutter::new(&keys.cut, repo.config().cut_average)?);
-    let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
-    let fingerprint = *keys.fingerprint.expose();
-    Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
-}
-
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
 fn store(
     repo: &Repo,
@@ -93,7 +81,7 @@ fn store(
     let options_of_writer =
         WriteOptions { level: args.compression_level, take_over: args.take_over, ..WriteOptions::default() };
     let writer = repo.writer(options_of_writer)?;
-    let snapshot = backup(source, &target(repo, before, &writer)?, options, watch)?;
+    let snapshot = backup(source, &Target::of(repo, before, &writer)?, options, watch)?;
     watch.check()?;
     let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
     Ok((snapshot, Some((info.id.to_string(), stats))))
@@ -108,8 +96,9 @@ impl ChunkSink for Nowhere<'_> {
     }
 }
 
-fn outcome(s: &Snapshot) -> Outcome {
-    if s.problems.iter().any(|p| p.damage) {
+/// `of_capture` are the problems of the capture as a whole; all others are of files that were not read or not decoded.
+fn outcome(s: &Snapshot, of_capture: &[String]) -> Outcome {
+    if s.problems.len() > of_capture.len() {
         return Outcome::SourceUnread;
     }
     if s.complete { Outcome::Fine } else { Outcome::Incomplete }
@@ -124,7 +113,7 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
-            "complete": s.complete, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "complete": s.complete, "not_read": unread(s), "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
             "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files.len(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
@@ -132,8 +121,8 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     for problem in &s.problems {
         output.note(&format!("{}: {}", problem.subject, problem.message));
     }
-    for t in s.shards.iter().filter(|t| !t.unread.is_empty()) {
-        output.note(&format!("{}: not read: {}", t.name, t.unread.join(", ")));
+    for line in unread(s) {
+        output.note(&format!("not read: {line}"));
     }
     let (nodes, tables, read) = (s.nodes.len(), s.shards.len(), bytes(s.bytes_read));
     output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))?;

@@ -1,6 +1,6 @@
 //! `onefold init`
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::access::{self, Secret};
 use super::args::{Global, Init};
 use super::{Outcome, Output};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::repo::{InitOptions, Repo, world};
 
 /// Makes a repository.
@@ -22,7 +22,12 @@ pub fn run(global: &Global, args: &Init, output: &Output) -> Result<Outcome> {
         None => access::secret(global)?,
     };
     let cache = access::cache_dir(global);
-    let repo = Repo::init(store, secret.unlock(), cache.as_deref(), InitOptions::default())?;
+    let repo = Repo::init(store, secret.unlock(), cache.as_deref(), InitOptions::default()).inspect_err(|e| {
+        // Where there is a repository already, the new key opens nothing. Otherwise it may: it stays.
+        if let (Kind::AlreadyExists, Some(path)) = (e.kind(), &args.new_key_file) {
+            let _ = fs::remove_file(path);
+        }
+    })?;
     let place = repo.store().place();
     let id = repo.ring().repo_id.to_string();
     if output.is_json() {

@@ -66,7 +66,11 @@ fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outpu
     watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), std::sync::atomic::Ordering::Relaxed);
     if args.dry_run {
         for t in &shards {
-            output.line(&format!("{}: {} rows in the table", t.name, t.rows))?;
+            if output.is_json() {
+                output.object(&json!({ "message_type": "table", "name": t.name, "rows": t.rows, "dry_run": true }))?;
+            } else {
+                output.line(&format!("{}: {} rows in the table", t.name, t.rows))?;
+            }
         }
         return Ok(Outcome::Fine);
     }

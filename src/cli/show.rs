@@ -1,5 +1,7 @@
 //! `onefold snapshots`, `show`, `ls` and `drift`: what the snapshots say.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::json;
 
 use super::access;
@@ -25,6 +27,22 @@ fn short(info: &SnapshotInfo) -> String {
 
 fn verdict(snapshot: &Snapshot) -> &'static str {
     if snapshot.complete { "complete" } else { "INCOMPLETE" }
+}
+
+/// The nodes that were not captured, each with the keyspaces that it owns parts of.
+pub fn unread(snapshot: &Snapshot) -> Vec<String> {
+    let mut by_node: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for shard in &snapshot.shards {
+        let keyspace = shard.name.split_once('.').map_or(shard.name.as_str(), |(keyspace, _)| keyspace);
+        for node in &shard.unread {
+            by_node.entry(node).or_default().insert(keyspace);
+        }
+    }
+    let line = |(node, keyspaces): (&str, BTreeSet<&str>)| {
+        let keyspaces: Vec<&str> = keyspaces.into_iter().collect();
+        format!("{node}: owns parts of {}", keyspaces.join(", "))
+    };
+    by_node.into_iter().map(line).collect()
 }
 
 /// `onefold snapshots`
@@ -79,8 +97,8 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!("node       {}  {address}  {id}  {version}  captured {}", n.name, time(n.captured)))?;
     }
     output.line(&format!("tables     {}, kept files {}", s.shards.len(), s.files.len()))?;
-    for t in s.shards.iter().filter(|t| !t.unread.is_empty()) {
-        output.line(&format!("not read   {}: {}", t.name, t.unread.join(", ")))?;
+    for line in unread(&s) {
+        output.line(&format!("not read   {line}"))?;
     }
     for p in &s.problems {
         output.line(&format!("problem    {}: {}", p.subject, p.message))?;

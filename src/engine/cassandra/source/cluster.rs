@@ -1,11 +1,12 @@
 //! What the captures say together about the cluster: its nodes, its ring, who owns what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::tables::{DISAGREE, LOCAL};
 use super::{Captured, NodeDir, owned};
 use crate::engine;
 use crate::engine::cassandra::read_schema::{Keyspace, Node, Schema, read_node, read_schema};
@@ -68,7 +69,7 @@ impl Cluster {
             nodes,
             description: ClusterDescription {
                 cluster_name: known.iter().flatten().map(|n| n.cluster_name.clone()).next(),
-                keyspaces: schemas.first().map(|s| s.keyspaces.clone()).unwrap_or_default(),
+                keyspaces: agreed_keyspaces(&schemas)?,
                 ring: None,
                 owned: BTreeMap::new(),
                 truncated_at: known
@@ -83,6 +84,12 @@ impl Cluster {
         if let Some(ring) = ring {
             cluster.place(&ring, &members)?;
             cluster.description.ring = Some(ring);
+        } else {
+            let what = "the ring is not known: every node counts as an owner of everything";
+            cluster.problems.push(format!("{what}; capture `system` too, or give --source-ring FILE"));
+        }
+        if cluster.description.ring.is_some() {
+            cluster.name_unplaced();
         }
         Ok(cluster)
     }
@@ -102,6 +109,15 @@ impl Cluster {
             self.unread.insert(keyspace.name.clone(), names);
         }
         Ok(())
+    }
+
+    /// Names the keyspaces of which it is not known who owns what, although the ring is known.
+    fn name_unplaced(&mut self) {
+        let named = self.schemas.iter().flat_map(|s| &s.tables).map(|t| t.keyspace.as_str());
+        let unplaced: BTreeSet<&str> = named.filter(|k| !self.ring_known(k) && !LOCAL.contains(k)).collect();
+        let line = |k| format!("keyspace {k}: how it is replicated is not known; capture `system_schema` too");
+        let lines: Vec<String> = unplaced.into_iter().map(line).collect();
+        self.problems.extend(lines);
     }
 
     /// Whether it is known who owns what of a keyspace.
@@ -136,6 +152,19 @@ fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The keyspaces of all nodes' schemas, which must agree where they overlap.
+fn agreed_keyspaces(schemas: &[Schema]) -> Result<Vec<Keyspace>> {
+    let mut by_name: BTreeMap<&str, &Keyspace> = BTreeMap::new();
+    for keyspace in schemas.iter().flat_map(|s| &s.keyspaces) {
+        let first = by_name.entry(&keyspace.name).or_insert(keyspace);
+        if first.replication != keyspace.replication {
+            let subject = format!("keyspace {}", keyspace.name);
+            return Err(Error::new(Kind::Usage, subject, "two nodes replicate it differently").hint(DISAGREE));
+        }
+    }
+    Ok(by_name.into_values().cloned().collect())
 }
 
 /// The ring as the operator gives it, else as a captured node knows it.

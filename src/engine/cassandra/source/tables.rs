@@ -12,7 +12,10 @@ use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};
 
 /// Keyspaces in which every node has something else: kept as files, for reference and for restoring a node as it was.
-const LOCAL: [&str; 4] = ["system", "system_schema", "system_views", "system_virtual_schema"];
+pub const LOCAL: [&str; 4] = ["system", "system_schema", "system_views", "system_virtual_schema"];
+
+/// What to do about schemas that disagree.
+pub const DISAGREE: &str = "wait until `nodetool describecluster` shows one schema version, then capture again";
 
 /// The tables of all captures together.
 pub struct Tables {
@@ -90,8 +93,7 @@ fn agreed(cluster: &Cluster) -> Result<BTreeMap<String, Table>> {
         match by_id.get(&table.id) {
             Some(other) if (&other.columns, &other.types) != (&table.columns, &table.types) => {
                 let subject = format!("table {}.{}", table.keyspace, table.name);
-                return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently")
-                    .hint("wait until `nodetool describecluster` shows one schema version, then capture again"));
+                return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently").hint(DISAGREE));
             }
             Some(_) => {}
             None => drop(by_id.insert(table.id.clone(), table.clone())),

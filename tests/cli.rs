@@ -1,0 +1,257 @@
+//! What a user can do, through the real binary: the README's commands on a captured cluster of Cassandra 5.0.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+
+use crate::user::{User, capture, copy, expected, files_below, lines, objects, ran, three};
+
+/// A user who backed the 5.0 capture up as the README does.
+fn backed_up(more: &[&str]) -> User {
+    let user = User::new();
+    user.backup(&three(&capture("cassandra-5.0")), more).fine();
+    user
+}
+
+#[test]
+fn the_readmes_commands() {
+    let root = capture("cassandra-5.0");
+    let user = User::new();
+    let mut backup = user.command();
+    backup.args(["backup", "cassandra", "--cluster", "prod"]);
+    for n in 1..=3 {
+        backup.arg("--node").arg(format!("n{n}@127.0.0.{n}={}/node{n}", root.display()));
+    }
+    let said = ran(backup.arg("--source-ring").arg(root.join("ring.txt"))).fine();
+    assert!(said.contains("3 nodes, 50 tables") && said.contains("complete"), "{said}");
+    let id = user.snapshots().remove(0);
+
+    let said = user.run(&["snapshots"]).fine();
+    assert!(said.starts_with(&id[..10]) && said.contains("prod") && said.contains("complete"), "{said}");
+    let said = user.run(&["show"]).fine();
+    for word in [id.as_str(), "window     2026-11-21", "n3  127.0.0.3", "5.0.9", "complete", "not kept"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let said = user.run(&["ls"]).fine();
+    assert!(said.contains("table  lab.users  112 rows") && said.contains("/schema.cql"), "{said}");
+    let said = user.run(&["stats"]).fine();
+    assert!(said.contains("pack ") && said.contains("% of it"), "{said}");
+    let said = user.run(&["drift", "--table", "lab.users"]).fine();
+    assert_eq!(lines(&said).len(), 4, "{said}");
+    let said = user.run(&["check", "--read-data"]).fine();
+    assert!(said.contains("read and verified") && said.contains("no damage found"), "{said}");
+    assert!(user.run(&["check"]).fine().contains("no damage found"));
+
+    // Snapshots are named by the beginning of an id, and by `latest`, which is also what is meant without a name.
+    let users = expected(&root, "users");
+    for name in ["latest", &id, &id[..6]] {
+        assert_eq!(user.rows(name, "lab.users"), users, "{name}");
+    }
+    user.run(&["show", "zz"]).failed(1, &["snapshot zz", "`onefold snapshots`"]);
+    let out = user.path("users.jsonl");
+    let to = out.to_str().unwrap();
+    let said = user.run(&["restore", "--to", "json", "--table", "lab.users", "--out", to]).fine();
+    assert_eq!(said, "112 rows written\n");
+    assert_eq!(lines(&fs::read_to_string(&out).unwrap()), users);
+    let again = user.run(&["restore", "--to", "json", "--table", "lab.users", "--out", to]);
+    again.failed(1, &[to, "nothing is yet"]);
+}
+
+#[test]
+fn every_table_comes_back_as_json() {
+    let root = capture("cassandra-5.0");
+    let user = backed_up(&["--keep-node-views"]);
+    let out = user.path("all");
+    user.run(&["restore", "latest", "--to", "json", "--out", out.to_str().unwrap()]).fine();
+    let mut compared = 0;
+    for file in files_below(&out) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        // Of clusterings that compare equal, Cassandra shows the spelling of whichever replica answers first.
+        let Some(table) = name.strip_prefix("lab.").filter(|t| *t != "equal_keys") else { continue };
+        assert_eq!(lines(&fs::read_to_string(&file).unwrap()), expected(&root, table), "{table}");
+        compared += 1;
+    }
+    assert!(compared > 30, "{compared}");
+    // All on standard output are the same rows.
+    let printed = user.run(&["restore", "latest", "--to", "json"]).fine();
+    let written: String = files_below(&out).iter().map(|f| fs::read_to_string(f).unwrap()).collect();
+    assert_eq!(printed, written);
+}
+
+#[test]
+fn a_partition_a_row_and_their_times() {
+    let root = capture("cassandra-5.0");
+    let user = backed_up(&[]);
+    let find = |table: &str, condition: &str, more: &[&str]| {
+        let args = ["restore", "latest", "--to", "json", "--table", table, "--where", condition];
+        lines(&user.run(&[&args[..], more].concat()).fine())
+    };
+    let row = expected(&root, "users").into_iter().find(|r| r.starts_with("{\"id\": 356355,")).unwrap();
+    assert_eq!(find("lab.users", "id = 356355", &[]), [row]);
+    assert!(find("lab.users", "id = 1", &[]).is_empty());
+    let orders = expected(&root, "orders");
+    let of_five: Vec<String> = orders.iter().filter(|r| r.starts_with("{\"customer\": 5,")).cloned().collect();
+    assert!(of_five.len() > 2 && of_five.len() < orders.len());
+    assert_eq!(find("lab.orders", "customer = 5", &[]), of_five);
+    let day = find("lab.orders", "customer = 5 AND at >= '2026-01-29' AND at < '2026-01-30'", &[]);
+    let of_day: Vec<String> = of_five.iter().filter(|r| r.contains("\"at\": \"2026-01-29")).cloned().collect();
+    assert!(!of_day.is_empty());
+    assert_eq!(day, of_day);
+
+    let times = fs::read_to_string(root.join("expected/lab.users.times.jsonl")).unwrap();
+    let shown = find("lab.users", "id = 356355", &["--writetime", "--ttl"]);
+    let truth = times.lines().find(|r| r.starts_with("{\"id\": 356355,")).unwrap();
+    let (truth, shown): (BTreeMap<String, Value>, BTreeMap<String, Value>) =
+        (serde_json::from_str(truth).unwrap(), serde_json::from_str(&shown[0]).unwrap());
+    truth.iter().for_each(|(name, value)| assert_eq!(value, &shown[name], "{name}"));
+    let ttl = find("lab.expiring", "k = 5", &["--ttl"]).remove(0);
+    assert!(ttl.contains("\"ttl(v)\": 1576") && !ttl.contains("writetime"), "{ttl}");
+}
+
+#[test]
+fn every_command_speaks_json() {
+    let user = User::new();
+    let key = user.path("other-key");
+    let init = ran(user
+        .command()
+        .env_remove("ONEFOLD_KEY_FILE")
+        .args(["init", "--json", "-r", user.path("other").to_str().unwrap(), "--new-key-file"])
+        .arg(&key));
+    assert_eq!(init.objects()[0]["message_type"], "initialized");
+    let done = user.backup(&three(&capture("cassandra-5.0")), &["--json"]);
+    let summary = done.objects().pop().unwrap();
+    assert_eq!((&summary["message_type"], &summary["complete"]), (&"summary".into(), &true.into()));
+    let id = summary["snapshot"].as_str().unwrap();
+    assert_eq!(user.snapshots(), [id]);
+    assert_eq!(user.show()["id"], id);
+    let listed = user.run(&["ls", "--json"]).objects();
+    let kinds: BTreeSet<&str> = listed.iter().map(|o| o["message_type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(["file", "table"]));
+    let stats = user.run(&["stats", "--json"]).objects().remove(0);
+    assert_eq!(stats["bytes_stored"].as_u64().unwrap(), user.stored());
+    let drift = user.run(&["drift", "--json"]).objects();
+    assert_eq!(drift.len(), 150);
+    assert!(
+        drift.iter().any(|d| d["missing"].as_u64() > Some(0)) && drift.iter().any(|d| d["stale"].as_u64() > Some(0))
+    );
+    let checked = user.run(&["check", "--read-data", "--json"]).objects();
+    assert_eq!((checked.len(), &checked[0]["problems"]), (1, &0.into()));
+    let out = user.path("files");
+    let restored = user.run(&["restore", "--to", "files", "--json", "--out", out.to_str().unwrap()]);
+    assert_eq!(restored.objects()[0]["files"].as_u64().unwrap() as usize, files_below(&out).len());
+    let rows = user.path("rows");
+    user.run(&["restore", "--to", "json", "--json", "--out", rows.to_str().unwrap()]).objects();
+    user.run(&["restore", "--to", "json", "--json", "--dry-run"]).objects();
+    let failed = user.run(&["show", "zz", "--json"]);
+    assert_eq!((failed.code, failed.out.as_str()), (Some(1), ""));
+    let error = objects(&failed.err).remove(0);
+    assert_eq!((&error["message_type"], &error["code"]), (&"exit_error".into(), &1.into()));
+    assert!(error["hint"].is_string());
+}
+
+#[test]
+fn kept_files_come_back_byte_for_byte() {
+    let root = capture("cassandra-5.0");
+    let user = backed_up(&[]);
+    let out = user.path("files");
+    let args = ["restore", "latest", "--to", "files", "--node", "n1", "--out", out.to_str().unwrap()];
+    let would = user.run(&[&args[..], &["--dry-run"]].concat()).fine();
+    assert!(would.contains("would be written") && !out.exists());
+    user.run(&args).fine();
+    let mut names = BTreeSet::new();
+    for file in files_below(&out) {
+        let name = file.strip_prefix(out.join("n1")).unwrap().to_path_buf();
+        assert!(fs::read(&file).unwrap() == fs::read(root.join("node1").join(&name)).unwrap(), "{}", name.display());
+        names.insert(name);
+    }
+    // Everything of the node's own tables but what Cassandra rebuilds, and every table's schema.
+    for file in files_below(&root.join("node1")) {
+        let name = file.strip_prefix(root.join("node1")).unwrap();
+        let last = name.file_name().unwrap().to_str().unwrap();
+        let rebuilt = ["Filter.db", "Index.db", "Summary.db", "manifest.json"].iter().any(|end| last.ends_with(end));
+        let own = name.starts_with("system") || name.starts_with("system_schema");
+        assert_eq!(names.contains(name), (own && !rebuilt) || last == "schema.cql", "{}", name.display());
+    }
+    user.run(&args).failed(1, &["n1", "empty folder"]);
+    user.run(&["restore", "--to", "files"]).failed(1, &["--out DIR"]);
+}
+
+#[test]
+fn the_same_again_adds_next_to_nothing() {
+    let root = capture("cassandra-5.0");
+    let user = backed_up(&[]);
+    let stored = user.stored();
+    let summary = user.backup(&three(&root), &["--json"]).objects().pop().unwrap();
+    assert_eq!(summary["stored"]["chunks_new"], 0, "{summary}");
+    assert_eq!(summary["stored"]["packs"], 0);
+    // The snapshot's own document and the log's entries are all there is.
+    let grown = user.stored() - stored;
+    assert!(grown < summary["bytes_read"].as_u64().unwrap() / 40, "{grown}");
+    let ids = user.snapshots();
+    let show = |id: &str| user.run(&["show", id, "--json"]).objects().remove(0);
+    let (one, two) = (show(&ids[0]), show(&ids[1]));
+    assert_eq!((&one["shards"], &one["files"]), (&two["shards"], &two["files"]));
+
+    // Another replica that holds what n3 holds adds nothing either. Without `system` it has no host id.
+    let copied = user.path("node4");
+    copy(&root.join("node3"), &copied, &|table| !table.starts_with("system/"));
+    let fourth = format!("--node=n4@127.0.0.3={}", copied.display());
+    let done = user.backup(&three(&root), &["--json", &fourth]);
+    let summary = done.objects().pop().unwrap();
+    assert_eq!((&summary["complete"], &summary["nodes"]), (&true.into(), &4.into()), "{summary}");
+    assert_eq!(summary["stored"]["chunks_new"], 0, "{summary}");
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let user = User::new();
+    let before = files_below(&user.path("repo"));
+    let nodes = three(&capture("cassandra-5.0"));
+    let said = user.backup(&nodes, &["--dry-run"]).fine();
+    assert!(said.contains("50 tables") && !said.contains("snapshot"), "{said}");
+    let summary = user.backup(&nodes, &["--dry-run", "--json"]).objects().pop().unwrap();
+    assert_eq!((&summary["dry_run"], &summary["snapshot"]), (&true.into(), &Value::Null));
+    assert_eq!(files_below(&user.path("repo")), before);
+    assert_eq!(user.snapshots().len(), 0);
+    user.run(&["show"]).failed(1, &["latest", "no snapshot yet"]);
+    user.run(&["stats"]).fine();
+}
+
+#[test]
+fn a_nodes_own_rows() {
+    let root = capture("cassandra-5.0");
+    let user = backed_up(&["--keep-node-views"]);
+    // What a node alone holds is what a backup of that node alone gives.
+    let alone = User::new();
+    assert_eq!(alone.backup(&[root.join("node2")], &[]).code, Some(4));
+    for table in ["lab.users", "lab.orders", "lab.collections", "lab.statics", "lab.ranges", "lab.counters"] {
+        let args = ["restore", "--to", "json", "--table", table, "--node", "n2"];
+        assert_eq!(lines(&user.run(&args).fine()), alone.rows("latest", table), "{table}");
+    }
+    assert_ne!(alone.rows("latest", "lab.users"), expected(&root, "users"));
+    let args = ["restore", "--to", "json", "--table", "lab.users", "--node", "n2", "--where", "id = 356355"];
+    assert_eq!(lines(&user.run(&args).fine()).len(), 1);
+    alone.run(&["restore", "--to", "json", "--node", "n1"]).failed(1, &["own views", "--keep-node-views"]);
+}
+
+#[test]
+fn a_password_opens_what_it_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = User::new();
+    let repo = dir.path().join("with-password");
+    let with = |password: &str, args: &[&str]| {
+        let mut command = user.command();
+        command.env_remove("ONEFOLD_KEY_FILE").env("ONEFOLD_PASSWORD", password).arg("--no-cache");
+        ran(command.arg("-r").arg(&repo).args(args))
+    };
+    with("correct horse", &["init"]).fine();
+    with("correct horse", &["init"]).failed(1, &["with-password", "already"]);
+    with("wrong", &["snapshots"]).failed(12, &["with-password", "wrong password", "nothing was changed"]);
+    with("", &["snapshots"]).failed(12, &["ONEFOLD_PASSWORD", "no password"]);
+    let file = dir.path().join("file");
+    fs::write(&file, "correct horse\nnot this\n").unwrap();
+    with("wrong", &["snapshots", "--password-file", file.to_str().unwrap()]).fine();
+    with("wrong", &["snapshots", "--password-command", "echo correct horse"]).fine();
+    with("wrong", &["snapshots", "--password-command", "exit 3"]).failed(12, &["password command", "exit status: 3"]);
+}
