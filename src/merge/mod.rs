@@ -98,7 +98,10 @@ impl<'a> Merge<'a> {
     /// Merges runs of equal standing: the files of a node, or a base and its layers.
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
-            inputs: runs.into_iter().map(|run| Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None }).collect(),
+            inputs: runs
+                .into_iter()
+                .map(|run| Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None })
+                .collect(),
             order: Vec::new(),
             started: false,
             bodies: BodyMerge::new(rule, None),
