@@ -38,13 +38,13 @@ pub fn captures() -> Vec<PathBuf> {
     ["cassandra-4.1", "cassandra-5.0"].map(|name| fixtures.join(name)).into()
 }
 
-fn open(root: &Path) -> Cassandra {
+pub fn open(root: &Path) -> Cassandra {
     let node = |n| NodeDir { name: format!("n{n}"), address: None, dir: root.join(format!("node{n}")) };
     Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 
 /// All records of a table, merged as of `now`.
-fn merged(source: &Cassandra, name: &str, now: u32) -> (Table, Vec<RecordBatch>) {
+pub fn merged(source: &Cassandra, name: &str, now: u32) -> (Table, Vec<RecordBatch>) {
     let shard = source.shards().iter().find(|s| s.name == name).unwrap();
     let table: Table = serde_json::from_value(source.describe(Some(shard)).unwrap()).unwrap();
     let (rule, watch) = (source.rule(shard), Watch::new());
