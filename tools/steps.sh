@@ -19,7 +19,8 @@ finish() { # exit status
   bold "$(basename "$0")"
   ((${#STEPS[@]} == 0)) || printf '%s\n' "${STEPS[@]}"
   if (($1 == 0)); then
-    printf '%5d s  all %d steps passed\n' $((SECONDS - STARTED)) ${#STEPS[@]}
+    printf '%5d s  all steps\n' $((SECONDS - STARTED))
+    printf 'steps: %d passed, 0 failed\n' ${#STEPS[@]}
   else
     printf 'FAILED at step "%s" (exit status %d) after %d s\n' "$STEP" "$1" $((SECONDS - STARTED))
   fi
