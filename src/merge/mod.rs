@@ -158,7 +158,7 @@ impl<'a> Merge<'a> {
         let before = out.len();
         let mut agree = false;
         match self.inputs[self.order[0]].record().class {
-            Class::Row => agree = self.row(same, max(self.group_deletion, self.open), out)?,
+            Class::Row => agree = self.row(same, self.group_deletion.max(self.open), out)?,
             Class::Static => agree = self.row(same, self.group_deletion, out)?,
             Class::Group => self.group_deletion(same, out)?,
             Class::Marker => self.marker(same, out)?,
@@ -234,7 +234,7 @@ impl<'a> Merge<'a> {
         let mut best = None;
         for &i in &self.order[..same] {
             if self.takes_part(i) {
-                best = max(best, body::deletion(self.inputs[i].record().body)?);
+                best = best.max(body::deletion(self.inputs[i].record().body)?);
             }
         }
         self.group_deletion = best;
@@ -253,7 +253,7 @@ impl<'a> Merge<'a> {
         let mut now = None;
         for (i, input) in self.inputs.iter().enumerate() {
             if input.open.is_some() && self.takes_part(i) {
-                now = max(now, input.open);
+                now = now.max(input.open);
             }
         }
         now = now.filter(|d| self.group_deletion.is_none_or(|g| *d > g));
@@ -351,8 +351,4 @@ fn head(key: &[u8]) -> u64 {
 fn insert(order: &mut Vec<usize>, inputs: &[Input<'_>], i: usize) {
     let place = order.iter().position(|o| inputs[i].cmp(&inputs[*o]).is_lt()).unwrap_or(order.len());
     order.insert(place, i);
-}
-
-fn max(a: Option<Deletion>, b: Option<Deletion>) -> Option<Deletion> {
-    a.max(b)
 }
