@@ -1,0 +1,9 @@
+//! A snapshot out again, one file a form.
+
+mod files;
+mod json;
+pub mod select;
+
+pub use files::{files, kept_files};
+pub use json::json;
+pub use select::Selection;
