@@ -7,6 +7,7 @@ mod caches;
 mod cassandra_dump;
 mod cassandra_read;
 mod cassandra_rows;
+mod cassandra_schema;
 mod cli;
 mod crash;
 mod damage;
