@@ -3,7 +3,9 @@
 mod files;
 mod json;
 pub mod select;
+pub mod sstables;
 
 pub use files::{files, kept_files};
 pub use json::json;
 pub use select::Selection;
+pub use sstables::sstables;

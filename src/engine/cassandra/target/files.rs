@@ -49,6 +49,10 @@ pub struct Finished {
     pub files: Vec<PathBuf>,
     /// Bytes of all of them.
     pub bytes: u64,
+    /// Rows, static ones too.
+    pub rows: u64,
+    /// The newest write time in it.
+    pub newest: Option<i64>,
     /// Deletion times that were capped.
     pub capped: u64,
 }

@@ -6,10 +6,12 @@
 //! cut        which file of a part a record belongs to, by the table's compaction: windows, levels, sizes
 //! plan       both, chosen for a table of some size
 //! files      the files being written, a bounded number at once
+//! folders    files in the folders of nodes, one writing linked into all that hold it
 //! ```
 
 pub mod cut;
 pub mod files;
+pub mod folders;
 pub mod parts;
 pub mod plan;
 pub mod ring;
