@@ -5,6 +5,7 @@ use crate::engine::cassandra::schema::{self, ColumnRole, Table};
 use crate::engine::cassandra::types::{self, CqlType};
 use crate::error::{Error, Kind, Result};
 
+use super::name::Version;
 use super::stats::{Header, HeaderColumn};
 
 /// Most static or regular columns in a file.
@@ -49,6 +50,13 @@ pub struct ClusteringColumn {
     pub fixed: Option<usize>,
 }
 
+impl ClusteringColumn {
+    /// Of a type and whether its order is DESC.
+    pub fn new((cql, descending): (CqlType, bool)) -> ClusteringColumn {
+        ClusteringColumn { fixed: cql.fixed_len(), cql, descending }
+    }
+}
+
 /// The clustering columns of the file.
 #[derive(Debug, Clone)]
 pub struct Clustering {
@@ -65,8 +73,7 @@ impl Clustering {
     pub fn new(types: Vec<(CqlType, bool)>) -> Result<Clustering> {
         let exact = types.iter().all(|(cql, _)| comparable::is_byte_exact(cql));
         let comparable = comparable::Clustering::new(types.clone())?;
-        let column = |(cql, descending): (CqlType, bool)| ClusteringColumn { fixed: cql.fixed_len(), cql, descending };
-        Ok(Clustering { columns: types.into_iter().map(column).collect(), comparable, exact })
+        Ok(Clustering { columns: types.into_iter().map(ClusteringColumn::new).collect(), comparable, exact })
     }
 }
 
@@ -79,6 +86,8 @@ pub struct Layout {
     pub regulars: Columns,
     /// Clustering columns.
     pub clustering: Clustering,
+    /// Of the file.
+    pub version: Version,
     /// Microseconds; added to each write time.
     pub min_time: i64,
     /// Seconds; added to each local deletion time.
@@ -89,7 +98,7 @@ pub struct Layout {
 
 impl Layout {
     /// For files with `header`, which is that of `file`, of `table`. Unsupported: a type or a column that is not known.
-    pub fn new(header: &Header, table: &Table, file: &str) -> Result<Layout> {
+    pub fn new(header: &Header, version: Version, table: &Table, file: &str) -> Result<Layout> {
         let parse = |class: &String| types::parse_clustering_class(class);
         let types = header.clustering.iter().map(parse).collect::<Result<_>>();
         let clustering = types.and_then(Clustering::new).map_err(|e| e.within(file))?;
@@ -108,6 +117,7 @@ impl Layout {
             statics: columns(&header.statics, ColumnRole::Static)?,
             regulars: columns(&header.regulars, ColumnRole::Regular)?,
             clustering,
+            version,
             min_time: header.min_time,
             min_ldt: header.min_ldt,
             min_ttl: header.min_ttl,
