@@ -10,16 +10,18 @@ use crate::run::{RecordBatch, Run};
 use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
 use super::layout::{Clustering, Column, Columns, Layout};
-use super::{Descriptor, SsTable, SsTableRun, Version, stats};
+use super::{Descriptor, Revision, SsTable, SsTableRun, Version, stats};
 
 /// `Statistics.db`, of every version.
 pub fn statistics(bytes: &[u8]) {
-    let _ = (stats::parse(bytes, Version::Nb), stats::parse(bytes, Version::Oa));
+    for revision in [Revision::Ma, Revision::Me, Revision::Nb, Revision::Oa] {
+        let _ = stats::parse(bytes, revision);
+    }
 }
 
-/// The head of `CompressionInfo.db`.
+/// The head of `CompressionInfo.db`, of every version.
 pub fn compression_info(bytes: &[u8]) {
-    let _ = CompressionInfo::parse(bytes);
+    let _ = (CompressionInfo::parse(bytes, Revision::Me), CompressionInfo::parse(bytes, Revision::Nb));
 }
 
 /// A file's name.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! file   = n u32 │ crc │ n × (type u32 │ offset u32) │ crc of all before but the first crc │ n × (component │ crc)
+//!          before `na` without any crc
 //! header = min time, min local deletion time, min ttl (vint, from the epoch below) │ key type │ clustering types
 //!        │ static columns │ regular columns, each with its type; types as class names of `org.apache.cassandra.db.marshal`
 //! ```
@@ -12,7 +13,7 @@ use crate::engine::cassandra::types;
 use super::cursor::{Cursor, Fault, Parsed};
 use super::key;
 use super::layout::ClusteringColumn;
-use super::name::Version;
+use super::name::Revision;
 
 /// Largest `Statistics.db` that is read; real ones have some kilobytes.
 pub const STATISTICS_MAX: u64 = 64 << 20;
@@ -95,7 +96,7 @@ pub struct More {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     /// That of the file.
-    pub version: Version,
+    pub revision: Revision,
     /// Class name of the partitioner, which decides the order of partitions.
     pub partitioner: String,
     /// What is needed to read the rows.
@@ -105,27 +106,27 @@ pub struct Statistics {
 }
 
 /// Parses a whole `Statistics.db` and checks its checksums.
-pub fn parse(file: &[u8], version: Version) -> Parsed<Statistics> {
-    let parts = parts(file)?;
+pub fn parse(file: &[u8], revision: Revision) -> Parsed<Statistics> {
+    let parts = parts(file, revision >= Revision::Na)?;
     let part = |wanted| parts.iter().find(|(kind, _)| *kind == wanted).map(|(_, bytes)| *bytes);
     let validation = part(VALIDATION).ok_or(Fault::Bad("list of components (no validation)"))?;
     let stats = part(STATS).ok_or(Fault::Bad("list of components (no statistics)"))?;
     let header = part(HEADER).ok_or(Fault::Bad("list of components (no header)"))?;
     Ok(Statistics {
-        version,
+        revision,
         partitioner: Cursor::new(validation).utf()?.to_string(),
         header: parse_header(header)?,
-        stats: parse_stats(stats, version)?,
+        stats: parse_stats(stats, revision)?,
     })
 }
 
-/// The components by type, each with its checksum checked.
-fn parts(file: &[u8]) -> Parsed<Vec<(u32, &[u8])>> {
+/// The components by type; with checksums, each was checked.
+fn parts(file: &[u8], checksums: bool) -> Parsed<Vec<(u32, &[u8])>> {
     let mut c = Cursor::new(file);
     let mut crc = crc32fast::Hasher::new();
     let count = c.u32()?;
     crc.update(&count.to_be_bytes());
-    if c.u32()? != crc.clone().finalize() {
+    if checksums && c.u32()? != crc.clone().finalize() {
         return Err(Fault::Bad("checksum of the number of components"));
     }
     if count as usize > file.len() / 8 {
@@ -137,13 +138,17 @@ fn parts(file: &[u8]) -> Parsed<Vec<(u32, &[u8])>> {
         places.push((c.u32()?, c.u32()? as usize));
     }
     crc.update(c.since(from));
-    if c.u32()? != crc.finalize() {
+    if checksums && c.u32()? != crc.finalize() {
         return Err(Fault::Bad("checksum of the list of components"));
     }
     let mut parts = Vec::with_capacity(places.len());
     for (i, (kind, start)) in places.iter().enumerate() {
         let end = places.get(i + 1).map_or(file.len(), |next| next.1);
         let part = file.get(*start..end).ok_or(Fault::Bad("offset of a component"))?;
+        if !checksums {
+            parts.push((*kind, part));
+            continue;
+        }
         let (bytes, crc) = part.split_last_chunk::<4>().ok_or(Fault::Short)?;
         if u32::from_be_bytes(*crc) != crc32fast::hash(bytes) {
             return Err(Fault::Bad("checksum of a component"));
@@ -185,7 +190,7 @@ fn list<T>(c: &mut Cursor<'_>, item: impl Fn(&mut Cursor<'_>) -> Parsed<T>) -> P
     (0..count).map(|_| item(c)).collect()
 }
 
-fn parse_stats(bytes: &[u8], version: Version) -> Parsed<Stats> {
+fn parse_stats(bytes: &[u8], revision: Revision) -> Parsed<Stats> {
     let mut c = Cursor::new(bytes);
     for _histogram in 0..2 {
         let n = c.count(16)?;
@@ -193,15 +198,15 @@ fn parse_stats(bytes: &[u8], version: Version) -> Parsed<Stats> {
     }
     c.bytes(12)?; // commit log position up to which the file holds everything
     let times = (c.i64()?, c.i64()?);
-    let ldts = (ldt(&mut c, version)?, ldt(&mut c, version)?);
+    let ldts = (ldt(&mut c, revision)?, ldt(&mut c, revision)?);
     let ttls = (c.i32()?, c.i32()?);
     c.bytes(8 + 4)?; // compression ratio; size of the tombstone histogram
-    let each = if version >= Version::Oa { 12 } else { 16 };
+    let each = if revision >= Revision::Oa { 12 } else { 16 };
     let n = c.count(each)?;
     c.bytes(each * n)?;
     let level = c.i32()?;
     let repaired_at = c.i64()?;
-    if version >= Version::Oa {
+    if revision >= Revision::Oa {
         skip_slice(&mut c)?;
     } else {
         for _bound in 0..2 {
@@ -213,26 +218,30 @@ fn parse_stats(bytes: &[u8], version: Version) -> Parsed<Stats> {
     let legacy_counter_shards = c.u8()? != 0;
     c.bytes(8)?; // cells
     let rows = c.i64()?;
-    c.bytes(12)?;
-    let n = c.count(24)?;
-    c.bytes(24 * n)?;
-    if c.u8()? != 0 {
-        c.bytes(16)?; // pending repair
+    if revision >= Revision::Mb {
+        c.bytes(12)?; // commit log position from which on the file holds everything
     }
-    c.u8()?; // transient
-    let origin = if c.u8()? != 0 { c.bytes(16)?.first_chunk::<16>().copied() } else { None };
-    let more = if version >= Version::Oa { Some(parse_more(&mut c)?) } else { None };
+    if revision >= Revision::Mc {
+        let n = c.count(24)?;
+        c.bytes(24 * n)?;
+    }
+    if revision >= Revision::Na {
+        if c.u8()? != 0 {
+            c.bytes(16)?; // pending repair
+        }
+        c.u8()?; // transient
+    }
+    let has_origin = revision >= Revision::Nb || revision == Revision::Me;
+    let origin = if has_origin && c.u8()? != 0 { c.bytes(16)?.first_chunk::<16>().copied() } else { None };
+    let more = if revision >= Revision::Oa { Some(parse_more(&mut c)?) } else { None };
     Ok(Stats { times, ldts, ttls, level, repaired_at, legacy_counter_shards, rows, origin, more })
 }
 
-fn ldt(c: &mut Cursor<'_>, version: Version) -> Parsed<i64> {
+fn ldt(c: &mut Cursor<'_>, revision: Revision) -> Parsed<i64> {
     let four = c.i32()?;
-    Ok(match version {
-        Version::Nb if four == i32::MAX => NEVER,
-        Version::Nb => i64::from(four),
-        Version::Oa if four == -1 => NEVER,
-        Version::Oa => i64::from(four as u32),
-    })
+    let (never, wide) =
+        if revision >= Revision::Oa { (-1, i64::from(four as u32)) } else { (i32::MAX, i64::from(four)) };
+    Ok(if four == never { NEVER } else { wide })
 }
 
 /// The rows that the file covers: types of the clustering columns, then two bounds.
