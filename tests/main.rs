@@ -4,6 +4,7 @@
 mod bad_input;
 mod blob;
 mod caches;
+mod capture_shapes;
 mod cassandra_dump;
 mod cassandra_read;
 mod cassandra_rows;
