@@ -8,6 +8,7 @@ mod capture_shapes;
 mod cassandra_dump;
 mod cassandra_read;
 mod cassandra_rows;
+mod cassandra_write;
 mod cli;
 mod crash;
 mod damage;
