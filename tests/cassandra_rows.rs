@@ -39,7 +39,7 @@ pub fn captures() -> Vec<PathBuf> {
 }
 
 pub fn open(root: &Path) -> Cassandra {
-    let node = |n| NodeDir { name: format!("n{n}"), address: None, dir: root.join(format!("node{n}")) };
+    let node = |n| NodeDir::new(format!("n{n}"), root.join(format!("node{n}")));
     Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 

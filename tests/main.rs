@@ -4,10 +4,12 @@
 mod bad_input;
 mod blob;
 mod caches;
+mod capture_shapes;
 mod cassandra_dump;
 mod cassandra_read;
 mod cassandra_rows;
 mod cassandra_schema;
+mod cassandra_write;
 mod cli;
 mod crash;
 mod damage;

@@ -108,7 +108,7 @@ pub struct Backup {
 /// The databases that can be backed up.
 #[derive(Debug, Subcommand)]
 pub enum BackupEngine {
-    /// Apache Cassandra 4.0 to 5.0.
+    /// Apache Cassandra 3.0 to 5.0.
     Cassandra(BackupCassandra),
 }
 
@@ -118,9 +118,13 @@ pub struct BackupCassandra {
     /// Name of the cluster.
     #[arg(long)]
     pub cluster: String,
-    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders.
-    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR")]
+    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, with
+    /// commas, where a node has several data directories.
+    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR[,DIR…]")]
     pub nodes: Vec<String>,
+    /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
+    #[arg(long)]
+    pub tag: Option<String>,
     /// Output of `nodetool ring`, where the capture does not hold the system tables.
     #[arg(long, value_name = "FILE")]
     pub source_ring: Option<PathBuf>,

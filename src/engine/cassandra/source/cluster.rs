@@ -58,6 +58,12 @@ impl Cluster {
         for c in captured.iter().filter(|c| c.capture.unflushed) {
             problems.push(format!("node {}: a live data directory: writes not yet flushed are missing", c.name));
         }
+        for c in captured {
+            for (_, path) in c.capture.untagged.iter().filter(|(keyspace, _)| !LOCAL.contains(&keyspace.as_str())) {
+                let what = "has files and no snapshot of that tag, as others of its keyspace have: it is not read";
+                problems.push(format!("node {}: {} {what}", c.name, path.display()));
+            }
+        }
         let mut members = Vec::new();
         for (dir, node) in dirs.iter().zip(&known) {
             members.push(member(dir, node.as_ref(), ring.as_ref(), &mut problems));
@@ -132,6 +138,15 @@ impl Cluster {
     }
 }
 
+/// As the operator says it, else as the capture does.
+fn address(dir: &NodeDir, node: &Option<Node>) -> Option<String> {
+    dir.address.clone().or_else(|| node.as_ref()?.this.address.map(|a| a.to_string()))
+}
+
+fn host_id(node: &Option<Node>) -> Option<&str> {
+    node.as_ref()?.this.host_id.as_deref()
+}
+
 fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
     for (i, (dir, node)) in dirs.iter().zip(known).enumerate() {
         for (other_dir, other) in dirs.iter().zip(known).take(i) {
@@ -139,6 +154,15 @@ fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
                 |what: String| Error::new(Kind::Usage, format!("nodes {} and {}", other_dir.name, dir.name), what);
             if dir.name == other_dir.name {
                 return Err(both("have the same name".into()).hint("give every --node a name of its own"));
+            }
+            let host_ids = (host_id(other), host_id(node));
+            if address(other_dir, other).is_some_and(|a| Some(a) == address(dir, node))
+                && (host_ids.0.is_none() || host_ids.1.is_none())
+            {
+                let what = format!("have the same address {}", address(dir, node).unwrap_or_default());
+                return Err(
+                    both(what).hint("one node was given twice, or a copy of it: leave one out, or mend the address")
+                );
             }
             let (Some(a), Some(b)) = (other, node) else { continue };
             if a.cluster_name != b.cluster_name {
