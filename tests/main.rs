@@ -16,6 +16,7 @@ mod kill;
 mod measure;
 mod merge;
 mod repo;
+mod select;
 mod sim_disk;
 mod stores;
 mod tidy;
