@@ -20,6 +20,7 @@ mod measure;
 mod merge;
 mod repo;
 mod restore_sstables;
+mod select;
 mod sim_disk;
 mod stores;
 mod tidy;
