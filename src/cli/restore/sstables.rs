@@ -151,7 +151,8 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
         if report.kept > 0 {
             output.line(&format!("{} of the tables were there already", report.kept))?;
         }
-        next(plans, request, out, output)?;
+        let filled = |p: &&TablePlan<'_>| report.tables.get(&p.name()).is_some_and(|t| t.sstables > 0);
+        next(&plans.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
     }
     if capped > 0 {
         warn(output, "times", &format!("{capped} deletion and expiry times after 2038 were brought forward to it"));
@@ -169,7 +170,7 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
 }
 
 /// What the operator does next.
-fn next(plans: &[TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
+fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
     let out = out.display();
     output.line("\nNext:")?;
     output.line(&format!("  cqlsh -f {out}/schema-1.cql"))?;

@@ -78,11 +78,6 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// How far it is.
     pub fn state(&self) -> State {
         self.document.state
