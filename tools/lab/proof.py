@@ -155,7 +155,8 @@ class Probe:
         self.table, self.token = table, token
         names = [quote(c.column_name) for c in table.keys]
         self.where = " AND ".join(f"{name} = {literal(c.type, part)}" for name, c, part in zip(names, table.keys, key))
-        self.times = sorted({at + step for at in dumps.times(text) for step in (-1, 0, 1)})
+        self.deletions = dumps.times(text)
+        self.times = sorted({at + step for at in self.deletions for step in (-1, 0, 1)})
         self.positions = self.find_positions(text)
 
     def find_positions(self, text):
@@ -234,33 +235,75 @@ def answer(session, probe):
     query = f"FROM lab.{quote(probe.table.name)} WHERE {probe.where}"
     times = [(label, expression) for label, expression in probe.table.times if "ttl(" not in label]
     columns = ", ".join(expression for _, expression in times)
-    return (list(lines(session, f"SELECT JSON * {query}", None, rows_as_json)),
-            list(lines(session, f"SELECT {columns} {query}", None, TimesAsJson(times))))
+    # Parsed: of clusterings that are equal in value, a node may show either spelling.
+    return ([parse(row) for row in lines(session, f"SELECT JSON * {query}", None, rows_as_json)],
+            [parse(row) for row in lines(session, f"SELECT {columns} {query}", None, TimesAsJson(times))])
 
 
 def compare_probes(target, twin_node, found):
     """Writes into both clusters and asks every replica by itself. Returns how many answers were compared, and what differs."""
     writers = [connect(target.nodes[0], ConsistencyLevel.ALL), connect(twin_node, ConsistencyLevel.ALL)]
-    readers = {node: connect(node) for node in target.nodes}
-    twin = connect(twin_node)
     count, wrong = 0, []
     for round_ in range(max((len(probe.times) for probe in found), default=0)):
         active = [probe for probe in found if round_ < len(probe.times)]
+        statements = [statement for probe in active for statement in probe.statements(round_)]
         for writer in writers:
-            statements = [statement for probe in active for statement in probe.statements(round_)]
-            for statement, (done, answered) in zip(statements, execute_concurrent(
-                    writer, [(statement, None) for statement in statements], concurrency=16, raise_on_first_error=False)):
+            answers = execute_concurrent(writer, [(each, None) for each in statements], concurrency=16, raise_on_first_error=False)
+            for statement, (done, answered) in zip(statements, answers):
                 if not done:
                     raise SystemExit(f"{statement}: {answered}")
-        for probe in active:
-            expected = answer(twin, probe)
-            for node, reader in readers.items():
-                if target.owns(node, probe.token):
-                    count += 1
-                    ours = answer(reader, probe)
-                    if ours != expected:
-                        wrong.append(f"lab.{probe.table.name}, {probe.where}, written at {probe.times[round_]}, node {node}\n"
-                                     f"  twin {show(expected)}\n  ours {show(ours)}")
-    for session in (*writers, *readers.values(), twin):
+        more, differing = compare_answers(target, twin_node, active)
+        count += more
+        wrong += [f"after writes of round {round_}: {each}" for each in differing]
+    for session in writers:
+        disconnect(session)
+    return count, wrong
+
+
+def whole(node, found):
+    """All that a node answers by itself about every table, but for the seconds to live."""
+    session = connect(node)
+    answers = {}
+    for table in found:
+        query = f"FROM lab.{quote(table.name)}"
+        times = [(label, expression) for label, expression in table.times if "ttl(" not in label]
+        columns = ", ".join(expression for _, expression in times)
+        answers[table.name] = [*lines(session, f"SELECT JSON * {query}", None, rows_as_json),
+                               *lines(session, f"SELECT {columns} {query}", None, TimesAsJson(times))]
+    disconnect(session)
+    return answers
+
+
+def same(twin, ours):
+    """Compares what two nodes answered. Returns how many rows, and what differs."""
+    wrong = [f"lab.{name}: {len(set(ours[name]) ^ set(answers))} lines differ, such as\n  twin {sorted(set(answers) - set(ours[name]))[:2]}"
+             f"\n  ours {sorted(set(ours[name]) - set(answers))[:2]}"
+             for name, answers in twin.items() if ours[name] != answers and name != "ties"]
+    return sum(map(len, twin.values())), wrong
+
+
+def write_older(node, found):
+    """Copies older than what was deleted: at each probe's positions, one microsecond before each deletion."""
+    session = connect(node, ConsistencyLevel.ALL)
+    for probe in found:
+        for at in probe.deletions:
+            for statement in probe.statements(probe.times.index(at - 1)):
+                session.execute(statement)
+    disconnect(session)
+
+
+def compare_answers(target, twin_node, found):
+    """What every replica by itself answers about the probed partitions, against the twin."""
+    twin, count, wrong = connect(twin_node), 0, []
+    readers = {node: connect(node) for node in target.nodes}
+    for probe in found:
+        expected = answer(twin, probe)
+        for node, reader in readers.items():
+            if target.owns(node, probe.token):
+                count += 1
+                ours = answer(reader, probe)
+                if ours != expected:
+                    wrong.append(f"lab.{probe.table.name}, {probe.where}, node {node}\n  twin {show(expected)}\n  ours {show(ours)}")
+    for session in (*readers.values(), twin):
         disconnect(session)
     return count, wrong

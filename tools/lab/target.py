@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
 
 from cassandra import ConsistencyLevel
 
@@ -22,7 +23,10 @@ class Target:
     def start(self, replication):
         """Starts it anew, empty, with the keyspace `lab`, so that its ring can be asked for."""
         tool("wipe", self.version)
-        tool("start", self.version)
+        first, *others = self.nodes
+        tool("start-node", self.version, first)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda node: tool("start-node", self.version, node), others))
         everywhere = {}
         for centre in self.centres.values():
             everywhere[centre] = everywhere.get(centre, 0) + 1
