@@ -132,7 +132,7 @@ pub struct BackupCassandra {
     #[arg(long)]
     pub keep_node_views: bool,
     /// Level of zstd, 1 to 19.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression_level: i32,
     /// Take over a session of this credential that another machine left open.
     #[arg(long)]
