@@ -20,7 +20,7 @@ use repo_format::record::{Class, Entries, Entry, EntryKind};
 fn clusters() -> Vec<(PathBuf, Vec<(Capture, Schema)>)> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut found = Vec::new();
-    for name in ["cassandra-4.1", "cassandra-5.0"] {
+    for name in ["cassandra-4.1", "cassandra-5.0", "cassandra-5.0-oa"] {
         let root = fixtures.join(name);
         if !root.exists() {
             continue;
