@@ -179,16 +179,5 @@ pub fn table_of(header: &Header) -> Result<Table> {
         counter |= cql.is_counter();
         columns.push(schema::Column { number, ..key_column(named.name.clone(), role, 0, (cql, false)) });
     }
-    Ok(Table {
-        keyspace: String::new(),
-        name: String::new(),
-        id: String::new(),
-        columns,
-        types: Vec::new(),
-        counter,
-        view: false,
-        gc_grace: 0,
-        default_ttl: 0,
-        cql: String::new(),
-    })
+    Ok(Table { columns, counter, ..Table::default() })
 }
