@@ -1,5 +1,6 @@
 //! `restore --to sstables`: what is asked for, and what to do with what was written.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +34,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         into: args.into.as_deref().map(into).transpose()?,
         condition: args.condition.as_deref(),
         version: match args.sstables.sstable_version {
-            None | Some(VersionArg::Nb) => Version::Nb,
+            None => sstables::version(s)?,
+            Some(VersionArg::Nb) => Version::Nb,
             Some(VersionArg::Oa) => Version::Oa,
         },
         late_times: match args.sstables.late_times {
@@ -43,6 +45,20 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     };
     let plans = sstables::plan(s, &request)?;
     let unread = sstables::unread(s, &request);
+    if !s.complete {
+        warn(
+            output,
+            "snapshot",
+            "is incomplete (`onefold show`): what only replicas held that were not read is missing",
+        );
+    }
+    for (keyspace, what) in short_of_nodes(&plans, ring.as_ref()) {
+        warn(
+            output,
+            &format!("keyspace {keyspace}"),
+            &format!("{what}: QUORUM and ALL fail there until nodes are added"),
+        );
+    }
     if args.dry_run {
         would(&plans, &request, output)?;
     } else {
@@ -81,6 +97,15 @@ fn ring(context: &Context<'_>) -> Result<Option<TargetRing>> {
             TargetRing::parse(&text, &subject).map(Some)
         }
     }
+}
+
+/// By keyspace: where the replication asks for more nodes than there are.
+fn short_of_nodes<'p>(plans: &'p [TablePlan<'_>], ring: Option<&TargetRing>) -> BTreeSet<(&'p str, String)> {
+    let of = |p: &'p TablePlan<'_>| {
+        let short = ring.map(|ring| ring.short_of_nodes(&p.replication)).unwrap_or_default();
+        short.into_iter().map(|what| (p.table.keyspace.as_str(), what))
+    };
+    plans.iter().flat_map(of).collect()
 }
 
 fn into(name: &str) -> Result<(&str, &str)> {

@@ -75,6 +75,20 @@ impl TargetRing {
         options
     }
 
+    /// Data centers with fewer nodes than the replication asks for: Cassandra takes what there is.
+    pub fn short_of_nodes(&self, replication: &Replication) -> Vec<String> {
+        let mut short = Vec::new();
+        for (name, count) in self.spelled_out(replication) {
+            let inside = |m: &&Member| name == "replication_factor" || m.data_center == name;
+            let nodes = self.members.iter().filter(inside).count();
+            if count.parse::<usize>().is_ok_and(|count| count > nodes) {
+                let place = if name == "replication_factor" { "the ring" } else { name.as_str() };
+                short.push(format!("{place} has {nodes} nodes for {count} replicas"));
+            }
+        }
+        short
+    }
+
     fn centers(&self) -> BTreeSet<&str> {
         self.members.iter().map(|m| m.data_center.as_str()).collect()
     }
