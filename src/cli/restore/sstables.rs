@@ -60,7 +60,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         );
     }
     if args.dry_run {
-        would(&plans, &request, output)?;
+        would(&plans, &request, args.out.as_deref(), output)?;
     } else {
         let out = args
             .out
@@ -124,7 +124,7 @@ fn warn(output: &Output, subject: &str, message: &str) {
 }
 
 /// Says what would be written, table by table and node by node.
-fn would(plans: &[TablePlan<'_>], request: &Request<'_>, output: &Output) -> Result<()> {
+fn would(plans: &[TablePlan<'_>], request: &Request<'_>, out: Option<&Path>, output: &Output) -> Result<()> {
     if !output.is_json() {
         output.line("table  node  rows  bytes  SSTables at least")?;
     }
@@ -146,6 +146,11 @@ fn would(plans: &[TablePlan<'_>], request: &Request<'_>, output: &Output) -> Res
     // What several nodes hold is written once.
     let total: u64 = plans.iter().map(|p| p.bytes).sum();
     let seconds = total / BYTES_A_SECOND + 1;
+    if let Some(out) = out
+        && let Some(short) = total.checked_sub(sstables::free_bytes(out)?).filter(|short| *short > 0)
+    {
+        warn(output, &out.display().to_string(), &format!("has about {} too little room", bytes(short)));
+    }
     if output.is_json() {
         return output.object(&json!({
             "message_type": "summary", "tables": plans.len(), "bytes": total, "seconds": seconds, "dry_run": true,

@@ -7,6 +7,7 @@ use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::engine::cassandra::sstable::{Descriptor, Version};
+use crate::engine::cassandra::target::folders::options;
 use crate::engine::cassandra::target::ring::Replication;
 use crate::engine::cassandra::target::{Cut, Plan, TargetRing};
 use crate::error::{Error, Kind, Result};
@@ -118,6 +119,9 @@ fn plan_table<'s>(
     }
     let replication = request.replication.as_ref().or_else(|| known.as_ref().map(|k| &k.replication));
     let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
+    // Refused now, not after hours.
+    options(&table, request.version, request.late_times, 0)
+        .map_err(|e| e.hint("restore the other tables, one by one with --table"))?;
     let bytes = one_copy(s, shard, cluster, &captured.keyspace);
     let (plan, replication) = match (request.ring, replication) {
         (None, replication) => (Plan::once(cut), replication.cloned().unwrap_or_default()),
