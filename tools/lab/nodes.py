@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def tool(*arguments):
     return done.stdout
 
 
+def many(version, calls):
+    """Runs calls of `cluster many`; the first that failed ends the program."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write("".join("\t".join(map(str, call)) + "\n" for call in calls))
+        file.flush()
+        answers = tool("many", version, file.name).splitlines()
+    failed = [f"{call}: {answer}" for call, answer in zip(calls, answers) if not answer.startswith("0")]
+    if failed or len(answers) != len(calls):
+        raise SystemExit(f"{len(failed)} of {len(calls)} calls failed, {len(answers)} were answered:\n" + "\n".join(failed[:5]))
+
+
 def connect(node, consistency=ConsistencyLevel.ONE, row_factory=None):
     """A session whose coordinator is always this node."""
     address = f"127.0.0.{node}"
@@ -40,10 +52,15 @@ def disconnect(session):
 
 
 class Ring:
-    """Which nodes are up. Nodes that are down get no write, and no hint is kept for them."""
+    """Which nodes are up. Nodes that are down get no write, and no hint is kept for them.
 
-    def __init__(self, version):
+    `nowhere` is a look-up in a keyspace that every node replicates, of a key that is not there, or reading would repair it.
+    """
+
+    def __init__(self, version, nodes=NODES, nowhere="lab.tiny WHERE k = -1"):
         self.version = version
+        self.nodes = nodes
+        self.nowhere = nowhere
         self.stopped = set()
         self.silent = set()
 
@@ -60,7 +77,7 @@ class Ring:
     def only(self, *nodes):
         """Only these nodes hear of writes: the others fall silent, which is quicker than a restart."""
         calls = []
-        for node in NODES:
+        for node in self.nodes:
             if node in nodes and node in self.silent:
                 calls.append(("enablegossip", node))
                 self.silent.discard(node)
@@ -74,10 +91,10 @@ class Ring:
         self.settle()
 
     def up(self):
-        return [node for node in NODES if node not in self.stopped | self.silent]
+        return [node for node in self.nodes if node not in self.stopped | self.silent]
 
     def settle(self):
-        """Waits until every node that is up knows who else is. What it reads is not there, or reading would repair it."""
+        """Waits until every node that is up knows who else is."""
         for node in self.up():
             session = connect(node, ConsistencyLevel.ALL)
             deadline = time.time() + 120
@@ -87,10 +104,9 @@ class Ring:
                 time.sleep(0.2)
             disconnect(session)
 
-    @staticmethod
-    def _alive(session):
+    def _alive(self, session):
         try:
-            session.execute("SELECT v FROM lab.tiny WHERE k = -1")
-            return len(NODES)
+            session.execute(f"SELECT v FROM {self.nowhere}")
+            return len(self.nodes)
         except Unavailable as error:
             return error.alive_replicas

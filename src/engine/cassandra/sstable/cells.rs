@@ -296,3 +296,46 @@ impl<'a> Cells<'a> {
         Ok((cell_ldt(ldt, ttl, self.layout.version), ttl))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(bytes: &[u8], version: Version) -> Parsed<Option<Deletion>> {
+        let mut c = Cursor::new(bytes);
+        let deletion = Deletion::of_partition(&mut c, version)?;
+        assert_eq!(c.remaining(), 1, "{bytes:?}");
+        Ok(deletion)
+    }
+
+    #[test]
+    fn deletions_of_partitions() {
+        let old = |ldt: i32, time: i64| [&ldt.to_be_bytes()[..], &time.to_be_bytes(), &[0]].concat();
+        let new = |time: i64, ldt: u32| [&time.to_be_bytes()[..], &ldt.to_be_bytes(), &[0]].concat();
+        let some = |time, ldt| Ok(Some(Deletion { time, ldt }));
+        assert_eq!(partition(&old(i32::MAX, i64::MIN), Version::Nb), Ok(None));
+        assert_eq!(partition(&old(7, -5), Version::Nb), some(-5, 7));
+        assert_eq!(partition(&old(-7, 5), Version::Nb), some(5, INVALID_LDT));
+        assert_eq!(partition(&[NO_DELETION, 0], Version::Oa), Ok(None));
+        assert_eq!(partition(&new(5, 4_000_000_000), Version::Oa), some(5, 4_000_000_000));
+        assert_eq!(partition(&new(5, u32::MAX), Version::Oa), some(5, INVALID_LDT));
+        assert_eq!(partition(&new(-5, 7), Version::Oa), some(-5, 7));
+        assert_eq!(partition(&new(5, 7)[..11], Version::Oa), Err(Fault::Short));
+        assert_eq!(partition(&[], Version::Oa), Err(Fault::Short));
+    }
+
+    #[test]
+    fn local_deletion_times_of_cells() {
+        for (ldt, ttl, nb, oa) in [
+            (1_800_000_000, 60, 1_800_000_000, 1_800_000_000),
+            (-1_870_000_000, 60, INVALID_LDT, 2_424_967_296),
+            (3_000_000_000, 60, 3_000_000_000, 3_000_000_000),
+            (59, 60, INVALID_LDT, INVALID_LDT),
+            (59, EXPIRED_TTL, 59, 59),
+            (1 << 33, 0, INVALID_LDT, INVALID_LDT),
+        ] {
+            assert_eq!(cell_ldt(ldt, ttl, Version::Nb), nb, "nb {ldt} {ttl}");
+            assert_eq!(cell_ldt(ldt, ttl, Version::Oa), oa, "oa {ldt} {ttl}");
+        }
+    }
+}

@@ -107,7 +107,12 @@ pub struct Statistics {
 
 /// Parses a whole `Statistics.db` and checks its checksums.
 pub fn parse(file: &[u8], revision: Revision) -> Parsed<Statistics> {
-    let parts = parts(file, revision >= Revision::Na)?;
+    read(file, revision, revision >= Revision::Na)
+}
+
+/// Parses a whole `Statistics.db`, with or without checksums.
+pub(super) fn read(file: &[u8], revision: Revision, checksums: bool) -> Parsed<Statistics> {
+    let parts = parts(file, checksums)?;
     let part = |wanted| parts.iter().find(|(kind, _)| *kind == wanted).map(|(_, bytes)| *bytes);
     let validation = part(VALIDATION).ok_or(Fault::Bad("list of components (no validation)"))?;
     let stats = part(STATS).ok_or(Fault::Bad("list of components (no statistics)"))?;
