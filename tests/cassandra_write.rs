@@ -77,7 +77,10 @@ impl Dice {
             "bigint" => (self.below(50) as i64 - 25).to_be_bytes().to_vec(),
             "boolean" => vec![self.below(2) as u8],
             // Scales and signs that compare equal in different bytes.
-            "decimal" => [&(self.below(3) as u32).to_be_bytes()[..], &self.of(&[vec![0], vec![10], vec![0xff], vec![0, 10]])].concat(),
+            "decimal" => {
+                [&(self.below(3) as u32).to_be_bytes()[..], &self.of(&[vec![0], vec![10], vec![0xff], vec![0, 10]])]
+                    .concat()
+            }
             "varint" => (self.below(700) as i16 - 350).to_be_bytes().to_vec(),
             "timeuuid" => {
                 let mut id = (u128::from(self.below(1 << 30)) << 100 | u128::from(self.below(1 << 30))).to_be_bytes();
@@ -162,7 +165,12 @@ fn row_body(dice: &mut Dice, table: &Table, is_static: bool, raw: Option<&[u8]>)
     entries.extend(raw.map(|raw| Entry { column: 0, kind, element: None, time: 0, ldt: 0, ttl: 0, value: Some(raw) }));
     if !is_static && !dice.one_in(4) {
         let live = dice.cell(0, None, &[]);
-        entries.push(Entry { kind: EntryKind::Cell, value: None, ldt: if live.ttl == 0 { 0 } else { live.ldt }, ..live });
+        entries.push(Entry {
+            kind: EntryKind::Cell,
+            value: None,
+            ldt: if live.ttl == 0 { 0 } else { live.ldt },
+            ..live
+        });
     }
     for ((column, kind, element), (value, complex)) in &owned {
         entries.push(match kind {
@@ -178,8 +186,7 @@ fn row_body(dice: &mut Dice, table: &Table, is_static: bool, raw: Option<&[u8]>)
 fn records(seed: u64, table: &Table, partitions: u64, rows: u64) -> Vec<Plain> {
     let mut dice = Dice(seed);
     let clustering = Clustering::of(table).unwrap();
-    let types: Vec<String> =
-        clustering.columns().iter().map(|(t, _)| t.to_string()).collect();
+    let types: Vec<String> = clustering.columns().iter().map(|(t, _)| t.to_string()).collect();
     let (mut out, mut groups) = (BTreeMap::new(), BTreeSet::new());
     for _ in 0..partitions {
         let mut group = Vec::new();
@@ -196,13 +203,17 @@ fn records(seed: u64, table: &Table, partitions: u64, rows: u64) -> Vec<Plain> {
             let time = dice.time().max(0);
             put(&comparable::put_group_record, Class::Group, body_of(&[deletion(0, time, dice.ldt())]));
         }
-        if table.columns.iter().any(|c| c.name == "s") && dice.one_in(2) && let Some(body) = row_body(&mut dice, table, true, None) {
+        if table.columns.iter().any(|c| c.name == "s")
+            && dice.one_in(2)
+            && let Some(body) = row_body(&mut dice, table, true, None)
+        {
             put(&comparable::put_static, Class::Static, body);
         }
         let mut open = None;
         let mut suffixes: BTreeMap<Vec<u8>, Option<Vec<Option<Vec<u8>>>>> = BTreeMap::new();
         for _ in 0..dice.below(rows) {
-            let parts: Vec<_> = types.iter().map(|t| if dice.one_in(15) { None } else { Some(dice.value(t)) }).collect();
+            let parts: Vec<_> =
+                types.iter().map(|t| if dice.one_in(15) { None } else { Some(dice.value(t)) }).collect();
             let refs: Vec<_> = parts.iter().map(Option::as_deref).collect();
             let mut suffix = Vec::new();
             if dice.one_in(4) {

@@ -26,7 +26,7 @@ use repo_format::keyfile::KeyFile;
 use repo_format::record::{BodyWriter, Entries};
 use serde_json::{Value, json};
 
-use crate::user::{Ran, User, capture, copy, files_below, table_dir, three};
+use crate::user::{Ran, User, capture, copy, files_below, ran, table_dir, three};
 
 /// Key and body of records.
 type Plain = Vec<(Vec<u8>, Vec<u8>)>;
@@ -156,7 +156,9 @@ fn every_node_of_any_ring_reads_exactly_its_own() {
             let (text, replication) = options(replication);
             let out = cluster.user.path(&format!("out-{count}-{centers}"));
             let args = ["restore", "--to", "sstables", "--ring", path.to_str().unwrap(), "--replication", &text];
-            let said = cluster.user.run(&[&args[..], &["--out", out.to_str().unwrap()]].concat()).fine();
+            let ran = cluster.user.run(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
+            assert_eq!(ran.err.contains("dc1 has 1 nodes for 3 replicas"), count == 1, "{}", ran.err);
+            let said = ran.fine();
             assert!(said.contains("nodetool import") && said.contains("schema-2.cql"), "{said}");
             cluster.check(&out, &ring, &replication);
             // Nothing is there but what was said.
@@ -208,13 +210,10 @@ fn what_a_user_does() {
     let user = user_with(&SOME);
     let ring = capture("cassandra-5.0").join("ring.txt");
     let listed = capture("cassandra-5.0").join("describering.txt");
-    let out = user.path("out");
+    let (out, tables) = (user.path("out"), count(&user));
 
     let would = to_out(&user, &ring, &out, &["--dry-run"]).fine();
-    assert!(
-        would.contains("lab.users  127.0.0.2  about 112") && would.contains("3 tables") && !out.exists(),
-        "{would}"
-    );
+    assert!(would.contains("lab.users  127.0.0.2  about 112  about ") && !out.exists(), "{would}");
     let would = to_out(&user, &ring, &out, &["--dry-run", "--json"]).objects();
     assert_eq!(would.iter().filter(|o| o["message_type"] == "node_table").count(), 3 * tables);
     let last = would.last().unwrap();
@@ -394,6 +393,59 @@ fn killed_and_repeated_it_comes_to_the_same() {
         fs::remove_dir_all(&out).unwrap();
     }
     assert!(halves > 0, "some were killed between two tables");
+}
+
+/// Interrupted, it ends with 130 and says in `restore.json` that it is not done; no file is left half written.
+#[test]
+fn interrupted_it_stops_cleanly() {
+    let user = user_with(&["lab/users", "lab/orders", "lab/people", "lab/metrics", "lab/wide"]);
+    let (ring, _) = ring(&user, 5, 1, 4);
+    let started = Instant::now();
+    to_out(&user, &ring, &user.path("whole"), &[]).fine();
+    let usual = started.elapsed();
+    for attempt in 0..40 {
+        let out = user.path(&format!("interrupted-{attempt}"));
+        let mut command = user.command();
+        command.args(["restore", "--to", "sstables", "--ring"]).arg(&ring).arg("--out").arg(&out);
+        let mut running: Child = command.spawn().unwrap();
+        sleep(usual.mul_f64(f64::from(attempt % 10) / 10.0));
+        let pid = running.id().to_string();
+        std::process::Command::new("sh").args(["-c", &format!("kill -INT {pid}")]).status().unwrap();
+        let code = running.wait().unwrap().code();
+        let Ok(text) = fs::read(out.join("restore.json")) else { continue };
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        if code != Some(130) || document["state"] != "writing" {
+            continue;
+        }
+        for file in files_below(&out).iter().filter(|f| f.to_str().unwrap().ends_with("-Data.db")) {
+            let toc = file.to_str().unwrap().replace("-Data.db", "-TOC.txt");
+            assert!(Path::new(&toc).exists(), "{toc}");
+        }
+        to_out(&user, &ring, &out, &[]).fine();
+        assert!(contents(&out) == contents(&user.path("whole")));
+        return;
+    }
+    panic!("never interrupted while writing");
+}
+
+/// A limit on the size of files stops writing as a full disk does. With room, the same command completes it.
+#[test]
+fn without_room_it_says_where_and_how_much() {
+    let user = user_with(&["lab/metrics"]);
+    let (ring, out) = (capture("cassandra-5.0").join("ring.txt"), user.path("out"));
+    let mut command = std::process::Command::new("sh");
+    user.command().get_envs().for_each(|(name, value)| match value {
+        Some(value) => drop(command.env(name, value)),
+        None => drop(command.env_remove(name)),
+    });
+    let limited = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_onefold"), "restore", "--no-cache", "--to", "sstables", "--ring"]);
+    command.arg(&ring).args(["--table", "lab.metrics", "--out"]).arg(&out);
+    ran(&mut command)
+        .failed(1, &["127.0.0.1/lab/metrics", "more bytes are needed", "make room and repeat the command"]);
+    let document: Value = serde_json::from_slice(&fs::read(out.join("restore.json")).unwrap()).unwrap();
+    assert_eq!(document["state"], "writing");
+    to_out(&user, &ring, &out, &["--table", "lab.metrics"]).fine();
 }
 
 /// While one restore writes to a folder, a second one is told so.

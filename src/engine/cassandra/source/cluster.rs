@@ -27,6 +27,9 @@ pub struct ClusterDescription {
     pub owned: BTreeMap<String, Vec<Option<Vec<TokenRange>>>>,
     /// By captured node: table ids and when each was truncated there, milliseconds since 1970.
     pub truncated_at: Vec<BTreeMap<String, i64>>,
+    /// Versions of the captured SSTables: `nb`, `oa` and so on.
+    #[serde(default)]
+    pub sstable_versions: BTreeSet<String>,
 }
 
 /// The cluster as captured.
@@ -71,6 +74,7 @@ impl Cluster {
         let nodes = dirs.iter().zip(captured).zip(&known).zip(&members);
         let nodes =
             nodes.map(|(((dir, c), node), member)| describe(dir, c, node.as_ref(), ring.as_ref(), *member)).collect();
+        let sstables = captured.iter().flat_map(|c| &c.capture.tables).flat_map(|t| &t.sstables);
         let mut cluster = Cluster {
             nodes,
             description: ClusterDescription {
@@ -82,6 +86,7 @@ impl Cluster {
                     .iter()
                     .map(|n| n.as_ref().map(|n| n.truncated_at.clone()).unwrap_or_default())
                     .collect(),
+                sstable_versions: sstables.map(|s| s.descriptor.version.clone()).collect(),
             },
             schemas,
             unread: BTreeMap::new(),
