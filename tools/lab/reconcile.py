@@ -12,15 +12,10 @@ from nodes import LAB, connect, disconnect, tool
 NODE = 4  # beside a cluster of three that may be running
 
 
-def reconcile(capture):
-    """Imports the capture of every node into one fresh node. Returns that cluster's name and its tables' folders."""
-    capture = Path(capture).resolve()
+def schema(capture, session):
+    """Makes the keyspace and tables of a capture. Returns the tables' folders in it by name; views are left out."""
     release = re.search(r"(\d)\.(\d)", (capture / "version.txt").read_text())
-    version = f"{release[1]}{release[2]}one"
-    plan = features.plan(version, scale=0)
-    tool("wipe", version)
-    tool("start", version)
-    session = connect(NODE)
+    plan = features.plan(f"{release[1]}{release[2]}one", scale=0)
     session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}")
     # A table's schema.cql does not name every type that its collections hold, so all types come first.
     for statement in bulk.SCHEMA + plan.schema + plan.changes:
@@ -36,6 +31,18 @@ def reconcile(capture):
             if "INDEX" not in statement.split("(")[0]:
                 session.execute(statement)
         tables.append(name)
+    return {name.rsplit("-", 1)[0]: name for name in tables}
+
+
+def reconcile(capture):
+    """Imports the capture of every node into one fresh node. Returns that cluster's name and its tables' folders."""
+    capture = Path(capture).resolve()
+    release = re.search(r"(\d)\.(\d)", (capture / "version.txt").read_text())
+    version = f"{release[1]}{release[2]}one"
+    tool("wipe", version)
+    tool("start", version)
+    session = connect(NODE)
+    tables = list(schema(capture, session).values())
     disconnect(session)
 
     def take_in(name):
