@@ -167,8 +167,9 @@ impl<'a> Across<'a> {
     }
 }
 
-/// How one node stands to `merged`, given what it holds at that key.
-fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
+/// How one node stands to `merged`, given what it holds at that key. Deletions made before `purge_before` (seconds since
+/// 1970) may be missing without that being drift.
+pub fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
     let same = record.is_some_and(|r| r.body == merged.body);
     let state = match (owns, record.is_some(), same) {
         (true, true, true) => State::Same,

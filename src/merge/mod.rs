@@ -8,7 +8,7 @@ mod across;
 mod ahead;
 mod body;
 
-pub use across::{Across, Held, Owned, State, Witness};
+pub use across::{Across, Held, Owned, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, push_deletion};
 

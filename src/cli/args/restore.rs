@@ -9,6 +9,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 pub enum Form {
     /// One row a line, values as `SELECT JSON` writes them.
     Json,
+    /// RFC 4180 under a line of names, values as cqlsh's COPY FROM reads them.
+    Csv,
     /// The files that were kept byte for byte.
     Files,
 }
@@ -28,24 +30,24 @@ pub struct Restore {
     /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (not with files).
     #[arg(long = "where", value_name = "CONDITION", requires = "table")]
     pub condition: Option<String>,
-    /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
+    /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// Folder (json of one table: file) to write to.
+    /// Folder (json and csv of one table: file) to write to.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Say what would be written; write nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Options of `--to json`.
+    /// Options of `--to json` and `--to csv`.
     #[command(flatten)]
-    pub json: Json,
+    pub rows: Rows,
 }
 
-/// `restore --to json`
+/// `restore --to json` and `--to csv`
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Options of --to json")]
-pub struct Json {
+#[command(next_help_heading = "Options of --to json and --to csv")]
+pub struct Rows {
     /// Add write times.
     #[arg(long)]
     pub writetime: bool,

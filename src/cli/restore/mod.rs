@@ -1,7 +1,7 @@
 //! `onefold restore`: one file a form.
 
 mod files;
-mod json;
+mod rows;
 
 use std::sync::Arc;
 
@@ -33,6 +33,6 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     let context = Context { repo: &repo, snapshot: &snapshot, args, watch: &watch, output };
     match args.form {
         Form::Files => files::run(&context),
-        Form::Json => json::run(&context),
+        Form::Json | Form::Csv => rows::run(&context),
     }
 }

@@ -1,5 +1,9 @@
 //! What a cluster says about its tables.
 
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
 /// The place of a column in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,4 +71,11 @@ pub struct Table {
     pub default_ttl: u32,
     /// `CREATE TABLE …` as captured, where there is a `schema.cql`; empty otherwise.
     pub cql: String,
+}
+
+impl Table {
+    /// As a snapshot holds it; `name` is that of its shard, for errors.
+    pub fn read(description: &serde_json::Value, name: &str) -> Result<Table> {
+        Table::deserialize(description).map_err(|e| Error::damaged(format!("snapshot: {name}"), e))
+    }
 }
