@@ -159,6 +159,12 @@ pub struct Drift {
     /// One table only.
     #[arg(long, value_name = "KEYSPACE.TABLE")]
     pub table: Option<String>,
+    /// Show so many of the records that differ, evenly spaced over the tokens, with what either side holds.
+    #[arg(long, value_name = "N", requires = "table")]
+    pub samples: Option<usize>,
+    /// Count by node in so many equal ranges of tokens, and what a repair would have to move.
+    #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub token_ranges: Option<u32>,
 }
 
 /// `check`

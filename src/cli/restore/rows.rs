@@ -1,4 +1,4 @@
-//! `restore --to json`: rows as the cluster would print them.
+//! `restore --to json` and `--to csv`: rows as the cluster or cqlsh would print them.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::cli::Outcome;
+use crate::cli::args::Form;
 use crate::engine::cassandra::rows::Show;
 use crate::error::{Error, Result};
 use crate::repo::Repo;
@@ -23,7 +24,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
         watch: Some(watch),
     };
-    let show = Show { write_times: args.json.writetime, ttls: args.json.ttl };
+    let show = Show { write_times: args.rows.writetime, ttls: args.rows.ttl };
     let shards: Vec<&Shard> = match &args.table {
         Some(name) => vec![s.shard(name)?],
         None => s.shards.iter().collect(),
@@ -39,10 +40,14 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         }
         return Ok(Outcome::Fine);
     }
+    let extension = if args.form == Form::Csv { "csv" } else { "jsonl" };
     let reader = repo.reader()?;
     let mut rows = 0;
     let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
-        rows += restore::json(s, t, &selection, show, &reader, to)?;
+        rows += match args.form {
+            Form::Csv => restore::csv(s, t, &selection, show, &reader, to)?,
+            _ => restore::json(s, t, &selection, show, &reader, to)?,
+        };
         to.flush().map_err(|e| Error::io("output", e))
     };
     match &args.out {
@@ -54,7 +59,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         Some(folder) => {
             fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
             for t in &shards {
-                create(&folder.join(format!("{}.jsonl", t.name)), |to| write(t, to))?;
+                create(&folder.join(format!("{}.{extension}", t.name)), |to| write(t, to))?;
             }
         }
     }
@@ -62,7 +67,13 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         // Rows are on standard output: what is said of them goes beside.
         (None, true) => output.error_line(&summary(rows, repo)),
         (Some(_), true) => output.object(&summary(rows, repo))?,
-        (Some(_), false) => output.line(&format!("{rows} rows written"))?,
+        (Some(out), false) => {
+            output.line(&format!("{rows} rows written"))?;
+            if args.form == Form::Csv && args.table.is_some() {
+                output
+                    .line(&format!("back in cqlsh: {}", restore::copy_from(shards[0], &out.display().to_string())?))?;
+            }
+        }
         (None, false) => {}
     }
     Ok(Outcome::Fine)
