@@ -1,8 +1,12 @@
 //! What can be said on the command line.
 
+mod restore;
+
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub use restore::{Form, Restore};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]
@@ -157,45 +161,4 @@ pub struct Check {
     /// Read and verify every byte, too.
     #[arg(long)]
     pub read_data: bool,
-}
-
-/// Forms in which data come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// One row a line, values as `SELECT JSON` writes them.
-    Json,
-    /// The files that were kept byte for byte.
-    Files,
-}
-
-/// `restore`
-#[derive(Debug, ClapArgs)]
-pub struct Restore {
-    /// Beginning of an id, or `latest`.
-    #[arg(default_value = "latest")]
-    pub snapshot: String,
-    /// In which form.
-    #[arg(long = "to", value_enum)]
-    pub form: Form,
-    /// One table only (json).
-    #[arg(long, value_name = "KEYSPACE.TABLE")]
-    pub table: Option<String>,
-    /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (json).
-    #[arg(long = "where", value_name = "CONDITION", requires = "table")]
-    pub condition: Option<String>,
-    /// Add write times (json).
-    #[arg(long)]
-    pub writetime: bool,
-    /// Add the seconds left to live at the snapshot's cut (json).
-    #[arg(long)]
-    pub ttl: bool,
-    /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// Folder (files; json of several tables) or file (json of one table) to write to.
-    #[arg(long, value_name = "PATH")]
-    pub out: Option<PathBuf>,
-    /// Say what would be written; write nothing.
-    #[arg(long)]
-    pub dry_run: bool,
 }
