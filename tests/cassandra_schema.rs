@@ -74,7 +74,10 @@ fn statements_read_back_as_the_table() {
             let mut wanted = table.options.clone();
             wanted.0.remove("gc_grace_seconds");
             wanted.0.remove("default_time_to_live");
-            assert_eq!((&again.options, again.gc_grace, again.default_ttl), (&wanted, table.gc_grace, table.default_ttl));
+            assert_eq!(
+                (&again.options, again.gc_grace, again.default_ttl),
+                (&wanted, table.gc_grace, table.default_ttl)
+            );
             let by_name = |t: &onefold::engine::cassandra::schema::UserType| (t.name.clone(), t.fields.clone());
             let used: Vec<_> = again.types.iter().map(by_name).collect();
             assert!(used.iter().all(|t| table.types.iter().any(|other| by_name(other) == *t)), "{}", table.name);
@@ -143,7 +146,8 @@ fn what_fixtures_do_not_have() {
     // A document of the time before options were kept.
     let mut table: Table = serde_json::from_value(document).unwrap();
     let mut keyspace: Keyspace =
-        serde_json::from_str(r#"{"name": "ks", "replication": {"class": "LocalStrategy"}, "durable_writes": false}"#).unwrap();
+        serde_json::from_str(r#"{"name": "ks", "replication": {"class": "LocalStrategy"}, "durable_writes": false}"#)
+            .unwrap();
     table.masks.insert("o".into(), "mask_null()".into());
     table.options = serde_json::from_str(
         r#"{"compaction": {"class": "UnifiedCompactionStrategy"}, "extensions": {"a": "0x01"}, "memtable": "trie",

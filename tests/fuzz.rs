@@ -12,17 +12,19 @@ use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 19] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
     ("cassandra_cql_type", fuzz_cql_type),
     ("cassandra_json", fuzz_json),
     ("cassandra_key", fuzz_key),
+    ("cassandra_replication", fuzz_replication),
     ("cassandra_ring", fuzz_ring),
     ("cassandra_row", fuzz_row),
     ("cassandra_schema", fuzz_schema),
     ("cassandra_system_rows", system_rows),
+    ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
     ("snapshot_body", snapshot_body),
     ("sstable_chunk", sstable::chunk),

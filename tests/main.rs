@@ -17,6 +17,7 @@ mod kill;
 mod measure;
 mod merge;
 mod repo;
+mod restore_sstables;
 mod sim_disk;
 mod stores;
 mod tidy;

@@ -1,12 +1,14 @@
 //! What can be said on the command line.
 
 mod restore;
+mod sstables;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use restore::{Form, Restore};
+pub use sstables::{LateTimesArg, LayoutArg, VersionArg};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]

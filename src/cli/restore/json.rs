@@ -17,7 +17,7 @@ use crate::snapshot::Shard;
 
 /// Writes rows.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, snapshot: s, args, watch, output } = context;
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let selection = Selection {
         condition: args.condition.as_deref(),
         show: Show { write_times: args.json.writetime, ttls: args.json.ttl },

@@ -4,8 +4,8 @@
 use super::lex::{Lexer, Token};
 use super::read_schema::number_columns;
 use super::schema::{Column, ColumnRole, Index, Setting, Table, UserType};
-use std::collections::BTreeMap;
 use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
 
 /// What one or several files define.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

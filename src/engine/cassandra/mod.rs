@@ -29,5 +29,6 @@ pub mod rule;
 pub mod schema;
 pub mod source;
 pub mod sstable;
+pub mod target;
 pub mod types;
 mod value;

@@ -11,8 +11,8 @@ use std::fs;
 
 use crate::engine::cassandra::capture::{Capture, CapturedTable};
 use crate::engine::cassandra::cql;
-use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
 pub use crate::engine::cassandra::schema::Keyspace;
+use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 
@@ -64,12 +64,7 @@ pub fn from_rows(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>, cql: &HashMap<St
             *class = class.rsplit('.').next().unwrap_or_default().to_string();
         }
         let durable_writes = row.value("durable_writes") != Some(&[0]);
-        schema.keyspaces.push(Keyspace {
-            name: text(&row.key)?,
-            replication,
-            durable_writes,
-            ..Keyspace::default()
-        });
+        schema.keyspaces.push(Keyspace { name: text(&row.key)?, replication, durable_writes, ..Keyspace::default() });
     }
     let mut types: HashMap<String, Vec<UserType>> = HashMap::new();
     for row in rows("types")? {
@@ -141,7 +136,8 @@ fn table(
     number_columns(&mut columns, None);
     Ok(Table {
         options: details::options(row)?,
-        compact: !view && !(flags.iter().any(|f| f == "compound") && flags.iter().all(|f| f != "dense" && f != "super")),
+        compact: !view
+            && !(flags.iter().any(|f| f == "compound") && flags.iter().all(|f| f != "dense" && f != "super")),
         counter: flags.iter().any(|flag| flag == "counter") || columns.iter().any(|c| c.cql_type == "counter"),
         gc_grace: number(row.value("gc_grace_seconds")).unwrap_or(864_000),
         default_ttl: number(row.value("default_time_to_live")).unwrap_or(0),

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::SystemRow;
 use super::{Schema, component, missing, table_name, text, text_list, text_map};
-use crate::engine::cassandra::schema::{
-    Aggregate, Function, Index, Options, Setting, Table, Trigger, UserType, View,
-};
+use crate::engine::cassandra::schema::{Aggregate, Function, Index, Options, Setting, Table, Trigger, UserType, View};
 use crate::engine::cassandra::types::parse_cql;
 use crate::engine::cassandra::value::Parts;
 use crate::error::Result;

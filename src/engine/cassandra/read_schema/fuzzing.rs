@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use repo_format::wire::Reader;
 
-use super::rows::SystemRow;
 use super::details;
+use super::rows::SystemRow;
 use super::{
     component, drop_column, dropped_column, live_column, node, number_columns, table, table_name, text_map, user_type,
 };

@@ -53,7 +53,8 @@ pub fn before(
     replication: &BTreeMap<String, String>,
     place: &Place<'_>,
 ) -> Result<Statements> {
-    let mut made = Statements { cql: vec![create_keyspace(keyspace, replication, place.keyspace)], left_out: Vec::new() };
+    let mut made =
+        Statements { cql: vec![create_keyspace(keyspace, replication, place.keyspace)], left_out: Vec::new() };
     made.cql.extend(create_types(&used_types(table)?, place.keyspace));
     create_table(table, place, &mut made)?;
     Ok(made)
@@ -234,7 +235,8 @@ fn create_index(index: &Index, table: &Table, place: &Place<'_>) -> String {
     };
     let mut options = index.options.clone();
     let target = options.remove("target").unwrap_or_default();
-    let head = format!("INDEX IF NOT EXISTS {} ON {} ({target})", quote_name(&name), qualified(place.keyspace, place.table));
+    let head =
+        format!("INDEX IF NOT EXISTS {} ON {} ({target})", quote_name(&name), qualified(place.keyspace, place.table));
     if index.kind != "CUSTOM" {
         return format!("CREATE {head}");
     }
@@ -286,4 +288,3 @@ fn scalar(text: &str) -> String {
 fn thawed(cql_type: &str) -> &str {
     cql_type.strip_prefix("frozen<").and_then(|t| t.strip_suffix('>')).unwrap_or(cql_type)
 }
-
