@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::cassandra::Cassandra;
 use super::sstables::SsTables;
 
 /// Forms in which data come back.
@@ -16,6 +17,8 @@ pub enum Form {
     /// SSTables for the nodes of another cluster, or of the same.
     #[value(name = "sstables")]
     SsTables,
+    /// Rows into a live cluster, over CQL.
+    Cassandra,
 }
 
 /// `restore`
@@ -33,7 +36,7 @@ pub struct Restore {
     /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (not with files).
     #[arg(long = "where", value_name = "CONDITION", requires = "table")]
     pub condition: Option<String>,
-    /// Put the table there, in place of where it was (sstables).
+    /// Put the table there, in place of where it was (sstables, cassandra).
     #[arg(long, value_name = "KEYSPACE.TABLE", requires = "table")]
     pub into: Option<String>,
     /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
@@ -48,9 +51,16 @@ pub struct Restore {
     /// Options of `--to json`.
     #[command(flatten)]
     pub json: Json,
+    /// How the target replicates what is restored, where not as captured: `{'class': 'NetworkTopologyStrategy', 'dc1': 3}`
+    /// (sstables, cassandra).
+    #[arg(long, value_name = "OPTIONS")]
+    pub replication: Option<String>,
     /// Options of `--to sstables`.
     #[command(flatten)]
     pub sstables: SsTables,
+    /// Options of `--to cassandra`.
+    #[command(flatten)]
+    pub cassandra: Cassandra,
 }
 
 /// `restore --to json`

@@ -1,6 +1,6 @@
 //! Reading back what was written, or what is there before.
 
-use repo_format::record::{Class, Entries, EntryKind};
+use repo_format::record::{Class, Entries};
 
 use super::Mutations;
 use crate::engine::cassandra::rule::is_live;
@@ -19,7 +19,8 @@ pub struct Probe {
 }
 
 impl Mutations {
-    /// What reads the row of the record that was pushed last; `None` for deletions and for rows of which nothing lives.
+    /// What reads the row of the record that was pushed last; `None` for deletions and for rows of which
+    /// nothing lives for ever.
     pub fn probe(&self, record: &Record<'_>, now: u32) -> Result<Option<Probe>> {
         if !matches!(record.class, Class::Row | Class::Static) {
             return Ok(None);
@@ -31,7 +32,7 @@ impl Mutations {
             keys.extend(clustering);
         }
         let (mut names, mut times, mut lives) = (Vec::new(), Vec::new(), false);
-        for entry in entries.iter().filter(|e| e.kind == EntryKind::Cell && is_live(e, now)) {
+        for entry in entries.iter().filter(|e| is_live(e, now) && !e.expires()) {
             let place = self.places.get(entry.column as usize).copied().flatten();
             let Some((place, (column, t))) = place.and_then(|p| Some((p, self.layout.column(p)?))) else {
                 lives |= entry.column == 0;
