@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use onefold::engine::cassandra::comparable;
 use onefold::engine::cassandra::ring::TokenRange;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::CassandraRule;
 use onefold::engine::cassandra::sstable::{Component, Descriptor, SsTable};
 use onefold::engine::cassandra::target::TargetRing;
+use onefold::engine::cassandra::target::parts::token;
 use onefold::merge::Merge;
 use onefold::repo::Repo;
 use onefold::restore::Selection;
@@ -106,7 +106,7 @@ impl Cluster {
             let (table, view) = self.view(&name, None);
             for (place, member) in ring.members().iter().enumerate() {
                 let holds = |key: &[u8]| {
-                    let token = comparable::token(key).unwrap();
+                    let token = token(key).unwrap();
                     placed.iter().any(|(range, nodes)| range.contains(token) && nodes.contains(&place))
                 };
                 let mine: Plain = view.iter().filter(|(key, _)| holds(key)).cloned().collect();

@@ -102,17 +102,10 @@ pub fn put_static(out: &mut Vec<u8>) {
     out.push(STATIC);
 }
 
-/// The token that a key begins with.
-pub fn token(key: &[u8]) -> Option<i64> {
-    let (token, _) = key.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*token) ^ (1 << 63)) as i64)
-}
-
 /// Splits a key; the clustering is not looked into.
 pub fn split(key: &[u8]) -> Result<Parts<'_>> {
     let bad = || Error::damaged("key", "not that of a Cassandra record");
-    let token = token(key).ok_or_else(bad)?;
-    let escaped = &key[8..];
+    let (token, escaped) = key.split_first_chunk::<8>().ok_or_else(bad)?;
     let mut partition_key = Vec::new();
     let mut at = 0;
     loop {
@@ -137,6 +130,7 @@ pub fn split(key: &[u8]) -> Result<Parts<'_>> {
         },
         _ => return Err(bad()),
     };
+    let token = (u64::from_be_bytes(*token) ^ (1 << 63)) as i64;
     Ok(Parts { token, partition_key, group_len, position, clustering })
 }
 

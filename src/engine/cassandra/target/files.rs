@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use repo_format::record::{Class, Traits};
 
 use super::cut::newest;
+use super::parts::token;
 use super::{Cut, Parts};
-use crate::engine::cassandra::comparable;
 use crate::error::{Error, Result};
 use crate::run::Record;
 
@@ -151,7 +151,7 @@ impl<'a> Writing<'a> {
         self.group.extend_from_slice(record.group());
         self.partition += 1;
         self.deleting = None;
-        let token = comparable::token(record.key).ok_or_else(|| Error::damaged("key", "has no token"))?;
+        let token = token(record.key).ok_or_else(|| Error::damaged("key", "has no token"))?;
         let part = self.parts.of(token);
         if part != self.part {
             let parts = self.parts.all();

@@ -87,6 +87,12 @@ impl Parts {
     }
 }
 
+/// The token that a record's key begins with.
+pub fn token(key: &[u8]) -> Option<i64> {
+    let (token, _) = key.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*token) ^ (1 << 63)) as i64)
+}
+
 fn share(range: &TokenRange) -> f64 {
     (range.end as f64 - range.start as f64) / 2f64.powi(64)
 }

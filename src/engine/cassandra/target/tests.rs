@@ -5,6 +5,7 @@ use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits};
 
 use super::cut::newest;
 use super::files::{FileSink, Files, Finished, OPEN_MAX, Place, Progress, WINDOWS_MAX};
+use super::parts::token;
 use super::ring::{Replication, parse_replication};
 use super::*;
 use crate::engine::cassandra::comparable;
@@ -432,7 +433,7 @@ proptest! {
             let mine: Vec<&Written> =
                 files.iter().filter(|f| plan.parts.all()[f.place.part].nodes.contains(&node)).collect();
             let owns = |key: &[u8]| {
-                let token = comparable::token(key).unwrap();
+                let token = token(key).unwrap();
                 placed.iter().any(|(range, nodes)| range.contains(token) && nodes.contains(&node))
             };
             let expected: Plain = plain(&all).into_iter().filter(|(key, _)| owns(key)).collect();
