@@ -12,11 +12,16 @@ use repo_format::record::{BodyWriter, Entry, EntryKind, Traits};
 use super::cursor::{Cursor, Fault, Parsed};
 use super::layout::{Column, Layout};
 
-const CELL_DELETED: u8 = 0x01;
-const CELL_EXPIRING: u8 = 0x02;
-const CELL_EMPTY: u8 = 0x04;
-const CELL_ROW_TIME: u8 = 0x08;
-const CELL_ROW_TTL: u8 = 0x10;
+/// A tombstone.
+pub const CELL_DELETED: u8 = 0x01;
+/// Time to live and expiry follow.
+pub const CELL_EXPIRING: u8 = 0x02;
+/// No value follows.
+pub const CELL_EMPTY: u8 = 0x04;
+/// The write time is that of the row's liveness.
+pub const CELL_ROW_TIME: u8 = 0x08;
+/// Time to live and expiry are those of the row's liveness.
+pub const CELL_ROW_TTL: u8 = 0x10;
 
 /// What stands for a local deletion time that an `i32` could not hold (source: `Cell.INVALID_DELETION_TIME`).
 pub const INVALID_LDT: u32 = u32::MAX - 1;

@@ -24,6 +24,7 @@ pub mod name;
 pub mod rows;
 pub mod run;
 pub mod stats;
+pub mod write;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -124,21 +124,26 @@ impl fmt::Display for Descriptor {
     }
 }
 
-/// What differs between versions of the format. The gate through which `oa` and its kin will come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
-    /// Local deletion times are unsigned (`oa`); in `nb` they are `i32` and negative ones are overflows.
-    pub unsigned_deletion_times: bool,
+/// Version of what is in the files, oldest first; code asks whether it is at least the one that brought a change.
+/// Sources: `BigFormat.BigVersion`, `BtiFormat.BtiVersion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// 4.0 and later, and 5.0 as it comes.
+    Nb,
+    /// 5.0 with `storage_compatibility_mode: NONE`, and `da` of format `bti`, which differs in its indexes only. Local deletion times are
+    /// unsigned, deletions of partitions say with one byte that there is none, statistics are laid out anew.
+    Oa,
 }
 
 impl Version {
     /// The version that `descriptor` names, or `Unsupported` with that name. `subject` is the file.
     pub fn of(descriptor: &Descriptor, subject: impl fmt::Display) -> Result<Version> {
         match (descriptor.format.as_str(), descriptor.version.as_str()) {
-            ("big", "nb") => Ok(Version { unsigned_deletion_times: false }),
+            ("big", "nb") => Ok(Version::Nb),
+            ("big", "oa") | ("bti", "da") => Ok(Version::Oa),
             (format, version) => {
                 let message =
-                    format_args!("SSTable format {format}, version {version}, is not understood (only big, nb)");
+                    format_args!("SSTable format {format}, version {version}, is not understood (only nb, oa, da)");
                 Err(Error::new(Kind::Unsupported, subject, message))
             }
         }
@@ -157,7 +162,9 @@ mod tests {
         let (d, c) = Descriptor::parse("da-3fw2_0tj4_46w3k2cpidnirvjy7k-bti-SAI+aa+idx+Meta.db").unwrap();
         assert_eq!(d.generation, Generation::Id("3fw2_0tj4_46w3k2cpidnirvjy7k".into()));
         assert_eq!(c, Component::Rebuildable);
-        assert_eq!(Version::of(&d, "x").unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(Version::of(&d, "x").unwrap(), Version::Oa);
+        let (unknown, _) = Descriptor::parse("zz-1-big-Data.db").unwrap();
+        assert_eq!(Version::of(&unknown, "x").unwrap_err().kind(), Kind::Unsupported);
         for name in ["manifest.json", "schema.cql", "nb-x-big-Data.db", "nb-1-big", "-1-big-Data.db", "1-1-big-Data.db"]
         {
             assert_eq!(Descriptor::parse(name), None, "{name}");
