@@ -161,6 +161,12 @@ pub trait Run: Send {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool>;
 }
 
+impl<R: Run + ?Sized> Run for Box<R> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        (**self).next_batch(out)
+    }
+}
+
 /// Takes chunks. The name is known at once; the bytes are safe only after the session commits.
 pub trait ChunkSink: Send + Sync {
     /// Stores `plain` unless it is there already.

@@ -71,8 +71,8 @@ fn select(table: &Table, batches: &[RecordBatch], now: u32, condition: &str) -> 
     let filter = Filter::parse(condition, table, &layout).unwrap();
     let mut rows = Rows::new(layout, now, SHOW, Some(filter.predicate()));
     let mut out = String::new();
-    let within =
-        |key: &[u8]| filter.ranges().iter().any(|(low, high)| &low[..] <= key && (high.is_empty() || key < &high[..]));
+    let ranges: Vec<_> = filter.reads(true).collect();
+    let within = |key: &[u8]| ranges.iter().any(|(low, high)| &low[..] <= key && (high.is_empty() || key < &high[..]));
     for record in batches.iter().flat_map(RecordBatch::iter).filter(|r| within(r.key)) {
         rows.push(&record, &mut out).unwrap();
     }

@@ -51,10 +51,10 @@ fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot,
 }
 
 fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show: Show) -> Vec<String> {
-    let selection = Selection { node, show, ..Selection::default() };
+    let selection = Selection { node, ..Selection::default() };
     let mut out = Vec::new();
     let reader = repo.reader().unwrap();
-    let count = restore::json(s, shard, &selection, &reader, &mut out, &Watch::new()).unwrap();
+    let count = restore::json(s, shard, &selection, show, &reader, &mut out).unwrap();
     let rows = crate::user::lines(&String::from_utf8(out).unwrap());
     assert_eq!(rows.len() as u64, count);
     rows

@@ -68,8 +68,14 @@ const BANNED: &[(&str, &str, &[&str])] = &[
 ];
 const FACES: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs"];
 /// Measures how long something took, or how old it is in this process; never what time it is.
-const CLOCK: &[&str] =
-    &["src/repo/world.rs", "src/repo/packer.rs", "src/engine/cassandra/client", "src/cli/", "src/cli.rs", "src/main.rs"];
+const CLOCK: &[&str] = &[
+    "src/repo/world.rs",
+    "src/repo/packer.rs",
+    "src/engine/cassandra/client",
+    "src/cli/",
+    "src/cli.rs",
+    "src/main.rs",
+];
 /// Clients that have no blocking form: each hides its runtime behind calls that block.
 const ASYNC: &[&str] = &["src/engine/cassandra/client"];
 

@@ -10,7 +10,7 @@ mod body;
 
 pub use across::{Across, Held, Owned, State, Witness};
 pub use ahead::ahead;
-pub use body::Deletion;
+pub use body::{Deletion, deletion, push_deletion};
 
 use std::cmp::Ordering;
 

@@ -257,7 +257,9 @@ fn may_write<'r>(
     }
     let (hidden, seen, all) = hidden(client, &mut order.mutations(s, 0)?, open()?)?;
     let (at_least, so_far) = if all { ("", "") } else { ("at least ", " looked at so far") };
-    let message = format!("holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}");
+    let message = format!(
+        "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}"
+    );
     Err(Error::new(Kind::Usage, format!("table {}", order.name()), message).hint(
         "restore --into another table; or --replace what is there; or --rewrite-times now, so that what is restored wins",
     ))
@@ -289,13 +291,7 @@ fn hidden(client: &Client, mutations: &mut Mutations, mut run: Box<dyn Run + '_>
 }
 
 /// Makes room for what replaces what is there: the whole table, or exactly what the conditions name.
-fn clear(
-    client: &Client,
-    order: &Order<'_>,
-    mutations: &mut Mutations,
-    base: i64,
-    target: &Target,
-) -> Result<()> {
+fn clear(client: &Client, order: &Order<'_>, mutations: &mut Mutations, base: i64, target: &Target) -> Result<()> {
     if order.mode != Mode::Replace || target.table.is_none() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //!
 //! A tree is cut by a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
 
+mod context;
 mod diff;
 mod patch;
 mod read;

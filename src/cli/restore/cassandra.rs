@@ -85,8 +85,8 @@ fn access(context: &Context<'_>) -> Result<Access> {
 }
 
 fn keyspace(s: &Snapshot, table: &Table) -> Result<Keyspace> {
-    let cluster: ClusterDescription = serde_json::from_value(s.description.clone())
-        .map_err(|e| Error::damaged("snapshot: cluster", e))?;
+    let cluster: ClusterDescription =
+        serde_json::from_value(s.description.clone()).map_err(|e| Error::damaged("snapshot: cluster", e))?;
     let found = cluster.keyspaces.into_iter().find(|k| k.name == table.keyspace);
     // A capture without system_schema says nothing of keyspaces: --replication must.
     Ok(found.unwrap_or_else(|| Keyspace { name: table.keyspace.clone(), durable_writes: true, ..Keyspace::default() }))
@@ -153,7 +153,10 @@ fn rate(text: &str) -> Result<Rate> {
     match (number, unit) {
         (Some(rows), None) => Ok(Rate::Rows(rows)),
         (Some(n), Some(unit)) if unit > 0 => Ok(Rate::Bytes(n.saturating_mul(unit))),
-        _ => Err(Error::new(Kind::Usage, format!("--rate {text}"), "is no rate").hint("give rows (5000) or bytes (10MB)")),
+        _ => {
+            Err(Error::new(Kind::Usage, format!("--rate {text}"), "is no rate")
+                .hint("give rows (5000) or bytes (10MB)"))
+        }
     }
 }
 

@@ -20,9 +20,10 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let selection = Selection {
         condition: args.condition.as_deref(),
-        show: Show { write_times: args.json.writetime, ttls: args.json.ttl },
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
+        watch: Some(watch),
     };
+    let show = Show { write_times: args.json.writetime, ttls: args.json.ttl };
     let shards: Vec<&Shard> = match &args.table {
         Some(name) => vec![s.shard(name)?],
         None => s.shards.iter().collect(),
@@ -41,8 +42,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let reader = repo.reader()?;
     let mut rows = 0;
     let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
-        rows += restore::json(s, t, &selection, &reader, to, watch)?;
-        watch.advance(t.bytes_read);
+        rows += restore::json(s, t, &selection, show, &reader, to)?;
         to.flush().map_err(|e| Error::io("output", e))
     };
     match &args.out {

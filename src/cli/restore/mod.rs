@@ -35,7 +35,12 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     let repo = access::open(global)?;
     let (info, snapshot) = load(&repo, &args.snapshot)?;
     let watch = Arc::new(Watch::new());
-    let _progress = Progress::start(&watch, "restore", !global.quiet && (args.out.is_some() || args.form == Form::Cassandra), output)?;
+    let _progress = Progress::start(
+        &watch,
+        "restore",
+        !global.quiet && (args.out.is_some() || args.form == Form::Cassandra),
+        output,
+    )?;
     let context = Context { global, repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
     match args.form {
         Form::Files => files::run(&context),

@@ -22,7 +22,7 @@ const BYTES_A_SECOND: u64 = 25_000_000;
 
 /// Writes SSTables, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, info, snapshot: s, args, watch, output } = context;
+    let &Context { repo, info, snapshot: s, args, watch, output, .. } = context;
     let ring = ring(context)?;
     let replication = args.replication.as_deref().map(parse_replication).transpose()?;
     let request = Request {

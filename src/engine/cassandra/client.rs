@@ -221,7 +221,9 @@ impl Shared {
         let names: Vec<String> = away.map(|n| n.address.to_string()).collect();
         let error = error.within(format!("after {attempts} attempts"));
         match names.as_slice() {
-            [] => error.hint("see the nodes' logs; restore again to go on, perhaps with a lower --rate or --concurrency"),
+            [] => {
+                error.hint("see the nodes' logs; restore again to go on, perhaps with a lower --rate or --concurrency")
+            }
             names => error.hint(format!("not connected to {}: start it and restore again to go on", names.join(", "))),
         }
     }

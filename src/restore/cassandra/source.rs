@@ -105,7 +105,8 @@ impl<'a> Source<'a> {
         if hidden == 0 {
             return Ok(());
         }
-        let message = format!("{hidden} of {} rows that were read back do not show what was written", self.probes.len());
+        let message =
+            format!("{hidden} of {} rows that were read back do not show what was written", self.probes.len());
         Err(Error::new(Kind::Io, format!("table {name}"), message).hint(
             "newer deletions in the target hide them, or they have expired: restore with --replace or --rewrite-times now",
         ))

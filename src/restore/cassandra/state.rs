@@ -83,7 +83,9 @@ pub(super) fn read(path: &Path, about: &serde_json::Value) -> Result<Option<Befo
     }
     if header.about != *about {
         let message = format!("is about another restore: {}", header.about);
-        return Err(Error::new(Kind::Usage, path.display(), message).hint("give another --state, or the same arguments"));
+        return Err(
+            Error::new(Kind::Usage, path.display(), message).hint("give another --state, or the same arguments")
+        );
     }
     let mut before = Before { header, ready: false, position: None, rows: 0, done: false };
     for line in lines {

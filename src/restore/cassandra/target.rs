@@ -70,8 +70,12 @@ impl Target {
         if self.table.is_some() {
             let name = qualified(order.into.0, order.into.1);
             if Target::holds_data(client, order)? {
-                return Err(Error::new(Kind::Usage, format!("table {name}"), "was not there before, and now holds data")
-                    .hint(format!("if they are of no use, drop it and remove {}", order.state.display())));
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("table {name}"),
+                    "was not there before, and now holds data",
+                )
+                .hint(format!("if they are of no use, drop it and remove {}", order.state.display())));
             }
             client.execute(&format!("DROP TABLE {name}"))?;
         }
@@ -138,8 +142,7 @@ fn plain(replication: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 fn written(replication: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<String> =
-        replication.iter().map(|(k, v)| format!("{}: {}", quote_text(k), quote_text(v))).collect();
+    let pairs: Vec<String> = replication.iter().map(|(k, v)| format!("{}: {}", quote_text(k), quote_text(v))).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 

@@ -80,11 +80,8 @@ impl Texts {
         let columns = cells.iter().map(|(place, _)| self.columns[*place].as_str());
         let names: Vec<&str> = self.keys.iter().map(String::as_str).take(keys.len()).chain(columns).collect();
         let marks = vec!["?"; names.len()].join(", ");
-        let text = format!(
-            "INSERT INTO {} ({}) VALUES ({marks}) USING TIMESTAMP ? AND TTL ?",
-            self.table,
-            names.join(", ")
-        );
+        let text =
+            format!("INSERT INTO {} ({}) VALUES ({marks}) USING TIMESTAMP ? AND TTL ?", self.table, names.join(", "));
         let mut values = keys.to_vec();
         values.extend(cells.iter().map(|(_, value)| value.to_vec()));
         values.push(time.to_be_bytes().to_vec());

@@ -42,7 +42,8 @@ impl Cardinality {
         }
         for i in 0..WORDS {
             let registers = self.registers.iter().skip(i * PER_WORD).take(PER_WORD);
-            let word = registers.enumerate().fold(0_u32, |word, (at, register)| word | u32::from(*register) << (5 * at));
+            let word =
+                registers.enumerate().fold(0_u32, |word, (at, register)| word | u32::from(*register) << (5 * at));
             form.extend_from_slice(&word.to_be_bytes());
         }
         out.extend_from_slice(&(form.len() as u32).to_be_bytes());

@@ -64,7 +64,8 @@ impl Components {
             if cursor.is_empty() {
                 break;
             }
-            let present = comparable::decode_component_into(&mut cursor, &column.cql, column.descending, &mut self.bytes)?;
+            let present =
+                comparable::decode_component_into(&mut cursor, &column.cql, column.descending, &mut self.bytes)?;
             self.ends.push(present.then_some(self.bytes.len()));
         }
         if cursor.is_empty() { Ok(()) } else { Err(Error::damaged("key", "more components than columns")) }

@@ -6,9 +6,9 @@ use repo_format::record::Entry;
 use crate::engine::cassandra::comparable;
 use crate::error::Result;
 
+use super::super::PARTITIONER;
 use super::super::cells::{Deletion, INVALID_LDT};
 use super::super::name::Version;
-use super::super::PARTITIONER;
 use super::cardinality::Cardinality;
 use super::clustering::{Bound, Components, put_bound_kind};
 use super::histogram::{Drops, Sizes};

@@ -107,9 +107,7 @@ mod tests {
 
     #[test]
     fn shapes_are_those_that_cassandra_takes() {
-        for (chance, bits, hashes) in
-            [(0.01, 10, 5), (0.1, 5, 3), (0.001, 15, 7), (0.3, 3, 2)]
-        {
+        for (chance, bits, hashes) in [(0.01, 10, 5), (0.1, 5, 3), (0.001, 15, 7), (0.3, 3, 2)] {
             assert_eq!(shape(chance), (bits, hashes), "{chance}");
         }
     }

@@ -108,7 +108,9 @@ impl Blocks {
         while let Some(block) = blocks.next() {
             joined.push(match blocks.next() {
                 None => block,
-                Some(next) => Block { first: block.first, offset: block.offset, width: block.width + next.width, ..next },
+                Some(next) => {
+                    Block { first: block.first, offset: block.offset, width: block.width + next.width, ..next }
+                }
             });
         }
         self.size = joined.iter().map(Block::size).sum();

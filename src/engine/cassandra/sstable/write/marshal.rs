@@ -22,7 +22,8 @@ pub fn clustering_class(t: &CqlType, descending: bool, keyspace: &str) -> String
 /// `within_frozen`: something around it is frozen already, which is said once.
 fn write_class(out: &mut String, t: &CqlType, keyspace: &str, within_frozen: bool) {
     use CqlType::{Composite, List, Map, Set, Tuple, Udt, Vector};
-    let says_frozen = !within_frozen && !t.is_multi_cell() && matches!(t, List { .. } | Set { .. } | Map { .. } | Udt { .. });
+    let says_frozen =
+        !within_frozen && !t.is_multi_cell() && matches!(t, List { .. } | Set { .. } | Map { .. } | Udt { .. });
     if says_frozen {
         out.push_str(PACKAGE);
         out.push_str("FrozenType(");
@@ -114,7 +115,12 @@ mod tests {
         let p = PACKAGE;
         for (class, descending) in [
             (format!("{p}MapType({p}UTF8Type,{p}FrozenType({p}SetType({p}ListType({p}Int32Type))))"), false),
-            (format!("{p}FrozenType({p}UserType(ks,7531,61:{p}ListType({p}Int32Type),62:{p}TupleType({p}UTF8Type,{p}SetType({p}LongType))))"), false),
+            (
+                format!(
+                    "{p}FrozenType({p}UserType(ks,7531,61:{p}ListType({p}Int32Type),62:{p}TupleType({p}UTF8Type,{p}SetType({p}LongType))))"
+                ),
+                false,
+            ),
             (format!("{p}ReversedType({p}TupleType({p}LongType,{p}UserType(ks,75,61:{p}ByteType)))"), true),
             (format!("{p}VectorType({p}FloatType , 3)"), false),
             (format!("{p}CompositeType({p}UTF8Type,{p}FrozenType({p}ListType({p}Int32Type)))"), false),
