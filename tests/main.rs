@@ -18,6 +18,8 @@ mod kill;
 mod measure;
 mod merge;
 mod repo;
+#[cfg(feature = "cql")]
+mod restore_cql;
 mod restore_sstables;
 mod select;
 mod sim_disk;

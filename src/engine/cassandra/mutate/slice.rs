@@ -26,6 +26,9 @@ pub(super) fn delete(
     time: i64,
     out: &mut Vec<Mutation>,
 ) -> Result<()> {
+    if from >= to {
+        return Err(Error::damaged("range deletion", "ends before it begins"));
+    }
     let (from, to) = (bound(clustering, from)?, bound(clustering, to)?);
     let equal = from.values.iter().zip(&to.values).take_while(|(a, b)| a == b).count();
     let columns = clustering.columns();
