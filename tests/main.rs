@@ -6,6 +6,7 @@ mod blob;
 mod caches;
 mod capture_shapes;
 mod cassandra_dump;
+mod cassandra_mutate;
 mod cassandra_read;
 mod cassandra_rows;
 mod cassandra_schema;
@@ -19,6 +20,8 @@ mod kill;
 mod measure;
 mod merge;
 mod repo;
+#[cfg(feature = "cql")]
+mod restore_cql;
 mod restore_sstables;
 mod select;
 mod sim_disk;

@@ -7,6 +7,7 @@ use repo_format::record::{Class, Traits};
 
 use super::comparable::{self, Clustering, Cursor, decode_component, encode_component};
 use super::filter::Filter;
+use super::mutate::{Mutations, Times, Ttl};
 use super::ring::Ring;
 use super::rows::{Layout, Rows, Show};
 use super::schema::Table;
@@ -114,10 +115,10 @@ pub fn fuzz_schema(bytes: &[u8]) {
     with_text(bytes, |text| drop(cql::parse(text)));
 }
 
-/// The body of a record to make a row of; the first byte picks its class.
+/// The body of a record to make a row and statements of; the first byte picks its class.
 pub fn fuzz_row(bytes: &[u8]) {
     let [class, body @ ..] = bytes else { return };
-    let Some(Known { layout, .. }) = known() else { return };
+    let Some(Known { layout, table, .. }) = known() else { return };
     let mut key = Vec::new();
     let group_len = comparable::put_group(&mut key, &[0, 4, 0, 0, 0, 1, 0, 0, 1, b'x', 0]);
     let class = if class % 2 == 0 { Class::Row } else { Class::Static };
@@ -130,6 +131,10 @@ pub fn fuzz_row(bytes: &[u8]) {
     let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None);
     if rows.push(&record, &mut out).is_ok() {
         let _ = rows.finish(&mut out);
+    }
+    for times in [Times::Keep, Times::From(1_000)] {
+        let mutations = Mutations::new(table, "ks", "t", Ttl::Keep, times);
+        let _ = mutations.and_then(|mut m| m.push(&record, 1000, &mut Vec::new()));
     }
 }
 
