@@ -15,9 +15,11 @@
 
 mod build;
 mod read;
+mod streams;
 
 pub use build::LeafBuilder;
 pub use read::LeafReader;
+pub use streams::streams;
 
 use crate::error::{FormatError, Result};
 use crate::murmur3;

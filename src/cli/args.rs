@@ -132,7 +132,7 @@ pub struct BackupCassandra {
     #[arg(long)]
     pub keep_node_views: bool,
     /// Level of zstd, 1 to 19.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression_level: i32,
     /// Take over a session of this credential that another machine left open.
     #[arg(long)]
@@ -159,6 +159,12 @@ pub struct Drift {
     /// One table only.
     #[arg(long, value_name = "KEYSPACE.TABLE")]
     pub table: Option<String>,
+    /// Show so many of the records that differ, evenly spaced over the tokens, with what either side holds.
+    #[arg(long, value_name = "N", requires = "table")]
+    pub samples: Option<usize>,
+    /// Count by node in so many equal ranges of tokens, and what a repair would have to move.
+    #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub token_ranges: Option<u32>,
 }
 
 /// `check`

@@ -1,11 +1,11 @@
-//! `onefold snapshots`, `show`, `ls` and `drift`: what the snapshots say.
+//! `onefold snapshots`, `show` and `ls`: what the snapshots say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::access;
-use super::args::{Drift, Global, Which};
+use super::args::{Global, Which};
 use super::output::{bytes, time};
 use super::{Outcome, Output};
 use crate::error::Result;
@@ -142,35 +142,6 @@ pub fn ls(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
             }))?;
         } else {
             output.line(&format!("file   {node}  {}  {}  {}", f.name, bytes(f.length), f.reason))?;
-        }
-    }
-    Ok(Outcome::Fine)
-}
-
-/// `onefold drift`
-pub fn drift(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
-    let (_, s) = load(&repo, &args.snapshot)?;
-    if let Some(table) = &args.table {
-        s.shard(table)?;
-    }
-    if !output.is_json() {
-        output.line("table  node  rows  missing  stale  extra  deletions  purged")?;
-    }
-    for t in s.shards.iter().filter(|t| args.table.as_ref().is_none_or(|name| *name == t.name)) {
-        for (node, part) in s.nodes.iter().zip(&t.nodes) {
-            let d = &part.drift;
-            if output.is_json() {
-                output.object(&json!({
-                    "message_type": "drift", "table": t.name, "node": node.name, "rows": t.rows, "missing": d.missing,
-                    "stale": d.stale, "extra": d.extra, "deletions": d.deletions, "purged": d.purged,
-                }))?;
-            } else {
-                let (rows, name, node) = (t.rows, &t.name, &node.name);
-                let (missing, stale, extra) = (d.missing, d.stale, d.extra);
-                let (deletions, purged) = (d.deletions, d.purged);
-                output.line(&format!("{name}  {node}  {rows}  {missing}  {stale}  {extra}  {deletions}  {purged}"))?;
-            }
         }
     }
     Ok(Outcome::Fine)

@@ -170,7 +170,7 @@ impl<'a> Across<'a> {
         };
         let mut nodes = Vec::with_capacity(self.owners.len());
         for (owner, r) in self.owners.iter().zip(&held) {
-            nodes.push(stands(&merged, owner.owns, *r, self.purge_before)?);
+            nodes.push(held(&merged, owner.owns, *r, self.purge_before)?);
         }
         self.witness.differs(&merged, &nodes)?;
         for (i, r) in held.iter().enumerate() {
@@ -182,8 +182,9 @@ impl<'a> Across<'a> {
     }
 }
 
-/// How one node stands to `merged`, given what it holds at that key.
-fn stands<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
+/// How one node stands to `merged`, given what it holds at that key. Deletions made before `purge_before` (seconds since
+/// 1970) may be missing without that being drift.
+pub fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
     let same = record.is_some_and(|r| r.body == merged.body);
     let state = match (owns, record.is_some(), same) {
         (true, true, true) => State::Same,

@@ -10,7 +10,7 @@ mod body;
 mod input;
 mod pass;
 
-pub use across::{Across, Held, Owned, State, Witness};
+pub use across::{Across, Held, Owned, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, push_deletion};
 

@@ -1,11 +1,11 @@
 //! A snapshot out again, one file a form.
 
 mod files;
-mod json;
+mod rows;
 pub mod select;
 pub mod sstables;
 
 pub use files::{files, kept_files};
-pub use json::json;
+pub use rows::{copy_from, csv, json};
 pub use select::Selection;
 pub use sstables::sstables;

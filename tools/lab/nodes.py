@@ -4,10 +4,11 @@ import os
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cassandra import ConsistencyLevel, Unavailable
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
 
 HERE = Path(__file__).resolve().parent
@@ -110,3 +111,35 @@ class Ring:
             return len(self.nodes)
         except Unavailable as error:
             return error.alive_replicas
+
+
+def empty(version, *nodes):
+    """Drops the keyspace `lab` where all these nodes run, and says whether they do."""
+    try:
+        sessions = [connect(node) for node in nodes]
+    except NoHostAvailable:
+        return False
+    if any(session.execute("SELECT cluster_name FROM system.local").one()[0] != f"lab{version}" for session in sessions):
+        raise SystemExit(f"nodes {nodes} are another cluster's")
+    sessions[0].execute("DROP KEYSPACE IF EXISTS lab")
+    for session in sessions:
+        disconnect(session)
+    return True
+
+
+def fresh(version, schema):
+    """An empty keyspace `lab` with these tables on a running cluster of three. One that runs already is emptied: that is quicker."""
+    if not empty(version, *NODES):
+        tool("wipe", version)
+        # The schema is made on one node, where it is quick; the others fetch it when they join.
+        tool("start-node", version, 1)
+    session = connect(1)
+    session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}")
+    for statement in schema:
+        session.execute(statement)
+    disconnect(session)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda node: tool("start-node", version, node), NODES[1:]))
+    ring = Ring(version)
+    ring.settle()
+    return ring

@@ -2,11 +2,12 @@
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from cassandra import ConsistencyLevel
 
-from nodes import LAB, Ring, connect, disconnect, tool
+from nodes import LAB, Ring, connect, disconnect, empty, tool
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 PROBE = "onefold_lab"  # a keyspace on every node, to ask who is up
@@ -21,21 +22,20 @@ class Target:
         self.ranges = {}
 
     def start(self, replication):
-        """Starts it anew, empty, with the keyspace `lab`, so that its ring can be asked for."""
-        tool("wipe", self.version)
-        first, *others = self.nodes
-        tool("start-node", self.version, first)
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda node: tool("start-node", self.version, node), others))
-        everywhere = {}
-        for centre in self.centres.values():
-            everywhere[centre] = everywhere.get(centre, 0) + 1
-        session = connect(self.nodes[0])
+        """Starts it, empty, with the keyspace `lab`, so that its ring can be asked for. One that runs already is emptied."""
+        running = empty(self.version, *self.nodes)
+        if not running:
+            tool("wipe", self.version)
+            first, *others = self.nodes
+            tool("start-node", self.version, first)
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda node: tool("start-node", self.version, node), others))
+        everywhere = dict(Counter(self.centres.values()))
+        session = connect(self.nodes[0], ConsistencyLevel.ALL)
         for keyspace, copies in ((PROBE, everywhere), ("lab", replication)):
-            if copies:
-                session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = "
-                                f"{ {'class': 'NetworkTopologyStrategy', **copies} }")
-        session.execute(f"CREATE TABLE {PROBE}.nowhere (k int PRIMARY KEY, v int) WITH speculative_retry = 'NEVER'")
+            session.execute(f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
+                            f"{ {'class': 'NetworkTopologyStrategy', **copies} }")
+        session.execute(f"CREATE TABLE IF NOT EXISTS {PROBE}.nowhere (k int PRIMARY KEY, v int) WITH speculative_retry = 'NEVER'")
         disconnect(session)
         self.ring.settle()
 

@@ -11,6 +11,8 @@ use super::sstables::SsTables;
 pub enum Form {
     /// One row a line, values as `SELECT JSON` writes them.
     Json,
+    /// RFC 4180 under a line of names, values as cqlsh's COPY FROM reads them.
+    Csv,
     /// The files that were kept byte for byte.
     Files,
     /// SSTables for the nodes of another cluster, or of the same.
@@ -36,27 +38,28 @@ pub struct Restore {
     /// Put the table there, in place of where it was (sstables).
     #[arg(long, value_name = "KEYSPACE.TABLE", requires = "table")]
     pub into: Option<String>,
-    /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
+    /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// Folder (json of one table: file) to write to. A restore to SSTables that was interrupted goes on where it is repeated.
+    /// Folder (json and csv of one table: file) to write to. A restore to SSTables that was interrupted goes on where it is
+    /// repeated.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Say what would be written; write nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Options of `--to json`.
+    /// Options of `--to json` and `--to csv`.
     #[command(flatten)]
-    pub json: Json,
+    pub rows: Rows,
     /// Options of `--to sstables`.
     #[command(flatten)]
     pub sstables: SsTables,
 }
 
-/// `restore --to json`
+/// `restore --to json` and `--to csv`
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Options of --to json")]
-pub struct Json {
+#[command(next_help_heading = "Options of --to json and --to csv")]
+pub struct Rows {
     /// Add write times.
     #[arg(long)]
     pub writetime: bool,

@@ -1,7 +1,7 @@
 //! `onefold restore`: one file a form.
 
 mod files;
-mod json;
+mod rows;
 mod sstables;
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     let context = Context { repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
     match args.form {
         Form::Files => files::run(&context),
-        Form::Json => json::run(&context),
+        Form::Json | Form::Csv => rows::run(&context),
         Form::SsTables => sstables::run(&context),
     }
 }
@@ -45,8 +45,8 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
 fn fits(args: &Restore) -> Result<()> {
     let s = &args.sstables;
     let options = [
-        ("--writetime", args.json.writetime, "json"),
-        ("--ttl", args.json.ttl, "json"),
+        ("--writetime", args.rows.writetime, "json"),
+        ("--ttl", args.rows.ttl, "json"),
         ("--ring", s.ring.is_some(), "sstables"),
         ("--replication", s.replication.is_some(), "sstables"),
         ("--layout", s.layout.is_some(), "sstables"),
@@ -55,7 +55,7 @@ fn fits(args: &Restore) -> Result<()> {
         ("--into", args.into.is_some(), "sstables"),
     ];
     let form = match args.form {
-        Form::Json => "json",
+        Form::Json | Form::Csv => "json",
         Form::Files => "files",
         Form::SsTables => "sstables",
     };

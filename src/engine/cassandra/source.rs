@@ -235,3 +235,37 @@ impl Rule for CassandraRule {
 pub fn owned(ranges: Option<&[super::ring::TokenRange]>) -> Owned {
     ranges.map_or(Owned::All, |ranges| Owned::Ranges(ranges.iter().map(super::ring::TokenRange::keys).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn backups_from_before_a_truncation_do_not_count() {
+        let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cassandra-5.0/node1/lab");
+        let is_users = |path: &PathBuf| path.to_string_lossy().contains("/users-");
+        let users = fs::read_dir(lab).unwrap().map(|entry| entry.unwrap().path()).find(is_users).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("lab").join(users.file_name().unwrap());
+        fs::create_dir_all(folder.join("backups")).unwrap();
+        for file in fs::read_dir(&users).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            let place = if name.starts_with("nb-1-") || !name.starts_with("nb-") { "" } else { "backups" };
+            fs::copy(&file, folder.join(place).join(name)).unwrap();
+        }
+        let (capture, _) = capture::open(root.path(), None).unwrap();
+        let [table] = &capture.tables[..] else { panic!("{capture:?}") };
+        assert_eq!(table.sstables.iter().map(|s| s.backup).collect::<Vec<_>>(), [false, true, true]);
+        let newest =
+            |s: &CapturedSsTable| sstable::read_statistics(&s.directory, &s.descriptor).unwrap().0.stats.times.1;
+        let mut times: Vec<i64> = table.sstables[1..].iter().map(newest).collect();
+        times.sort_unstable();
+        for (time, left) in [(times[0] / 1000 - 1, 3), (times[0] / 1000 + 1, 2), (times[1] / 1000 + 1, 1)] {
+            let mut capture = capture.clone();
+            leave_truncated_backups(&mut capture, &[(table.id.clone(), time)].into());
+            assert_eq!(capture.tables[0].sstables.len(), left, "{time} {times:?}");
+            assert_eq!(capture::lines(&capture.notes).iter().any(|line| line.contains("truncation")), left < 3);
+        }
+    }
+}

@@ -32,6 +32,19 @@ pub struct ClusterDescription {
     pub sstable_versions: BTreeSet<String>,
 }
 
+impl ClusterDescription {
+    /// As a snapshot holds it.
+    pub fn read(description: &serde_json::Value) -> Result<ClusterDescription> {
+        ClusterDescription::deserialize(description).map_err(|e| Error::damaged("snapshot: cluster", e))
+    }
+
+    /// The keys of a keyspace that a captured node answers for: all, where that is not known.
+    pub fn owned(&self, node: usize, keyspace: &str) -> Owned {
+        let of_keyspace = self.owned.get(keyspace);
+        owned(of_keyspace.and_then(|nodes| nodes.get(node)).and_then(|ranges| ranges.as_deref()))
+    }
+}
+
 /// The cluster as captured.
 pub struct Cluster {
     /// The nodes, as given.
@@ -136,10 +149,9 @@ impl Cluster {
         self.description.owned.contains_key(keyspace)
     }
 
-    /// The keys of a keyspace that a captured node answers for: all, where that is not known.
+    /// See [`ClusterDescription::owned`].
     pub fn owned(&self, node: usize, keyspace: &str) -> Owned {
-        let of_keyspace = self.description.owned.get(keyspace);
-        owned(of_keyspace.and_then(|nodes| nodes.get(node)).and_then(|ranges| ranges.as_deref()))
+        self.description.owned(node, keyspace)
     }
 }
 

@@ -172,7 +172,8 @@ fn parse_header(bytes: &[u8]) -> Parsed<Header> {
     let clustering = list(&mut c, text)?;
     let statics = list(&mut c, column)?;
     let regulars = list(&mut c, column)?;
-    if c.remaining() != 0 {
+    // Cassandra counts nine bytes for a smallest local deletion time that it writes in five, and pads with zeros.
+    if c.bytes(c.remaining())?.iter().any(|byte| *byte != 0) {
         return Err(Fault::Bad("end of the header"));
     }
     Ok(Header { min_time, min_ldt, min_ttl, key, clustering, statics, regulars })
