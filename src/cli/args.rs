@@ -1,12 +1,14 @@
 //! What can be said on the command line.
 
 mod restore;
+mod sstables;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use restore::{Form, Restore};
+pub use sstables::{LateTimesArg, LayoutArg, VersionArg};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]
@@ -106,7 +108,7 @@ pub struct Backup {
 /// The databases that can be backed up.
 #[derive(Debug, Subcommand)]
 pub enum BackupEngine {
-    /// Apache Cassandra 4.0 to 5.0.
+    /// Apache Cassandra 3.0 to 5.0.
     Cassandra(BackupCassandra),
 }
 
@@ -116,9 +118,13 @@ pub struct BackupCassandra {
     /// Name of the cluster.
     #[arg(long)]
     pub cluster: String,
-    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders.
-    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR")]
+    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, with
+    /// commas, where a node has several data directories.
+    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR[,DIR…]")]
     pub nodes: Vec<String>,
+    /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
+    #[arg(long)]
+    pub tag: Option<String>,
     /// Output of `nodetool ring`, where the capture does not hold the system tables.
     #[arg(long, value_name = "FILE")]
     pub source_ring: Option<PathBuf>,
@@ -126,7 +132,7 @@ pub struct BackupCassandra {
     #[arg(long)]
     pub keep_node_views: bool,
     /// Level of zstd, 1 to 19.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression_level: i32,
     /// Take over a session of this credential that another machine left open.
     #[arg(long)]

@@ -97,6 +97,12 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!("node       {}  {address}  {id}  {version}  captured {}", n.name, time(n.captured)))?;
     }
     output.line(&format!("tables     {}, kept files {}", s.shards.len(), s.files.len()))?;
+    for (reason, count) in reasons(&s) {
+        output.line(&format!("kept       {count} files: {reason}"))?;
+    }
+    for note in &s.notes {
+        output.line(&format!("noted      {note}"))?;
+    }
     for line in unread(&s) {
         output.line(&format!("not read   {line}"))?;
     }
@@ -104,6 +110,15 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!("problem    {}: {}", p.subject, p.message))?;
     }
     Ok(Outcome::Fine)
+}
+
+/// Why files were kept byte for byte, and how many for each reason.
+fn reasons(s: &Snapshot) -> BTreeMap<&str, usize> {
+    let mut reasons = BTreeMap::new();
+    for file in &s.files {
+        *reasons.entry(file.reason.as_str()).or_default() += 1;
+    }
+    reasons
 }
 
 /// `onefold ls`

@@ -3,7 +3,9 @@
 mod files;
 mod rows;
 pub mod select;
+pub mod sstables;
 
 pub use files::{files, kept_files};
 pub use rows::{copy_from, csv, json};
 pub use select::Selection;
+pub use sstables::sstables;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::sstables::SsTables;
+
 /// Forms in which data come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Form {
@@ -13,6 +15,9 @@ pub enum Form {
     Csv,
     /// The files that were kept byte for byte.
     Files,
+    /// SSTables for the nodes of another cluster, or of the same.
+    #[value(name = "sstables")]
+    SsTables,
 }
 
 /// `restore`
@@ -30,10 +35,14 @@ pub struct Restore {
     /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (not with files).
     #[arg(long = "where", value_name = "CONDITION", requires = "table")]
     pub condition: Option<String>,
+    /// Put the table there, in place of where it was (sstables).
+    #[arg(long, value_name = "KEYSPACE.TABLE", requires = "table")]
+    pub into: Option<String>,
     /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// Folder (json and csv of one table: file) to write to.
+    /// Folder (json and csv of one table: file) to write to. A restore to SSTables that was interrupted goes on where it is
+    /// repeated.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Say what would be written; write nothing.
@@ -42,6 +51,9 @@ pub struct Restore {
     /// Options of `--to json` and `--to csv`.
     #[command(flatten)]
     pub rows: Rows,
+    /// Options of `--to sstables`.
+    #[command(flatten)]
+    pub sstables: SsTables,
 }
 
 /// `restore --to json` and `--to csv`

@@ -12,7 +12,7 @@ use crate::restore;
 
 /// Writes the kept files.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, snapshot: s, args, watch, output } = context;
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let node = args.node.as_deref().map(|n| s.node(n)).transpose()?;
     let total: u64 = restore::kept_files(s, node).map(|f| f.length).sum();
     watch.bytes_total.store(total, Ordering::Relaxed);

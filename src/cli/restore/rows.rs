@@ -18,7 +18,7 @@ use crate::snapshot::Shard;
 
 /// Writes rows.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, snapshot: s, args, watch, output } = context;
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let selection = Selection {
         condition: args.condition.as_deref(),
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,

@@ -22,7 +22,7 @@ use repo_format::wire::{Put, Reader};
 use super::schema::{ColumnRole, Table};
 use super::types::{CqlType, parse_cql};
 use crate::error::{Error, Kind, Result};
-pub use decode::{Cursor, decode_component};
+pub use decode::{Cursor, decode_component, decode_component_into};
 pub use encode::encode_component;
 
 const GROUP: u8 = 0x00;
@@ -108,6 +108,11 @@ pub fn put_static(out: &mut Vec<u8>) {
     out.push(STATIC);
 }
 
+/// What makes a group's prefix the key of the place after all its rows.
+pub fn end_of_rows() -> [u8; 2] {
+    [ROWS, AFTER]
+}
+
 /// The partition key in what the keys of its records begin with.
 pub fn partition_key(group: &[u8]) -> Result<Vec<u8>> {
     let (key, len) = unescape(group.get(8..).unwrap_or_default())?;
@@ -140,7 +145,16 @@ pub fn split(key: &[u8]) -> Result<Parts<'_>> {
     let (token, escaped) = key.split_first_chunk::<8>().ok_or_else(bad)?;
     let (partition_key, len) = unescape(escaped)?;
     let group_len = 8 + len;
-    let (position, clustering) = match key[group_len..].split_first().ok_or_else(bad)? {
+    let (position, clustering) = position(&key[group_len..])?;
+    let token = (u64::from_be_bytes(*token) ^ (1 << 63)) as i64;
+    Ok(Parts { token, partition_key, group_len, position, clustering })
+}
+
+/// What the part of a key after its group stands for, and its components in byte-comparable form, without the end.
+#[inline]
+pub fn position(suffix: &[u8]) -> Result<(Position, &[u8])> {
+    let bad = || Error::damaged("key", "not that of a Cassandra record");
+    Ok(match suffix.split_first().ok_or_else(bad)? {
         (&GROUP, []) => (Position::Group, &[][..]),
         (&STATIC, []) => (Position::Static, &[][..]),
         (&ROWS, rest) => match rest.split_last().ok_or_else(bad)? {
@@ -150,9 +164,7 @@ pub fn split(key: &[u8]) -> Result<Parts<'_>> {
             _ => return Err(bad()),
         },
         _ => return Err(bad()),
-    };
-    let token = (u64::from_be_bytes(*token) ^ (1 << 63)) as i64;
-    Ok(Parts { token, partition_key, group_len, position, clustering })
+    })
 }
 
 /// The clustering columns of a table: encodes and decodes the part of a key after the group.

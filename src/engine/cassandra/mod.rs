@@ -27,6 +27,7 @@ pub mod schema;
 pub mod shown;
 pub mod source;
 pub mod sstable;
+pub mod target;
 pub mod text;
 pub mod types;
 mod value;
