@@ -83,7 +83,7 @@ fn every_table_comes_back_as_csv() {
                     let value = row.get(*name).unwrap_or_else(|| &row[&format!("\"{name}\"")]);
                     let what = format!("{table} {name} {value} {field:?}");
                     match (plain(value), value, field) {
-                        // JSON has no words for NaN and infinity; floats of Rust's JSON are written otherwise.
+                        // JSON has no words for NaN and infinity.
                         (Some(None), _, Some(field)) => {
                             assert!(["NaN", "Infinity", "-Infinity"].contains(&field.as_str()), "{what}");
                         }
@@ -93,14 +93,10 @@ fn every_table_comes_back_as_csv() {
                         }
                         (Some(plain), _, field) => assert_eq!(&plain, field, "{what}"),
                         (None, Value::String(s), Some(field)) => {
-                            assert!(
-                                field == s
-                                    || field.starts_with(s.trim_end_matches('Z'))
-                                    || field.parse::<i64>().is_ok(),
-                                "{what}"
-                            );
+                            let time = field.starts_with(s.trim_end_matches('Z')) || field.parse::<i64>().is_ok();
+                            // An empty value of a type that has none.
+                            assert!(field == s || time || (s == "null" && field.is_empty()), "{what}");
                         }
-                        (None, Value::String(s), None) => assert!(s.is_empty() || s == "null", "{what}"),
                         (None, _, Some(field)) => assert!(field.starts_with(['[', '{', '(']), "{what}"),
                         (None, _, None) => panic!("{what}"),
                     }

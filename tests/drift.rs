@@ -61,18 +61,13 @@ fn counts_by_range_come_to_the_stored_ones() {
             }
         }
     }
-    let Drift { missing, stale, extra, deletions, purged } = reached;
-    assert!(missing > 0 && stale > 0 && deletions > 0, "{reached:?}");
-    let _ = (extra, purged);
+    assert!(reached.missing > 0 && reached.stale > 0 && reached.deletions > 0, "{reached:?}");
 }
 
 /// The rows of a table that a view or a node shows, by the text of their keys.
 fn by_key(rows: &[String], columns: usize) -> BTreeMap<String, Value> {
-    let key = |row: &String| {
-        let mut value: serde_json::Map<String, Value> = serde_json::from_str(row).unwrap();
-        value.retain(|name, _| !name.contains('('));
-        row.split(", ").take(columns).collect::<Vec<_>>().join(", ").trim_end_matches('}').to_owned()
-    };
+    let key =
+        |row: &String| row.split(", ").take(columns).collect::<Vec<_>>().join(", ").trim_end_matches('}').to_owned();
     rows.iter().map(|row| (key(row), serde_json::from_str(row).unwrap())).collect()
 }
 
