@@ -35,11 +35,12 @@ pub const SHOW: Show = Show { write_times: true, ttls: true };
 
 pub fn captures() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    ["cassandra-4.1", "cassandra-5.0"].map(|name| fixtures.join(name)).into()
+    let names = ["cassandra-4.1", "cassandra-5.0", "cassandra-5.0-oa"];
+    names.map(|name| fixtures.join(name)).into_iter().filter(|root| root.exists()).collect()
 }
 
 pub fn open(root: &Path) -> Cassandra {
-    let node = |n| NodeDir { name: format!("n{n}"), address: None, dir: root.join(format!("node{n}")) };
+    let node = |n| NodeDir::new(format!("n{n}"), root.join(format!("node{n}")));
     Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 
@@ -71,8 +72,8 @@ fn select(table: &Table, batches: &[RecordBatch], now: u32, condition: &str) -> 
     let filter = Filter::parse(condition, table, &layout).unwrap();
     let mut rows = Rows::new(layout, now, SHOW, Some(filter.predicate()));
     let mut out = String::new();
-    let within =
-        |key: &[u8]| filter.ranges().iter().any(|(low, high)| &low[..] <= key && (high.is_empty() || key < &high[..]));
+    let ranges: Vec<_> = filter.reads(true).collect();
+    let within = |key: &[u8]| ranges.iter().any(|(low, high)| &low[..] <= key && (high.is_empty() || key < &high[..]));
     for record in batches.iter().flat_map(RecordBatch::iter).filter(|r| within(r.key)) {
         rows.push(&record, &mut out).unwrap();
     }

@@ -7,22 +7,25 @@ use std::path::{Path, PathBuf};
 use onefold::engine::cassandra::fuzzing::*;
 use onefold::engine::cassandra::read_schema::fuzzing::system_rows;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
+use onefold::engine::cassandra::sstable::write::fuzzing as written;
 use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
 
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 20] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
     ("cassandra_cql_type", fuzz_cql_type),
     ("cassandra_json", fuzz_json),
     ("cassandra_key", fuzz_key),
+    ("cassandra_replication", fuzz_replication),
     ("cassandra_ring", fuzz_ring),
     ("cassandra_row", fuzz_row),
     ("cassandra_schema", fuzz_schema),
     ("cassandra_system_rows", system_rows),
+    ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
     ("snapshot_body", snapshot_body),
     ("sstable_chunk", sstable::chunk),
@@ -30,6 +33,7 @@ const TARGETS: [Target; 17] = [
     ("sstable_data", sstable::data),
     ("sstable_file_name", sstable::file_name),
     ("sstable_statistics", sstable::statistics),
+    ("sstable_written_row", written::row),
 ];
 
 fn folder() -> PathBuf {

@@ -9,12 +9,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use onefold::blob;
+use onefold::engine::cassandra::rows::Show;
 use onefold::repo::open::Sizes;
 use onefold::repo::{InitOptions, Repo};
 use onefold::restore::{self, Selection};
 use onefold::snapshot::Snapshot;
 use onefold::store::Store;
-use onefold::watch::Watch;
 use repo_format::credential::Unlock;
 use repo_format::keyfile::KeyFile;
 
@@ -67,7 +67,7 @@ fn reads_back(repo: &Repo, id: &str, content: u32) {
     let reader = repo.reader().unwrap();
     let mut rows = Vec::new();
     let users = snapshot.shard("lab.users").unwrap();
-    restore::json(&snapshot, users, &Selection::default(), &reader, &mut rows, &Watch::new()).unwrap();
+    restore::json(&snapshot, users, &Selection::default(), Show::default(), &reader, &mut rows).unwrap();
     let rows = crate::user::lines(&String::from_utf8(rows).unwrap());
     assert!(rows == expected(&capture("cassandra-5.0"), "users"));
     let file = snapshot.files.iter().find(|f| f.name.ends_with("/new")).unwrap();

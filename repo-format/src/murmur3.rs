@@ -29,6 +29,12 @@ fn tail(bytes: &[u8]) -> u64 {
 
 /// Token of a serialised partition key. The least `i64` is no token and becomes the greatest.
 pub fn token(key: &[u8]) -> i64 {
+    let hash = hash(key).0 as i64;
+    if hash == i64::MIN { i64::MAX } else { hash }
+}
+
+/// Both halves of the hash; Bloom filters take both.
+pub fn hash(key: &[u8]) -> (u64, u64) {
     let (mut h1, mut h2) = (0u64, 0u64);
     let (blocks, rest) = key.as_chunks::<16>();
     for block in blocks {
@@ -46,8 +52,9 @@ pub fn token(key: &[u8]) -> i64 {
     h2 ^= key.len() as u64;
     h1 = h1.wrapping_add(h2);
     h2 = h2.wrapping_add(h1);
-    let hash = fmix(h1).wrapping_add(fmix(h2)) as i64;
-    if hash == i64::MIN { i64::MAX } else { hash }
+    let h2 = fmix(h2);
+    let h1 = fmix(h1).wrapping_add(h2);
+    (h1, h1.wrapping_add(h2))
 }
 
 fn halves(block: &[u8; 16]) -> (u64, u64) {

@@ -1,8 +1,14 @@
 //! What can be said on the command line.
 
+mod restore;
+mod sstables;
+
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub use restore::{Form, Restore};
+pub use sstables::{LateTimesArg, LayoutArg, VersionArg};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]
@@ -102,7 +108,7 @@ pub struct Backup {
 /// The databases that can be backed up.
 #[derive(Debug, Subcommand)]
 pub enum BackupEngine {
-    /// Apache Cassandra 4.0 to 5.0.
+    /// Apache Cassandra 3.0 to 5.0.
     Cassandra(BackupCassandra),
 }
 
@@ -112,9 +118,13 @@ pub struct BackupCassandra {
     /// Name of the cluster.
     #[arg(long)]
     pub cluster: String,
-    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders.
-    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR")]
+    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, with
+    /// commas, where a node has several data directories.
+    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR[,DIR…]")]
     pub nodes: Vec<String>,
+    /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
+    #[arg(long)]
+    pub tag: Option<String>,
     /// Output of `nodetool ring`, where the capture does not hold the system tables.
     #[arg(long, value_name = "FILE")]
     pub source_ring: Option<PathBuf>,
@@ -122,7 +132,7 @@ pub struct BackupCassandra {
     #[arg(long)]
     pub keep_node_views: bool,
     /// Level of zstd, 1 to 19.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression_level: i32,
     /// Take over a session of this credential that another machine left open.
     #[arg(long)]
@@ -149,6 +159,12 @@ pub struct Drift {
     /// One table only.
     #[arg(long, value_name = "KEYSPACE.TABLE")]
     pub table: Option<String>,
+    /// Show so many of the records that differ, evenly spaced over the tokens, with what either side holds.
+    #[arg(long, value_name = "N", requires = "table")]
+    pub samples: Option<usize>,
+    /// Count by node in so many equal ranges of tokens, and what a repair would have to move.
+    #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub token_ranges: Option<u32>,
 }
 
 /// `check`
@@ -157,45 +173,4 @@ pub struct Check {
     /// Read and verify every byte, too.
     #[arg(long)]
     pub read_data: bool,
-}
-
-/// Forms in which data come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// One row a line, values as `SELECT JSON` writes them.
-    Json,
-    /// The files that were kept byte for byte.
-    Files,
-}
-
-/// `restore`
-#[derive(Debug, ClapArgs)]
-pub struct Restore {
-    /// Beginning of an id, or `latest`.
-    #[arg(default_value = "latest")]
-    pub snapshot: String,
-    /// In which form.
-    #[arg(long = "to", value_enum)]
-    pub form: Form,
-    /// One table only (json).
-    #[arg(long, value_name = "KEYSPACE.TABLE")]
-    pub table: Option<String>,
-    /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (json).
-    #[arg(long = "where", value_name = "CONDITION", requires = "table")]
-    pub condition: Option<String>,
-    /// Add write times (json).
-    #[arg(long)]
-    pub writetime: bool,
-    /// Add the seconds left to live at the snapshot's cut (json).
-    #[arg(long)]
-    pub ttl: bool,
-    /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// Folder (files; json of several tables) or file (json of one table) to write to.
-    #[arg(long, value_name = "PATH")]
-    pub out: Option<PathBuf>,
-    /// Say what would be written; write nothing.
-    #[arg(long)]
-    pub dry_run: bool,
 }

@@ -2,13 +2,16 @@
 //!
 //! A tree is cut by a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
 
+mod context;
 mod diff;
+mod differing;
 mod patch;
 mod read;
 mod view;
 mod write;
 
 pub use diff::{Change, Diff};
+pub use differing::{Difference, NodeSide, differences};
 pub use patch::{Drift, NodePatch, PatchWriter};
 pub use read::TreeRun;
 pub use view::NodeView;

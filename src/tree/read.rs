@@ -1,13 +1,13 @@
 //! A stored tree, read as a run: whole, or from one key to another.
 
-use repo_format::leaf::{LeafReader, OpenDeletion};
-use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits};
+use repo_format::leaf::LeafReader;
 use repo_format::tree::{Child, read_branch};
 
 use super::Root;
+use super::context::Context;
 use crate::blob;
 use crate::error::{Error, Result};
-use crate::run::{ChunkId, ChunkKind, ChunkSource, RecordBatch, Run};
+use crate::run::{ChunkId, ChunkKind, ChunkSource, Record, RecordBatch, Run};
 
 /// Leaves that are asked for ahead of the reader.
 const PREFETCH: usize = 8;
@@ -19,7 +19,10 @@ pub struct TreeRun<'a> {
     path: Vec<(u8, Vec<Child>)>,
     from: Vec<u8>,
     to: Option<Vec<u8>>,
+    /// Nothing of the range was shown so far.
     first: bool,
+    /// What is in force where the range begins, as far as it is known.
+    context: Context,
 }
 
 impl<'a> TreeRun<'a> {
@@ -28,15 +31,21 @@ impl<'a> TreeRun<'a> {
         TreeRun::range(root, chunks, Vec::new(), None)
     }
 
-    /// The records with keys from `from` on and before `to`, preceded, where `from` lies inside a group, by records that say which
-    /// deletions are in force there.
+    /// The records with keys from `from` on and before `to`, preceded, where `from` lies inside a group, by records that
+    /// say which deletions are in force there, even where no record follows.
     pub fn range(root: Option<Root>, chunks: &'a dyn ChunkSource, from: Vec<u8>, to: Option<Vec<u8>>) -> TreeRun<'a> {
+        let root = root.filter(|_| to.as_ref().is_none_or(|to| from < *to));
         let top = root.map(|r| (r.level, vec![Child { first_key: Vec::new(), id: r.id, records: r.records }]));
-        TreeRun { chunks, path: top.into_iter().collect(), from, to, first: true }
+        TreeRun { chunks, path: top.into_iter().collect(), from, to, first: true, context: Context::default() }
     }
 
     /// The next leaf whose keys may lie in the range.
     fn next_leaf(&mut self) -> Result<Option<ChunkId>> {
+        Ok(self.next_child()?.map(|child| child.id))
+    }
+
+    /// The next leaf whose keys may lie in the range, as its branch names it; the first key of a lone leaf is not known.
+    pub(super) fn next_child(&mut self) -> Result<Option<Child>> {
         while let Some((level, children)) = self.path.last_mut() {
             let level = *level;
             let Some(child) = children.pop() else {
@@ -48,7 +57,7 @@ impl<'a> TreeRun<'a> {
                 continue;
             }
             if level == 0 {
-                return Ok(Some(child.id));
+                return Ok(Some(child));
             }
             self.descend(level, &child.id)?;
         }
@@ -73,26 +82,28 @@ impl<'a> TreeRun<'a> {
     fn fill(&mut self, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
         let bytes = self.chunks.get(ChunkKind::Leaf, id)?;
         let mut leaf = LeafReader::new(&bytes)?;
-        let mut context = Context::default();
-        (context.group_deletion, context.open) = leaf.context();
-        let mut key = Vec::new();
-        let mut body = Vec::new();
+        let (mut key, mut body) = (Vec::new(), Vec::new());
+        let mut begins = true;
         while let Some(class) = leaf.next_key()? {
             let group_len = leaf.group_len();
             key.clear();
             key.extend_from_slice(leaf.key());
+            // What the leaf before said of the group that the range begins in stands.
+            if std::mem::take(&mut begins) && self.first && !self.context.reaches(&self.from) {
+                self.context.begin(&key[..group_len], leaf.context());
+            }
             if self.to.as_ref().is_some_and(|to| key >= *to) {
                 self.path.clear();
                 break;
             }
             if self.first && key < self.from {
                 body.clear();
-                leaf.body(&mut body)?;
-                context.follow(&key[..group_len], class, &body)?;
+                let (traits, _) = leaf.body(&mut body)?;
+                self.context.follow(&Record { key: &key, group_len, class, traits, body: &body })?;
                 continue;
             }
-            if std::mem::take(&mut self.first) && !self.from.is_empty() {
-                context.say(&self.from, &key, group_len, out);
+            if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
+                self.context.say(&self.from, Some(&key), out);
             }
             out.push_with(&key, group_len, class, |buffer| {
                 let start = buffer.len();
@@ -110,7 +121,12 @@ impl Run for TreeRun<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
         out.clear();
         while out.is_empty() {
-            let Some(id) = self.next_leaf()? else { return Ok(false) };
+            let Some(id) = self.next_leaf()? else {
+                if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
+                    self.context.say(&self.from, None, out);
+                }
+                return Ok(!out.is_empty());
+            };
             self.fill(&id, out).map_err(|e| e.within(format!("leaf {id}")))?;
         }
         Ok(true)
@@ -119,52 +135,6 @@ impl Run for TreeRun<'_> {
 
 /// Adds all records of a leaf.
 pub(super) fn fill_leaf(chunks: &dyn ChunkSource, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
-    let mut run = TreeRun { chunks, path: Vec::new(), from: Vec::new(), to: None, first: true };
+    let mut run = TreeRun::new(None, chunks);
     run.fill(id, out).map_err(|e| e.within(format!("leaf {id}")))
-}
-
-/// The deletions in force before the first record of a range.
-#[derive(Default)]
-struct Context {
-    group: Vec<u8>,
-    group_deletion: OpenDeletion,
-    open: OpenDeletion,
-}
-
-impl Context {
-    fn follow(&mut self, group: &[u8], class: Class, body: &[u8]) -> Result<()> {
-        if !self.group.is_empty() && self.group != group {
-            (self.group_deletion, self.open) = (None, None);
-        }
-        self.group = group.to_vec();
-        let deletion = repo_format::record::Entries::new(body).next_entry()?.map(|e| (e.time, e.ldt));
-        match class {
-            Class::Group => self.group_deletion = deletion,
-            Class::Marker => self.open = deletion,
-            Class::Row | Class::Static => {}
-        }
-        Ok(())
-    }
-
-    /// Adds the deletions as records at `from`, if the range begins inside the group of its first record.
-    fn say(&self, from: &[u8], key: &[u8], group_len: usize, out: &mut RecordBatch) {
-        let group = &key[..group_len];
-        let inside = from.len() > group_len && from.starts_with(group);
-        if !inside || !(self.group.is_empty() || self.group == group) {
-            return;
-        }
-        let mut said = |class: Class, key: &[u8], deletion: OpenDeletion| {
-            let Some((time, ldt)) = deletion else { return };
-            let entry = Entry { column: 0, kind: EntryKind::Deletion, element: None, time, ldt, ttl: 0, value: None };
-            let Ok(()) = out.push_with(key, group_len, class, |buffer| {
-                let mut writer = BodyWriter::new(buffer);
-                writer.push(&entry);
-                Ok::<Traits, std::convert::Infallible>(writer.traits())
-            });
-        };
-        said(Class::Group, group, self.group_deletion);
-        if from < key {
-            said(Class::Marker, from, self.open);
-        }
-    }
 }

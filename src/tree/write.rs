@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder, OpenDeletion};
-use repo_format::record::{Class, Entries};
+use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder};
 use repo_format::tree::{Child, Cutter, LEVEL_MAX, put_branch};
 
+use super::context::Context;
 use super::{Root, Shape};
 use crate::blob;
 use crate::error::{Error, Kind, Result};
@@ -28,9 +28,7 @@ pub struct TreeWriter<'a> {
     cutter: Cutter,
     first_key: Vec<u8>,
     levels: Vec<Level>,
-    group: Vec<u8>,
-    group_deletion: OpenDeletion,
-    open: OpenDeletion,
+    context: Context,
     buffer: Vec<u8>,
     records: u64,
 }
@@ -47,9 +45,7 @@ impl<'a> TreeWriter<'a> {
             cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
             first_key: Vec::new(),
             levels: Vec::new(),
-            group: Vec::new(),
-            group_deletion: None,
-            open: None,
+            context: Context::default(),
             buffer: Vec::new(),
             records: 0,
         }
@@ -58,13 +54,12 @@ impl<'a> TreeWriter<'a> {
     /// Adds a record.
     pub fn push(&mut self, r: &Record<'_>) -> Result<()> {
         if self.leaf.count() == 0 {
-            let inside = r.group() == self.group;
-            let context = if inside { (self.group_deletion, self.open) } else { (None, None) };
-            self.leaf.context(context.0, context.1);
+            let (group_deletion, open) = self.context.within(r.group());
+            self.leaf.context(group_deletion, open);
             self.first_key.clear();
             self.first_key.extend_from_slice(r.key);
         }
-        self.follow(r)?;
+        self.context.follow(r)?;
         if r.body.len() > BODY_INLINE_MAX {
             let stored = blob::external_body(r.body, &self.blobs, self.sink)?;
             self.leaf.push(r.key, r.group_len, r.class, &stored)?;
@@ -74,23 +69,6 @@ impl<'a> TreeWriter<'a> {
         self.records += 1;
         if self.cutter.ends(r.key, r.key.len() + r.body.len().min(BODY_INLINE_MAX)) {
             self.end_leaf()?;
-        }
-        Ok(())
-    }
-
-    /// Keeps in mind which deletions are in force after this record.
-    fn follow(&mut self, r: &Record<'_>) -> Result<()> {
-        if r.group() != self.group {
-            self.group.clear();
-            self.group.extend_from_slice(r.group());
-            (self.group_deletion, self.open) = (None, None);
-        }
-        if matches!(r.class, Class::Group | Class::Marker) {
-            let deletion = Entries::new(r.body).next_entry()?.map(|e| (e.time, e.ldt));
-            match r.class {
-                Class::Group => self.group_deletion = deletion,
-                _ => self.open = deletion,
-            }
         }
         Ok(())
     }

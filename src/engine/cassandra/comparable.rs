@@ -22,12 +22,18 @@ use repo_format::wire::{Put, Reader};
 use super::schema::{ColumnRole, Table};
 use super::types::{CqlType, parse_cql};
 use crate::error::{Error, Kind, Result};
-pub use decode::{Cursor, decode_component};
+pub use decode::{Cursor, decode_component, decode_component_into};
 pub use encode::encode_component;
 
 const GROUP: u8 = 0x00;
 const STATIC: u8 = 0x01;
 const ROWS: u8 = 0x02;
+/// Behind a group's prefix: where its first record may stand, its rows begin, and its records end.
+pub const GROUP_FIRST: [u8; 1] = [GROUP];
+/// See [`GROUP_FIRST`].
+pub const ROWS_FIRST: [u8; 1] = [ROWS];
+/// See [`GROUP_FIRST`].
+pub const GROUP_END: [u8; 1] = [ROWS + 1];
 const NULL: u8 = 0x3e;
 const EMPTY: u8 = 0x3f;
 const NEXT: u8 = 0x40;
@@ -102,24 +108,53 @@ pub fn put_static(out: &mut Vec<u8>) {
     out.push(STATIC);
 }
 
-/// Splits a key; the clustering is not looked into.
-pub fn split(key: &[u8]) -> Result<Parts<'_>> {
-    let bad = || Error::damaged("key", "not that of a Cassandra record");
-    let (token, escaped) = key.split_first_chunk::<8>().ok_or_else(bad)?;
-    let mut partition_key = Vec::new();
+/// What makes a group's prefix the key of the place after all its rows.
+pub fn end_of_rows() -> [u8; 2] {
+    [ROWS, AFTER]
+}
+
+/// The partition key in what the keys of its records begin with.
+pub fn partition_key(group: &[u8]) -> Result<Vec<u8>> {
+    let (key, len) = unescape(group.get(8..).unwrap_or_default())?;
+    if 8 + len == group.len() { Ok(key) } else { Err(no_key()) }
+}
+
+fn no_key() -> Error {
+    Error::damaged("key", "not that of a Cassandra record")
+}
+
+/// The partition key that `escaped` begins with, and how far it goes.
+fn unescape(escaped: &[u8]) -> Result<(Vec<u8>, usize)> {
+    let mut key = Vec::new();
     let mut at = 0;
     loop {
-        let zero = escaped[at..].iter().position(|b| *b == 0).ok_or_else(bad)?;
-        partition_key.extend_from_slice(&escaped[at..at + zero]);
+        let zero = escaped[at..].iter().position(|b| *b == 0).ok_or_else(no_key)?;
+        key.extend_from_slice(&escaped[at..at + zero]);
         at += zero + 2;
         match escaped.get(at - 1) {
-            Some(0xff) => partition_key.push(0),
-            Some(0) => break,
-            _ => return Err(bad()),
+            Some(0xff) => key.push(0),
+            Some(0) => return Ok((key, at)),
+            _ => return Err(no_key()),
         }
     }
-    let group_len = 8 + at;
-    let (position, clustering) = match key[group_len..].split_first().ok_or_else(bad)? {
+}
+
+/// Splits a key; the clustering is not looked into.
+pub fn split(key: &[u8]) -> Result<Parts<'_>> {
+    let bad = no_key;
+    let (token, escaped) = key.split_first_chunk::<8>().ok_or_else(bad)?;
+    let (partition_key, len) = unescape(escaped)?;
+    let group_len = 8 + len;
+    let (position, clustering) = position(&key[group_len..])?;
+    let token = (u64::from_be_bytes(*token) ^ (1 << 63)) as i64;
+    Ok(Parts { token, partition_key, group_len, position, clustering })
+}
+
+/// What the part of a key after its group stands for, and its components in byte-comparable form, without the end.
+#[inline]
+pub fn position(suffix: &[u8]) -> Result<(Position, &[u8])> {
+    let bad = || Error::damaged("key", "not that of a Cassandra record");
+    Ok(match suffix.split_first().ok_or_else(bad)? {
         (&GROUP, []) => (Position::Group, &[][..]),
         (&STATIC, []) => (Position::Static, &[][..]),
         (&ROWS, rest) => match rest.split_last().ok_or_else(bad)? {
@@ -129,9 +164,7 @@ pub fn split(key: &[u8]) -> Result<Parts<'_>> {
             _ => return Err(bad()),
         },
         _ => return Err(bad()),
-    };
-    let token = (u64::from_be_bytes(*token) ^ (1 << 63)) as i64;
-    Ok(Parts { token, partition_key, group_len, position, clustering })
+    })
 }
 
 /// The clustering columns of a table: encodes and decodes the part of a key after the group.

@@ -3,8 +3,9 @@
 
 use super::lex::{Lexer, Token};
 use super::read_schema::number_columns;
-use super::schema::{Column, ColumnRole, Table, UserType};
+use super::schema::{Column, ColumnRole, Index, Setting, Table, UserType};
 use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
 
 /// What one or several files define.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +47,11 @@ fn statement(lexer: &mut Lexer<'_>, found: &mut Definitions) -> Result<()> {
         } else if lexer.eat_word("materialized")? {
             lexer.expect_word("view")?;
             found.tables.push(create_view(lexer)?);
+        } else {
+            let custom = lexer.eat_word("custom")?;
+            if lexer.eat_word("index")? {
+                create_index(lexer, custom, &mut found.tables)?;
+            }
         }
     } else if lexer.eat_word("alter")? && lexer.eat_word("table")? {
         alter_table(lexer, &mut found.tables)?;
@@ -79,18 +85,7 @@ fn create_type(lexer: &mut Lexer<'_>) -> Result<(String, UserType)> {
 
 fn empty_table(lexer: &mut Lexer<'_>, view: bool) -> Result<Table> {
     let (keyspace, name) = qualified(lexer)?;
-    Ok(Table {
-        keyspace,
-        name,
-        id: String::new(),
-        columns: Vec::new(),
-        types: Vec::new(),
-        counter: false,
-        view,
-        gc_grace: 864_000,
-        default_ttl: 0,
-        cql: String::new(),
-    })
+    Ok(Table { keyspace, name, view, gc_grace: 864_000, ..Table::default() })
 }
 
 fn create_table(lexer: &mut Lexer<'_>) -> Result<Table> {
@@ -203,7 +198,7 @@ fn names(lexer: &mut Lexer<'_>) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads the options we know; returns the clustering columns whose order is DESC.
+/// Reads the options; returns the clustering columns whose order is DESC.
 fn options(lexer: &mut Lexer<'_>, table: &mut Table) -> Result<Vec<String>> {
     let mut descending = Vec::new();
     if !lexer.eat_word("with")? {
@@ -235,6 +230,16 @@ fn options(lexer: &mut Lexer<'_>, table: &mut Table) -> Result<Vec<String>> {
                 }
             }
             lexer.expect(")")?;
+        } else if lexer.eat_word("compact")? {
+            table.compact = true;
+        } else if matches!(lexer.peek(), Some(Token::Word(_))) {
+            let name = lexer.name()?;
+            if lexer.eat("=")? {
+                let setting = setting(lexer)?;
+                if setting != Setting::Map(BTreeMap::new()) {
+                    table.options.0.insert(name, setting);
+                }
+            }
         }
         while !lexer.eat_word("and")? {
             match lexer.peek() {
@@ -243,6 +248,68 @@ fn options(lexer: &mut Lexer<'_>, table: &mut Table) -> Result<Vec<String>> {
             };
         }
     }
+}
+
+fn setting(lexer: &mut Lexer<'_>) -> Result<Setting> {
+    Ok(match lexer.eat("{")? {
+        true => Setting::Map(entries(lexer)?),
+        false => Setting::Text(constant(lexer)?),
+    })
+}
+
+/// The entries of a map up to its closing bracket.
+fn entries(lexer: &mut Lexer<'_>) -> Result<BTreeMap<String, String>> {
+    let mut entries = BTreeMap::new();
+    while !lexer.eat("}")? {
+        let name = constant(lexer)?;
+        lexer.expect(":")?;
+        entries.insert(name, constant(lexer)?);
+        lexer.eat(",")?;
+    }
+    Ok(entries)
+}
+
+fn constant(lexer: &mut Lexer<'_>) -> Result<String> {
+    match lexer.next()? {
+        Some(Token::Text(text)) => Ok(text),
+        Some(Token::Number(text) | Token::Word(text) | Token::Uuid(text)) => Ok(text.to_string()),
+        _ => Err(lexer.unexpected("a constant before this")),
+    }
+}
+
+/// `CREATE [CUSTOM] INDEX name ON table (target) [USING 'class' [WITH OPTIONS = {…}]]`
+fn create_index(lexer: &mut Lexer<'_>, custom: bool, tables: &mut [Table]) -> Result<()> {
+    let (_, name) = qualified(lexer)?;
+    lexer.expect_word("on")?;
+    let (keyspace, of) = qualified(lexer)?;
+    lexer.expect("(")?;
+    let start = lexer.offset();
+    let mut depth = 0_usize;
+    while depth > 0 || lexer.peek() != Some(&Token::Symbol(")")) {
+        match lexer.next()? {
+            Some(Token::Symbol("(")) => depth += 1,
+            Some(Token::Symbol(")")) => depth -= 1,
+            Some(_) => {}
+            None => return Err(lexer.unexpected("the target of an index")),
+        }
+    }
+    let target = lexer.whole()[start..lexer.consumed()].to_string();
+    lexer.expect(")")?;
+    let mut options = BTreeMap::new();
+    if lexer.eat_word("using")? {
+        options.insert("class_name".to_string(), constant(lexer)?);
+    }
+    if lexer.eat_word("with")? && lexer.eat_word("options")? {
+        lexer.expect("=")?;
+        lexer.expect("{")?;
+        options.extend(entries(lexer)?);
+    }
+    options.insert("target".to_string(), target);
+    if let Some(table) = tables.iter_mut().find(|t| t.keyspace == keyspace && t.name == of) {
+        let kind = if custom { "CUSTOM" } else { "COMPOSITES" };
+        table.indexes.push(Index { name, kind: kind.to_string(), options });
+    }
+    Ok(())
 }
 
 fn seconds(lexer: &mut Lexer<'_>) -> Result<u32> {

@@ -1,29 +1,73 @@
 //! `--where "id = 42 AND ck >= 5"`: conditions in the manner of CQL, to ranges of keys and a predicate on rows.
+//!
+//! Conditions on the whole partition key become look-ups, those on a prefix of the clustering and a range behind it slices;
+//! `token(id) > 5` is a range of partitions. What is left is tested: on a part of the partition key per partition, on
+//! anything else row by row.
 
 mod literal;
+mod matching;
+mod scope;
+mod sliced;
 mod temporal;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use super::comparable::{self, encode_component};
+use repo_format::murmur3;
+
+use super::comparable::encode_component;
 use super::lex::{Lexer, Token};
 use super::rows::{Layout, Predicate};
 use super::rule;
-use super::schema::Table;
+use super::schema::{ColumnRole, Table};
 use super::types::CqlType;
 use crate::error::{Error, Kind, Result};
+use crate::run::Run;
+use matching::Matching;
+use scope::{Scope, composite};
+use sliced::Sliced;
 
 /// Keys from the first (inclusive) to the second (exclusive); an empty second is the end of the table.
 pub type KeyRange = (Vec<u8>, Vec<u8>);
-
-/// What `IN` and `=` on keys may multiply to before the table is read whole.
-const RANGES_MAX: usize = 10_000;
 
 /// Conditions on the rows of one table, all of which must hold.
 #[derive(Debug, Clone)]
 pub struct Filter {
     conditions: Vec<Condition>,
-    ranges: Vec<KeyRange>,
+    /// From the first to the last.
+    tokens: (i64, i64),
+    /// Columns of the partition key.
+    keys: usize,
+    /// Some condition that rows are tested for is on a static column.
+    on_statics: bool,
+    scope: Arc<Scope>,
+}
+
+/// Ranges of keys to be read, ascending and disjoint.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    scope: Arc<Scope>,
+    part: Part,
+    next: usize,
+}
+
+/// What of the partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All of it.
+    Whole,
+    /// The slices that conditions name.
+    Slices,
+    /// These and the static row.
+    SlicesAndStatic,
+}
+
+impl Iterator for Reads {
+    type Item = KeyRange;
+    fn next(&mut self) -> Option<KeyRange> {
+        self.next += 1;
+        self.scope.read(self.next - 1, self.part)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -57,34 +101,93 @@ impl Filter {
     pub fn parse(text: &str, table: &Table, layout: &Layout) -> Result<Filter> {
         let mut lexer = Lexer::new(text, "condition", Kind::Usage)?;
         let mut conditions = Vec::new();
+        let mut tokens = (i64::MIN, i64::MAX);
+        let mut first = true;
         while lexer.peek().is_some() {
-            if !conditions.is_empty() {
+            if !std::mem::take(&mut first) {
                 lexer.expect_word("and")?;
             }
-            conditions.push(condition(&mut lexer, table, layout)?);
+            match token_range(&mut lexer, layout)? {
+                Some((from, to)) => tokens = (tokens.0.max(from), tokens.1.min(to)),
+                None => conditions.push(condition(&mut lexer, table, layout)?),
+            }
         }
-        let ranges = ranges(&conditions, layout)?;
-        Ok(Filter { conditions, ranges })
+        let scope = Arc::new(Scope::of(&conditions, tokens, layout)?);
+        let is_static =
+            |c: &Condition| layout.columns().nth(c.place).is_some_and(|(c, _)| c.role == ColumnRole::Static);
+        let on_statics = scope.of_rows.iter().any(is_static);
+        Ok(Filter { conditions, tokens, keys: layout.partition_keys(), on_statics, scope })
     }
 
-    /// Where in the table the rows that may satisfy the conditions are, ascending and disjoint; with the records that
-    /// the rows cannot be read without: the partition's deletion and its static row.
-    pub fn ranges(&self) -> &[KeyRange] {
-        &self.ranges
+    /// Where in the table the rows that may satisfy the conditions are; with the static rows of their partitions where
+    /// `statics` or where conditions are on static columns.
+    pub fn reads(&self, statics: bool) -> Reads {
+        let part = if statics || self.on_statics { Part::SlicesAndStatic } else { Part::Slices };
+        Reads { scope: Arc::clone(&self.scope), part, next: 0 }
+    }
+
+    /// The partitions that the rows are in, whole.
+    pub fn partitions(&self) -> Reads {
+        Reads { scope: Arc::clone(&self.scope), part: Part::Whole, next: 0 }
+    }
+
+    /// The rows that conditions on clustering columns name, of a run over [`Filter::reads`], or (not `by_reads`) over whole
+    /// partitions; deletions as far as they reach into the slices named. Static rows where `statics`.
+    fn sliced<'a>(&self, run: Box<dyn Run + 'a>, statics: bool, by_reads: bool) -> Box<dyn Run + 'a> {
+        match self.scope.slices {
+            Some(_) => Box::new(Sliced::new(run, Arc::clone(&self.scope), statics, by_reads && self.looks_up())),
+            None => run,
+        }
+    }
+
+    /// What a restore of the rows named writes, of a run over [`Filter::reads`], or (not `by_reads`) over whole partitions.
+    ///
+    /// - Conditions on the partition key alone: partitions with all that is in them.
+    /// - Conditions on clustering columns that name slices: the rows of the slices, and every deletion as far as it reaches
+    ///   into them, but no static row: it belongs to rows outside, too.
+    /// - Conditions on anything else: the rows that satisfy them at `now`, none of the deletions around them; static rows
+    ///   that satisfy them by themselves.
+    pub fn records<'a>(&self, run: Box<dyn Run + 'a>, by_reads: bool, layout: &Layout, now: u32) -> Box<dyn Run + 'a> {
+        let run = self.sliced(run, self.on_statics, by_reads);
+        if self.scope.of_partitions.is_empty() && self.scope.of_rows.is_empty() {
+            return run;
+        }
+        Box::new(Matching::new(run, Arc::clone(&self.scope), layout.clone(), now))
+    }
+
+    /// What reading the rows named needs: as [`Filter::records`], but with the static columns that belong to a row, and
+    /// more rows than are named; [`Filter::predicate`] tells.
+    pub fn rows<'a>(&self, run: Box<dyn Run + 'a>, by_reads: bool) -> Box<dyn Run + 'a> {
+        self.sliced(run, true, by_reads)
+    }
+
+    /// Whether the rows are looked up. If not, the table (or a range of its tokens) is gone through.
+    pub fn looks_up(&self) -> bool {
+        self.scope.looks_up()
     }
 
     /// Whether a row satisfies the conditions; null satisfies none. Those on keys are tested again: ranges hold more.
     pub fn predicate(&self) -> Predicate<'static> {
-        let conditions = self.conditions.clone();
+        let (conditions, (first, last), keys) = (self.conditions.clone(), self.tokens, self.keys);
         Box::new(move |values| {
-            for condition in &conditions {
-                if !condition.holds(values.get(condition.place).copied().flatten())? {
+            if (first, last) != (i64::MIN, i64::MAX) {
+                let key: Vec<&[u8]> = values.iter().take(keys).map(|v| v.unwrap_or_default()).collect();
+                if !(first..=last).contains(&murmur3::token(&composite(&key))) {
                     return Ok(false);
                 }
             }
-            Ok(true)
+            all_hold(&conditions, values)
         })
     }
+}
+
+fn all_hold(conditions: &[Condition], values: &[Option<&[u8]>]) -> Result<bool> {
+    for condition in conditions {
+        if !condition.holds(values.get(condition.place).copied().flatten())? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Condition {
@@ -94,7 +197,11 @@ impl Condition {
             CqlType::Counter => ordered(&CqlType::BigInt, &rule::total(value)?.to_be_bytes())?,
             _ => ordered(&self.t, value)?,
         };
-        Ok(self.values.iter().any(|v| self.operator.allows(ordered.cmp(&v.ordered))))
+        Ok(self.allows(&ordered))
+    }
+
+    fn allows(&self, ordered: &[u8]) -> bool {
+        self.values.iter().any(|v| self.operator.allows(ordered.cmp(&v.ordered[..])))
     }
 }
 
@@ -120,28 +227,71 @@ fn condition(lexer: &mut Lexer<'_>, table: &Table, layout: &Layout) -> Result<Co
     let name = lexer.name()?;
     let Some(place) = layout.position(&name) else { return Err(unknown(&name, table, layout)) };
     let t = layout.columns().nth(place).map_or(CqlType::Empty, |(_, t)| t.clone());
-    let operator = match lexer.next()? {
-        Some(Token::Symbol("=")) => None,
-        Some(Token::Symbol("<")) => Some(Operator::Less),
-        Some(Token::Symbol("<=")) => Some(Operator::LessOrEqual),
-        Some(Token::Symbol(">")) => Some(Operator::Greater),
-        Some(Token::Symbol(">=")) => Some(Operator::GreaterOrEqual),
-        Some(Token::Word(word)) if word.eq_ignore_ascii_case("in") => {
-            lexer.expect("(")?;
-            let mut values = vec![value(lexer, &name, &t)?];
-            while lexer.eat(",")? {
-                values.push(value(lexer, &name, &t)?);
-            }
-            lexer.expect(")")?;
-            return Ok(Condition { place, t, operator: Operator::In, values });
+    if lexer.eat_word("in")? {
+        lexer.expect("(")?;
+        let mut values = vec![value(lexer, &name, &t)?];
+        while lexer.eat(",")? {
+            values.push(value(lexer, &name, &t)?);
         }
-        _ => return Err(lexer.error(format!("after column {name} one of =, <, <=, >, >= and IN is expected"))),
+        lexer.expect(")")?;
+        return Ok(Condition { place, t, operator: Operator::In, values });
+    }
+    let Some(operator) = comparison(lexer)? else {
+        return Err(lexer.error(format!("after column {name} one of =, <, <=, >, >= and IN is expected")));
     };
-    if operator.is_some() && t == CqlType::Duration {
+    if operator != Operator::In && t == CqlType::Duration {
         return Err(Error::new(Kind::Usage, format!("column {name}"), "durations have no order: only = and IN"));
     }
     let values = vec![value(lexer, &name, &t)?];
-    Ok(Condition { place, t, operator: operator.unwrap_or(Operator::In), values })
+    Ok(Condition { place, t, operator, values })
+}
+
+/// `=`, which is [`Operator::In`] of one value, or a comparison.
+fn comparison(lexer: &mut Lexer<'_>) -> Result<Option<Operator>> {
+    let operator = match lexer.peek() {
+        Some(Token::Symbol("=")) => Operator::In,
+        Some(Token::Symbol("<")) => Operator::Less,
+        Some(Token::Symbol("<=")) => Operator::LessOrEqual,
+        Some(Token::Symbol(">")) => Operator::Greater,
+        Some(Token::Symbol(">=")) => Operator::GreaterOrEqual,
+        _ => return Ok(None),
+    };
+    lexer.next()?;
+    Ok(Some(operator))
+}
+
+/// `token(a, b) > N`, where that is next: the first and last token it allows.
+fn token_range(lexer: &mut Lexer<'_>, layout: &Layout) -> Result<Option<(i64, i64)>> {
+    let mut ahead = lexer.clone();
+    if !ahead.eat_word("token")? || !ahead.eat("(")? {
+        return Ok(None);
+    }
+    let keys: Vec<&str> = layout.columns().take(layout.partition_keys()).map(|(c, _)| c.name.as_str()).collect();
+    for (i, key) in keys.iter().enumerate() {
+        if i > 0 {
+            ahead.expect(",")?;
+        }
+        if ahead.name()? != *key {
+            return Err(ahead.error(format!("token() takes the whole partition key: token({})", keys.join(", "))));
+        }
+    }
+    ahead.expect(")")?;
+    let Some(operator) = comparison(&mut ahead)? else {
+        return Err(ahead.error("after token(…) one of =, <, <=, > and >= is expected"));
+    };
+    let number = match ahead.next()? {
+        Some(Token::Number(n)) => n.parse::<i64>().ok(),
+        _ => None,
+    };
+    let Some(n) = number else { return Err(ahead.error("a token is a whole number of 64 bits")) };
+    *lexer = ahead;
+    Ok(Some(match operator {
+        Operator::In => (n, n),
+        Operator::Less => n.checked_sub(1).map_or((i64::MAX, i64::MIN), |last| (i64::MIN, last)),
+        Operator::LessOrEqual => (i64::MIN, n),
+        Operator::Greater => n.checked_add(1).map_or((i64::MAX, i64::MIN), |first| (first, i64::MAX)),
+        Operator::GreaterOrEqual => (n, i64::MAX),
+    }))
 }
 
 fn unknown(name: &str, table: &Table, layout: &Layout) -> Error {
@@ -168,114 +318,6 @@ fn value(lexer: &mut Lexer<'_>, name: &str, t: &CqlType) -> Result<Value> {
     };
     let ordered = ordered(t, &raw)?;
     Ok(Value { raw, ordered })
-}
-
-/// The whole table, unless every column of the partition key is given.
-fn ranges(conditions: &[Condition], layout: &Layout) -> Result<Vec<KeyRange>> {
-    let whole = vec![(Vec::new(), Vec::new())];
-    let keys = layout.partition_keys();
-    let Some(partitions) = products(conditions, 0..keys) else { return Ok(whole) };
-    let depth = (keys..keys + layout.clustering().columns().len())
-        .take_while(|place| given(conditions, *place).is_some())
-        .count();
-    let Some(prefixes) = products(conditions, keys..keys + depth) else { return Ok(whole) };
-    if partitions.len().saturating_mul(prefixes.len()) > RANGES_MAX {
-        return Ok(whole);
-    }
-    let narrowed = conditions.iter().any(|c| c.place >= keys && c.place < keys + layout.clustering().columns().len());
-    let mut ranges = Vec::new();
-    for partition in &partitions {
-        let mut group = Vec::new();
-        comparable::put_group(&mut group, &composite(partition));
-        let bound = |prefix: &[Option<&[u8]>], after| -> Result<Vec<u8>> {
-            let mut key = group.clone();
-            layout.clustering().bound(&mut key, prefix, after)?;
-            Ok(key)
-        };
-        let (rows, end) = (bound(&[], false)?, bound(&[], true)?);
-        let mut head = group.clone();
-        comparable::put_group_record(&mut head);
-        if !narrowed {
-            ranges.push((head, end));
-            continue;
-        }
-        ranges.push((head, rows));
-        for prefix in &prefixes {
-            let prefix: Vec<_> = prefix.iter().map(|v| Some(&v.raw[..])).collect();
-            let (low, high) = bounds(conditions, layout, &prefix)?;
-            let (low, high) = (bound(&low.0, low.1)?, bound(&high.0, high.1)?);
-            if low < high {
-                ranges.push((low, high));
-            }
-        }
-    }
-    ranges.sort();
-    ranges.dedup();
-    Ok(ranges)
-}
-
-/// Values and whether the place is after the rows that begin with them.
-type Bound<'v> = (Vec<Option<&'v [u8]>>, bool);
-
-/// From where to where rows of `prefix` may satisfy the conditions on the next clustering column.
-fn bounds<'v>(
-    conditions: &'v [Condition],
-    layout: &Layout,
-    prefix: &[Option<&'v [u8]>],
-) -> Result<(Bound<'v>, Bound<'v>)> {
-    let (mut low, mut high) = ((prefix.to_vec(), false), (prefix.to_vec(), true));
-    let Some((_, descending)) = layout.clustering().columns().get(prefix.len()) else { return Ok((low, high)) };
-    for condition in conditions.iter().filter(|c| c.place == layout.partition_keys() + prefix.len()) {
-        let Some(value) = condition.values.first() else { continue };
-        let mut place = prefix.to_vec();
-        place.push(Some(&value.raw));
-        // In key order: DESC turns both direction and side around.
-        let (from_below, after) = match condition.operator {
-            Operator::Greater => (true, true),
-            Operator::GreaterOrEqual => (true, false),
-            Operator::Less => (false, false),
-            Operator::LessOrEqual => (false, true),
-            Operator::In => continue,
-        };
-        if from_below != *descending {
-            low = (place, after != *descending);
-        } else {
-            high = (place, after != *descending);
-        }
-    }
-    Ok((low, high))
-}
-
-/// The values that a column is said to have, by the first condition that says so.
-fn given(conditions: &[Condition], place: usize) -> Option<&[Value]> {
-    conditions.iter().find(|c| c.place == place && c.operator == Operator::In).map(|c| &c.values[..])
-}
-
-/// All combinations of the values given for each of some columns; `None` where one is not given, or there are too many.
-fn products(conditions: &[Condition], places: std::ops::Range<usize>) -> Option<Vec<Vec<&Value>>> {
-    let mut all = vec![Vec::new()];
-    for place in places {
-        let values = given(conditions, place)?;
-        if all.len().saturating_mul(values.len()) > RANGES_MAX {
-            return None;
-        }
-        all = all.iter().flat_map(|head| values.iter().map(move |v| [&head[..], &[v]].concat())).collect();
-    }
-    Some(all)
-}
-
-/// A partition key as SSTables hold it (`CompositeType.build`).
-fn composite(values: &[&Value]) -> Vec<u8> {
-    if let [value] = values {
-        return value.raw.clone();
-    }
-    let mut key = Vec::new();
-    for value in values {
-        key.extend_from_slice(&(value.raw.len() as u16).to_be_bytes());
-        key.extend_from_slice(&value.raw);
-        key.push(0);
-    }
-    key
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use super::filter::Filter;
 use super::ring::Ring;
 use super::rows::{Layout, Rows, Show};
 use super::schema::Table;
+use super::target::ring::parse_replication;
+use super::target::{Parts, TargetRing};
 use super::types::{CqlType, parse_class, parse_cql};
 use super::{cql, json};
 use crate::run::Record;
@@ -155,6 +157,29 @@ pub fn fuzz_ring(bytes: &[u8]) {
     });
 }
 
+/// The ring of a target in any of its forms. What is accepted covers every token, and each falls into one part.
+pub fn fuzz_target_ring(bytes: &[u8]) {
+    with_text(bytes, |text| {
+        let Ok(ring) = TargetRing::parse(text, "ring") else { return };
+        for replication in
+            ["{'class': 'SimpleStrategy', 'replication_factor': 1}", "{'class': 'NetworkTopologyStrategy', 'dc1': 2}"]
+        {
+            let Ok(replication) = parse_replication(replication) else { return };
+            let Ok(placed) = ring.place("ks", &replication) else { continue };
+            let (sets, stretches) = (Parts::by_nodes(&placed), Parts::by_stretches(&placed));
+            for (range, nodes) in &placed {
+                assert!(range.start < range.end && nodes.iter().all(|n| *n < ring.members().len()));
+                assert!(sets.of(range.end).is_some() && stretches.of(range.start + 1).is_some());
+            }
+        }
+    });
+}
+
+/// Replication options.
+pub fn fuzz_replication(bytes: &[u8]) {
+    with_text(bytes, |text| drop(parse_replication(text)));
+}
+
 /// Counter contexts.
 pub fn fuzz_counter(bytes: &[u8]) {
     let (a, b) = bytes.split_at(bytes.len() / 2);
@@ -172,7 +197,7 @@ mod tests {
 
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(0x40), Just(0xff), 0x20..0x7f_u8, any::<u8>()], 0..60)) {
-            for body in [fuzz_class, fuzz_cql_type, fuzz_component, fuzz_key, fuzz_json, fuzz_where, fuzz_schema, fuzz_row, fuzz_counter, fuzz_ring] {
+            for body in [fuzz_class, fuzz_cql_type, fuzz_component, fuzz_key, fuzz_json, fuzz_where, fuzz_schema, fuzz_row, fuzz_counter, fuzz_ring, fuzz_target_ring, fuzz_replication] {
                 body(&bytes);
             }
         }

@@ -1,6 +1,7 @@
 //! What the capture of a node says about the cluster: keyspaces, tables and types out of `system_schema`, the node and
 //! its peers out of `system`. Columns: `SchemaKeyspace`, `SystemKeyspace`.
 
+mod details;
 pub mod fuzzing;
 mod node;
 mod rows;
@@ -10,6 +11,7 @@ use std::fs;
 
 use crate::engine::cassandra::capture::{Capture, CapturedTable};
 use crate::engine::cassandra::cql;
+pub use crate::engine::cassandra::schema::Keyspace;
 use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
@@ -19,17 +21,6 @@ use rows::SystemRow;
 
 /// Largest `schema.cql` that is read, bytes.
 const CQL_MAX: u64 = 4 << 20;
-
-/// A keyspace.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Keyspace {
-    /// Name.
-    pub name: String,
-    /// `class` (the last part of the strategy's name) and its options, such as `dc1` → `3`.
-    pub replication: BTreeMap<String, String>,
-    /// Whether writes go through the commit log.
-    pub durable_writes: bool,
-}
 
 /// All that a node's `system_schema` says. Equal on nodes that agree.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -65,11 +56,14 @@ pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
             *class = class.rsplit('.').next().unwrap_or_default().to_string();
         }
         let durable_writes = row.value("durable_writes") != Some(&[0]);
-        schema.keyspaces.push(Keyspace { name: text(&row.key)?, replication, durable_writes });
+        schema.keyspaces.push(Keyspace { name: text(&row.key)?, replication, durable_writes, ..Keyspace::default() });
     }
     let mut types: HashMap<String, Vec<UserType>> = HashMap::new();
     for row in rows("types")? {
         types.entry(text(&row.key)?).or_default().push(user_type(&row)?);
+    }
+    for types in types.values_mut() {
+        details::in_order(types);
     }
     let mut columns: HashMap<(String, String), Vec<Column>> = HashMap::new();
     for row in rows("columns")? {
@@ -88,6 +82,7 @@ pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
             schema.tables.push(table(&row, names, columns, types, view, &cql)?);
         }
     }
+    details::read(&mut schema, &rows)?;
     schema.keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
     schema.tables.sort_by(|a, b| (&a.keyspace, &a.name).cmp(&(&b.keyspace, &b.name)));
     Ok(Some(schema))
@@ -106,6 +101,7 @@ fn from_cql(capture: &Capture) -> Result<Option<Schema>> {
     for table in &mut schema.tables {
         let mine = types.iter().filter(|((keyspace, _), _)| *keyspace == table.keyspace);
         table.types = mine.map(|(_, t)| t.clone()).collect();
+        details::in_order(&mut table.types);
     }
     schema.tables.sort_by(|a, b| (&a.keyspace, &a.name, &a.id).cmp(&(&b.keyspace, &b.name, &b.id)));
     Ok((!schema.tables.is_empty()).then_some(schema))
@@ -132,6 +128,9 @@ fn table(
     let flags = text_list(row.value("flags"))?;
     number_columns(&mut columns, None);
     Ok(Table {
+        options: details::options(row)?,
+        compact: !view
+            && !(flags.iter().any(|f| f == "compound") && flags.iter().all(|f| f != "dense" && f != "super")),
         counter: flags.iter().any(|flag| flag == "counter") || columns.iter().any(|c| c.cql_type == "counter"),
         gc_grace: number(row.value("gc_grace_seconds")).unwrap_or(864_000),
         default_ttl: number(row.value("default_time_to_live")).unwrap_or(0),
@@ -142,6 +141,7 @@ fn table(
         columns,
         types,
         view,
+        ..Table::default()
     })
 }
 

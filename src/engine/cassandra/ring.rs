@@ -3,6 +3,7 @@
 //! The ring comes from the output of `nodetool ring` or from the captured `system` tables; `Statistics.db` says nothing
 //! about it, because streamed files keep the sender's id.
 
+pub mod describering;
 mod placement;
 
 use std::collections::BTreeSet;
@@ -42,11 +43,15 @@ impl TokenRange {
     }
 }
 
+/// A range and its replicas: places among the nodes, the first chosen first.
+pub type Held = (TokenRange, Vec<usize>);
+
 /// What a node of the ring is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
     /// Holds its ranges.
+    #[default]
     Normal,
     /// Is getting its first data; writes reach it already.
     Joining,
@@ -62,12 +67,14 @@ pub struct Member {
     /// As the source writes it: an IP address or a host name, with a port where it tells nodes apart.
     pub address: String,
     /// 32 hex digits, where the source knows it.
+    #[serde(default)]
     pub host_id: Option<String>,
     /// Data center.
     pub data_center: String,
     /// Rack.
     pub rack: String,
     /// What it is doing.
+    #[serde(default)]
     pub state: MemberState,
     /// Ascending.
     pub tokens: Vec<i64>,
@@ -79,6 +86,8 @@ pub struct Ring {
     members: Vec<Member>,
 }
 
+const JSON_REMEDY: &str =
+    "each of `members` needs its `address`, `data_center`, `rack` and `tokens`, a list of numbers that no other has";
 const REMEDY: &str = "give the output of `nodetool ring`, with or without a keyspace";
 
 impl Ring {
@@ -96,6 +105,14 @@ impl Ring {
         ring.checked().map_err(|what| Error::new(Kind::Usage, subject, what).hint(REMEDY))
     }
 
+    /// Parses the JSON form, which is also how a snapshot tells its ring (`onefold show --json`):
+    /// `{"members": [{"address": "10.0.0.1", "data_center": "dc1", "rack": "r1", "tokens": [-5, 7]}, …]}`.
+    pub fn parse_json(text: &str, subject: &str) -> Result<Ring> {
+        let ring: Ring = serde_json::from_str(text)
+            .map_err(|e| Error::new(Kind::Usage, subject, format_args!("is no ring in JSON: {e}")).hint(JSON_REMEDY))?;
+        ring.checked().map_err(|what| Error::new(Kind::Usage, subject, what).hint(JSON_REMEDY))
+    }
+
     /// From what a captured node knows of itself and its peers. Peers without tokens are no members.
     pub fn of(node: &Node) -> Result<Ring> {
         let ports: BTreeSet<_> = node.peers.iter().map(|peer| peer.address).chain([node.this.address]).collect();
@@ -103,6 +120,11 @@ impl Ring {
         let peers = node.peers.iter().chain([&node.this]).filter(|peer| !peer.tokens.is_empty());
         let ring = Ring { members: peers.map(|peer| member(peer, shared)).collect() };
         ring.checked().map_err(|what| Error::damaged("system.local and system.peers_v2", what))
+    }
+
+    /// Of nodes that were checked before.
+    pub(super) fn with(members: Vec<Member>) -> Ring {
+        Ring { members }
     }
 
     /// The nodes, in order of address.
@@ -145,9 +167,18 @@ impl Ring {
             return Err("holds no node with a token".to_string());
         }
         self.members.sort_by(|a, b| a.address.cmp(&b.address));
+        if let Some(two) = self.members.windows(2).find(|two| two[0].address == two[1].address) {
+            return Err(format!("node {} stands there twice", two[0].address));
+        }
+        if let Some(idle) = self.members.iter().find(|m| m.tokens.is_empty()) {
+            return Err(format!("node {} has no token", idle.address));
+        }
         let mut seen = BTreeSet::new();
         for member in &mut self.members {
             member.tokens.sort_unstable();
+            if member.tokens.first() == Some(&i64::MIN) {
+                return Err(format!("node {}: {} is no token", member.address, i64::MIN));
+            }
             if let Some(twice) = member.tokens.iter().find(|token| !seen.insert(**token)) {
                 return Err(format!("token {twice} stands there twice"));
             }

@@ -1,5 +1,6 @@
 //! The types of columns, as CQL and as Cassandra's classes (`org.apache.cassandra.db.marshal`) write them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -220,6 +221,14 @@ impl CqlType {
         }
     }
 
+    /// Adds the names of all user-defined types in it.
+    pub fn user_types(&self, names: &mut BTreeSet<String>) {
+        if let CqlType::Udt { udt, .. } = self {
+            names.insert(udt.name.clone());
+        }
+        self.parts().into_iter().for_each(|part| part.user_types(names));
+    }
+
     fn boxed(self) -> Box<CqlType> {
         Box::new(self.freeze())
     }
@@ -268,11 +277,73 @@ fn write_list(f: &mut fmt::Formatter<'_>, name: &str, parts: &[CqlType]) -> fmt:
     f.write_str(">")
 }
 
-/// A name as CQL writes it: quoted unless it is lower case and made of letters, digits and underscores.
+/// Words that are no names unless quoted (`reserved_keywords.txt`).
+const RESERVED: [&str; 57] = [
+    "add",
+    "allow",
+    "alter",
+    "and",
+    "apply",
+    "asc",
+    "authorize",
+    "batch",
+    "begin",
+    "by",
+    "columnfamily",
+    "create",
+    "delete",
+    "desc",
+    "describe",
+    "drop",
+    "entries",
+    "execute",
+    "from",
+    "full",
+    "grant",
+    "if",
+    "in",
+    "index",
+    "infinity",
+    "insert",
+    "into",
+    "is",
+    "keyspace",
+    "limit",
+    "materialized",
+    "modify",
+    "nan",
+    "norecursive",
+    "not",
+    "null",
+    "of",
+    "on",
+    "or",
+    "order",
+    "primary",
+    "rename",
+    "revoke",
+    "schema",
+    "select",
+    "set",
+    "table",
+    "to",
+    "token",
+    "truncate",
+    "unlogged",
+    "update",
+    "use",
+    "using",
+    "view",
+    "where",
+    "with",
+];
+
+/// A name as CQL writes it: quoted unless it is lower case, made of letters, digits and underscores, and not reserved.
 pub fn quote_name(name: &str) -> String {
     let bytes = name.as_bytes();
     let plain = bytes.first().is_some_and(u8::is_ascii_lowercase)
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_');
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
+        && !RESERVED.contains(&name);
     if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 

@@ -67,16 +67,27 @@ pub(super) fn invalid() -> Error {
 
 /// Reads one component: its raw value, or `None` for null.
 pub fn decode_component(cursor: &mut Cursor<'_>, t: &CqlType, descending: bool) -> Result<Option<Vec<u8>>> {
+    let mut value = Vec::new();
+    Ok(decode_component_into(cursor, t, descending, &mut value)?.then_some(value))
+}
+
+/// Reads one component and appends its raw value to `out`; `false` for null.
+#[inline]
+pub fn decode_component_into(
+    cursor: &mut Cursor<'_>,
+    t: &CqlType,
+    descending: bool,
+    out: &mut Vec<u8>,
+) -> Result<bool> {
     match cursor.u8()? {
-        NULL => Ok(None),
-        EMPTY if !descending && empty_is_none(t) => Ok(Some(Vec::new())),
-        EMPTY_DESCENDING if descending && empty_is_none(t) => Ok(Some(Vec::new())),
+        NULL => Ok(false),
+        EMPTY if !descending && empty_is_none(t) => Ok(true),
+        EMPTY_DESCENDING if descending && empty_is_none(t) => Ok(true),
         NEXT => {
-            let mut value = Vec::new();
             cursor.mask = if descending { 0xff } else { 0 };
-            let done = decode_value(cursor, t, &mut value);
+            let done = decode_value(cursor, t, out);
             cursor.mask = 0;
-            done.map(|()| Some(value))
+            done.map(|()| true)
         }
         _ => Err(invalid()),
     }

@@ -28,6 +28,7 @@ ALTER TABLE lab."Quoted" DROP v USING TIMESTAMP 1795256987036000;
 ALTER TABLE lab."Quoted" ADD v vector<float, 4>;
 ALTER TABLE lab."Quoted" DROP gone USING TIMESTAMP 5;
 CREATE INDEX IF NOT EXISTS x ON lab."Quoted" (masked);
+CREATE CUSTOM INDEX y ON lab."Quoted" (values("from")) USING 'a.b.Sai' WITH OPTIONS = {'mode': 'CONTAINS'};
 "#;
 
 #[test]
@@ -56,6 +57,13 @@ fn a_table_with_everything() {
         ("v", 4, Regular, 0, false, "vector<float, 4>"),
     ];
     assert_eq!(columns, want);
+    assert_eq!(table.options.text("comment"), Some("it's; -- AND gc_grace_seconds = 5"));
+    assert_eq!(table.options.map("caching").unwrap()["and"], "NONE");
+    let indexes: Vec<_> = table.indexes.iter().map(|i| (i.name.as_str(), i.kind.as_str(), &i.options)).collect();
+    let options = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+    assert_eq!(indexes[0], ("x", "COMPOSITES", &options(&[("target", "masked")])));
+    let y = options(&[("target", "values(\"from\")"), ("class_name", "a.b.Sai"), ("mode", "CONTAINS")]);
+    assert_eq!(indexes[1], ("y", "CUSTOM", &y));
     assert_eq!((table.columns[5].gone, table.columns[5].dropped_at), (true, Some(5)));
     assert_eq!((table.columns[7].gone, table.columns[7].dropped_at), (false, Some(1_795_256_987_036_000)));
     assert_eq!(table.cql, SCHEMA.trim());

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use repo_format::wire::Reader;
 
+use super::details;
 use super::rows::SystemRow;
 use super::{
     component, drop_column, dropped_column, live_column, node, number_columns, table, table_name, text_map, user_type,
 };
 
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 36] = [
     "kind",
     "type",
     "position",
@@ -28,6 +29,24 @@ const COLUMNS: [&str; 18] = [
     "release_version",
     "host_id",
     "schema_version",
+    "bloom_filter_fp_chance",
+    "compaction",
+    "extensions",
+    "options",
+    "where_clause",
+    "function_name",
+    "function_argument_types",
+    "function_argument_values",
+    "function_argument_nulls",
+    "argument_names",
+    "return_type",
+    "language",
+    "body",
+    "state_func",
+    "state_type",
+    "initcond",
+    "cdc",
+    "comment",
 ];
 
 /// A row, taken for one of every system table: key, two clustering values, then cells, each the number of its column,
@@ -43,6 +62,8 @@ pub fn system_rows(bytes: &[u8]) {
     if let Ok(names) = table_name(&row) {
         let _ = table(&row, names, columns, types, false, &HashMap::new());
     }
+    let _ = (details::options(&row), details::index(&row), details::mask(&row));
+    let _ = (details::function(&row), details::aggregate(&row));
     let _ = (node::peer(&row), text_map(row.value("replication")), component(&row, 1).is_ok());
 }
 

@@ -1,6 +1,6 @@
 //! The cells of one column to one value.
 
-use super::Times;
+use super::row::Times;
 use crate::engine::cassandra::comparable::encode_component;
 use crate::engine::cassandra::types::CqlType;
 use crate::engine::cassandra::value::{damaged, put_part};

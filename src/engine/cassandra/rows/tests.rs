@@ -1,6 +1,6 @@
-use repo_format::record::{BodyWriter, Traits};
+use repo_format::record::{BodyWriter, Entry, EntryKind, Traits};
 
-use super::super::cql;
+use super::super::{comparable, cql};
 use super::*;
 
 const TABLE: &str = r#"CREATE TABLE ks.t (k int, c int, v int, "W" text, gone int, m map<int, text>, s int static,

@@ -19,11 +19,16 @@ use super::layout::{Column, Layout};
 pub const END_OF_PARTITION: u8 = 0x01;
 /// A bound of a range deletion, not a row.
 pub const IS_MARKER: u8 = 0x02;
-const HAS_TIME: u8 = 0x04;
-const HAS_TTL: u8 = 0x08;
-const HAS_DELETION: u8 = 0x10;
-const HAS_ALL_COLUMNS: u8 = 0x20;
-const HAS_COMPLEX_DELETION: u8 = 0x40;
+/// The row's liveness follows.
+pub const HAS_TIME: u8 = 0x04;
+/// The liveness has a time to live and an expiry.
+pub const HAS_TTL: u8 = 0x08;
+/// The row's deletion follows.
+pub const HAS_DELETION: u8 = 0x10;
+/// No list of missing columns: there are all.
+pub const HAS_ALL_COLUMNS: u8 = 0x20;
+/// Each complex column begins with a deletion.
+pub const HAS_COMPLEX_DELETION: u8 = 0x40;
 /// A byte of extended flags follows.
 pub const HAS_EXTENSION: u8 = 0x80;
 /// Extended: the static row.

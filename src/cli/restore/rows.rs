@@ -1,69 +1,35 @@
-//! `onefold restore`
+//! `restore --to json` and `--to csv`: rows as the cluster or cqlsh would print them.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use super::access;
-use super::args::{Form, Global, Restore};
-use super::output::bytes;
-use super::progress::Progress;
-use super::show::load;
-use super::{Outcome, Output};
+use super::Context;
+use crate::cli::Outcome;
+use crate::cli::args::Form;
 use crate::engine::cassandra::rows::Show;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::repo::Repo;
 use crate::restore::{self, Selection};
-use crate::snapshot::{Shard, Snapshot};
-use crate::watch::Watch;
+use crate::snapshot::Shard;
 
-/// Gets data back.
-pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
-    let (_, snapshot) = load(&repo, &args.snapshot)?;
-    let watch = Arc::new(Watch::new());
-    let _progress = Progress::start(&watch, "restore", !global.quiet && args.out.is_some(), output)?;
-    match args.form {
-        Form::Files => files(&repo, &snapshot, args, &watch, output),
-        Form::Json => json(&repo, &snapshot, args, &watch, output),
-    }
-}
-
-fn files(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Output) -> Result<Outcome> {
-    let node = args.node.as_deref().map(|n| s.node(n)).transpose()?;
-    let total: u64 = restore::kept_files(s, node).map(|f| f.length).sum();
-    watch.bytes_total.store(total, std::sync::atomic::Ordering::Relaxed);
-    let count = match &args.out {
-        _ if args.dry_run => restore::kept_files(s, node).count() as u64,
-        Some(out) => restore::files(s, node, &repo.reader()?, out, watch)?,
-        None => {
-            return Err(Error::new(Kind::Usage, "restore --to files", "needs a folder").hint("give --out DIR"));
-        }
-    };
-    if output.is_json() {
-        output
-            .object(&json!({ "message_type": "summary", "files": count, "bytes": total, "dry_run": args.dry_run }))?;
-    } else {
-        let done = if args.dry_run { "would be written" } else { "written" };
-        output.line(&format!("{count} files, {} {done}", bytes(total)))?;
-    }
-    Ok(Outcome::Fine)
-}
-
-fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Output) -> Result<Outcome> {
+/// Writes rows.
+pub fn run(context: &Context<'_>) -> Result<Outcome> {
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let selection = Selection {
         condition: args.condition.as_deref(),
-        show: Show { write_times: args.writetime, ttls: args.ttl },
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
+        watch: Some(watch),
     };
+    let show = Show { write_times: args.rows.writetime, ttls: args.rows.ttl };
     let shards: Vec<&Shard> = match &args.table {
         Some(name) => vec![s.shard(name)?],
         None => s.shards.iter().collect(),
     };
-    watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), std::sync::atomic::Ordering::Relaxed);
+    watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
     if args.dry_run {
         for t in &shards {
             if output.is_json() {
@@ -74,11 +40,14 @@ fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outpu
         }
         return Ok(Outcome::Fine);
     }
+    let extension = if args.form == Form::Csv { "csv" } else { "jsonl" };
     let reader = repo.reader()?;
     let mut rows = 0;
     let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
-        rows += restore::json(s, t, &selection, &reader, to, watch)?;
-        watch.advance(t.bytes_read);
+        rows += match args.form {
+            Form::Csv => restore::csv(s, t, &selection, show, &reader, to)?,
+            _ => restore::json(s, t, &selection, show, &reader, to)?,
+        };
         to.flush().map_err(|e| Error::io("output", e))
     };
     match &args.out {
@@ -90,7 +59,7 @@ fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outpu
         Some(folder) => {
             fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
             for t in &shards {
-                create(&folder.join(format!("{}.jsonl", t.name)), |to| write(t, to))?;
+                create(&folder.join(format!("{}.{extension}", t.name)), |to| write(t, to))?;
             }
         }
     }
@@ -98,7 +67,13 @@ fn json(repo: &Repo, s: &Snapshot, args: &Restore, watch: &Watch, output: &Outpu
         // Rows are on standard output: what is said of them goes beside.
         (None, true) => output.error_line(&summary(rows, repo)),
         (Some(_), true) => output.object(&summary(rows, repo))?,
-        (Some(_), false) => output.line(&format!("{rows} rows written"))?,
+        (Some(out), false) => {
+            output.line(&format!("{rows} rows written"))?;
+            if args.form == Form::Csv && args.table.is_some() {
+                output
+                    .line(&format!("back in cqlsh: {}", restore::copy_from(shards[0], &out.display().to_string())?))?;
+            }
+        }
         (None, false) => {}
     }
     Ok(Outcome::Fine)

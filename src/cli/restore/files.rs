@@ -1,0 +1,34 @@
+//! `restore --to files`: what was kept byte for byte.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use super::Context;
+use crate::cli::Outcome;
+use crate::cli::output::bytes;
+use crate::error::{Error, Kind, Result};
+use crate::restore;
+
+/// Writes the kept files.
+pub fn run(context: &Context<'_>) -> Result<Outcome> {
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
+    let node = args.node.as_deref().map(|n| s.node(n)).transpose()?;
+    let total: u64 = restore::kept_files(s, node).map(|f| f.length).sum();
+    watch.bytes_total.store(total, Ordering::Relaxed);
+    let count = match &args.out {
+        _ if args.dry_run => restore::kept_files(s, node).count() as u64,
+        Some(out) => restore::files(s, node, &repo.reader()?, out, watch)?,
+        None => {
+            return Err(Error::new(Kind::Usage, "restore --to files", "needs a folder").hint("give --out DIR"));
+        }
+    };
+    if output.is_json() {
+        output
+            .object(&json!({ "message_type": "summary", "files": count, "bytes": total, "dry_run": args.dry_run }))?;
+    } else {
+        let done = if args.dry_run { "would be written" } else { "written" };
+        output.line(&format!("{count} files, {} {done}", bytes(total)))?;
+    }
+    Ok(Outcome::Fine)
+}

@@ -1,0 +1,231 @@
+//! `restore --to sstables`: what is asked for, and what to do with what was written.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::Context;
+use crate::cli::args::{LateTimesArg, LayoutArg, VersionArg};
+use crate::cli::output::{bytes, time};
+use crate::cli::{Outcome, Output};
+use crate::engine::cassandra::sstable::Version;
+use crate::engine::cassandra::sstable::write::LateTimes;
+use crate::engine::cassandra::target::TargetRing;
+use crate::engine::cassandra::target::ring::parse_replication;
+use crate::error::{Error, Kind, Result};
+use crate::repo::world::now_ms;
+use crate::restore::sstables::{self, ONCE, Report, Request, TablePlan};
+
+/// Bytes of SSTables that are written in a second, for the estimate alone (benches/README.md).
+const BYTES_A_SECOND: u64 = 25_000_000;
+
+/// Writes SSTables, or says what would be written.
+pub fn run(context: &Context<'_>) -> Result<Outcome> {
+    let &Context { repo, info, snapshot: s, args, watch, output } = context;
+    let ring = ring(context)?;
+    let replication = args.sstables.replication.as_deref().map(parse_replication).transpose()?;
+    let request = Request {
+        snapshot: info.id.to_string(),
+        ring: ring.as_ref(),
+        replication,
+        table: args.table.as_deref(),
+        into: args.into.as_deref().map(into).transpose()?,
+        condition: args.condition.as_deref(),
+        version: match args.sstables.sstable_version {
+            None => sstables::version(s)?,
+            Some(VersionArg::Nb) => Version::Nb,
+            Some(VersionArg::Oa) => Version::Oa,
+        },
+        late_times: match args.sstables.late_times {
+            None | Some(LateTimesArg::Refuse) => LateTimes::Refuse,
+            Some(LateTimesArg::Cap) => LateTimes::Cap,
+        },
+    };
+    let plans = sstables::plan(s, &request)?;
+    let unread = sstables::unread(s, &request);
+    if !s.complete {
+        warn(
+            output,
+            "snapshot",
+            "is incomplete (`onefold show`): what only replicas held that were not read is missing",
+        );
+    }
+    for (keyspace, what) in short_of_nodes(&plans, ring.as_ref()) {
+        warn(
+            output,
+            &format!("keyspace {keyspace}"),
+            &format!("{what}: QUORUM and ALL fail there until nodes are added"),
+        );
+    }
+    if args.dry_run {
+        would(&plans, &request, args.out.as_deref(), output)?;
+    } else {
+        let out = args
+            .out
+            .as_deref()
+            .ok_or_else(|| Error::new(Kind::Usage, "restore --to sstables", "needs a folder").hint("give --out DIR"))?;
+        let report = sstables::sstables(s, &plans, &request, out, &repo.reader()?, watch)?;
+        written(&report, &plans, &request, out, output)?;
+    }
+    for name in sstables::left_out(s, &request) {
+        warn(output, name, "not restored: a table of Cassandra's own; name it with --table if you want it");
+    }
+    for what in &unread {
+        warn(output, what, "not restored: kept byte for byte (`onefold restore --to files`)");
+    }
+    Ok(if unread.is_empty() { Outcome::Fine } else { Outcome::SourceUnread })
+}
+
+/// The ring of the target; none for the layout that needs none.
+fn ring(context: &Context<'_>) -> Result<Option<TargetRing>> {
+    let of = &context.args.sstables;
+    let once = of.layout == Some(LayoutArg::Once);
+    match &of.ring {
+        None if once => Ok(None),
+        Some(_) if once => Err(Error::new(Kind::Usage, "--ring", "is of no use with --layout once")
+            .hint("sstableloader finds the nodes by itself: leave one of the two out")),
+        None => {
+            let hint = "save the output of `nodetool ring` of the target and give --ring FILE, or give --layout once";
+            Err(Error::new(Kind::Usage, "restore --to sstables", "needs the target's ring").hint(hint))
+        }
+        Some(path) => {
+            let subject = path.display().to_string();
+            let text = fs::read(path).map_err(|e| Error::io(&subject, e))?;
+            let text = String::from_utf8(text).map_err(|_| Error::new(Kind::Usage, &subject, "is no text"))?;
+            TargetRing::parse(&text, &subject).map(Some)
+        }
+    }
+}
+
+/// By keyspace: where the replication asks for more nodes than there are.
+fn short_of_nodes<'p>(plans: &'p [TablePlan<'_>], ring: Option<&TargetRing>) -> BTreeSet<(&'p str, String)> {
+    let of = |p: &'p TablePlan<'_>| {
+        let short = ring.map(|ring| ring.short_of_nodes(&p.replication)).unwrap_or_default();
+        short.into_iter().map(|what| (p.table.keyspace.as_str(), what))
+    };
+    plans.iter().flat_map(of).collect()
+}
+
+fn into(name: &str) -> Result<(&str, &str)> {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
+        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
+    })
+}
+
+fn warn(output: &Output, subject: &str, message: &str) {
+    if output.is_json() {
+        output.error_line(&json!({ "message_type": "warning", "subject": subject, "message": message }));
+    } else {
+        output.note(&format!("{subject}: {message}"));
+    }
+}
+
+/// Says what would be written, table by table and node by node.
+fn would(plans: &[TablePlan<'_>], request: &Request<'_>, out: Option<&Path>, output: &Output) -> Result<()> {
+    if !output.is_json() {
+        output.line("table  node  rows  bytes  SSTables at least")?;
+    }
+    let part = if request.condition.is_some() { "at most " } else { "about " };
+    for plan in plans {
+        for (place, node) in plan.folders.iter().enumerate() {
+            let (rows, size, files) = plan.of_node(place);
+            let name = plan.name();
+            if output.is_json() {
+                output.object(&json!({
+                    "message_type": "node_table", "table": name, "node": node, "rows": rows, "bytes": size,
+                    "sstables": files, "dry_run": true,
+                }))?;
+            } else {
+                output.line(&format!("{name}  {node}  {part}{rows}  {part}{}  {files}", bytes(size)))?;
+            }
+        }
+    }
+    // What several nodes hold is written once.
+    let total: u64 = plans.iter().map(|p| p.bytes).sum();
+    let seconds = total / BYTES_A_SECOND + 1;
+    if let Some(out) = out
+        && let Some(short) = total.checked_sub(sstables::free_bytes(out)?).filter(|short| *short > 0)
+    {
+        warn(output, &out.display().to_string(), &format!("has about {} too little room", bytes(short)));
+    }
+    if output.is_json() {
+        return output.object(&json!({
+            "message_type": "summary", "tables": plans.len(), "bytes": total, "seconds": seconds, "dry_run": true,
+        }));
+    }
+    output.line(&format!("{} tables, {part}{} on disk, about {seconds} s", plans.len(), bytes(total)))
+}
+
+/// Says what was written, and what to do with it.
+fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
+    let all = || report.tables.values();
+    let (sstables, rows): (u64, u64) = (all().map(|t| t.sstables).sum(), all().map(|t| t.rows).sum());
+    let (size, capped): (u64, u64) = (all().map(|t| t.bytes).sum(), all().map(|t| t.capped).sum());
+    if output.is_json() {
+        for (name, t) in &report.tables {
+            output.object(&json!({
+                "message_type": "table", "name": name, "sstables": t.sstables, "rows": t.rows, "bytes": t.bytes,
+                "capped": t.capped, "newest": t.newest,
+            }))?;
+        }
+        output.object(&json!({
+            "message_type": "summary", "tables": report.tables.len(), "kept": report.kept, "sstables": sstables,
+            "rows": rows, "bytes": size, "capped": capped, "dry_run": false,
+        }))?;
+    } else {
+        let tables = report.tables.len();
+        output.line(&format!("{tables} tables, {rows} rows, {sstables} SSTables, {} written", bytes(size)))?;
+        if report.kept > 0 {
+            output.line(&format!("{} of the tables were there already", report.kept))?;
+        }
+        let filled = |p: &&TablePlan<'_>| report.tables.get(&p.name()).is_some_and(|t| t.sstables > 0);
+        next(&plans.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
+    }
+    if capped > 0 {
+        warn(output, "times", &format!("{capped} deletion and expiry times after 2038 were brought forward to it"));
+    }
+    for what in &report.schema_left_out {
+        warn(output, "schema", &format!("not in schema-1.cql and schema-2.cql: {what}"));
+    }
+    let now = i64::try_from(now_ms()).unwrap_or(i64::MAX).saturating_mul(1000);
+    for (name, newest) in report.tables.iter().filter_map(|(name, t)| Some((name, t.newest.filter(|n| *n > now)?))) {
+        let when = time(u64::try_from(newest / 1_000_000).unwrap_or(0));
+        let what = "newer than now: until then, what the target writes without a time of its own loses against them";
+        warn(output, name, &format!("holds write times up to {when}, {what}"));
+    }
+    Ok(())
+}
+
+/// What the operator does next.
+fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
+    let out = out.display();
+    output.line("\nNext:")?;
+    output.line(&format!("  cqlsh -f {out}/schema-1.cql"))?;
+    for plan in plans {
+        let (keyspace, table) = (&plan.table.keyspace, &plan.table.name);
+        if request.ring.is_none() {
+            output.line(&format!("  sstableloader -d HOST {out}/{ONCE}/{keyspace}/{table}"))?;
+        } else {
+            let level = if plan.plan.level > 0 { "--keep-level " } else { "" };
+            output.line(&format!("  nodetool import {level}{keyspace} {table} {out}/NODE/{keyspace}/{table}"))?;
+        }
+    }
+    if plans.iter().any(|p| p.captured.counter) {
+        output.line("  nodetool invalidatecountercache")?;
+    }
+    output.line(&format!("  cqlsh -f {out}/schema-2.cql"))?;
+    if request.ring.is_some() {
+        output.line(
+            "Run nodetool on every node, with the folder that has its address for NODE, copied there; add --copy-data if the data\n\
+             directory is on another file system. Or stop the node and copy the files into the table's data directory.",
+        )?;
+        output.line("The ring must still be the one that was given: one token that a node does not own, and it refuses the folder.")?;
+    }
+    if plans.iter().any(|p| p.captured.counter) {
+        output.line("Counters go into empty tables only: anything there already would be counted twice.")?;
+    }
+    output.line("A restored cluster must never meet the one it was taken from: give it another name and its own seeds.")
+}

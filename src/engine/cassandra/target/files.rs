@@ -1,0 +1,228 @@
+//! The files being written: records in key order in, each to the file of its part and window.
+//!
+//! At most [`OPEN_MAX`] files are open at once, whatever the number of nodes and windows. Where more are wanted, the records of the rest
+//! wait for another pass over the same run; each pass writes other files. Windows beyond [`WINDOWS_MAX`] share files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use repo_format::record::{Class, Traits};
+
+use super::cut::newest;
+use super::parts::token;
+use super::{Cut, Parts};
+use crate::error::{Error, Result};
+use crate::run::Record;
+
+/// Files open at once.
+pub const OPEN_MAX: usize = 64;
+/// Windows that get files of their own.
+pub const WINDOWS_MAX: usize = 128;
+/// The window of all records whose own has no file.
+const REST: i64 = i64::MAX;
+
+/// Which file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Place among the parts.
+    pub part: usize,
+    /// First second of its window; 0 where there are none.
+    pub window: i64,
+    /// Counts from 1 through a table.
+    pub generation: u64,
+}
+
+/// A file being written. Dropped before `finish` it leaves nothing.
+pub trait FileSink {
+    /// Takes the next record; keys ascend.
+    fn push(&mut self, record: &Record<'_>) -> Result<()>;
+    /// Bytes of `Data.db` so far.
+    fn bytes(&self) -> u64;
+    /// Completes it.
+    fn finish(self: Box<Self>) -> Result<Finished>;
+}
+
+/// A file that is complete: every component.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// All components.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Rows, static ones too.
+    pub rows: u64,
+    /// The newest write time in it.
+    pub newest: Option<i64>,
+    /// Deletion times that were capped.
+    pub capped: u64,
+}
+
+/// Makes files, and is told when one is complete.
+pub trait Files {
+    /// Begins a file.
+    fn create(&mut self, place: &Place) -> Result<Box<dyn FileSink>>;
+    /// A file is complete.
+    fn finished(&mut self, place: &Place, file: Finished) -> Result<()>;
+}
+
+/// What earlier passes did.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    generation: u64,
+    windows: BTreeSet<i64>,
+    done: BTreeSet<Key>,
+}
+
+/// Part and window.
+type Key = (usize, i64);
+
+struct Open {
+    sink: Box<dyn FileSink>,
+    place: Place,
+    /// The partition that it took last, by number.
+    partition: u64,
+}
+
+/// One pass over a table's records.
+pub struct Writing<'a> {
+    parts: &'a Parts,
+    cut: Cut,
+    files: &'a mut dyn Files,
+    before: Progress,
+    open: BTreeMap<Key, Open>,
+    begun: BTreeSet<Key>,
+    waiting: BTreeSet<Key>,
+    group: Vec<u8>,
+    partition: u64,
+    part: Option<usize>,
+    /// Where a range deletion is open.
+    deleting: Option<Key>,
+}
+
+impl<'a> Writing<'a> {
+    /// The first pass, or one that goes on from what earlier ones did.
+    pub fn new(parts: &'a Parts, cut: Cut, before: Progress, files: &'a mut dyn Files) -> Writing<'a> {
+        Writing {
+            parts,
+            cut,
+            files,
+            before,
+            open: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            group: Vec::new(),
+            partition: 0,
+            part: None,
+            deleting: None,
+        }
+    }
+
+    /// Takes the next record of the table.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<()> {
+        if record.group() != self.group || self.partition == 0 {
+            self.enter(record)?;
+        }
+        let Some(part) = self.part else { return Ok(()) };
+        if record.class == Class::Marker {
+            return self.marker(part, record);
+        }
+        // Windows alone make it necessary to look into records.
+        let time = match self.cut {
+            Cut::Windows { .. } => newest(record.body)?.unwrap_or_default(),
+            _ => 0,
+        };
+        let key = self.key(part, time);
+        self.write(key, record)
+    }
+
+    /// Completes every open file. `Some` where records still wait for another pass.
+    pub fn finish(mut self) -> Result<Option<Progress>> {
+        self.close(|_| true)?;
+        if self.waiting.is_empty() {
+            return Ok(None);
+        }
+        self.before.done.append(&mut self.begun);
+        Ok(Some(self.before))
+    }
+
+    /// Begins a partition. Parts that end before it are complete.
+    fn enter(&mut self, record: &Record<'_>) -> Result<()> {
+        self.group.clear();
+        self.group.extend_from_slice(record.group());
+        self.partition += 1;
+        self.deleting = None;
+        let token = token(record.key).ok_or_else(|| Error::damaged("key", "has no token"))?;
+        let part = self.parts.of(token);
+        if part != self.part {
+            let parts = self.parts.all();
+            self.close(|(part, _)| parts.get(part).is_none_or(|p| p.last < token))?;
+            self.part = part;
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, part: usize, time: i64) -> Key {
+        let window = self.cut.window(time);
+        let windows = &mut self.before.windows;
+        if windows.contains(&window) || (windows.len() < WINDOWS_MAX && windows.insert(window)) {
+            return (part, window);
+        }
+        (part, REST)
+    }
+
+    /// A range deletion belongs to the window of its own time: it is closed in one file before another opens in the next.
+    fn marker(&mut self, part: usize, record: &Record<'_>) -> Result<()> {
+        let next = newest(record.body)?.map(|time| self.key(part, time));
+        if let Some(open) = self.deleting.filter(|open| next != Some(*open)) {
+            self.write(open, &Record { body: &[], traits: Traits::default(), ..*record })?;
+        }
+        if let Some(key) = next {
+            self.write(key, record)?;
+        }
+        self.deleting = next;
+        Ok(())
+    }
+
+    fn write(&mut self, key: Key, record: &Record<'_>) -> Result<()> {
+        if self.before.done.contains(&key) || self.waiting.contains(&key) {
+            return Ok(());
+        }
+        let full = |open: &&Open| open.partition != self.partition && open.sink.bytes() >= self.cut.size();
+        if self.open.get(&key).filter(full).is_some() {
+            self.close(|other| other == key)?;
+        }
+        if !self.open.contains_key(&key) {
+            if self.open.len() >= OPEN_MAX && !self.begun.contains(&key) {
+                self.waiting.insert(key);
+                return Ok(());
+            }
+            self.create(key)?;
+        }
+        if let Some(open) = self.open.get_mut(&key) {
+            open.partition = self.partition;
+            open.sink.push(record)?;
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, key: Key) -> Result<()> {
+        self.before.generation += 1;
+        let (part, window) = key;
+        let place = Place { part, window, generation: self.before.generation };
+        let sink = self.files.create(&place)?;
+        self.begun.insert(key);
+        self.open.insert(key, Open { sink, place, partition: self.partition });
+        Ok(())
+    }
+
+    fn close(&mut self, which: impl Fn(Key) -> bool) -> Result<()> {
+        let keys: Vec<Key> = self.open.keys().copied().filter(|key| which(*key)).collect();
+        for key in keys {
+            if let Some(open) = self.open.remove(&key) {
+                let file = open.sink.finish()?;
+                self.files.finished(&open.place, file)?;
+            }
+        }
+        Ok(())
+    }
+}

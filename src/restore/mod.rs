@@ -1,0 +1,11 @@
+//! A snapshot out again, one file a form.
+
+mod files;
+mod rows;
+pub mod select;
+pub mod sstables;
+
+pub use files::{files, kept_files};
+pub use rows::{copy_from, csv, json};
+pub use select::Selection;
+pub use sstables::sstables;

@@ -1,0 +1,220 @@
+//! What a restore to SSTables will write: which tables, for which nodes, in which parts, and about how much.
+
+use std::collections::BTreeSet;
+
+use crate::engine::cassandra::ring::TokenRange;
+use crate::engine::cassandra::schema::{Keyspace, Table};
+use crate::engine::cassandra::source::ClusterDescription;
+use crate::engine::cassandra::sstable::write::LateTimes;
+use crate::engine::cassandra::sstable::{Descriptor, Version};
+use crate::engine::cassandra::target::folders::options;
+use crate::engine::cassandra::target::ring::Replication;
+use crate::engine::cassandra::target::{Cut, Plan, TargetRing};
+use crate::error::{Error, Kind, Result};
+use crate::restore::select;
+use crate::snapshot::{Shard, Snapshot};
+
+/// Folder of the layout that holds each row once.
+pub const ONCE: &str = "once";
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Id of the snapshot.
+    pub snapshot: String,
+    /// The nodes to write for. `None`: each row once.
+    pub ring: Option<&'a TargetRing>,
+    /// How the target replicates, where not as captured.
+    pub replication: Option<Replication>,
+    /// One table, `keyspace.table`; all but Cassandra's own, for `None`.
+    pub table: Option<&'a str>,
+    /// Keyspace and table that it goes into, where not its own.
+    pub into: Option<(&'a str, &'a str)>,
+    /// Conditions as in CQL.
+    pub condition: Option<&'a str>,
+    /// Version of the files.
+    pub version: Version,
+    /// For times that the version cannot hold.
+    pub late_times: LateTimes,
+}
+
+/// One table, planned.
+pub struct TablePlan<'s> {
+    /// As stored.
+    pub shard: &'s Shard,
+    /// As captured.
+    pub captured: Table,
+    /// The same under the name that it goes to.
+    pub table: Table,
+    /// Its keyspace as captured.
+    pub keyspace: Keyspace,
+    /// How the target replicates it.
+    pub replication: Replication,
+    /// Parts, cut and level.
+    pub plan: Plan,
+    /// Folder of each node, by its place in the ring.
+    pub folders: Vec<String>,
+    /// About how many bytes one copy takes.
+    pub bytes: u64,
+}
+
+impl TablePlan<'_> {
+    /// `keyspace.table` as it goes to the target.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.table.keyspace, self.table.name)
+    }
+
+    /// About how many rows and bytes a node gets, and in how many SSTables at least.
+    pub fn of_node(&self, node: usize) -> (u64, u64, u64) {
+        let share = self.plan.parts.share_of(node);
+        let of = |n: u64| (n as f64 * share).round() as u64;
+        let mine = self.plan.parts.all().iter().filter(|p| p.nodes.contains(&node));
+        let files = mine.map(|p| 1 + (self.bytes as f64 * p.share) as u64 / self.plan.cut.size()).sum();
+        (of(self.shard.rows), of(self.bytes), files)
+    }
+}
+
+fn cluster(s: &Snapshot) -> Result<ClusterDescription> {
+    serde::Deserialize::deserialize(&s.description).map_err(|e| Error::damaged("snapshot: cluster", e))
+}
+
+/// The version of SSTables that the captured cluster wrote: `oa` where any was, else `nb`.
+pub fn version(s: &Snapshot) -> Result<Version> {
+    // `da` is the same rows under another index.
+    let newer = cluster(s)?.sstable_versions.iter().any(|v| v == "oa" || v == "da");
+    Ok(if newer { Version::Oa } else { Version::Nb })
+}
+
+/// Plans every table that is asked for.
+///
+/// Errors: rings and replications that do not fit, by the name of the keyspace; tables that are not there; a
+/// `describering`, which is of one keyspace, for several.
+pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>) -> Result<Vec<TablePlan<'s>>> {
+    let cluster = cluster(s)?;
+    let shards: Vec<&Shard> = match request.table {
+        Some(name) => vec![s.shard(name)?],
+        None => s.shards.iter().filter(|t| !is_own(keyspace_of(t))).collect(),
+    };
+    one_keyspace(&shards, request)?;
+    let folders = match request.ring {
+        Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
+        None => vec![ONCE.to_owned()],
+    };
+    shards.into_iter().map(|shard| plan_table(s, shard, &cluster, request, &folders)).collect()
+}
+
+fn plan_table<'s>(
+    s: &Snapshot,
+    shard: &'s Shard,
+    cluster: &ClusterDescription,
+    request: &Request<'_>,
+    folders: &[String],
+) -> Result<TablePlan<'s>> {
+    let captured = select::table(shard)?;
+    let within = |e: Error| e.within(format_args!("table {}", shard.name));
+    let known = cluster.keyspaces.iter().find(|k| k.name == captured.keyspace).cloned();
+    let mut table = captured.clone();
+    if let Some((keyspace, name)) = request.into {
+        (table.keyspace, table.name) = (keyspace.to_owned(), name.to_owned());
+    }
+    let replication = request.replication.as_ref().or_else(|| known.as_ref().map(|k| &k.replication));
+    let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
+    // Refused now, not after hours.
+    options(&table, request.version, request.late_times, 0)
+        .map_err(|e| e.hint("restore the other tables, one by one with --table"))?;
+    let bytes = one_copy(s, shard, cluster, &captured.keyspace);
+    let (plan, replication) = match (request.ring, replication) {
+        (None, replication) => (Plan::once(cut), replication.cloned().unwrap_or_default()),
+        (Some(ring), Some(replication)) => {
+            let placed = ring.place(&table.keyspace, replication)?;
+            (Plan::for_nodes(&placed, cut, bytes), ring.spelled_out(replication))
+        }
+        (Some(_), None) => {
+            let what = "how it was replicated was not captured";
+            return Err(Error::new(Kind::Usage, format_args!("keyspace {}", captured.keyspace), what)
+                .hint("say how the target replicates it: --replication \"{'class': …}\""));
+        }
+    };
+    let unknown = || Keyspace { name: captured.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
+    let keyspace = known.unwrap_or_else(unknown);
+    Ok(TablePlan { shard, captured, table, keyspace, replication, plan, folders: folders.to_vec(), bytes })
+}
+
+/// The output of `describering` tells the ranges of one keyspace.
+fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
+    if !request.ring.is_some_and(TargetRing::is_of_one_keyspace) {
+        return Ok(());
+    }
+    let mut keyspaces: Vec<&str> = shards.iter().map(|t| keyspace_of(t)).collect();
+    keyspaces.dedup();
+    if keyspaces.len() > 1 && request.into.is_none() {
+        let what = format!("tells the ranges of one keyspace, but {} are restored", keyspaces.join(", "));
+        return Err(Error::new(Kind::Usage, "nodetool describering", what)
+            .hint("give the output of `nodetool ring`, or restore one table with --table"));
+    }
+    Ok(())
+}
+
+/// About how many bytes the table takes once. What was captured holds it as often as it was replicated.
+fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace: &str) -> u64 {
+    let share = |range: &TokenRange| (range.end as f64 - range.start as f64) / 2f64.powi(64);
+    let of_node = |ranges: &Option<Vec<TokenRange>>| ranges.as_ref().map_or(1.0, |r| r.iter().map(share).sum());
+    let copies: f64 = match cluster.owned.get(keyspace) {
+        Some(nodes) => nodes.iter().map(of_node).sum(),
+        None => s.nodes.len() as f64,
+    };
+    (shard.bytes_read as f64 / copies.max(1.0)) as u64
+}
+
+fn keyspace_of(shard: &Shard) -> &str {
+    shard.name.split_once('.').map_or(shard.name.as_str(), |(keyspace, _)| keyspace)
+}
+
+/// Whether a keyspace is Cassandra's own: the target has one of its own, so its tables are restored by name only.
+fn is_own(keyspace: &str) -> bool {
+    keyspace == "dse" || keyspace == "system" || keyspace.starts_with("system_")
+}
+
+/// Tables of Cassandra's own that a restore of everything leaves out.
+pub fn left_out<'s>(s: &'s Snapshot, request: &Request<'_>) -> Vec<&'s str> {
+    let own = s.shards.iter().filter(|t| request.table.is_none() && is_own(keyspace_of(t)) && t.rows > 0);
+    own.map(|t| t.name.as_str()).collect()
+}
+
+/// SSTables of the tables asked for that could not be decoded, with the reason: they are not in what is restored.
+/// Files of a table that was dropped and made again are no loss, and not among them.
+pub fn unread(s: &Snapshot, request: &Request<'_>) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for file in &s.files {
+        // `keyspace/table-id/…/file`
+        let mut parts = file.name.split('/');
+        let (Some(keyspace), Some((table, id))) = (parts.next(), parts.next().and_then(|f| f.rsplit_once('-'))) else {
+            continue;
+        };
+        let asked = match request.table {
+            Some(asked) => asked.split_once('.') == Some((keyspace, table)),
+            None => !is_own(keyspace),
+        };
+        let Some((descriptor, _)) = parts.next_back().and_then(Descriptor::parse).filter(|_| asked) else { continue };
+        let lost = s.shards.iter().any(|t| t.id == id) || s.problems.iter().any(|p| p.subject.contains(&file.name));
+        if lost {
+            let node = s.nodes.get(file.node).map_or("?", |n| n.name.as_str());
+            found.insert(format!("{keyspace}.{table}: {descriptor} of node {node}: {}", file.reason));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// An address as the name of a folder.
+fn folder_name(address: &str) -> Result<String> {
+    let taken = [ONCE, "restore.json", "schema-1.cql", "schema-2.cql"].contains(&address);
+    if address.is_empty() || address.starts_with('.') || address.contains(['/', '\\', '\0']) || taken {
+        return Err(Error::new(
+            Kind::Usage,
+            format_args!("node `{address}`"),
+            "has an address that no folder can have",
+        )
+        .hint("give every node of the ring its IP address or host name"));
+    }
+    Ok(address.to_owned())
+}

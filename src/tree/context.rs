@@ -1,0 +1,72 @@
+//! Which deletions are in force at a place in a run.
+
+use repo_format::leaf::OpenDeletion;
+use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind, Traits};
+
+use crate::error::Result;
+use crate::run::{Record, RecordBatch};
+
+/// The deletions in force after a record (or where a leaf begins), and the group that they belong to.
+#[derive(Default)]
+pub(super) struct Context {
+    group: Vec<u8>,
+    group_deletion: OpenDeletion,
+    open: OpenDeletion,
+}
+
+impl Context {
+    /// Where a leaf begins: with what the leaf says of the group of its first record.
+    pub(super) fn begin(&mut self, group: &[u8], (group_deletion, open): (OpenDeletion, OpenDeletion)) {
+        self.enter(group);
+        (self.group_deletion, self.open) = (group_deletion, open);
+    }
+
+    /// Steps over a record. Only deletions of groups and markers are looked into.
+    pub(super) fn follow(&mut self, r: &Record<'_>) -> Result<()> {
+        if r.group() != self.group {
+            self.enter(r.group());
+        }
+        if matches!(r.class, Class::Group | Class::Marker) {
+            let deletion = Entries::new(r.body).next_entry()?.map(|e| (e.time, e.ldt));
+            match r.class {
+                Class::Group => self.group_deletion = deletion,
+                _ => self.open = deletion,
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, group: &[u8]) {
+        self.group.clear();
+        self.group.extend_from_slice(group);
+        (self.group_deletion, self.open) = (None, None);
+    }
+
+    /// The deletion of the group and that of its markers, as far as they reach into `group`.
+    pub(super) fn within(&self, group: &[u8]) -> (OpenDeletion, OpenDeletion) {
+        if self.group == group { (self.group_deletion, self.open) } else { (None, None) }
+    }
+
+    /// Whether `key` lies in the group.
+    pub(super) fn reaches(&self, key: &[u8]) -> bool {
+        !self.group.is_empty() && key.len() > self.group.len() && key.starts_with(&self.group)
+    }
+
+    /// Adds the deletions as records: that of the group at its prefix, that of the markers at `from`, unless the next record
+    /// stands there.
+    pub(super) fn say(&self, from: &[u8], next: Option<&[u8]>, out: &mut RecordBatch) {
+        let mut said = |class: Class, key: &[u8], deletion: OpenDeletion| {
+            let Some((time, ldt)) = deletion else { return };
+            let entry = Entry { column: 0, kind: EntryKind::Deletion, element: None, time, ldt, ttl: 0, value: None };
+            let Ok(()) = out.push_with(key, self.group.len(), class, |buffer| {
+                let mut writer = BodyWriter::new(buffer);
+                writer.push(&entry);
+                Ok::<Traits, std::convert::Infallible>(writer.traits())
+            });
+        };
+        said(Class::Group, &self.group, self.group_deletion);
+        if next != Some(from) {
+            said(Class::Marker, from, self.open);
+        }
+    }
+}
