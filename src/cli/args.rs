@@ -78,7 +78,7 @@ pub enum Command {
     /// Verify the repository.
     Check(Check),
     /// Get data back.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Print a shell's completions.
     Completions {
         /// The shell.
