@@ -170,7 +170,7 @@ impl<'a> Across<'a> {
         };
         let mut nodes = Vec::with_capacity(self.owners.len());
         for (owner, r) in self.owners.iter().zip(&held) {
-            nodes.push(held(&merged, owner.owns, *r, self.purge_before)?);
+            nodes.push(self::held(&merged, owner.owns, *r, self.purge_before)?);
         }
         self.witness.differs(&merged, &nodes)?;
         for (i, r) in held.iter().enumerate() {
