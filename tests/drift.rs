@@ -137,6 +137,9 @@ fn what_a_user_sees() {
         assert_eq!(missing, node["missing"].as_u64().unwrap());
     }
     assert_eq!(counted.iter().filter(|o| o["message_type"] == "repair").count(), 3);
+    let unplaced = |o: &Value| o["message_type"] == "repair" && o["unplaced"].as_u64() > Some(0);
+    let deleted = user.run(&["drift", "--table", "lab.deletions", "--token-ranges", "1", "--json"]).objects();
+    assert!(deleted.iter().any(unplaced), "{deleted:?}");
     let said = user.run(&[&of[..], &["--token-ranges", "5"]].concat()).fine();
     assert!(said.starts_with("first token  last token  node") && said.contains("a repair would bring n1"), "{said}");
     // What is asked of no table is refused.

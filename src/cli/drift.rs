@@ -11,6 +11,7 @@ use crate::drift::{self, Counts, Range, Sample};
 use crate::error::Result;
 use crate::run::ChunkSource;
 use crate::snapshot::{Shard, Snapshot};
+use crate::tree;
 use crate::watch::Watch;
 
 /// Counts by table and node, as stored; of one table also samples and counts by range.
@@ -69,14 +70,22 @@ fn ranges(s: &Snapshot, t: &Shard, parts: u32, chunks: &dyn ChunkSource, output:
         let rows: u64 = of_node().map(|c| c.repair_rows).sum();
         let moved: u64 = of_node().map(|c| c.repair_bytes).sum();
         let unsure: u64 = of_node().map(|c| c.unsure).sum();
+        // What is no row of the view and was not kept has a number but no place.
+        let all = |d: &tree::Drift| d.stale + d.deletions + d.purged;
+        let placed: u64 = of_node().map(|c| all(&c.drift)).sum();
+        let unplaced = t.nodes.get(i).map_or(0, |n| all(&n.drift)).saturating_sub(placed);
         if output.is_json() {
             output.object(&json!({
                 "message_type": "repair", "table": t.name, "node": node.name, "rows": rows, "bytes": moved,
-                "unsure": unsure,
+                "unsure": unsure, "unplaced": unplaced,
             }))?;
         } else {
             let may = if unsure > 0 { format!(" ({unsure} records may only be purged)") } else { String::new() };
             output.line(&format!("a repair would bring {} at least {rows} rows, {}{may}", node.name, bytes(moved)))?;
+            if unplaced > 0 {
+                let what = "it holds that others know to be deleted: which is kept with backup --keep-node-views";
+                output.line(&format!("{}: {unplaced} records {what}", node.name))?;
+            }
         }
     }
     Ok(())
