@@ -36,21 +36,21 @@ def ends(ttl, base):
     return [ends(item, base) for item in ttl] if isinstance(ttl, list) else None if ttl is None else base + ttl
 
 
-def close(truth, ours):
+def close(truth, ours, slack):
     if isinstance(truth, list) and isinstance(ours, list):
-        return len(truth) == len(ours) and all(map(close, truth, ours))
+        return len(truth) == len(ours) and all(close(*pair, slack) for pair in zip(truth, ours))
     if truth is None or ours is None:
         return truth is ours
-    return not isinstance(ours, list) and abs(truth - ours) <= SLACK
+    return not isinstance(ours, list) and abs(truth - ours) <= slack
 
 
-def differences(truth, ours, meta, cut):
-    """The names of what differs in one row."""
+def differences(truth, ours, meta, cut, slack=SLACK):
+    """The names of what differs in one row. Our seconds to live count from `cut`, give or take `slack`."""
     for name in truth.keys() | {name for name in ours if not name.startswith(("writetime(", "ttl("))}:
         if name not in ours or name not in truth:
             yield name
         elif name.startswith("ttl("):
-            if not close(ends(truth[name], meta["times_read"]), ends(ours[name], cut)):
+            if not close(ends(truth[name], meta["times_read"]), ends(ours[name], cut), slack):
                 yield name
         elif name in meta["doubles"]:
             if as_doubles(truth[name]) != as_doubles(ours[name]):

@@ -15,7 +15,7 @@ from cassandra.concurrent import execute_concurrent
 from cassandra.protocol import _ProtocolHandler
 
 import dumps
-from compare import differences, parse
+from compare import SLACK, differences, parse
 from nodes import connect, disconnect, many
 from reading import TimesAsJson, lines, quote, rows_as_json, selections, tables
 
@@ -66,24 +66,28 @@ def learn(twin_node, capture):
 
 
 def ask(session, table, pieces):
-    """All rows of a table within token ranges, with their times."""
+    """All rows of a table within token ranges, with their times, when these were asked for, and how long that took."""
     for low, high in pieces:
         where = f"FROM lab.{quote(table.name)} WHERE {table.token} > %s AND {table.token} <= %s"
         rows = lines(session, f"SELECT JSON * {where}", (low, high), rows_as_json)
         whole = [parse(row) for row in rows]
         columns = ", ".join(expression for _, expression in table.times)
-        times = lines(session, f"SELECT {columns} {where}", (low, high), TimesAsJson(table.times))
+        asked = time.time()
+        times = [*lines(session, f"SELECT {columns} {where}", (low, high), TimesAsJson(table.times))]
+        took = time.time() - asked
         for row, when in zip(whole, times, strict=True):
-            yield {**row, **parse(when)}
+            yield {**row, **parse(when)}, asked, took
 
 
 def rows(target, table, meta, node, session):
     """Compares one node's own rows with the truth's rows that it replicates. Returns how many, and what differs."""
     expected = (row for token, row in table.truth if target.owns(node, token))
     count, wrong = 0, []
-    for truth, ours in itertools.zip_longest(expected, ask(session, table, target.ranges[node])):
+    found = ask(session, table, target.ranges[node])
+    for truth, (ours, asked, took) in itertools.zip_longest(expected, found, fillvalue=(None, 0, 0)):
+        truth = None if truth == (None, 0, 0) else truth
         count += 1
-        names = sorted(differences(truth, ours, meta, time.time())) if truth and ours else ["the row"]
+        names = sorted(differences(truth, ours, meta, asked, SLACK + took)) if truth and ours else ["the row"]
         if names:
             wrong.append(f"lab.{table.name} on node {node}: {', '.join(names)}\n  truth {show(truth)}\n  ours  {show(ours)}")
     return count, wrong

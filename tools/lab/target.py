@@ -21,22 +21,25 @@ class Target:
         self.ring = Ring(version, self.nodes, f"{PROBE}.nowhere WHERE k = 1")
         self.ranges = {}
 
-    def start(self, replication):
-        """Starts it, empty, with the keyspace `lab`, so that its ring can be asked for. One that runs already is emptied."""
-        running = empty(self.version, *self.nodes)
-        if not running:
+    def start(self, replication, schema):
+        """Starts it with the keyspace `lab` and these statements, but no data. One that runs already is emptied.
+
+        The schema is made on one node, where it is quick; the others fetch it when they join.
+        """
+        first, *others = self.nodes
+        if not empty(self.version, *self.nodes):
             tool("wipe", self.version)
-            first, *others = self.nodes
             tool("start-node", self.version, first)
-            with ThreadPoolExecutor(4) as pool:
-                list(pool.map(lambda node: tool("start-node", self.version, node), others))
         everywhere = dict(Counter(self.centres.values()))
-        session = connect(self.nodes[0], ConsistencyLevel.ALL)
+        session = connect(first)
         for keyspace, copies in ((PROBE, everywhere), ("lab", replication)):
             session.execute(f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
                             f"{ {'class': 'NetworkTopologyStrategy', **copies} }")
         session.execute(f"CREATE TABLE IF NOT EXISTS {PROBE}.nowhere (k int PRIMARY KEY, v int) WITH speculative_retry = 'NEVER'")
         disconnect(session)
+        self.execute(schema)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda node: tool("start-node", self.version, node), others))
         self.ring.settle()
 
     def nodetool(self, node, *words):
@@ -67,7 +70,7 @@ class Target:
 
     def execute(self, text):
         """Runs the statements of a file, each ended by a semicolon at the end of a line."""
-        session = connect(self.nodes[0], ConsistencyLevel.ALL)
+        session = connect(self.nodes[0])
         for statement in statements(text):
             try:
                 session.execute(statement)
