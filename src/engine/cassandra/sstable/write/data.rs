@@ -157,7 +157,7 @@ impl Data {
 /// A compressor with its working memory. What `super::super::codec` undoes.
 enum Packer {
     Lz4(lz4_flex::block::CompressTable),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     Zstd(zstd::bulk::Compressor<'static>),
     Deflate(flate2::Compress),
     Noop,
@@ -168,7 +168,7 @@ impl Packer {
         let zstd = |level| zstd::bulk::Compressor::new(level).map_err(|e| Error::io("zstd", e));
         Ok(match compressor {
             Compressor::Lz4 => Packer::Lz4(lz4_flex::block::CompressTable::small()),
-            Compressor::Snappy => Packer::Snappy(snap::raw::Encoder::new()),
+            Compressor::Snappy => Packer::Snappy(Box::new(snap::raw::Encoder::new())),
             Compressor::Zstd(level) => Packer::Zstd(zstd(level)?),
             Compressor::Deflate => Packer::Deflate(flate2::Compress::new(flate2::Compression::default(), true)),
             Compressor::Noop => Packer::Noop,

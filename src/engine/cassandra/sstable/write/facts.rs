@@ -224,7 +224,7 @@ impl Facts {
                 components.of_key(key, &layout.clustering)?;
             }
             if version >= Version::Oa {
-                put_bound_kind(out, bound, components.len());
+                put_bound_kind(out, bound, components.count());
                 components.put(out, &layout.clustering)?;
             } else {
                 put_legacy_bound(out, &components);

@@ -89,7 +89,7 @@ impl Encoder {
         self.body.clear();
         self.components.of_key(key, &c.layout.clustering)?;
         self.head.push(rows::IS_MARKER);
-        put_bound_kind(&mut self.head, bound, self.components.len());
+        put_bound_kind(&mut self.head, bound, self.components.count());
         self.values_at = self.head.len();
         self.components.put(&mut self.head, &c.layout.clustering)?;
         for deletion in [closed, opened].into_iter().flatten() {
@@ -225,16 +225,17 @@ impl Encoder {
                 self.components.of_key(key, &c.layout.clustering)?;
             }
         }
-        if self.components.len() != c.layout.clustering.len() {
-            return Err(Error::damaged("row", format_args!("a clustering of {} components", self.components.len())));
+        if self.components.count() != c.layout.clustering.len() {
+            return Err(Error::damaged("row", format_args!("a clustering of {} components", self.components.count())));
         }
         self.components.put(&mut self.head, &c.layout.clustering)
     }
 }
 
-/// The same vector, empty, for entries of another life.
+/// The same vector, empty, for entries of another life; not one that a huge row made large.
 fn recycled<'a>(mut entries: Vec<Entry<'_>>) -> Vec<Entry<'a>> {
     entries.clear();
+    entries.shrink_to(1 << 12);
     entries.into_iter().filter_map(|_| None).collect() // collects in place
 }
 
