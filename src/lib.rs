@@ -9,6 +9,7 @@ pub mod backup;
 pub mod blob;
 pub mod check;
 pub mod cli;
+pub mod drift;
 pub mod engine;
 pub mod error;
 pub mod merge;

@@ -115,6 +115,44 @@ impl RecordBatch {
         self.slot(start, body, r.group_len, r.class, r.traits);
     }
 
+    /// Whether the `i`-th record is the `j`-th of `other`, byte for byte.
+    #[inline]
+    pub fn is_same(&self, i: usize, other: &RecordBatch, j: usize) -> bool {
+        let (a, b) = (self.slots[i], other.slots[j]);
+        a.body - a.start == b.body - b.start
+            && (a.group_len, a.class) == (b.group_len, b.class)
+            && self.whole(a) == other.whole(b)
+    }
+
+    /// Key and body, which lie one after the other.
+    #[inline]
+    fn whole(&self, s: Slot) -> &[u8] {
+        &self.bytes[s.start as usize..s.end as usize]
+    }
+
+    /// Copies records of `other` in, from the `from`-th on: as many as `wanted` accepts, until the batch is full. Gives
+    /// the first that was not copied.
+    #[inline]
+    pub fn push_from(&mut self, other: &RecordBatch, from: usize, wanted: impl Fn(Record<'_>) -> bool) -> usize {
+        let Some(first) = other.slots.get(from) else { return from };
+        // Wraps around and back again where records move towards the start.
+        let moved = (self.bytes.len() as u32).wrapping_sub(first.start);
+        let (mut to, mut end) = (from, first.start);
+        while let Some(s) = other.slots.get(to) {
+            let is_full = end.wrapping_add(moved) as usize >= BATCH_BYTES || self.slots.len() >= BATCH_RECORDS;
+            if is_full || !wanted(other.get(to)) {
+                break;
+            }
+            let at = |place: u32| place.wrapping_add(moved);
+            self.slots.push(Slot { start: at(s.start), body: at(s.body), end: at(s.end), ..*s });
+            end = s.end;
+            to += 1;
+        }
+        // Records lie one after the other.
+        self.bytes.extend_from_slice(&other.bytes[first.start as usize..end as usize]);
+        to
+    }
+
     /// Builds a record in place: `write` appends the body to the buffer that already holds the key, and returns the
     /// body's traits. Nothing is added when it fails.
     #[inline]

@@ -43,6 +43,9 @@ pub struct Snapshot {
     pub files: Vec<File>,
     /// What was not covered or is damaged.
     pub problems: Vec<Problem>,
+    /// What was seen in the capture and left aside, and is no loss.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Bytes of captured files that were read.
     pub bytes_read: u64,
     /// What the engine says of all shards together.

@@ -35,11 +35,12 @@ pub const SHOW: Show = Show { write_times: true, ttls: true };
 
 pub fn captures() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    ["cassandra-4.1", "cassandra-5.0"].map(|name| fixtures.join(name)).into()
+    let names = ["cassandra-4.1", "cassandra-5.0", "cassandra-5.0-oa"];
+    names.map(|name| fixtures.join(name)).into_iter().filter(|root| root.exists()).collect()
 }
 
 pub fn open(root: &Path) -> Cassandra {
-    let node = |n| NodeDir { name: format!("n{n}"), address: None, dir: root.join(format!("node{n}")) };
+    let node = |n| NodeDir::new(format!("n{n}"), root.join(format!("node{n}")));
     Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 

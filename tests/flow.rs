@@ -28,21 +28,21 @@ use crate::repo::{key_file, memory, open, small};
 use crate::sim_disk::SimDisk;
 use crate::user::{copy, three};
 
-fn nodes(root: &Path, order: [usize; 3]) -> Vec<NodeDir> {
+pub fn nodes(root: &Path, order: [usize; 3]) -> Vec<NodeDir> {
     let dirs = three(root);
-    order.map(|n| NodeDir { name: format!("n{}", n + 1), address: None, dir: dirs[n].clone() }).into()
+    order.map(|n| NodeDir::new(format!("n{}", n + 1), &dirs[n])).into()
 }
 
-fn source(nodes: &[NodeDir]) -> Cassandra {
+pub fn source(nodes: &[NodeDir]) -> Cassandra {
     Cassandra::open(nodes, None, &Default::default()).unwrap()
 }
 
-fn new_repo(store: &Arc<dyn Store>) -> Repo {
+pub fn new_repo(store: &Arc<dyn Store>) -> Repo {
     Repo::init(store.clone(), Unlock::KeyFile(&key_file()), None, InitOptions::default()).unwrap()
 }
 
 /// Backs up and commits.
-fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
+pub fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
     let writer = repo.writer(WriteOptions { take_over: true, threads: 1, ..WriteOptions::default() })?;
     let options = Options { cluster: "lab".into(), node_views };
     let snapshot = backup(source, &Target::of(repo, None, &writer)?, &options, &Watch::new())?;
@@ -50,7 +50,7 @@ fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot,
     Ok((snapshot, stats))
 }
 
-fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show: Show) -> Vec<String> {
+pub fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show: Show) -> Vec<String> {
     let selection = Selection { node, ..Selection::default() };
     let mut out = Vec::new();
     let reader = repo.reader().unwrap();
@@ -181,17 +181,21 @@ fn any_order_of_nodes_gives_the_same_trees() {
 #[test]
 fn a_replica_that_agrees_adds_nothing() {
     for root in captures() {
-        let dir = tempfile::tempdir().unwrap();
-        // Without `system` it has no host id, which would be that of the node it is a copy of.
-        copy(&root.join("node3"), dir.path(), &|table| !table.starts_with("system/"));
-        let mut nodes = nodes(&root, [0, 1, 2]);
+        // Without `system` there is no host id, which would be that of the node it is a copy of, and no ring: all are owners.
+        let bare = |n: usize, of: usize| {
+            let dir = tempfile::tempdir().unwrap();
+            copy(&root.join(format!("node{of}")), dir.path(), &|table| !table.starts_with("system/"));
+            (NodeDir::new(format!("n{n}"), dir.path()), dir)
+        };
+        let (mut nodes, dirs): (Vec<_>, Vec<_>) =
+            [(1, 1), (2, 2), (3, 3), (4, 3)].map(|(n, of)| bare(n, of)).into_iter().unzip();
+        let fourth = nodes.pop().unwrap();
         let repo = new_repo(&memory());
         let (three, _) = store(&repo, &source(&nodes), false).unwrap();
-        let address = Some("127.0.0.3".to_owned());
-        nodes.push(NodeDir { name: "n4".into(), address, dir: dir.path().to_path_buf() });
+        nodes.push(fourth);
         let (four, stats) = store(&repo, &source(&nodes), false).unwrap();
-        assert!(four.complete, "{:?}", four.problems);
-        assert_eq!(stats.chunks_new, 0);
+        assert_eq!(four.problems, three.problems);
+        assert_eq!((stats.chunks_new, dirs.len()), (0, 4));
         for (one, other) in three.shards.iter().zip(&four.shards) {
             assert_eq!(one.layers, other.layers, "{}", one.name);
             assert_eq!(other.nodes[2], other.nodes[3], "{}", one.name);

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use onefold::engine::cassandra::fuzzing::*;
 use onefold::engine::cassandra::read_schema::fuzzing::system_rows;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
+use onefold::engine::cassandra::sstable::write::fuzzing as written;
 use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
 
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 19] = [
+const TARGETS: [Target; 20] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -32,6 +33,7 @@ const TARGETS: [Target; 19] = [
     ("sstable_data", sstable::data),
     ("sstable_file_name", sstable::file_name),
     ("sstable_statistics", sstable::statistics),
+    ("sstable_written_row", written::row),
 ];
 
 fn folder() -> PathBuf {

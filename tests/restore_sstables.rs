@@ -26,7 +26,7 @@ use repo_format::keyfile::KeyFile;
 use repo_format::record::{BodyWriter, Entries};
 use serde_json::{Value, json};
 
-use crate::user::{Ran, User, capture, copy, files_below, table_dir, three};
+use crate::user::{Ran, User, capture, copy, files_below, ran, table_dir, three};
 
 /// Key and body of records.
 type Plain = Vec<(Vec<u8>, Vec<u8>)>;
@@ -156,7 +156,9 @@ fn every_node_of_any_ring_reads_exactly_its_own() {
             let (text, replication) = options(replication);
             let out = cluster.user.path(&format!("out-{count}-{centers}"));
             let args = ["restore", "--to", "sstables", "--ring", path.to_str().unwrap(), "--replication", &text];
-            let said = cluster.user.run(&[&args[..], &["--out", out.to_str().unwrap()]].concat()).fine();
+            let ran = cluster.user.run(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
+            assert_eq!(ran.err.contains("dc1 has 1 nodes for 3 replicas"), count == 1, "{}", ran.err);
+            let said = ran.fine();
             assert!(said.contains("nodetool import") && said.contains("schema-2.cql"), "{said}");
             cluster.check(&out, &ring, &replication);
             // Nothing is there but what was said.
@@ -164,6 +166,20 @@ fn every_node_of_any_ring_reads_exactly_its_own() {
             assert_eq!(names.len(), count + 3, "{names:?}");
             fs::remove_dir_all(&out).unwrap();
         }
+    }
+}
+
+#[test]
+fn each_row_once_and_the_newer_version() {
+    let cluster = Cluster::of("cassandra-5.0");
+    let out = cluster.user.path("once");
+    let args = ["restore", "--to", "sstables", "--layout", "once", "--sstable-version", "oa", "--out"];
+    cluster.user.run(&[&args[..], &[out.to_str().unwrap()]].concat()).fine();
+    for name in cluster.tables() {
+        let (table, view) = cluster.view(&name, None);
+        let folder = out.join("once/lab").join(&table.name);
+        assert!(read_back(&folder, &table) == view, "{name}");
+        assert!(files_below(&folder).iter().all(|f| f.file_name().unwrap().to_str().unwrap().starts_with("oa-")));
     }
 }
 
@@ -179,6 +195,12 @@ fn user_with(tables: &[&str]) -> User {
     }
     user.backup(&dirs, &[]).fine();
     user
+}
+
+/// How many tables a restore of everything restores: those without captured files, too.
+fn count(user: &User) -> usize {
+    let shards = user.show()["shards"].as_array().unwrap().clone();
+    shards.iter().filter(|s| s["name"].as_str().unwrap().starts_with("lab.")).count()
 }
 
 const SOME: [&str; 3] = ["lab/users", "lab/orders", "lab/counters"];
@@ -202,34 +224,33 @@ fn what_a_user_does() {
     let user = user_with(&SOME);
     let ring = capture("cassandra-5.0").join("ring.txt");
     let listed = capture("cassandra-5.0").join("describering.txt");
-    let out = user.path("out");
+    let (out, tables) = (user.path("out"), count(&user));
 
     let would = to_out(&user, &ring, &out, &["--dry-run"]).fine();
-    assert!(
-        would.contains("lab.users  127.0.0.2  about 112") && would.contains("3 tables") && !out.exists(),
-        "{would}"
-    );
+    assert!(would.contains("lab.users  127.0.0.2  about 112  about ") && !out.exists(), "{would}");
     let would = to_out(&user, &ring, &out, &["--dry-run", "--json"]).objects();
-    assert_eq!(would.iter().filter(|o| o["message_type"] == "node_table").count(), 9);
+    assert_eq!(would.iter().filter(|o| o["message_type"] == "node_table").count(), 3 * tables);
     let last = would.last().unwrap();
     assert!(last["message_type"] == "summary" && last["seconds"].as_u64().unwrap() > 0, "{last}");
 
     let said = to_out(&user, &ring, &out, &[]).fine();
     for words in [
-        "3 tables, ",
+        &format!("{tables} tables, "),
         "cqlsh -f ",
         "nodetool import lab users ",
+        "nodetool import lab orders ",
         "nodetool invalidatecountercache",
         "Counters go into empty tables only",
         "must never meet",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
+    assert_eq!(said.matches("nodetool import").count(), 3, "only tables that have rows: {said}");
     let document: Value = serde_json::from_slice(&fs::read(out.join("restore.json")).unwrap()).unwrap();
-    assert_eq!((&document["state"], document["tables"].as_object().unwrap().len()), (&json!("complete"), 3));
+    assert_eq!((&document["state"], document["tables"].as_object().unwrap().len()), (&json!("complete"), tables));
     let schema = fs::read_to_string(out.join("schema-1.cql")).unwrap();
     assert_eq!(schema.matches("CREATE KEYSPACE").count(), 1, "{schema}");
-    assert_eq!(schema.matches("CREATE TABLE").count(), 3, "{schema}");
+    assert_eq!(schema.matches("CREATE TABLE").count(), tables, "{schema}");
     // All three nodes hold everything, so it is written once.
     let files = contents(&out);
     let of = |n: u8| files.keys().filter(|f| f.starts_with(format!("127.0.0.{n}"))).count();
@@ -248,7 +269,7 @@ fn what_a_user_does() {
 
     // Repeated, nothing is written; with other arguments it is another restore.
     let again = to_out(&user, &ring, &out, &[]).fine();
-    assert!(again.contains("3 of the tables were there already"), "{again}");
+    assert!(again.contains(&format!("{tables} of the tables were there already")), "{again}");
     assert!(contents(&out) == files);
     to_out(&user, &ring, &out, &["--table", "lab.users"]).failed(1, &["other arguments", "table", "another --out"]);
     assert!(contents(&out) == files);
@@ -337,7 +358,7 @@ fn what_could_not_be_read_is_named() {
     let ring = capture("cassandra-5.0").join("ring.txt");
     let ran = to_out(&user, &ring, &user.path("out"), &[]);
     ran.failed(3, &["lab.users", "not restored", "node n1"]);
-    assert!(ran.out.contains("3 tables"));
+    assert!(ran.out.contains("SSTables, "), "{}", ran.out);
     // Other tables are whole.
     let ran = to_out(&user, &ring, &user.path("orders"), &["--table", "lab.orders"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -386,6 +407,59 @@ fn killed_and_repeated_it_comes_to_the_same() {
         fs::remove_dir_all(&out).unwrap();
     }
     assert!(halves > 0, "some were killed between two tables");
+}
+
+/// Interrupted, it ends with 130 and says in `restore.json` that it is not done; no file is left half written.
+#[test]
+fn interrupted_it_stops_cleanly() {
+    let user = user_with(&["lab/users", "lab/orders", "lab/people", "lab/metrics", "lab/wide"]);
+    let (ring, _) = ring(&user, 5, 1, 4);
+    let started = Instant::now();
+    to_out(&user, &ring, &user.path("whole"), &[]).fine();
+    let usual = started.elapsed();
+    for attempt in 0..40 {
+        let out = user.path(&format!("interrupted-{attempt}"));
+        let mut command = user.command();
+        command.args(["restore", "--to", "sstables", "--ring"]).arg(&ring).arg("--out").arg(&out);
+        let mut running: Child = command.spawn().unwrap();
+        sleep(usual.mul_f64(f64::from(attempt % 10) / 10.0));
+        let pid = running.id().to_string();
+        std::process::Command::new("sh").args(["-c", &format!("kill -INT {pid}")]).status().unwrap();
+        let code = running.wait().unwrap().code();
+        let Ok(text) = fs::read(out.join("restore.json")) else { continue };
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        if code != Some(130) || document["state"] != "writing" {
+            continue;
+        }
+        for file in files_below(&out).iter().filter(|f| f.to_str().unwrap().ends_with("-Data.db")) {
+            let toc = file.to_str().unwrap().replace("-Data.db", "-TOC.txt");
+            assert!(Path::new(&toc).exists(), "{toc}");
+        }
+        to_out(&user, &ring, &out, &[]).fine();
+        assert!(contents(&out) == contents(&user.path("whole")));
+        return;
+    }
+    panic!("never interrupted while writing");
+}
+
+/// A limit on the size of files stops writing as a full disk does. With room, the same command completes it.
+#[test]
+fn without_room_it_says_where_and_how_much() {
+    let user = user_with(&["lab/metrics"]);
+    let (ring, out) = (capture("cassandra-5.0").join("ring.txt"), user.path("out"));
+    let mut command = std::process::Command::new("sh");
+    user.command().get_envs().for_each(|(name, value)| match value {
+        Some(value) => drop(command.env(name, value)),
+        None => drop(command.env_remove(name)),
+    });
+    let limited = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_onefold"), "restore", "--no-cache", "--to", "sstables", "--ring"]);
+    command.arg(&ring).args(["--table", "lab.metrics", "--out"]).arg(&out);
+    ran(&mut command)
+        .failed(1, &["127.0.0.1/lab/metrics", "more bytes are needed", "make room and repeat the command"]);
+    let document: Value = serde_json::from_slice(&fs::read(out.join("restore.json")).unwrap()).unwrap();
+    assert_eq!(document["state"], "writing");
+    to_out(&user, &ring, &out, &["--table", "lab.metrics"]).fine();
 }
 
 /// While one restore writes to a folder, a second one is told so.

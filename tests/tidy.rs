@@ -17,15 +17,16 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (2, &["run", "store"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
-    (5, &["snapshot", "backup", "restore", "check", "report", "prune", "capture"]),
+    (5, &["snapshot", "backup", "restore", "check", "drift", "report", "prune", "capture"]),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 6] = [
+const SIBLINGS: [(&str, &str); 7] = [
     ("watch", "error"),
     ("backup", "snapshot"),
     ("restore", "snapshot"),
     ("check", "snapshot"),
+    ("drift", "snapshot"),
     ("report", "snapshot"),
     ("main", "cli"),
 ];

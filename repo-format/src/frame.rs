@@ -9,9 +9,11 @@ use crate::error::{FormatError, Result};
 use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, ObjectHash, SessionId};
 use crate::key::{ChunkIdKey, ContentKey, context};
+use crate::leaf;
 use crate::limits::{CHUNK_MAX, FRAME_CHUNKS_MAX, FRAME_MAX, FRAME_PADDING, FRAME_PLAIN_MAX, VERSION};
 use crate::wire::{Put, Reader};
-use zstd::bulk::{Compressor, Decompressor};
+use zstd::bulk::Decompressor;
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, SafeResult, zstd_sys::ZSTD_EndDirective};
 
 /// Bytes before the sealed part. They are its associated data.
 pub const FRAME_HEADER_LEN: usize = 1 + SessionId::LEN + NONCE_LEN + 4 + 32;
@@ -20,6 +22,8 @@ pub const FRAME_HEADER_LEN: usize = 1 + SessionId::LEN + NONCE_LEN + 4 + 32;
 const CODEC_RAW: u8 = 0;
 /// The bytes are one zstd frame.
 const CODEC_ZSTD: u8 = 1;
+/// Streams of a leaf of fewer bytes share a block with their neighbours: each block costs a table of codes.
+const STREAM_LEAST: usize = 2 << 10;
 
 /// A chunk in a list: its id and the length of its plaintext in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +45,12 @@ pub struct FramePlain {
 impl FramePlain {
     /// Of no chunks yet.
     pub fn new(kind: ChunkKind) -> FramePlain {
-        FramePlain { kind, list: Vec::new(), bytes: Vec::new() }
+        FramePlain::with_capacity(kind, 0)
+    }
+
+    /// Of no chunks yet, with room for so many bytes.
+    pub fn with_capacity(kind: ChunkKind, bytes: usize) -> FramePlain {
+        FramePlain { kind, list: Vec::new(), bytes: Vec::with_capacity(bytes) }
     }
 
     /// Appends a chunk. `id` is trusted here and checked whenever the frame is opened.
@@ -134,14 +143,21 @@ pub fn list_hash(nonce: &Nonce, kind: ChunkKind, list: &[Listed]) -> ObjectHash 
 
 /// Seals frames; keeps its compressor between them.
 pub struct Sealer {
-    zstd: Compressor<'static>,
+    zstd: CCtx<'static>,
+    /// Where the compressor begins a new block, and the end.
+    ends: Vec<usize>,
 }
 
 impl Sealer {
     /// `level` is zstd's, 1 to 19.
     pub fn new(level: i32) -> Result<Sealer> {
-        let zstd = Compressor::new(level).map_err(|_| FormatError::Invalid("compression level"))?;
-        Ok(Sealer { zstd })
+        let wrong = || FormatError::Invalid("compression level");
+        let mut zstd = CCtx::try_create().ok_or_else(wrong)?;
+        // A window over the whole frame: where it ends earlier, matching takes a slower path.
+        for parameter in [CParameter::CompressionLevel(level), CParameter::WindowLog(FRAME_PLAIN_MAX.ilog2())] {
+            zstd.set_parameter(parameter).map_err(|_| wrong())?;
+        }
+        Ok(Sealer { zstd, ends: Vec::new() })
     }
 
     /// Appends the sealed frame to `out`. `nonce` must be fresh and random. Compressed where that is smaller.
@@ -172,7 +188,7 @@ impl Sealer {
             out.put_varint(u64::from(chunk.length));
         }
         let body = out.len();
-        match self.compress(&plain.bytes, out) {
+        match self.compress(plain, out) {
             Some(stored) => {
                 out[sealed + 1] = CODEC_ZSTD;
                 out[sealed + 2..sealed + 6].copy_from_slice(&stored.to_le_bytes());
@@ -195,16 +211,61 @@ impl Sealer {
     }
 
     /// Appends the compressed bytes; `None` where that saves nothing.
-    fn compress(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<u32> {
+    fn compress(&mut self, plain: &FramePlain, out: &mut Vec<u8>) -> Option<u32> {
+        self.divide(plain);
         let start = out.len();
-        out.resize(start + bytes.len(), 0);
-        match self.zstd.compress_to_buffer(bytes, &mut out[start..]) {
-            Ok(n) if n < bytes.len() => {
+        out.resize(start + plain.bytes.len(), 0);
+        match self.write_blocks(&plain.bytes, &mut out[start..]) {
+            Ok(n) if n < plain.bytes.len() => {
                 out.truncate(start + n);
                 Some(n as u32)
             }
             _ => None,
         }
+    }
+
+    /// Finds where blocks end: streams of leaves differ too much to share one table of codes.
+    fn divide(&mut self, plain: &FramePlain) {
+        self.ends.clear();
+        let mut chunk = 0;
+        let mut last = 0;
+        for listed in plain.list.iter().filter(|_| plain.kind == ChunkKind::Leaf) {
+            let next = chunk + listed.length as usize;
+            for end in plain.bytes.get(chunk..next).and_then(|leaf| leaf::streams(leaf).ok()).unwrap_or_default() {
+                if chunk + end - last >= STREAM_LEAST {
+                    last = chunk + end;
+                    self.ends.push(last);
+                }
+            }
+            chunk = next;
+        }
+        if last < plain.bytes.len() {
+            self.ends.push(plain.bytes.len());
+        }
+    }
+
+    /// One zstd frame of `bytes`; its length, which is that of `to` where it does not fit.
+    fn write_blocks(&mut self, bytes: &[u8], to: &mut [u8]) -> SafeResult {
+        self.zstd.reset(ResetDirective::SessionOnly)?;
+        self.zstd.set_pledged_src_size(Some(bytes.len() as u64))?;
+        if self.ends.len() == 1 {
+            return self.zstd.compress2(to, bytes);
+        }
+        let room = to.len();
+        let mut out = OutBuffer::around(to);
+        let mut at = 0;
+        for end in &self.ends {
+            let mut block = InBuffer::around(&bytes[at..*end]);
+            let last = *end == bytes.len();
+            let then = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_flush };
+            while self.zstd.compress_stream2(&mut out, &mut block, then)? > 0 {
+                if out.pos() == room {
+                    return Ok(room);
+                }
+            }
+            at = *end;
+        }
+        Ok(out.pos())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::index::{Index, read_head, read_table};
 use crate::ints::{Ints, PLANES_MAX, StringsReader, put_ints};
 use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed};
 use crate::keyfile::KeyFile;
-use crate::leaf::{Layout, LeafBuilder, LeafReader, OpenDeletion};
+use crate::leaf::{Layout, LeafBuilder, LeafReader, OpenDeletion, streams};
 use crate::log::Entry;
 use crate::log_state::State;
 use crate::names::{IndexName, Name, PackName};
@@ -228,6 +228,7 @@ pub fn branch(data: &[u8]) -> bool {
 
 /// Leaves of trees, read to their end. The records of one that is accepted make a leaf that gives the same ones.
 pub fn leaf(data: &[u8]) -> bool {
+    let _anything_else = streams(data);
     let Ok((context, records)) = read_leaf(data) else { return false };
     let mut builder = LeafBuilder::new(Layout { tokens: true, numeric_groups: true, numeric: vec![1] });
     builder.context(context.0, context.1);
@@ -237,6 +238,8 @@ pub fn leaf(data: &[u8]) -> bool {
     let mut again = Vec::new();
     builder.finish(&mut again);
     assert_eq!(read_leaf(&again), Ok((context, records)));
+    let ends = streams(&again);
+    assert!(ends.is_ok_and(|ends| ends.is_sorted() && ends.iter().all(|end| *end <= again.len())));
     true
 }
 

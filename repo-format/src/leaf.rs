@@ -15,9 +15,11 @@
 
 mod build;
 mod read;
+mod streams;
 
 pub use build::LeafBuilder;
 pub use read::LeafReader;
+pub use streams::streams;
 
 use crate::error::{FormatError, Result};
 use crate::murmur3;
@@ -72,18 +74,19 @@ fn expected_date(time: i64, ttl: u32) -> i64 {
     time.div_euclid(1_000_000).wrapping_add(i64::from(ttl))
 }
 
-/// The partition key of a group, if the group is its token, the key with 00 as 00 FF, and 00 00.
-fn unescape(group: &[u8]) -> Option<Vec<u8>> {
-    let (token, escaped) = group.split_first_chunk::<8>()?;
-    let escaped = escaped.strip_suffix(&[0, 0])?;
-    let mut key = Vec::with_capacity(escaped.len());
-    let mut rest = escaped;
+/// Puts the partition key of a group into `key`; `false` unless the group is its token, the key with 00 as 00 FF, and
+/// 00 00.
+fn unescape(group: &[u8], key: &mut Vec<u8>) -> bool {
+    key.clear();
+    let Some((token, escaped)) = group.split_first_chunk::<8>() else { return false };
+    let Some(mut rest) = escaped.strip_suffix(&[0, 0]) else { return false };
     while let Some(zero) = rest.iter().position(|b| *b == 0) {
         key.extend_from_slice(&rest[..=zero]);
-        rest = rest[zero + 1..].strip_prefix(&[0xff])?;
+        let Some(after) = rest[zero + 1..].strip_prefix(&[0xff]) else { return false };
+        rest = after;
     }
     key.extend_from_slice(rest);
-    (murmur3::token_bytes(murmur3::token(&key)) == *token).then_some(key)
+    murmur3::token_bytes(murmur3::token(key)) == *token
 }
 
 fn escape(key: &[u8], out: &mut Vec<u8>) {

@@ -195,13 +195,24 @@ impl<'b> BodyWriter<'b> {
     #[inline]
     pub fn push_live(&mut self, column: u32, time: i64, value: &[u8]) {
         let same = self.time == Some(time);
-        self.out.push(EntryKind::Cell as u8 | if same { SAME_TIME } else { 0 });
-        self.out.put_varint(u64::from(column));
-        if !same {
-            self.out.put_i64(time);
-            self.time = Some(time);
+        // One append in place of four, where column and length take one byte each.
+        if let (Ok(number @ ..0x80), Ok(length @ ..0x80)) = (u8::try_from(column), u8::try_from(value.len())) {
+            if same {
+                self.out.extend_from_slice(&[EntryKind::Cell as u8 | SAME_TIME, number, length]);
+            } else {
+                let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
+                self.out.extend_from_slice(&[EntryKind::Cell as u8, number, a, b, c, d, e, f, g, h, length]);
+            }
+            self.out.extend_from_slice(value);
+        } else {
+            self.out.push(EntryKind::Cell as u8 | if same { SAME_TIME } else { 0 });
+            self.out.put_varint(u64::from(column));
+            if !same {
+                self.out.put_i64(time);
+            }
+            self.out.put_string(value);
         }
-        self.out.put_string(value);
+        self.time = Some(time);
     }
 
     /// Facts about what was written.

@@ -1,6 +1,6 @@
 //! One shard of all nodes, folded into one tree and a patch for each node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -17,6 +17,8 @@ use crate::watch::Watch;
 
 /// Records of each node that are looked at to find the mean size of a record.
 const SAMPLE_RECORDS: usize = 4096;
+/// Bytes of each node after which no more are looked at.
+const SAMPLE_BYTES: usize = 4 << 20;
 
 /// What one attempt needs to know.
 pub struct Attempt<'a> {
@@ -87,28 +89,32 @@ impl Attempt<'_> {
 
     fn fold(&self, without: &BTreeSet<PathBuf>, failed: &Failed) -> Result<Folded> {
         let rule = self.source.rule(self.shard);
+        let nodes = self.source.runs(self.shard, without, self.watch)?;
+        let bytes_read = nodes.iter().flat_map(|n| &n.files).map(|f| f.bytes).sum();
+        let owned = nodes.iter().map(|n| n.owned.clone()).collect();
+        let mut runs = Vec::new();
+        for node in nodes {
+            runs.push(Sampled::new(format!("node {}", node.node), node_run(node, &*rule, failed)?));
+        }
         let leaf_records = match self.known_leaf_records() {
             Some(n) => n,
-            None => self.sample(without, &*rule, failed)?,
+            None => sample(&mut runs, self.target.leaf_target)?,
         };
         let target = self.target;
         let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
         let (secret, branch_children) = (target.secret, target.branch_children);
         let shape = Shape { secret, leaf_records, branch_children, layout, blobs };
-        let nodes = self.source.runs(self.shard, without, self.watch)?;
-        let bytes_read = nodes.iter().flat_map(|n| &n.files).map(|f| f.bytes).sum();
-        let owned = nodes.iter().map(|n| n.owned.clone()).collect();
-        let mut patches = PatchWriter::new(nodes.len(), target.sink, &shape, target.fingerprint, self.node_views);
+        let mut patches = PatchWriter::new(runs.len(), target.sink, &shape, target.fingerprint, self.node_views);
         let mut tree = TreeWriter::new(target.sink, &shape);
         let mut rows = 0;
         thread::scope(|scope| -> Result<()> {
-            let mut runs = Vec::new();
-            for node in nodes {
-                let name = format!("node {}", node.node);
-                runs.push(ahead(scope, &name, node_run(node, &*rule, failed)?)?);
+            let mut read_ahead = Vec::new();
+            for run in runs {
+                let name = run.name.clone();
+                read_ahead.push(ahead(scope, &name, run)?);
             }
             let across = Across::new(owned, self.purge_before, &mut patches);
-            let mut merge = Merge::across(runs, &*rule, self.cut, across);
+            let mut merge = Merge::across(read_ahead, &*rule, self.cut, across);
             let mut batch = RecordBatch::new();
             while merge.next_batch(&mut batch)? {
                 self.watch.check()?;
@@ -126,25 +132,58 @@ impl Attempt<'_> {
         let before = self.target.before.as_ref()?;
         before.shards.iter().find(|s| s.id == self.shard.id && s.name == self.shard.name).map(|s| s.leaf_records)
     }
+}
 
-    /// Records of a leaf for a table seen for the first time, from the size of the first records of each node.
-    fn sample(&self, without: &BTreeSet<PathBuf>, rule: &dyn Rule, failed: &Failed) -> Result<u32> {
-        // Not the watch of the backup: this is no progress.
-        let watch = Watch::new();
+/// Records of a leaf for a table seen for the first time, from the size of the first records of each node.
+fn sample(runs: &mut [Sampled<'_>], leaf_target: u32) -> Result<u32> {
+    let (mut records, mut bytes) = (0, 0);
+    for run in runs {
+        let (r, b) = run.sample()?;
+        records += r;
+        bytes += b;
+    }
+    Ok(leaf_records(bytes / records.max(1), leaf_target))
+}
+
+/// A node's run of which the first batches may have been looked at before.
+struct Sampled<'a> {
+    name: String,
+    run: Merge<'a>,
+    seen: VecDeque<RecordBatch>,
+}
+
+impl<'a> Sampled<'a> {
+    fn new(name: String, run: Merge<'a>) -> Sampled<'a> {
+        Sampled { name, run, seen: VecDeque::new() }
+    }
+
+    /// Number and bytes of the first records, which are kept.
+    fn sample(&mut self) -> Result<(usize, usize)> {
         let (mut records, mut bytes) = (0, 0);
-        for node in self.source.runs(self.shard, without, &watch)? {
-            let mut run = node_run(node, rule, failed)?;
+        while records < SAMPLE_RECORDS && bytes < SAMPLE_BYTES {
             let mut batch = RecordBatch::new();
-            let mut seen = 0;
-            while seen < SAMPLE_RECORDS && run.next_batch(&mut batch)? {
-                for record in batch.iter().take(SAMPLE_RECORDS - seen) {
-                    bytes += record.key.len() + record.body.len();
-                    records += 1;
-                }
-                seen += batch.len();
+            if !self.run.next_batch(&mut batch)? {
+                break;
             }
+            for record in batch.iter().take(SAMPLE_RECORDS - records) {
+                bytes += record.key.len() + record.body.len();
+                records += 1;
+            }
+            self.seen.push_back(batch);
         }
-        Ok(leaf_records(bytes / records.max(1), self.target.leaf_target))
+        Ok((records, bytes))
+    }
+}
+
+impl Run for Sampled<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        match self.seen.pop_front() {
+            Some(batch) => {
+                *out = batch;
+                Ok(true)
+            }
+            None => self.run.next_batch(out),
+        }
     }
 }
 

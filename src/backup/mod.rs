@@ -103,6 +103,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         shards,
         files: work.files,
         problems,
+        notes: source.notes().to_vec(),
         description: source.describe(None)?,
     })
 }

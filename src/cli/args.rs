@@ -78,7 +78,7 @@ pub enum Command {
     /// Verify the repository.
     Check(Check),
     /// Get data back.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -110,7 +110,7 @@ pub struct Backup {
 /// The databases that can be backed up.
 #[derive(Debug, Subcommand)]
 pub enum BackupEngine {
-    /// Apache Cassandra 4.0 to 5.0.
+    /// Apache Cassandra 3.0 to 5.0.
     Cassandra(BackupCassandra),
 }
 
@@ -120,9 +120,13 @@ pub struct BackupCassandra {
     /// Name of the cluster.
     #[arg(long)]
     pub cluster: String,
-    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders.
-    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR")]
+    /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, with
+    /// commas, where a node has several data directories.
+    #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR[,DIR…]")]
     pub nodes: Vec<String>,
+    /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
+    #[arg(long)]
+    pub tag: Option<String>,
     /// Output of `nodetool ring`, where the capture does not hold the system tables.
     #[arg(long, value_name = "FILE")]
     pub source_ring: Option<PathBuf>,
@@ -130,7 +134,7 @@ pub struct BackupCassandra {
     #[arg(long)]
     pub keep_node_views: bool,
     /// Level of zstd, 1 to 19.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression_level: i32,
     /// Take over a session of this credential that another machine left open.
     #[arg(long)]
@@ -157,6 +161,12 @@ pub struct Drift {
     /// One table only.
     #[arg(long, value_name = "KEYSPACE.TABLE")]
     pub table: Option<String>,
+    /// Show so many of the records that differ, evenly spaced over the tokens, with what either side holds.
+    #[arg(long, value_name = "N", requires = "table")]
+    pub samples: Option<usize>,
+    /// Count by node in so many equal ranges of tokens, and what a repair would have to move.
+    #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub token_ranges: Option<u32>,
 }
 
 /// `check`

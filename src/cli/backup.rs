@@ -1,6 +1,6 @@
 //! `onefold backup`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -23,7 +23,7 @@ use crate::watch::Watch;
 /// Backs captured nodes up.
 pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let BackupEngine::Cassandra(args) = &args.engine;
-    let nodes = args.nodes.iter().map(|n| node(n)).collect::<Result<Vec<_>>>()?;
+    let nodes = args.nodes.iter().map(|n| node(n, args.tag.as_deref())).collect::<Result<Vec<_>>>()?;
     let repo = access::open(global)?;
     let before = previous(&repo)?;
     let source = Cassandra::open(
@@ -47,18 +47,23 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     Ok(outcome(&snapshot, source.problems()))
 }
 
-/// `NAME[@ADDRESS]=DIR`
-fn node(text: &str) -> Result<NodeDir> {
-    let bad = |message| Error::new(Kind::Usage, format!("--node {text}"), message).hint("write NAME[@ADDRESS]=DIR");
+/// `NAME[@ADDRESS]=DIR[,DIR…]`; a folder whose own name has a comma is one folder.
+fn node(text: &str, tag: Option<&str>) -> Result<NodeDir> {
+    let bad =
+        |message| Error::new(Kind::Usage, format!("--node {text}"), message).hint("write NAME[@ADDRESS]=DIR[,DIR…]");
     let (name, dir) = text.split_once('=').ok_or_else(|| bad("has no folder"))?;
     let (name, address) = match name.split_once('@') {
         Some((name, address)) => (name, Some(address.to_owned())),
         None => (name, None),
     };
-    if name.is_empty() || dir.is_empty() || address.as_deref() == Some("") {
+    let dirs: Vec<PathBuf> = match Path::new(dir).exists() {
+        true => vec![PathBuf::from(dir)],
+        false => dir.split(',').map(PathBuf::from).collect(),
+    };
+    if name.is_empty() || dirs.iter().any(|d| d.as_os_str().is_empty()) || address.as_deref() == Some("") {
         return Err(bad("lacks a name, an address or a folder"));
     }
-    Ok(NodeDir { name: name.to_owned(), address, dir: PathBuf::from(dir) })
+    Ok(NodeDir { name: name.to_owned(), address, dirs, tag: tag.map(str::to_owned) })
 }
 
 /// The newest snapshot, whose tables keep their shape. A credential that cannot read goes without.

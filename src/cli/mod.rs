@@ -4,6 +4,7 @@ mod access;
 mod args;
 mod backup;
 mod check;
+mod drift;
 mod exit;
 mod init;
 mod output;
@@ -44,7 +45,7 @@ fn run(args: &Args, output: &Output) -> Result<Outcome> {
         Command::Snapshots => show::snapshots(global, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => show::ls(global, a, output),
-        Command::Drift(a) => show::drift(global, a, output),
+        Command::Drift(a) => drift::run(global, a, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),
         Command::Restore(a) => restore::run(global, a, output),

@@ -1,11 +1,11 @@
-//! `onefold snapshots`, `show`, `ls` and `drift`: what the snapshots say.
+//! `onefold snapshots`, `show` and `ls`: what the snapshots say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::access;
-use super::args::{Drift, Global, Which};
+use super::args::{Global, Which};
 use super::output::{bytes, time};
 use super::{Outcome, Output};
 use crate::error::Result;
@@ -97,6 +97,12 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!("node       {}  {address}  {id}  {version}  captured {}", n.name, time(n.captured)))?;
     }
     output.line(&format!("tables     {}, kept files {}", s.shards.len(), s.files.len()))?;
+    for (reason, count) in reasons(&s) {
+        output.line(&format!("kept       {count} files: {reason}"))?;
+    }
+    for note in &s.notes {
+        output.line(&format!("noted      {note}"))?;
+    }
     for line in unread(&s) {
         output.line(&format!("not read   {line}"))?;
     }
@@ -104,6 +110,15 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!("problem    {}: {}", p.subject, p.message))?;
     }
     Ok(Outcome::Fine)
+}
+
+/// Why files were kept byte for byte, and how many for each reason.
+fn reasons(s: &Snapshot) -> BTreeMap<&str, usize> {
+    let mut reasons = BTreeMap::new();
+    for file in &s.files {
+        *reasons.entry(file.reason.as_str()).or_default() += 1;
+    }
+    reasons
 }
 
 /// `onefold ls`
@@ -127,35 +142,6 @@ pub fn ls(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
             }))?;
         } else {
             output.line(&format!("file   {node}  {}  {}  {}", f.name, bytes(f.length), f.reason))?;
-        }
-    }
-    Ok(Outcome::Fine)
-}
-
-/// `onefold drift`
-pub fn drift(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
-    let (_, s) = load(&repo, &args.snapshot)?;
-    if let Some(table) = &args.table {
-        s.shard(table)?;
-    }
-    if !output.is_json() {
-        output.line("table  node  rows  missing  stale  extra  deletions  purged")?;
-    }
-    for t in s.shards.iter().filter(|t| args.table.as_ref().is_none_or(|name| *name == t.name)) {
-        for (node, part) in s.nodes.iter().zip(&t.nodes) {
-            let d = &part.drift;
-            if output.is_json() {
-                output.object(&json!({
-                    "message_type": "drift", "table": t.name, "node": node.name, "rows": t.rows, "missing": d.missing,
-                    "stale": d.stale, "extra": d.extra, "deletions": d.deletions, "purged": d.purged,
-                }))?;
-            } else {
-                let (rows, name, node) = (t.rows, &t.name, &node.name);
-                let (missing, stale, extra) = (d.missing, d.stale, d.extra);
-                let (deletions, purged) = (d.deletions, d.purged);
-                output.line(&format!("{name}  {node}  {rows}  {missing}  {stale}  {extra}  {deletions}  {purged}"))?;
-            }
         }
     }
     Ok(Outcome::Fine)

@@ -110,6 +110,8 @@ pub trait Source: Sync {
     fn kept(&self) -> &[Kept];
     /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.
     fn problems(&self) -> &[String];
+    /// What was seen in the capture and left aside, and is no loss: said in the snapshot.
+    fn notes(&self) -> &[String];
     /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot.
     fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value>;
 }

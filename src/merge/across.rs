@@ -111,6 +111,12 @@ impl<'a> Across<'a> {
         self.owners[node].owns
     }
 
+    /// Whether every node owns the group that we are in.
+    #[inline]
+    pub(super) fn all_own(&self) -> bool {
+        self.everyone
+    }
+
     /// Whether every node owns the group that we are in, and stands at this key.
     #[inline]
     pub(super) fn all_stand(&self, standing: &[usize]) -> bool {
@@ -138,37 +144,47 @@ impl<'a> Across<'a> {
         {
             return self.witness.same(m);
         }
+        // In normal form, by node: most are so already, the others are made so in `scratch`.
         scratch.clear();
-        let mut at: Vec<Option<usize>> = vec![None; self.owners.len()];
+        let mut made = 0;
+        for r in standing.iter().map(|i| record(*i)).filter(|r| !bodies.keeps(r.traits)) {
+            bodies.normal(&r, scratch)?;
+        }
+        let mut found: Vec<Option<Record<'_>>> = vec![None; self.owners.len()];
         for &i in standing {
             let r = record(i);
-            at[i] = Some(scratch.len());
-            if bodies.keeps(r.traits) { scratch.push(&r) } else { bodies.normal(&r, scratch)? }
+            found[i] = Some(if bodies.keeps(r.traits) {
+                r
+            } else {
+                made += 1;
+                scratch.get(made - 1)
+            });
         }
         let Some(merged) = merged else {
-            for &i in standing {
-                if let Some(k) = at[i] {
-                    self.witness.alone(i, &scratch.get(k), self.owners[i].owns)?;
+            for (i, r) in found.iter().enumerate() {
+                if let Some(r) = r {
+                    self.witness.alone(i, r, self.owners[i].owns)?;
                 }
             }
             return Ok(());
         };
         let mut nodes = Vec::with_capacity(self.owners.len());
-        for (owner, k) in self.owners.iter().zip(&at) {
-            nodes.push(held(&merged, owner.owns, k.map(|k| scratch.get(k)), self.purge_before)?);
+        for (owner, r) in self.owners.iter().zip(&found) {
+            nodes.push(held(&merged, owner.owns, *r, self.purge_before)?);
         }
         self.witness.differs(&merged, &nodes)?;
-        for (i, k) in at.iter().enumerate() {
-            if let (Some(k), State::Elsewhere) = (k, nodes[i].state) {
-                self.witness.alone(i, &scratch.get(*k), false)?;
+        for (i, r) in found.iter().enumerate() {
+            if let (Some(r), State::Elsewhere) = (r, nodes[i].state) {
+                self.witness.alone(i, r, false)?;
             }
         }
         Ok(())
     }
 }
 
-/// How one node stands to `merged`, given what it holds at that key.
-fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
+/// How one node stands to `merged`, given what it holds at that key. Deletions made before `purge_before` (seconds since
+/// 1970) may be missing without that being drift.
+pub fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
     let same = record.is_some_and(|r| r.body == merged.body);
     let state = match (owns, record.is_some(), same) {
         (true, true, true) => State::Same,

@@ -7,18 +7,19 @@
 mod across;
 mod ahead;
 mod body;
+mod input;
+mod pass;
 
-pub use across::{Across, Held, Owned, State, Witness};
+pub use across::{Across, Held, Owned, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, push_deletion};
-
-use std::cmp::Ordering;
 
 use repo_format::record::{Class, Entry, Traits};
 
 use crate::error::{Error, Result};
 use crate::run::{Record, RecordBatch, Run};
 use body::BodyMerge;
+use input::Input;
 
 /// How an engine's versions merge, cell by cell. Deterministic; applied to the files of a node first, then across nodes.
 pub trait Rule: Send + Sync {
@@ -39,52 +40,13 @@ pub enum Stands {
     Made(i64, Vec<u8>),
 }
 
-struct Input<'a> {
-    run: Box<dyn Run + 'a>,
-    batch: RecordBatch,
-    at: usize,
-    /// First bytes of the key that it stands at, which settle most comparisons.
-    head: u64,
-    open: Option<Deletion>,
-}
-
-impl Input<'_> {
-    #[inline]
-    fn record(&self) -> Record<'_> {
-        self.batch.get(self.at)
-    }
-
-    #[inline]
-    fn key(&self) -> &[u8] {
-        self.batch.get(self.at).key
-    }
-
-    /// Steps to the next record; `false` at the end of the run.
-    #[inline]
-    fn advance(&mut self) -> Result<bool> {
-        self.at += 1;
-        if self.at >= self.batch.len() {
-            self.at = 0;
-            if !self.run.next_batch(&mut self.batch)? {
-                return Ok(false);
-            }
-        }
-        self.head = head(self.key());
-        Ok(true)
-    }
-
-    /// Order of the keys that two inputs stand at.
-    #[inline]
-    fn cmp(&self, other: &Input<'_>) -> Ordering {
-        self.head.cmp(&other.head).then_with(|| self.key().cmp(other.key()))
-    }
-}
-
 /// A merge of runs, itself a run.
 pub struct Merge<'a> {
     inputs: Vec<Input<'a>>,
     /// Inputs not yet at their end, by the key they stand at.
     order: Vec<usize>,
+    /// Memory for the inputs that are being stepped on.
+    standing: Vec<usize>,
     started: bool,
     bodies: BodyMerge<'a>,
     group: Vec<u8>,
@@ -98,11 +60,9 @@ impl<'a> Merge<'a> {
     /// Merges runs of equal standing: the files of a node, or a base and its layers.
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
-            inputs: runs
-                .into_iter()
-                .map(|run| Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None })
-                .collect(),
+            inputs: runs.into_iter().map(Input::new).collect(),
             order: Vec::new(),
+            standing: Vec::new(),
             started: false,
             bodies: BodyMerge::new(rule, None),
             group: Vec::new(),
@@ -125,9 +85,7 @@ impl<'a> Merge<'a> {
     fn start(&mut self) -> Result<()> {
         self.started = true;
         for i in 0..self.inputs.len() {
-            let input = &mut self.inputs[i];
-            if input.run.next_batch(&mut input.batch)? {
-                input.head = head(input.key());
+            if self.inputs[i].refill()? {
                 insert(&mut self.order, &self.inputs, i);
             }
         }
@@ -269,56 +227,35 @@ impl<'a> Merge<'a> {
         if same == 1 {
             return self.advance_first();
         }
-        let standing: Vec<usize> = self.order.drain(..same).collect();
-        for i in standing {
-            if self.inputs[i].advance()? {
-                insert(&mut self.order, &self.inputs, i);
+        self.standing.clear();
+        self.standing.extend(self.order.drain(..same));
+        for i in &self.standing {
+            if self.inputs[*i].advance()? {
+                insert(&mut self.order, &self.inputs, *i);
             }
-        }
-        Ok(())
-    }
-
-    /// Whether nothing needs doing to the whole next batch: one run is left, and no deletion is in force or in sight.
-    fn passes_whole(&self) -> bool {
-        let ([only], None, None, None) = (self.order.as_slice(), &self.across, self.group_deletion, self.open) else {
-            return false;
-        };
-        let input = &self.inputs[*only];
-        let plain = |r: Record<'_>| matches!(r.class, Class::Row | Class::Static) && !r.traits.has(Traits::DELETED);
-        input.at == 0 && input.open.is_none() && input.batch.iter().all(plain)
-    }
-
-    /// Hands the next batch on as it is.
-    fn pass_whole(&mut self, out: &mut RecordBatch) -> Result<()> {
-        let i = self.order[0];
-        let input = &mut self.inputs[i];
-        std::mem::swap(out, &mut input.batch);
-        if let Some(last) = out.len().checked_sub(1) {
-            self.group.clear();
-            self.group.extend_from_slice(out.get(last).group());
-        }
-        if input.run.next_batch(&mut input.batch)? {
-            input.head = head(input.key());
-        } else {
-            self.order.clear();
         }
         Ok(())
     }
 
     /// The common case inside a node: one input stands at the key, and mostly stays first.
     fn advance_first(&mut self) -> Result<()> {
-        let i = self.order[0];
-        if !self.inputs[i].advance()? {
+        if self.inputs[self.order[0]].advance()? {
+            self.replace_first();
+        } else {
             self.order.remove(0);
-            return Ok(());
         }
+        Ok(())
+    }
+
+    /// Puts the first input, which has stepped on, where it belongs now.
+    fn replace_first(&mut self) {
+        let i = self.order[0];
         let mut k = 0;
         while k + 1 < self.order.len() && self.inputs[i].cmp(&self.inputs[self.order[k + 1]]).is_gt() {
             self.order[k] = self.order[k + 1];
             k += 1;
         }
         self.order[k] = i;
-        Ok(())
     }
 }
 
@@ -328,22 +265,14 @@ impl Run for Merge<'_> {
         if !self.started {
             self.start()?;
         }
-        if self.passes_whole() {
-            self.pass_whole(out)?;
-        }
+        self.pass_whole(out)?;
         while !self.order.is_empty() && !out.is_full() {
+            if self.pass(out)? {
+                continue;
+            }
             self.step(out)?;
         }
         Ok(!out.is_empty())
-    }
-}
-
-/// The first bytes of a key as a number of the same order; short keys are filled up with zeros.
-#[inline]
-fn head(key: &[u8]) -> u64 {
-    match key.first_chunk::<8>() {
-        Some(first) => u64::from_be_bytes(*first),
-        None => key.iter().enumerate().fold(0, |n, (i, b)| n | u64::from(*b) << (56 - 8 * i)),
     }
 }
 

@@ -46,7 +46,7 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> WriteOptions {
-        WriteOptions { level: 3, threads: 2, bases: None, take_over: false, index_packs: INDEX_PACKS }
+        WriteOptions { level: 1, threads: 2, bases: None, take_over: false, index_packs: INDEX_PACKS }
     }
 }
 
@@ -152,7 +152,8 @@ impl Writer {
             let mut frame = lock(&self.frames[kind as usize - 1]);
             frame.push(id, plain)?;
             let full = frame.is_full(self.core.config.frame_target);
-            full.then(|| std::mem::replace(&mut *frame, FramePlain::new(kind)))
+            // The next one will be about as long, and need not grow into it.
+            full.then(|| frame.len()).map(|n| std::mem::replace(&mut *frame, FramePlain::with_capacity(kind, n)))
         };
         full.map_or(Ok(()), |frame| self.packer.push(frame))
     }

@@ -3,11 +3,11 @@
 #[cfg(feature = "cql")]
 pub mod cassandra;
 mod files;
-mod json;
+mod rows;
 pub mod select;
 pub mod sstables;
 
 pub use files::{files, kept_files};
-pub use json::json;
+pub use rows::{copy_from, csv, json};
 pub use select::Selection;
 pub use sstables::sstables;

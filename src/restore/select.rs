@@ -3,9 +3,9 @@
 use crate::engine::cassandra::filter::{Filter, KeyRange, Reads};
 use crate::engine::cassandra::rows::{Layout, Predicate};
 use crate::engine::cassandra::schema::Table;
-use crate::engine::cassandra::source::{self, ClusterDescription};
+use crate::engine::cassandra::source::ClusterDescription;
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Merge, Owned, Rule};
+use crate::merge::{Merge, Rule};
 use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::{Shard, Snapshot};
 use crate::tree::{NodeView, Root, TreeRun};
@@ -24,7 +24,7 @@ pub struct Selection<'a> {
 
 /// The table as it was captured.
 pub fn table(shard: &Shard) -> Result<Table> {
-    described(&shard.description, &shard.name)
+    Table::read(&shard.description, &shard.name)
 }
 
 /// All records that a selection names, ascending: rows with their tombstones, static rows, deletions of partitions and
@@ -99,10 +99,6 @@ fn opened<'a>(
     })
 }
 
-fn described<T: serde::de::DeserializeOwned>(value: &serde_json::Value, subject: &str) -> Result<T> {
-    T::deserialize(value).map_err(|e| Error::damaged(format!("snapshot: {subject}"), e))
-}
-
 /// The reconciled view in a range of keys: the base under its layers.
 fn view<'a>(
     roots: &[Root],
@@ -128,9 +124,7 @@ fn node_view<'a>(s: &Snapshot, shard: &Shard, node: usize, chunks: &'a dyn Chunk
         return Err(Error::new(Kind::Unsupported, &shard.name, "has layers: a node's view needs a base alone"));
     };
     let table = table(shard)?;
-    let cluster: ClusterDescription = described(&s.description, "cluster")?;
-    let ranges = cluster.owned.get(&table.keyspace).and_then(|nodes| nodes.get(node));
-    let owned = ranges.map_or(Owned::All, |ranges| source::owned(ranges.as_deref()));
+    let owned = ClusterDescription::read(&s.description)?.owned(node, &table.keyspace);
     let missing = || Error::damaged("snapshot", format!("says nothing of node {node}"));
     let patch = shard.nodes.get(node).ok_or_else(missing)?.patch()?;
     Ok(NodeView::new(Some(base.root()?), &patch, owned, chunks))

@@ -24,7 +24,7 @@ use crate::watch::Watch;
 use super::select::{self, Selection};
 use folder::Folder;
 pub use folder::{State, free_bytes};
-pub use plan::{ONCE, Request, TablePlan, left_out, plan, unread};
+pub use plan::{ONCE, Request, TablePlan, left_out, plan, unread, version};
 
 /// What a restore came to.
 #[derive(Debug, Clone, Default)]
@@ -51,15 +51,19 @@ pub fn sstables(
     watch: &Watch,
 ) -> Result<Report> {
     let mut folder = Folder::open(out, arguments(request))?;
-    let schema = schema::files(plans, release(s))?;
+    let schema = schema::files(plans, release(s), request.table.is_none())?;
     let mut report = Report { schema_left_out: schema.left_out, ..Report::default() };
     let missing: Vec<&TablePlan<'_>> = plans.iter().filter(|p| folder.table(&p.name()).is_none()).collect();
     let mut left: u64 = missing.iter().map(|p| p.bytes).sum();
     enough_room(out, left)?;
+    folder.begin()?;
     watch.bytes_total.store(missing.iter().map(|p| p.shard.bytes_read).sum(), Ordering::Relaxed);
     if folder.state() == State::Writing {
-        folder.put("schema-1.cql", schema.before.as_bytes())?;
-        folder.put("schema-2.cql", schema.after.as_bytes())?;
+        let files = [("schema-1.cql", schema.before), ("schema-2.cql", schema.after)];
+        files
+            .iter()
+            .try_for_each(|(name, text)| folder.put(name, text.as_bytes()))
+            .map_err(|e| ran_out(e, left, out))?;
     }
     for plan in plans {
         let name = plan.name();
@@ -124,7 +128,8 @@ fn arguments(request: &Request<'_>) -> BTreeMap<String, serde_json::Value> {
     let into = request.into.map(|(keyspace, table)| format!("{keyspace}.{table}"));
     let of = [
         ("snapshot", json!(request.snapshot)),
-        ("ring", json!(request.ring)),
+        // All tokens of a large ring are no reading.
+        ("ring", json!(request.ring.map(|ring| blake3::hash(json!(ring).to_string().as_bytes()).to_string()))),
         ("replication", json!(request.replication)),
         ("table", json!(request.table)),
         ("into", json!(into)),

@@ -4,12 +4,14 @@
 
 mod context;
 mod diff;
+mod differing;
 mod patch;
 mod read;
 mod view;
 mod write;
 
 pub use diff::{Change, Diff};
+pub use differing::{Difference, NodeSide, differences};
 pub use patch::{Drift, NodePatch, PatchWriter};
 pub use read::TreeRun;
 pub use view::NodeView;

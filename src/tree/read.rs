@@ -41,6 +41,11 @@ impl<'a> TreeRun<'a> {
 
     /// The next leaf whose keys may lie in the range.
     fn next_leaf(&mut self) -> Result<Option<ChunkId>> {
+        Ok(self.next_child()?.map(|child| child.id))
+    }
+
+    /// The next leaf whose keys may lie in the range, as its branch names it; the first key of a lone leaf is not known.
+    pub(super) fn next_child(&mut self) -> Result<Option<Child>> {
         while let Some((level, children)) = self.path.last_mut() {
             let level = *level;
             let Some(child) = children.pop() else {
@@ -52,7 +57,7 @@ impl<'a> TreeRun<'a> {
                 continue;
             }
             if level == 0 {
-                return Ok(Some(child.id));
+                return Ok(Some(child));
             }
             self.descend(level, &child.id)?;
         }

@@ -8,7 +8,7 @@ use repo_format::record::Entries;
 use super::{NodePatch, Root, TreeRun};
 use crate::error::{Error, Result};
 use crate::merge::Owned;
-use crate::run::{ChunkSource, RecordBatch, Run};
+use crate::run::{ChunkSource, Record, RecordBatch, Run};
 
 /// Reads what one node held, expired cells as tombstones. Exact for everything if the backup kept the views of nodes;
 /// otherwise stale rows are left out.
@@ -22,24 +22,57 @@ pub struct NodeView<'a> {
 }
 
 /// A run with its next record in sight.
-struct Peek<'a> {
+pub(super) struct Peek<'a> {
     run: TreeRun<'a>,
     batch: RecordBatch,
     at: usize,
 }
 
 impl<'a> Peek<'a> {
-    fn new(root: Option<Root>, chunks: &'a dyn ChunkSource) -> Peek<'a> {
+    pub(super) fn new(root: Option<Root>, chunks: &'a dyn ChunkSource) -> Peek<'a> {
         Peek { run: TreeRun::new(root, chunks), batch: RecordBatch::new(), at: 0 }
     }
 
     /// Makes a next record visible, if there is one.
-    fn load(&mut self) -> Result<bool> {
+    pub(super) fn load(&mut self) -> Result<bool> {
         if self.at < self.batch.len() {
             return Ok(true);
         }
         self.at = 0;
         self.run.next_batch(&mut self.batch)
+    }
+
+    /// The next record, once loaded.
+    pub(super) fn record(&self) -> Record<'_> {
+        self.batch.get(self.at)
+    }
+
+    /// The next record, if it stands at `key`.
+    pub(super) fn at_key(&mut self, key: &[u8]) -> Result<Option<Record<'_>>> {
+        Ok(if self.load()? { Some(self.record()).filter(|r| r.key == key) } else { None })
+    }
+
+    /// Steps over the next record.
+    pub(super) fn step(&mut self) {
+        self.at += 1;
+    }
+
+    /// Of a tree of patches: that of the leaf that begins with `first`.
+    pub(super) fn leaf_patch(&mut self, first: &[u8]) -> Result<LeafPatch> {
+        if !self.load()? {
+            return Ok(LeafPatch::default());
+        }
+        let record = self.record();
+        match record.key.cmp(first) {
+            Ordering::Greater => return Ok(LeafPatch::default()),
+            Ordering::Less => return Err(Error::damaged("patch", "belongs to no leaf")),
+            Ordering::Equal => {}
+        }
+        let entry = Entries::new(record.body).next_entry()?;
+        let value = entry.and_then(|e| e.value).ok_or_else(|| Error::damaged("patch", "a patch without bits"))?;
+        let patch = LeafPatch::read(value)?;
+        self.step();
+        Ok(patch)
     }
 }
 
@@ -56,40 +89,22 @@ impl<'a> NodeView<'a> {
         }
     }
 
-    /// The patch of the leaf that begins with `first`.
-    fn leaf_patch(&mut self, first: &[u8]) -> Result<LeafPatch> {
-        if !self.bits.load()? {
-            return Ok(LeafPatch::default());
-        }
-        let record = self.bits.batch.get(self.bits.at);
-        match record.key.cmp(first) {
-            Ordering::Greater => return Ok(LeafPatch::default()),
-            Ordering::Less => return Err(Error::damaged("patch", "belongs to no leaf")),
-            Ordering::Equal => {}
-        }
-        let entry = Entries::new(record.body).next_entry()?;
-        let value = entry.and_then(|e| e.value).ok_or_else(|| Error::damaged("patch", "a patch without bits"))?;
-        let patch = LeafPatch::read(value)?;
-        self.bits.at += 1;
-        Ok(patch)
-    }
-
     /// Adds what the node holds before `key` (all of it, for `None`), and at `key` in place of the view's record.
     fn add_held(&mut self, key: Option<&[u8]>, out: &mut RecordBatch) -> Result<()> {
         while self.held.load()? {
-            let record = self.held.batch.get(self.held.at);
+            let record = self.held.record();
             if key.is_some_and(|key| record.key > key) {
                 break;
             }
             out.push(&record);
-            self.held.at += 1;
+            self.held.step();
         }
         Ok(())
     }
 
     /// Adds one leaf as the node has it.
     fn add_leaf(&mut self, leaf: &RecordBatch, out: &mut RecordBatch) -> Result<()> {
-        let patch = self.leaf_patch(leaf.get(0).key)?;
+        let patch = self.bits.leaf_patch(leaf.get(0).key)?;
         for (ordinal, record) in (0u32..).zip(leaf.iter()) {
             self.add_held(Some(record.key), out)?;
             let stale = patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();

@@ -20,6 +20,7 @@ class Plan:
     def __init__(self, version, scale):
         self.big = 1_000_000 if scale >= 1 else 300_000  # bytes of a big value
         self.modern = version.startswith("50")
+        self.unsigned = version == "50oa"  # its files hold deletion times after 2038
         self.schema, self.changes = [], []
         self.writes = {phase: [] for phase in PHASES}
         self.conflicts, self.features = [], []
@@ -298,6 +299,10 @@ def expiring(p):
     p.conflict("TTL extended while a replica was down", "SELECT JSON * FROM lab.expiring WHERE k=5")
     p.conflict("row expired on two replicas, older row on the third", "SELECT JSON * FROM lab.expiring WHERE k=6")
     p.conflict("expiring row on one replica only", "SELECT JSON * FROM lab.expiring WHERE k=8")
+    if p.unsigned:
+        p.write("all", f"INSERT INTO lab.expiring (k,v,w) VALUES (20,'ends in 2046','ends in 2046') USING TTL {20 * 365 * 86400}")
+        p.write("only3", f"UPDATE lab.expiring USING TTL {19 * 365 * 86400} SET v='ends in 2045', m['late']=1 WHERE k=20")
+        p.conflict("times after 2038", "SELECT JSON * FROM lab.expiring WHERE k=20")
     for c in range(6):
         p.write(("all", "without1", "only2")[c % 3], f"INSERT INTO lab.default_ttl (k,c,v) VALUES (1,{c},'default')")
     p.write("without2", "INSERT INTO lab.default_ttl (k,c,v) VALUES (1,7,'never') USING TTL 0",

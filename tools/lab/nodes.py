@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cassandra import ConsistencyLevel, Unavailable
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
 
 HERE = Path(__file__).resolve().parent
@@ -20,6 +22,17 @@ def tool(*arguments):
     if done.returncode:
         raise SystemExit(f"cluster {arguments} failed: {done.stdout}")
     return done.stdout
+
+
+def many(version, calls):
+    """Runs calls of `cluster many`; the first that failed ends the program."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write("".join("\t".join(map(str, call)) + "\n" for call in calls))
+        file.flush()
+        answers = tool("many", version, file.name).splitlines()
+    failed = [f"{call}: {answer}" for call, answer in zip(calls, answers) if not answer.startswith("0")]
+    if failed or len(answers) != len(calls):
+        raise SystemExit(f"{len(failed)} of {len(calls)} calls failed, {len(answers)} were answered:\n" + "\n".join(failed[:5]))
 
 
 def connect(node, consistency=ConsistencyLevel.ONE, row_factory=None):
@@ -40,10 +53,15 @@ def disconnect(session):
 
 
 class Ring:
-    """Which nodes are up. Nodes that are down get no write, and no hint is kept for them."""
+    """Which nodes are up. Nodes that are down get no write, and no hint is kept for them.
 
-    def __init__(self, version):
+    `nowhere` is a look-up in a keyspace that every node replicates, of a key that is not there, or reading would repair it.
+    """
+
+    def __init__(self, version, nodes=NODES, nowhere="lab.tiny WHERE k = -1"):
         self.version = version
+        self.nodes = nodes
+        self.nowhere = nowhere
         self.stopped = set()
         self.silent = set()
 
@@ -60,7 +78,7 @@ class Ring:
     def only(self, *nodes):
         """Only these nodes hear of writes: the others fall silent, which is quicker than a restart."""
         calls = []
-        for node in NODES:
+        for node in self.nodes:
             if node in nodes and node in self.silent:
                 calls.append(("enablegossip", node))
                 self.silent.discard(node)
@@ -74,10 +92,10 @@ class Ring:
         self.settle()
 
     def up(self):
-        return [node for node in NODES if node not in self.stopped | self.silent]
+        return [node for node in self.nodes if node not in self.stopped | self.silent]
 
     def settle(self):
-        """Waits until every node that is up knows who else is. What it reads is not there, or reading would repair it."""
+        """Waits until every node that is up knows who else is."""
         for node in self.up():
             session = connect(node, ConsistencyLevel.ALL)
             deadline = time.time() + 120
@@ -87,10 +105,41 @@ class Ring:
                 time.sleep(0.2)
             disconnect(session)
 
-    @staticmethod
-    def _alive(session):
+    def _alive(self, session):
         try:
-            session.execute("SELECT v FROM lab.tiny WHERE k = -1")
-            return len(NODES)
+            session.execute(f"SELECT v FROM {self.nowhere}")
+            return len(self.nodes)
         except Unavailable as error:
             return error.alive_replicas
+
+
+def empty(version, *nodes):
+    """Drops the keyspace `lab` where all these nodes run, and says whether they do."""
+    try:
+        sessions = [connect(node) for node in nodes]
+    except NoHostAvailable:
+        return False
+    if any(session.execute("SELECT cluster_name FROM system.local").one()[0] != f"lab{version}" for session in sessions):
+        raise SystemExit(f"nodes {nodes} are another cluster's")
+    sessions[0].execute("DROP KEYSPACE IF EXISTS lab")
+    for session in sessions:
+        disconnect(session)
+    return True
+
+
+def fresh(version, schema):
+    """An empty keyspace `lab` with these tables on a running cluster of three. One that runs already is emptied: that is quicker."""
+    if not empty(version, *NODES):
+        tool("wipe", version)
+        # The schema is made on one node, where it is quick; the others fetch it when they join.
+        tool("start-node", version, 1)
+    session = connect(1)
+    session.execute("CREATE KEYSPACE lab WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}")
+    for statement in schema:
+        session.execute(statement)
+    disconnect(session)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda node: tool("start-node", version, node), NODES[1:]))
+    ring = Ring(version)
+    ring.settle()
+    return ring

@@ -31,6 +31,8 @@ pub struct LeafBuilder {
     groups: Strings,
     raw_groups: Strings,
     tokens: bool,
+    /// Memory for the key of one group.
+    partition_key: Vec<u8>,
     shared: Vec<u64>,
     rests: Strings,
     ends: Vec<u64>,
@@ -104,9 +106,9 @@ impl LeafBuilder {
                 self.raw_groups.push(group);
                 self.group.clear();
                 self.group.extend_from_slice(group);
-                match unescape(group) {
-                    Some(key) if self.tokens => self.groups.push(&key),
-                    _ => self.tokens = false,
+                self.tokens = self.tokens && unescape(group, &mut self.partition_key);
+                if self.tokens {
+                    self.groups.push(&self.partition_key);
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader, unzigzag};
 
 /// Number, counts of elements and values, and of both the lengths (2), how many bytes, mode.
-const COLUMN_LEAST: usize = 11;
+pub(super) const COLUMN_LEAST: usize = 11;
 /// Bits that the heads of entries have in records.
 const ENTRY_BITS: u8 = 0x3f;
 
@@ -273,7 +273,7 @@ fn place_of(columns: &[ColumnReader<'_>], number: u64) -> Option<usize> {
 }
 
 /// The shapes of `count` records, each checked for itself.
-fn read_shapes<'a>(r: &mut Reader<'a>, count: usize) -> Result<Vec<&'a [u8]>> {
+pub(super) fn read_shapes<'a>(r: &mut Reader<'a>, count: usize) -> Result<Vec<&'a [u8]>> {
     let n = r.count(2)?;
     if n > count {
         return Err(FormatError::Invalid("number of shapes"));

@@ -1,5 +1,6 @@
 //! `restore`: what every form takes, and one struct for each form's own options.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -12,6 +13,8 @@ use super::sstables::SsTables;
 pub enum Form {
     /// One row a line, values as `SELECT JSON` writes them.
     Json,
+    /// RFC 4180 under a line of names, values as cqlsh's COPY FROM reads them.
+    Csv,
     /// The files that were kept byte for byte.
     Files,
     /// SSTables for the nodes of another cluster, or of the same.
@@ -19,6 +22,12 @@ pub enum Form {
     SsTables,
     /// Rows into a live cluster, over CQL.
     Cassandra,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// `restore`
@@ -39,18 +48,19 @@ pub struct Restore {
     /// Put the table there, in place of where it was (sstables, cassandra).
     #[arg(long, value_name = "KEYSPACE.TABLE", requires = "table")]
     pub into: Option<String>,
-    /// What this node alone held: its own view (json; needs --keep-node-views at the backup), or its files (files).
+    /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// Folder (json of one table: file) to write to. A restore to SSTables that was interrupted goes on where it is repeated.
+    /// Folder (json and csv of one table: file) to write to. A restore to SSTables that was interrupted goes on where it is
+    /// repeated.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Say what would be written; write nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Options of `--to json`.
+    /// Options of `--to json` and `--to csv`.
     #[command(flatten)]
-    pub json: Json,
+    pub rows: Rows,
     /// How the target replicates what is restored, where not as captured: `{'class': 'NetworkTopologyStrategy', 'dc1': 3}`
     /// (sstables, cassandra).
     #[arg(long, value_name = "OPTIONS")]
@@ -63,10 +73,10 @@ pub struct Restore {
     pub cassandra: Cassandra,
 }
 
-/// `restore --to json`
+/// `restore --to json` and `--to csv`
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Options of --to json")]
-pub struct Json {
+#[command(next_help_heading = "Options of --to json and --to csv")]
+pub struct Rows {
     /// Add write times.
     #[arg(long)]
     pub writetime: bool,

@@ -41,7 +41,7 @@ pub struct SsTables {
     /// Which folders are written [default: nodes].
     #[arg(long, value_enum)]
     pub layout: Option<LayoutArg>,
-    /// Version of the files [default: nb].
+    /// Version of the files [default: oa where the captured ones were, else nb].
     #[arg(long, value_enum)]
     pub sstable_version: Option<VersionArg>,
     /// Deletion and expiry times after 2038, which nb cannot hold [default: refuse].

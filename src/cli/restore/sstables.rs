@@ -1,5 +1,6 @@
 //! `restore --to sstables`: what is asked for, and what to do with what was written.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +34,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         into: args.into.as_deref().map(into).transpose()?,
         condition: args.condition.as_deref(),
         version: match args.sstables.sstable_version {
-            None | Some(VersionArg::Nb) => Version::Nb,
+            None => sstables::version(s)?,
+            Some(VersionArg::Nb) => Version::Nb,
             Some(VersionArg::Oa) => Version::Oa,
         },
         late_times: match args.sstables.late_times {
@@ -43,8 +45,22 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     };
     let plans = sstables::plan(s, &request)?;
     let unread = sstables::unread(s, &request);
+    if !s.complete {
+        warn(
+            output,
+            "snapshot",
+            "is incomplete (`onefold show`): what only replicas held that were not read is missing",
+        );
+    }
+    for (keyspace, what) in short_of_nodes(&plans, ring.as_ref()) {
+        warn(
+            output,
+            &format!("keyspace {keyspace}"),
+            &format!("{what}: QUORUM and ALL fail there until nodes are added"),
+        );
+    }
     if args.dry_run {
-        would(&plans, &request, output)?;
+        would(&plans, &request, args.out.as_deref(), output)?;
     } else {
         let out = args
             .out
@@ -83,6 +99,15 @@ fn ring(context: &Context<'_>) -> Result<Option<TargetRing>> {
     }
 }
 
+/// By keyspace: where the replication asks for more nodes than there are.
+fn short_of_nodes<'p>(plans: &'p [TablePlan<'_>], ring: Option<&TargetRing>) -> BTreeSet<(&'p str, String)> {
+    let of = |p: &'p TablePlan<'_>| {
+        let short = ring.map(|ring| ring.short_of_nodes(&p.replication)).unwrap_or_default();
+        short.into_iter().map(|what| (p.table.keyspace.as_str(), what))
+    };
+    plans.iter().flat_map(of).collect()
+}
+
 fn into(name: &str) -> Result<(&str, &str)> {
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
@@ -99,7 +124,7 @@ fn warn(output: &Output, subject: &str, message: &str) {
 }
 
 /// Says what would be written, table by table and node by node.
-fn would(plans: &[TablePlan<'_>], request: &Request<'_>, output: &Output) -> Result<()> {
+fn would(plans: &[TablePlan<'_>], request: &Request<'_>, out: Option<&Path>, output: &Output) -> Result<()> {
     if !output.is_json() {
         output.line("table  node  rows  bytes  SSTables at least")?;
     }
@@ -121,6 +146,11 @@ fn would(plans: &[TablePlan<'_>], request: &Request<'_>, output: &Output) -> Res
     // What several nodes hold is written once.
     let total: u64 = plans.iter().map(|p| p.bytes).sum();
     let seconds = total / BYTES_A_SECOND + 1;
+    if let Some(out) = out
+        && let Some(short) = total.checked_sub(sstables::free_bytes(out)?).filter(|short| *short > 0)
+    {
+        warn(output, &out.display().to_string(), &format!("has about {} too little room", bytes(short)));
+    }
     if output.is_json() {
         return output.object(&json!({
             "message_type": "summary", "tables": plans.len(), "bytes": total, "seconds": seconds, "dry_run": true,
@@ -151,7 +181,8 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
         if report.kept > 0 {
             output.line(&format!("{} of the tables were there already", report.kept))?;
         }
-        next(plans, request, out, output)?;
+        let filled = |p: &&TablePlan<'_>| report.tables.get(&p.name()).is_some_and(|t| t.sstables > 0);
+        next(&plans.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
     }
     if capped > 0 {
         warn(output, "times", &format!("{capped} deletion and expiry times after 2038 were brought forward to it"));
@@ -169,7 +200,7 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
 }
 
 /// What the operator does next.
-fn next(plans: &[TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
+fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
     let out = out.display();
     output.line("\nNext:")?;
     output.line(&format!("  cqlsh -f {out}/schema-1.cql"))?;

@@ -2,8 +2,18 @@
 //!
 //! Nothing is opened here but `manifest.json`. Index components and the folders of secondary indexes are recognised and
 //! left out, because the database rebuilds them; whatever is not recognised is listed, so that it can be kept as bytes.
+//!
+//! What a table's folder may hold besides files:
+//! - `snapshots/TAG/`: read in place of the files where the operator names the tag; otherwise left aside.
+//! - `backups/` beside a snapshot: SSTables flushed since count as further ones ([`backups`]). In a live data directory
+//!   they are left aside, for what they hold is in the live files.
+//! - `.INDEX/`: a secondary index, left out.
+//!
+//! A node may spread its tables over several data directories; they are listed as one.
 //! Sources: `Directories`, `Descriptor`, `SnapshotManifest`.
 
+mod backups;
+mod found;
 mod freeze;
 mod txn;
 
@@ -31,6 +41,10 @@ pub struct CapturedFile {
 pub struct CapturedSsTable {
     /// Generation, version, format.
     pub descriptor: Descriptor,
+    /// The folder that holds its files.
+    pub directory: PathBuf,
+    /// One of the incremental backups that came after the snapshot.
+    pub backup: bool,
     /// By component, unknown ones last. An SSTable may lack any of them: opening it tells.
     pub files: Vec<(Component, CapturedFile)>,
 }
@@ -51,9 +65,7 @@ pub struct CapturedTable {
     pub name: String,
     /// 32 hex digits: tables that were dropped and created again under one name differ in it.
     pub id: String,
-    /// The folder that holds the files.
-    pub directory: PathBuf,
-    /// In order of generation.
+    /// In order of generation; no generation twice.
     pub sstables: Vec<CapturedSsTable>,
     /// `schema.cql`, where the capture has it.
     pub schema_cql: Option<PathBuf>,
@@ -73,8 +85,23 @@ pub struct Capture {
     pub taken: Option<(i64, i64)>,
     /// A live data directory: writes that were only in memory are missing.
     pub unflushed: bool,
-    /// What was seen and left aside, in words.
-    pub notes: Vec<String>,
+    /// Tables without a snapshot of the tag, in keyspaces of which others have one: the keyspace, and the folder.
+    pub untagged: Vec<(String, PathBuf)>,
+    /// What was seen and left aside, or needs a word: why, and where.
+    pub notes: Notes,
+}
+
+/// By what there is to say: the places.
+pub type Notes = BTreeMap<&'static str, Vec<PathBuf>>;
+
+/// One line for each reason in `notes`: the first place and how many more there are.
+pub fn lines(notes: &Notes) -> Vec<String> {
+    let line = |(why, places): (&&str, &Vec<PathBuf>)| {
+        let first = places.first().map(|path| path.display().to_string()).unwrap_or_default();
+        let more = places.len().saturating_sub(1);
+        if more == 0 { format!("{why}: {first}") } else { format!("{why}: {first} and {more} more") }
+    };
+    notes.iter().map(line).collect()
 }
 
 /// Where in a table's folder the files are looked for.
@@ -86,61 +113,99 @@ pub enum Place<'a> {
     Snapshot(&'a str),
 }
 
+const SNAPSHOTS: &str = "snapshots beside the files, not read";
+const BACKUPS: &str = "incremental backups beside a snapshot, read along as far as they came after it";
+const LIVE_BACKUPS: &str = "incremental backups of a live data directory, not read: its own files hold what they hold";
 const REMEDY: &str = "give the folder that holds KEYSPACE/TABLE-ID/ folders: a copy of a snapshot, or a data directory";
 
 /// Lists a folder whose files no longer change. `NotFound` or `Io`, naming the folder, where it is missing or not
 /// readable; `Usage` where it holds no tables.
 pub fn list(root: &Path, place: Place<'_>) -> Result<Capture> {
-    let mut capture = Capture::default();
-    for (keyspace, path) in folders(root).map_err(|e| e.hint(REMEDY))? {
-        for (folder, path) in folders(&path)? {
-            match table_folder(&folder) {
-                Some((name, id)) => list_table(&keyspace, name, id, &path, place, &mut capture)?,
-                None => capture.notes.push(format!("{}: not a table's folder", path.display())),
+    list_all(&[root.to_path_buf()], &[root.to_path_buf()], place)
+}
+
+/// The folders of one node, in words.
+fn named(roots: &[PathBuf]) -> String {
+    roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// Lists `roots`, the data directories of one node; errors say those that were `given`.
+fn list_all(roots: &[PathBuf], given: &[PathBuf], place: Place<'_>) -> Result<Capture> {
+    let mut found = found::Found::default();
+    for root in roots {
+        for (keyspace, path) in folders(root).map_err(|e| e.hint(REMEDY))? {
+            for (folder, path) in folders(&path)? {
+                match table_folder(&folder) {
+                    Some((name, id)) => found.table(&keyspace, name, id, &path, place)?,
+                    None => found.note("not a table's folder", path),
+                }
             }
         }
     }
-    if capture.tables.is_empty() {
-        return Err(Error::new(Kind::Usage, root.display(), "holds no tables").hint(REMEDY));
+    if found.is_empty() {
+        let error = |what: String| Error::new(Kind::Usage, named(given), what);
+        return Err(match place {
+            Place::Snapshot(tag) => error(format!("holds no snapshot {tag} of any table"))
+                .hint("the tag is that of `nodetool snapshot -t TAG`; `nodetool listsnapshots` names them"),
+            Place::Itself => error("holds no tables".to_string()).hint(REMEDY),
+        });
     }
-    capture.tables.sort_by(|a, b| (&a.keyspace, &a.name, &a.id).cmp(&(&b.keyspace, &b.name, &b.id)));
-    Ok(capture)
+    found.finish()
 }
 
 /// Whether `root` is a data directory in use, rather than a copy of snapshots: its tables have no `manifest.json`, and
-/// have what only a running node leaves (`backups/`, `snapshots/`, transaction logs).
+/// some have what only a running node leaves (`backups/`, `snapshots/`, transaction logs).
 pub fn is_live(root: &Path) -> Result<bool> {
+    let mut live = false;
     for (_, keyspace) in folders(root).map_err(|e| e.hint(REMEDY))? {
         for (folder, table) in folders(&keyspace)? {
-            if table_folder(&folder).is_none() || table.join("manifest.json").exists() {
+            if table_folder(&folder).is_none() {
                 continue;
             }
-            if table.join("backups").is_dir() || table.join("snapshots").is_dir() {
-                return Ok(true);
+            // In a copy of a snapshot a table made later may have nothing but `backups/`.
+            if table.join("manifest.json").exists() {
+                return Ok(false);
             }
-            if files(&table)?.iter().any(|(name, _)| txn::is_log(name)) {
-                return Ok(true);
-            }
+            live = live || table.join("backups").is_dir() || table.join("snapshots").is_dir();
+            live = live || files(&table)?.iter().any(|(name, _)| txn::is_log(name));
         }
     }
-    Ok(false)
+    Ok(live)
 }
 
-/// Lists `root`, and freezes it first where it is live (see [`Frozen`], which must be kept until all was read). `beside`
-/// is the folder in which the frozen files are made; by default the one that holds `root`.
-pub fn open(root: &Path, beside: Option<&Path>) -> Result<(Capture, Option<Frozen>)> {
-    if !is_live(root)? {
-        return Ok((list(root, Place::Itself)?, None));
+/// [`open_all`] of one folder.
+pub fn open(root: &Path, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
+    open_all(&[root.to_path_buf()], Place::Itself, beside)
+}
+
+/// Lists `roots`, the data directories of one node, and freezes them first where they are live (see [`Frozen`], which must
+/// be kept until all was read). `beside` is the folder in which the frozen files are made; by default the one that holds
+/// each root. Snapshots in live directories do not change and need no freezing.
+pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
+    let mut live = false;
+    for root in roots {
+        live = live || (place == Place::Itself && is_live(root)?);
     }
-    let frozen = freeze::freeze(root, beside)?;
-    let mut capture = list(frozen.as_ref().map_or(root, Frozen::path), Place::Itself)?;
+    if !live {
+        return Ok((list_all(roots, roots, place)?, Vec::new()));
+    }
+    let frozen = freeze::freeze(roots, beside)?;
+    let paths: Vec<_> =
+        if frozen.is_empty() { roots.to_vec() } else { frozen.iter().map(|f| f.path().into()).collect() };
+    let notes = found::beside(roots)?;
+    let listed = list_all(&paths, roots, place);
+    if listed.as_ref().is_err_and(|e| e.kind() == Kind::Usage) && notes.contains_key(SNAPSHOTS) {
+        let error = Error::new(Kind::Usage, named(roots), "holds snapshots in its tables' folders and no other files");
+        return Err(error.hint("say which one with --tag TAG"));
+    }
+    let mut capture = listed?;
+    capture.notes.extend(notes);
     capture.unflushed = true;
-    capture.notes.push(format!("{}: a live data directory; what was only in memory is missing", root.display()));
     for path in frozen.iter().flat_map(freeze::left_behind) {
-        capture.notes.push(format!("{}: left by a run that was killed, or of one still at work", path.display()));
+        capture.notes.entry("left by a run that was killed, or of one still at work").or_default().push(path);
     }
-    if frozen.is_none() {
-        capture.notes.push(format!("{}: on a read-only file system, taken as it stands", root.display()));
+    if frozen.is_empty() {
+        capture.notes.insert("on a read-only file system, taken as it stands", roots.to_vec());
     }
     Ok((capture, frozen))
 }
@@ -150,66 +215,6 @@ fn table_folder(folder: &str) -> Option<(&str, &str)> {
     let (name, id) = folder.rsplit_once('-')?;
     let hex = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
     (hex && !name.is_empty()).then_some((name, id))
-}
-
-fn list_table(
-    keyspace: &str,
-    name: &str,
-    id: &str,
-    path: &Path,
-    place: Place<'_>,
-    capture: &mut Capture,
-) -> Result<()> {
-    let directory = match place {
-        Place::Itself => path.to_path_buf(),
-        Place::Snapshot(tag) => path.join("snapshots").join(tag),
-    };
-    if !directory.is_dir() {
-        return Ok(());
-    }
-    for (folder, path) in folders(&directory)? {
-        capture.notes.push(match folder.as_str() {
-            "backups" => format!("{}: incremental backups are not read", path.display()),
-            "snapshots" => format!("{}: snapshots beside the live files are not read", path.display()),
-            hidden if hidden.starts_with('.') => format!("{}: secondary index, left out", path.display()),
-            _ => format!("{}: unknown folder, not read", path.display()),
-        });
-    }
-    let mut table = CapturedTable {
-        keyspace: keyspace.to_string(),
-        name: name.to_string(),
-        id: id.to_string(),
-        sstables: Vec::new(),
-        schema_cql: None,
-        unknown: Vec::new(),
-        index_bytes: 0,
-        directory,
-    };
-    let mut groups: BTreeMap<Descriptor, Vec<(Component, CapturedFile)>> = BTreeMap::new();
-    let mut newest = None;
-    let mut created = None;
-    for (file, entry) in files(&table.directory)? {
-        let found = CapturedFile { path: table.directory.join(&file), length: entry.length };
-        newest = newest.max(Some(entry.modified));
-        match Descriptor::parse(&file) {
-            Some((_, Component::Rebuildable)) => table.index_bytes += found.length,
-            Some((descriptor, component)) => groups.entry(descriptor).or_default().push((component, found)),
-            None if file == "schema.cql" => table.schema_cql = Some(found.path),
-            None if file == "manifest.json" => created = created_at(&found.path),
-            None if file.ends_with(".tmp") => capture.notes.push(format!("{}: unfinished", found.path.display())),
-            None => table.unknown.push(found),
-        }
-    }
-    for (descriptor, mut files) in groups {
-        files.sort_by_key(|(component, _)| *component);
-        table.sstables.push(CapturedSsTable { descriptor, files });
-    }
-    if let Some(time) = created.or(newest) {
-        let (first, last) = capture.taken.unwrap_or((time, time));
-        capture.taken = Some((first.min(time), last.max(time)));
-    }
-    capture.tables.push(table);
-    Ok(())
 }
 
 /// `created_at` of a `manifest.json`, milliseconds since 1970; versions before 4.1 do not write it.

@@ -9,8 +9,9 @@ use super::comparable::{self, Clustering, Cursor, decode_component, encode_compo
 use super::filter::Filter;
 use super::mutate::{Mutations, Times, Ttl};
 use super::ring::Ring;
-use super::rows::{Layout, Rows, Show};
+use super::rows::{Form, Layout, Rows, Show};
 use super::schema::Table;
+use super::shown::Shown;
 use super::target::ring::parse_replication;
 use super::target::{Parts, TargetRing};
 use super::types::{CqlType, parse_class, parse_cql};
@@ -128,14 +129,18 @@ pub fn fuzz_row(bytes: &[u8]) {
     }
     let record = Record { key: &key, group_len, class, traits: Traits::default(), body };
     let mut out = String::new();
-    let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None);
-    if rows.push(&record, &mut out).is_ok() {
-        let _ = rows.finish(&mut out);
+    for form in [Form::Json, Form::Csv] {
+        let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None).form(form);
+        if rows.push(&record, &mut out).is_ok() {
+            let _ = rows.finish(&mut out);
+        }
     }
     for times in [Times::Keep, Times::From(1_000)] {
         let mutations = Mutations::new(table, "ks", "t", Ttl::Keep, times);
         let _ = mutations.and_then(|mut m| m.push(&record, 1000, &mut Vec::new()));
     }
+    let mut shown = Shown::new(layout.clone(), 1000);
+    let _ = (shown.key(&record), shown.record(&record));
 }
 
 /// The output of `nodetool ring`, and who holds what by it. Every token is held by as many nodes as asked for.

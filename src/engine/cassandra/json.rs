@@ -52,7 +52,7 @@ pub fn write_value(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn scalar(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
+pub(super) fn scalar(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
     match t {
         CqlType::BigInt => number(out, i64::from_be_bytes(exactly(t, value)?)),
         CqlType::Int => number(out, i64::from(i32::from_be_bytes(exactly(t, value)?))),
@@ -66,14 +66,15 @@ fn scalar(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
         CqlType::Decimal => number::decimal(out, value)?,
         _ => {
             out.push('"');
-            quoted(out, t, value)?;
+            plain(out, t, value)?;
             out.push('"');
         }
     }
     Ok(())
 }
 
-fn quoted(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
+/// What stands in quotes in JSON, without them.
+pub(super) fn plain(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
     match t {
         CqlType::Timestamp => temporal::timestamp(out, i64::from_be_bytes(exactly(t, value)?)),
         CqlType::Date => temporal::date(out, u32::from_be_bytes(exactly(t, value)?)),
@@ -168,24 +169,24 @@ fn write_map(out: &mut String, key: &CqlType, value: &CqlType, mut parts: Parts<
 }
 
 /// Fields added to a type later are missing from older values.
-fn next_field<'a>(parts: &mut Parts<'a>) -> Result<Option<&'a [u8]>> {
+pub(super) fn next_field<'a>(parts: &mut Parts<'a>) -> Result<Option<&'a [u8]>> {
     if parts.is_empty() { Ok(None) } else { parts.part() }
 }
 
-fn text<'a>(t: &CqlType, value: &'a [u8]) -> Result<&'a str> {
+pub(super) fn text<'a>(t: &CqlType, value: &'a [u8]) -> Result<&'a str> {
     let text = std::str::from_utf8(value).ok().filter(|s| *t == CqlType::Text || s.is_ascii());
     text.ok_or_else(|| damaged(format!("{} bytes that are not {t}", value.len())))
 }
 
-fn exactly<const N: usize>(t: &CqlType, value: &[u8]) -> Result<[u8; N]> {
+pub(super) fn exactly<const N: usize>(t: &CqlType, value: &[u8]) -> Result<[u8; N]> {
     value.try_into().map_err(|_| damaged(format!("{} bytes of type {t}", value.len())))
 }
 
-fn number(out: &mut String, value: i64) {
+pub(super) fn number(out: &mut String, value: i64) {
     let _ = write!(out, "{value}");
 }
 
-fn hex(out: &mut String, bytes: &[u8]) {
+pub(super) fn hex(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 * bytes.len());
     for b in bytes {

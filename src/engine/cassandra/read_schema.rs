@@ -133,12 +133,12 @@ fn table(
 ) -> Result<Table> {
     let id = hex(row.value("id").ok_or_else(|| missing(&name, "id"))?);
     let flags = text_list(row.value("flags"))?;
+    let has = |flag: &str| flags.iter().any(|f| f == flag);
     number_columns(&mut columns, None);
     Ok(Table {
         options: details::options(row)?,
-        compact: !view
-            && !(flags.iter().any(|f| f == "compound") && flags.iter().all(|f| f != "dense" && f != "super")),
-        counter: flags.iter().any(|flag| flag == "counter") || columns.iter().any(|c| c.cql_type == "counter"),
+        compact: !view && (!has("compound") || has("dense") || has("super")),
+        counter: has("counter") || columns.iter().any(|c| c.cql_type == "counter"),
         gc_grace: number(row.value("gc_grace_seconds")).unwrap_or(864_000),
         default_ttl: number(row.value("default_time_to_live")).unwrap_or(0),
         cql: cql.get(&id).cloned().unwrap_or_default(),

@@ -43,6 +43,9 @@ impl TokenRange {
     }
 }
 
+/// A range and its replicas: places among the nodes, the first chosen first.
+pub type Held = (TokenRange, Vec<usize>);
+
 /// What a node of the ring is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

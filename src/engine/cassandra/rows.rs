@@ -4,20 +4,18 @@
 //! row in the making only the partition's static columns are held.
 
 mod assemble;
+mod csv;
+mod json;
 mod row;
-
-use std::fmt::Write;
 
 use repo_format::record::Class;
 
 use super::comparable::Clustering;
-use super::json::{write_name, write_value};
 use super::schema::{Column, ColumnRole, Table};
 use super::types::{CqlType, parse_cql};
 use crate::error::{Error, Result};
 use crate::run::Record;
 pub use row::Row;
-use row::{Slot, Times};
 
 /// The columns of a table in the order of `SELECT *`: partition key, clustering, then static and then regular ones,
 /// each by name. Dropped ones are not among them.
@@ -112,22 +110,52 @@ pub struct Show {
     pub ttls: bool,
 }
 
+/// The text form of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As `SELECT JSON`, an object a line.
+    Json,
+    /// As `COPY TO` of cqlsh ([`super::text`]), in the quotes of RFC 4180.
+    Csv,
+}
+
 /// Makes rows of records.
 pub struct Rows<'p> {
     row: Row,
+    form: Form,
     show: Show,
     predicate: Option<Predicate<'p>>,
     /// The partition has static columns and no row so far.
     only_static: bool,
+    count: u64,
 }
 
 impl<'p> Rows<'p> {
-    /// Of a table, at `now` (seconds since 1970); rows that `predicate` rejects are left out.
+    /// Of a table as JSON, at `now` (seconds since 1970); rows that `predicate` rejects are left out.
     pub fn new(layout: Layout, now: u32, show: Show, predicate: Option<Predicate<'p>>) -> Rows<'p> {
-        Rows { row: Row::new(layout, now), show, predicate, only_static: false }
+        Rows { row: Row::new(layout, now), form: Form::Json, show, predicate, only_static: false, count: 0 }
     }
 
-    /// Takes the next record; appends the rows that it completes to `out`, each a line of JSON.
+    /// In another form.
+    #[must_use]
+    pub fn form(self, form: Form) -> Rows<'p> {
+        Rows { form, ..self }
+    }
+
+    /// Appends what stands before all rows: for CSV the names of the columns.
+    pub fn header(&self, out: &mut String) {
+        match self.form {
+            Form::Json => {}
+            Form::Csv => csv::header(out, &self.row.layout, self.show),
+        }
+    }
+
+    /// Rows written so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Takes the next record; appends the rows that it completes to `out`, each with the end of its line.
     pub fn push(&mut self, record: &Record<'_>, out: &mut String) -> Result<()> {
         if !self.row.is_in_partition(record) {
             self.finish(out)?;
@@ -158,67 +186,17 @@ impl<'p> Rows<'p> {
         Ok(())
     }
 
-    fn write(&self, out: &mut String) -> Result<()> {
-        if let Some(predicate) = &self.predicate {
-            if !predicate(&self.row.values())? {
-                return Ok(());
-            }
+    fn write(&mut self, out: &mut String) -> Result<()> {
+        if let Some(predicate) = &self.predicate
+            && !predicate(&self.row.values())?
+        {
+            return Ok(());
         }
-        let start = out.len();
-        let columns = || self.row.layout.columns.iter().zip(&self.row.slots);
-        for ((column, t), slot) in columns() {
-            out.push_str(if out.len() == start { "{" } else { ", " });
-            write_name(out, &column.name);
-            out.push_str(": ");
-            match &slot.value {
-                Some(value) => {
-                    write_value(out, t, value).map_err(|e| e.within(format!("column {}", column.name)))?;
-                }
-                None => out.push_str("null"),
-            }
+        self.count += 1;
+        match self.form {
+            Form::Json => json::write(out, &self.row, self.show),
+            Form::Csv => csv::write(out, &self.row, self.show),
         }
-        for ((column, t), slot) in columns().filter(|((c, _), _)| !is_key(c.role)) {
-            if self.show.write_times {
-                write_times(out, "writetime", column, t, slot, |(time, _)| Some(*time));
-            }
-            if self.show.ttls {
-                write_times(out, "ttl", column, t, slot, |(_, left)| left.map(i64::from));
-            }
-        }
-        out.push_str("}\n");
-        Ok(())
-    }
-}
-
-fn write_times(
-    out: &mut String,
-    function: &str,
-    column: &Column,
-    t: &CqlType,
-    slot: &Slot,
-    number: impl Fn(&Times) -> Option<i64>,
-) {
-    out.push_str(", ");
-    write_name(out, &format!("{function}({})", column.name));
-    out.push_str(": ");
-    let list = t.is_multi_cell() && !slot.times.is_empty();
-    if slot.times.is_empty() {
-        out.push_str("null");
-    }
-    if list {
-        out.push('[');
-    }
-    for (i, times) in slot.times.iter().enumerate() {
-        out.push_str(if i > 0 { ", " } else { "" });
-        match times.as_ref().and_then(&number) {
-            Some(n) => {
-                let _ = write!(out, "{n}");
-            }
-            None => out.push_str("null"),
-        }
-    }
-    if list {
-        out.push(']');
     }
 }
 

@@ -5,6 +5,10 @@ pub mod statements;
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
 /// The place of a column in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -215,4 +219,11 @@ pub struct Table {
     /// Masked columns, each with its function and arguments in CQL (`mask_inner(1, null)`).
     #[serde(default)]
     pub masks: BTreeMap<String, String>,
+}
+
+impl Table {
+    /// As a snapshot holds it; `name` is that of its shard, for errors.
+    pub fn read(description: &serde_json::Value, name: &str) -> Result<Table> {
+        Table::deserialize(description).map_err(|e| Error::damaged(format!("snapshot: {name}"), e))
+    }
 }

@@ -3,12 +3,12 @@
 mod cluster;
 mod tables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use repo_format::record::Entry;
 
-use super::capture::{Capture, CapturedSsTable, Frozen};
+use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
 use super::rule::{self, Survivor};
 use super::schema::Table;
 use super::sstable::{self, Component, SsTable, SsTableRun};
@@ -32,16 +32,25 @@ pub struct NodeDir {
     pub name: String,
     /// Its address in the ring, where the capture does not tell.
     pub address: Option<String>,
-    /// Where its files are.
-    pub dir: PathBuf,
+    /// Its data directories, or copies of them or of snapshots.
+    pub dirs: Vec<PathBuf>,
+    /// Tag of the snapshots in them that count; without it the files themselves do.
+    pub tag: Option<String>,
+}
+
+impl NodeDir {
+    /// A node with one folder of files.
+    pub fn new(name: impl Into<String>, dir: impl Into<PathBuf>) -> NodeDir {
+        NodeDir { name: name.into(), address: None, dirs: vec![dir.into()], tag: None }
+    }
 }
 
 /// A node with what its capture says.
 struct Captured {
     name: String,
     capture: Capture,
-    /// Removes the links to a live directory's files once we are done.
-    _frozen: Option<Frozen>,
+    /// Removes the links to live directories' files once we are done.
+    _frozen: Vec<Frozen>,
 }
 
 /// Captured nodes of one Cassandra cluster.
@@ -49,6 +58,7 @@ pub struct Cassandra {
     captured: Vec<Captured>,
     cluster: Cluster,
     tables: Tables,
+    notes: Vec<String>,
 }
 
 impl Cassandra {
@@ -59,13 +69,21 @@ impl Cassandra {
     pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described) -> Result<Cassandra> {
         let mut captured = Vec::new();
         for node in nodes {
-            let opened = super::capture::open(&node.dir, None);
+            let place = node.tag.as_deref().map_or(Place::Itself, Place::Snapshot);
+            let opened = capture::open_all(&node.dirs, place, None);
             let (capture, frozen) = opened.map_err(|e| e.within(format!("node {}", node.name)))?;
             captured.push(Captured { name: node.name.clone(), capture, _frozen: frozen });
         }
         let cluster = Cluster::read(nodes, &captured, source_ring)?;
+        for (c, truncated) in captured.iter_mut().zip(&cluster.description.truncated_at) {
+            leave_truncated_backups(&mut c.capture, truncated);
+        }
         let tables = Tables::read(&captured, &cluster, before)?;
-        Ok(Cassandra { captured, cluster, tables })
+        let said = |c: &Captured| {
+            capture::lines(&c.capture.notes).into_iter().map(|l| format!("node {}: {l}", c.name)).collect()
+        };
+        let notes = captured.iter().flat_map::<Vec<String>, _>(said).collect();
+        Ok(Cassandra { captured, cluster, tables, notes })
     }
 
     /// Bytes of all files that will be read.
@@ -101,14 +119,14 @@ impl Source for Cassandra {
         let table = self.table(shard)?;
         let of_node = |c: &'a Captured| {
             let mine = c.capture.tables.iter().filter(|t| t.id == shard.id);
-            mine.flat_map(|t| t.sstables.iter().map(|s| (t.directory.as_path(), s))).collect::<Vec<_>>()
+            mine.flat_map(|t| &t.sstables).collect::<Vec<_>>()
         };
         let files: Vec<_> = self.captured.iter().map(of_node).collect();
         let count = files.iter().map(Vec::len).sum::<usize>().max(1);
         let buffer = (BUFFERS / count).clamp(16 << 10, sstable::READ_BUFFER);
         let mut nodes = Vec::new();
         for (node, files) in files.into_iter().enumerate() {
-            let runs = files.into_iter().map(|(dir, s)| file_run(dir, s, table, buffer, watch));
+            let runs = files.into_iter().map(|s| file_run(s, table, buffer, watch));
             let files = runs.filter(|f| !without.contains(&f.name())).collect();
             nodes.push(NodeRuns { node, owned: self.cluster.owned(node, &table.keyspace), files });
         }
@@ -123,6 +141,10 @@ impl Source for Cassandra {
         &self.cluster.problems
     }
 
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value> {
         let described = match shard {
             Some(shard) => serde_json::to_value(self.table(shard)?),
@@ -132,12 +154,30 @@ impl Source for Cassandra {
     }
 }
 
-fn file_run<'a>(dir: &Path, s: &CapturedSsTable, table: &Table, buffer: usize, watch: &'a Watch) -> FileRun<'a> {
+/// Leaves out the incremental backups of which all was written before their table was truncated on this node (`truncated`,
+/// milliseconds since 1970 by table id): a truncation leaves `backups/` as it is.
+fn leave_truncated_backups(capture: &mut Capture, truncated: &BTreeMap<String, i64>) {
+    for table in &mut capture.tables {
+        let Some(time) = truncated.get(&table.id) else { continue };
+        for gone in table.sstables.extract_if(.., |s| s.backup && is_older(s, *time)) {
+            let why = "incremental backups from before a truncation, not read";
+            capture.notes.entry(why).or_default().push(gone.directory.join(gone.descriptor.file(Component::Data)));
+        }
+    }
+}
+
+/// Whether nothing in an SSTable was written after `time`, milliseconds since 1970. One that cannot be read may be younger.
+fn is_older(s: &CapturedSsTable, time: i64) -> bool {
+    let read = sstable::read_statistics(&s.directory, &s.descriptor);
+    read.is_ok_and(|(statistics, _)| statistics.stats.times.1 <= time.saturating_mul(1000))
+}
+
+fn file_run<'a>(s: &CapturedSsTable, table: &Table, buffer: usize, watch: &'a Watch) -> FileRun<'a> {
     let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
     let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
     let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
     let files: Vec<PathBuf> = data.iter().cloned().chain(rest).collect();
-    let opened = SsTable::open(dir, &s.descriptor, table).and_then(|t| Ok((t.run(buffer)?, t)));
+    let opened = SsTable::open(&s.directory, &s.descriptor, table).and_then(|t| Ok((t.run(buffer)?, t)));
     let bytes = s.bytes();
     let run = opened.map(|(run, t)| {
         let rows = t.statistics().stats.rows.max(1);
@@ -194,4 +234,38 @@ impl Rule for CassandraRule {
 /// The keys of token ranges; `None` is everything.
 pub fn owned(ranges: Option<&[super::ring::TokenRange]>) -> Owned {
     ranges.map_or(Owned::All, |ranges| Owned::Ranges(ranges.iter().map(super::ring::TokenRange::keys).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn backups_from_before_a_truncation_do_not_count() {
+        let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cassandra-5.0/node1/lab");
+        let is_users = |path: &PathBuf| path.to_string_lossy().contains("/users-");
+        let users = fs::read_dir(lab).unwrap().map(|entry| entry.unwrap().path()).find(is_users).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("lab").join(users.file_name().unwrap());
+        fs::create_dir_all(folder.join("backups")).unwrap();
+        for file in fs::read_dir(&users).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            let place = if name.starts_with("nb-1-") || !name.starts_with("nb-") { "" } else { "backups" };
+            fs::copy(&file, folder.join(place).join(name)).unwrap();
+        }
+        let (capture, _) = capture::open(root.path(), None).unwrap();
+        let [table] = &capture.tables[..] else { panic!("{capture:?}") };
+        assert_eq!(table.sstables.iter().map(|s| s.backup).collect::<Vec<_>>(), [false, true, true]);
+        let newest =
+            |s: &CapturedSsTable| sstable::read_statistics(&s.directory, &s.descriptor).unwrap().0.stats.times.1;
+        let mut times: Vec<i64> = table.sstables[1..].iter().map(newest).collect();
+        times.sort_unstable();
+        for (time, left) in [(times[0] / 1000 - 1, 3), (times[0] / 1000 + 1, 2), (times[1] / 1000 + 1, 1)] {
+            let mut capture = capture.clone();
+            leave_truncated_backups(&mut capture, &[(table.id.clone(), time)].into());
+            assert_eq!(capture.tables[0].sstables.len(), left, "{time} {times:?}");
+            assert_eq!(capture::lines(&capture.notes).iter().any(|line| line.contains("truncation")), left < 3);
+        }
+    }
 }

@@ -73,14 +73,12 @@ impl Folder {
                 Document { what, version: VERSION, state: State::Writing, arguments, tables: BTreeMap::new() }
             }
         };
-        let folder = Folder { path: path.to_path_buf(), document, _lock: lock };
-        folder.write()?;
-        Ok(folder)
+        Ok(Folder { path: path.to_path_buf(), document, _lock: lock })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// From here on the folder is this restore's, and says so.
+    pub fn begin(&self) -> Result<()> {
+        self.write()
     }
 
     /// How far it is.

@@ -1,10 +1,13 @@
 //! What a restore to SSTables will write: which tables, for which nodes, in which parts, and about how much.
 
+use std::collections::BTreeSet;
+
 use crate::engine::cassandra::ring::TokenRange;
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::engine::cassandra::sstable::{Descriptor, Version};
+use crate::engine::cassandra::target::folders::options;
 use crate::engine::cassandra::target::ring::Replication;
 use crate::engine::cassandra::target::{Cut, Plan, TargetRing};
 use crate::error::{Error, Kind, Result};
@@ -71,13 +74,23 @@ impl TablePlan<'_> {
     }
 }
 
+fn cluster(s: &Snapshot) -> Result<ClusterDescription> {
+    serde::Deserialize::deserialize(&s.description).map_err(|e| Error::damaged("snapshot: cluster", e))
+}
+
+/// The version of SSTables that the captured cluster wrote: `oa` where any was, else `nb`.
+pub fn version(s: &Snapshot) -> Result<Version> {
+    // `da` is the same rows under another index.
+    let newer = cluster(s)?.sstable_versions.iter().any(|v| v == "oa" || v == "da");
+    Ok(if newer { Version::Oa } else { Version::Nb })
+}
+
 /// Plans every table that is asked for.
 ///
 /// Errors: rings and replications that do not fit, by the name of the keyspace; tables that are not there; a
 /// `describering`, which is of one keyspace, for several.
 pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>) -> Result<Vec<TablePlan<'s>>> {
-    let cluster: ClusterDescription =
-        serde::Deserialize::deserialize(&s.description).map_err(|e| Error::damaged("snapshot: cluster", e))?;
+    let cluster = cluster(s)?;
     let shards: Vec<&Shard> = match request.table {
         Some(name) => vec![s.shard(name)?],
         None => s.shards.iter().filter(|t| !is_own(keyspace_of(t))).collect(),
@@ -106,6 +119,9 @@ fn plan_table<'s>(
     }
     let replication = request.replication.as_ref().or_else(|| known.as_ref().map(|k| &k.replication));
     let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
+    // Refused now, not after hours.
+    options(&table, request.version, request.late_times, 0)
+        .map_err(|e| e.hint("restore the other tables, one by one with --table"))?;
     let bytes = one_copy(s, shard, cluster, &captured.keyspace);
     let (plan, replication) = match (request.ring, replication) {
         (None, replication) => (Plan::once(cut), replication.cloned().unwrap_or_default()),
@@ -126,7 +142,9 @@ fn plan_table<'s>(
 
 /// The output of `describering` tells the ranges of one keyspace.
 fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
-    let Some(ring) = request.ring.filter(|ring| ring.is_of_one_keyspace()) else { return Ok(()) };
+    if !request.ring.is_some_and(TargetRing::is_of_one_keyspace) {
+        return Ok(());
+    }
     let mut keyspaces: Vec<&str> = shards.iter().map(|t| keyspace_of(t)).collect();
     keyspaces.dedup();
     if keyspaces.len() > 1 && request.into.is_none() {
@@ -134,7 +152,6 @@ fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
         return Err(Error::new(Kind::Usage, "nodetool describering", what)
             .hint("give the output of `nodetool ring`, or restore one table with --table"));
     }
-    debug_assert!(!ring.members().is_empty());
     Ok(())
 }
 
@@ -165,24 +182,27 @@ pub fn left_out<'s>(s: &'s Snapshot, request: &Request<'_>) -> Vec<&'s str> {
 }
 
 /// SSTables of the tables asked for that could not be decoded, with the reason: they are not in what is restored.
+/// Files of a table that was dropped and made again are no loss, and not among them.
 pub fn unread(s: &Snapshot, request: &Request<'_>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
+    let mut found = BTreeSet::new();
     for file in &s.files {
-        let mut parts = file.name.rsplit('/');
-        let (Some(name), Some(folder)) = (parts.next(), parts.next()) else { continue };
-        let keyspace = parts.next().unwrap_or_default();
-        let table = folder.rsplit_once('-').map_or(folder, |(table, _)| table);
+        // `keyspace/table-id/…/file`
+        let mut parts = file.name.split('/');
+        let (Some(keyspace), Some((table, id))) = (parts.next(), parts.next().and_then(|f| f.rsplit_once('-'))) else {
+            continue;
+        };
         let asked = match request.table {
-            Some(asked) => asked == format!("{keyspace}.{table}"),
+            Some(asked) => asked.split_once('.') == Some((keyspace, table)),
             None => !is_own(keyspace),
         };
-        let Some((descriptor, _)) = Descriptor::parse(name).filter(|_| asked) else { continue };
-        let node = s.nodes.get(file.node).map_or("?", |n| n.name.as_str());
-        found.push(format!("{keyspace}.{table}: {descriptor} of node {node}: {}", file.reason));
+        let Some((descriptor, _)) = parts.next_back().and_then(Descriptor::parse).filter(|_| asked) else { continue };
+        let lost = s.shards.iter().any(|t| t.id == id) || s.problems.iter().any(|p| p.subject.contains(&file.name));
+        if lost {
+            let node = s.nodes.get(file.node).map_or("?", |n| n.name.as_str());
+            found.insert(format!("{keyspace}.{table}: {descriptor} of node {node}: {}", file.reason));
+        }
     }
-    found.sort();
-    found.dedup();
-    found
+    found.into_iter().collect()
 }
 
 /// An address as the name of a folder.

@@ -46,20 +46,33 @@ impl Drop for Frozen {
 /// Paths below the data directory, and which file is there.
 type Listing = BTreeMap<PathBuf, Entry>;
 
-/// Links the files of `root` into a new folder in `beside`, or in the folder that holds `root`. `None` where the file
+/// Links the files of `roots`, the data directories of one node, into new folders, one for each, in `beside` or in the
+/// folder that holds it. All are frozen as one, because a compaction may move rows between them. Empty where a file
 /// system is read-only, so that nothing can change.
-pub fn freeze(root: &Path, beside: Option<&Path>) -> Result<Option<Frozen>> {
-    let Some(frozen) = make_folder(root, beside)? else { return Ok(None) };
-    let mut linked = Listing::new();
+pub fn freeze(roots: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Frozen>> {
+    let mut frozen = Vec::new();
+    for root in roots {
+        let Some(folder) = make_folder(root, beside)? else { return Ok(Vec::new()) };
+        frozen.push(folder);
+    }
+    let list = || roots.iter().map(|root| listing(root)).collect::<Result<Vec<_>>>();
+    let mut linked = vec![Listing::new(); roots.len()];
     for _ in 0..ATTEMPTS {
-        let before = listing(root)?;
-        let complete = link_all(root, &frozen.path, &before, &mut linked)?;
-        if complete && listing(root)?.keys().eq(before.keys()) && same_files(&linked, &before) {
-            return Ok(Some(frozen));
+        let before = list()?;
+        let mut complete = true;
+        for (((root, folder), wanted), linked) in roots.iter().zip(&frozen).zip(&before).zip(&mut linked) {
+            complete &= link_all(root, &folder.path, wanted, linked)?;
+        }
+        let after = list()?;
+        let agree = before.iter().zip(&after).all(|(before, after)| before.keys().eq(after.keys()));
+        if complete && agree && linked.iter().zip(&before).all(|(linked, before)| same_files(linked, before)) {
+            return Ok(frozen);
         }
     }
+    let subject = roots.first().map(|root| root.display().to_string()).unwrap_or_default();
     let message = format_args!("keeps changing: {ATTEMPTS} times two listings did not agree");
-    Err(Error::new(Kind::Busy, root.display(), message).hint("take a snapshot with nodetool and give its copy"))
+    Err(Error::new(Kind::Busy, subject, message)
+        .hint("take a snapshot with nodetool and give it with --tag, or its copy"))
 }
 
 fn same_files(a: &Listing, b: &Listing) -> bool {
@@ -115,7 +128,7 @@ fn listing(root: &Path) -> Result<Listing> {
 }
 
 /// A folder that is dropped meanwhile is empty.
-fn vanishing<T>(found: Result<Vec<T>>) -> Result<Vec<T>> {
+pub fn vanishing<T>(found: Result<Vec<T>>) -> Result<Vec<T>> {
     match found {
         Err(e) if e.kind() == Kind::NotFound => Ok(Vec::new()),
         other => other,

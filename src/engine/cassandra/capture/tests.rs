@@ -26,7 +26,7 @@ fn a_copied_snapshot_is_listed_by_generation() {
     write(path.join("notes.txt"), "?").unwrap();
     create_dir_all(path.join(".t_idx")).unwrap();
     let (capture, frozen) = open(root.path(), None).unwrap();
-    assert!(frozen.is_none() && !capture.unflushed);
+    assert!(frozen.is_empty() && !capture.unflushed);
     assert_eq!(capture.taken, Some((1_795_256_034_994, 1_795_256_034_994)));
     let [table] = &capture.tables[..] else { panic!("{capture:?}") };
     assert_eq!((table.keyspace.as_str(), table.name.as_str(), table.id.as_str()), ("ks", "t-x", ID));
@@ -53,9 +53,11 @@ fn a_live_directory_is_frozen_and_the_links_go_away() {
     write(path.join("nb_txn_flush_2.log"), format!("add:[{}/nb-4-big-,0,6][1]\n", path.display())).unwrap();
     create_dir_all(outer.path().join(".data.onefold-1-0")).unwrap();
     let (capture, frozen) = open(&root, None).unwrap();
-    let frozen = frozen.unwrap();
+    let frozen = frozen.into_iter().next().unwrap();
     assert!(capture.unflushed);
-    assert!(capture.notes.iter().any(|note| note.contains(".data.onefold-1-0")), "{:?}", capture.notes);
+    let notes = lines(&capture.notes);
+    assert!(notes.iter().any(|note| note.contains(".data.onefold-1-0")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with(SNAPSHOTS)), "{notes:?}");
     let generations: Vec<_> = capture.tables[0].sstables.iter().map(|s| s.descriptor.generation.to_string()).collect();
     assert_eq!(generations, ["2", "3"]);
     std::fs::remove_dir_all(&path).unwrap();
@@ -87,4 +89,103 @@ fn missing_and_foreign_folders_are_errors_with_a_remedy() {
     create_dir_all(root.path().join("holiday/photos")).unwrap();
     let error = open(root.path(), None).unwrap_err();
     assert_eq!((error.kind(), error.advice()), (Kind::Usage, Some(REMEDY)));
+}
+
+/// Sets the time of all files in a folder, seconds since 1970.
+fn set_time(folder: &Path, seconds: u64) {
+    for (name, _) in files(folder).unwrap() {
+        let file = std::fs::File::options().write(true).open(folder.join(name)).unwrap();
+        file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    }
+}
+
+/// Generations, each with whether it is a backup.
+fn generations(table: &CapturedTable) -> Vec<(String, bool)> {
+    table.sstables.iter().map(|s| (s.descriptor.generation.to_string(), s.backup)).collect()
+}
+
+const CREATED: u64 = 1_795_256_034;
+const MANIFEST: &str = r#"{"files":[], "created_at": "2026-11-21T10:13:54.994Z"}"#;
+
+/// A snapshot with generations 5 and 9 in `folder`, and what `backups` holds beside it: 5 again, 7 from before, 8 that was
+/// streamed meanwhile, and 10.
+fn snapshot_and_backups(folder: &Path, backups: &Path) {
+    [folder, backups].iter().for_each(|path| create_dir_all(path).unwrap());
+    sstable(folder, 5);
+    sstable(folder, 9);
+    write(folder.join("manifest.json"), MANIFEST).unwrap();
+    sstable(backups, 5);
+    sstable(backups, 7);
+    set_time(backups, CREATED - 100);
+    [8, 10].iter().for_each(|n| sstable(backups, *n));
+}
+
+#[test]
+fn backups_that_came_after_the_snapshot_count() {
+    let expected = [("5", false), ("8", true), ("9", false), ("10", true)].map(|(g, backup)| (g.to_string(), backup));
+    let root = tempfile::tempdir().unwrap();
+    let path = table(root.path(), "ks", "t");
+    snapshot_and_backups(&path, &path.join("backups"));
+    // Made after the snapshot: it has nothing else, and makes no live directory of the copy.
+    let later = table(root.path(), "ks", "later").join("backups");
+    create_dir_all(&later).unwrap();
+    sstable(&later, 1);
+    let (capture, frozen) = open(root.path(), None).unwrap();
+    assert!(frozen.is_empty() && !capture.unflushed);
+    let [later, t] = &capture.tables[..] else { panic!("{capture:?}") };
+    assert_eq!(generations(t), expected);
+    assert_eq!(generations(later), [("1".to_string(), true)]);
+    assert!(t.sstables[1].directory.ends_with("backups") && t.sstables[2].directory.ends_with(format!("t-{ID}")));
+    let notes = lines(&capture.notes);
+    assert!(notes.iter().any(|n| n.contains("before the snapshot") && n.contains("nb-7-big-Data.db")), "{notes:?}");
+    assert!(capture.taken.unwrap().1 > CREATED as i64 * 1000 + 994, "the window ends with the newest backup");
+
+    // The same in a data directory, where the tag names the snapshot.
+    let root = tempfile::tempdir().unwrap();
+    let path = table(root.path(), "ks", "t");
+    sstable(&path, 11);
+    snapshot_and_backups(&path.join("snapshots/night"), &path.join("backups"));
+    sstable(&table(root.path(), "ks", "other"), 1);
+    sstable(&table(root.path(), "ks2", "third"), 1);
+    let (capture, frozen) = open_all(&[root.path().into()], Place::Snapshot("night"), None).unwrap();
+    assert!(frozen.is_empty() && !capture.unflushed);
+    assert_eq!(capture.tables.iter().map(generations).collect::<Vec<_>>(), [expected]);
+    let notes = lines(&capture.notes);
+    assert!(notes.iter().any(|n| n.starts_with("keyspaces without") && n.contains("third-")), "{notes:?}");
+    assert!(capture.untagged.len() == 1 && capture.untagged[0].1.ends_with(format!("other-{ID}")), "{capture:?}");
+    let error = open_all(&[root.path().into()], Place::Snapshot("day"), None).unwrap_err();
+    assert!(error.message().contains("day"), "{error}");
+}
+
+#[test]
+fn a_copy_of_snapshot_folders_asks_for_the_tag() {
+    let root = tempfile::tempdir().unwrap();
+    let path = table(root.path(), "ks", "t").join("snapshots/night");
+    create_dir_all(&path).unwrap();
+    sstable(&path, 1);
+    let error = open(root.path(), None).unwrap_err();
+    assert!(error.kind() == Kind::Usage && error.advice().unwrap().contains("--tag"), "{error}");
+}
+
+#[test]
+fn several_data_directories_are_one_node() {
+    let outer = tempfile::tempdir().unwrap();
+    let roots = ["d1", "d2"].map(|name| outer.path().join(name));
+    for (n, root) in (1..).zip(&roots) {
+        let path = table(root, "ks", "t");
+        create_dir_all(path.join("backups")).unwrap();
+        create_dir_all(path.join(".idx")).unwrap();
+        sstable(&path, n);
+    }
+    sstable(&table(&roots[1], "ks", "second"), 1);
+    let (capture, frozen) = open_all(&roots, Place::Itself, None).unwrap();
+    assert!(frozen.len() == 2 && capture.unflushed);
+    let found: Vec<_> = capture.tables.iter().map(|t| (t.name.as_str(), t.sstables.len())).collect();
+    assert_eq!(found, [("second", 1), ("t", 2)]);
+    let notes = lines(&capture.notes);
+    assert!(notes.len() == 1 && notes[0].contains("secondary index") && notes[0].contains("1 more"), "{notes:?}");
+    drop(frozen);
+    sstable(&table(&roots[1], "ks", "t"), 1);
+    let error = open_all(&roots, Place::Itself, None).unwrap_err();
+    assert!(error.kind() == Kind::Usage && error.message().contains("nb-1-big"), "{error}");
 }

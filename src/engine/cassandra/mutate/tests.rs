@@ -83,7 +83,7 @@ fn a_range_is_deleted_by_pieces_that_make_it_up_exactly() {
             })
             .collect();
         for from in &bounds {
-            for to in bounds.iter().filter(|to| from < to) {
+            for to in bounds.iter().filter(|to| from < *to) {
                 let mut made = Vec::new();
                 mutations.delete_slice(from, to, 5, &mut made).unwrap();
                 for (row, key) in &rows {

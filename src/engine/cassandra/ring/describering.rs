@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Member, MemberState, TokenRange};
+use super::{Held, Member, MemberState, TokenRange};
 
 /// What every range begins with; a text with it is such an output.
 pub const MARK: &str = "TokenRange(start_token:";
@@ -17,7 +17,7 @@ const HOST: &str = "EndpointDetails(host:";
 
 /// The nodes by address, without tokens, and every range with its replicas (places among the nodes), as they stand
 /// there but for a range that wraps around, which becomes two. Fails with what is wrong.
-pub fn parse(text: &str) -> Result<(Vec<Member>, Vec<(TokenRange, Vec<usize>)>), String> {
+pub fn parse(text: &str) -> Result<(Vec<Member>, Vec<Held>), String> {
     let mut nodes: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     let mut listed: Vec<(TokenRange, Vec<&str>)> = Vec::new();
     for piece in text.split(MARK).skip(1) {

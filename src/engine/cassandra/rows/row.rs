@@ -6,7 +6,8 @@ use super::assemble::{Element, assemble};
 use super::{Layout, is_key};
 use crate::engine::cassandra::comparable;
 use crate::engine::cassandra::rule::is_live;
-use crate::engine::cassandra::schema::ColumnRole;
+use crate::engine::cassandra::schema::{Column, ColumnRole};
+use crate::engine::cassandra::types::CqlType;
 use crate::error::Result;
 use crate::run::Record;
 
@@ -39,7 +40,7 @@ pub struct Row {
     /// Place in the layout by column number; none for dropped columns.
     places: Vec<Option<usize>>,
     /// By place in the layout.
-    pub(super) slots: Vec<Slot>,
+    slots: Vec<Slot>,
     group: Vec<u8>,
 }
 
@@ -60,6 +61,11 @@ impl Row {
         self.slots.iter().map(|s| s.value.as_deref()).collect()
     }
 
+    /// Columns with what is in them, in the order of the layout.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (&(Column, CqlType), &Slot)> {
+        self.layout.columns.iter().zip(&self.slots)
+    }
+
     /// Whether the record is of the partition begun last.
     pub fn is_in_partition(&self, record: &Record<'_>) -> bool {
         record.group() == self.group
@@ -75,6 +81,21 @@ impl Row {
             slot.set(part);
         }
         Ok(())
+    }
+
+    /// Stands at a record, whatever it is: of its partition and place nothing is known but the key.
+    pub fn stand(&mut self, record: &Record<'_>) -> Result<()> {
+        self.begin(record)?;
+        match record.class {
+            Class::Row | Class::Marker => self.set_clustering(record),
+            Class::Static | Class::Group => Ok(()),
+        }
+    }
+
+    /// The name of a column by its number; empty where it was dropped.
+    pub fn name_of(&self, number: u32) -> &str {
+        let place = self.places.get(number as usize).copied().flatten();
+        place.map_or("", |place| &self.layout.columns[place].0.name)
     }
 
     /// Forgets the row, not its partition's static columns.

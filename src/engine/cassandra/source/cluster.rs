@@ -27,6 +27,22 @@ pub struct ClusterDescription {
     pub owned: BTreeMap<String, Vec<Option<Vec<TokenRange>>>>,
     /// By captured node: table ids and when each was truncated there, milliseconds since 1970.
     pub truncated_at: Vec<BTreeMap<String, i64>>,
+    /// Versions of the captured SSTables: `nb`, `oa` and so on.
+    #[serde(default)]
+    pub sstable_versions: BTreeSet<String>,
+}
+
+impl ClusterDescription {
+    /// As a snapshot holds it.
+    pub fn read(description: &serde_json::Value) -> Result<ClusterDescription> {
+        ClusterDescription::deserialize(description).map_err(|e| Error::damaged("snapshot: cluster", e))
+    }
+
+    /// The keys of a keyspace that a captured node answers for: all, where that is not known.
+    pub fn owned(&self, node: usize, keyspace: &str) -> Owned {
+        let of_keyspace = self.owned.get(keyspace);
+        owned(of_keyspace.and_then(|nodes| nodes.get(node)).and_then(|ranges| ranges.as_deref()))
+    }
 }
 
 /// The cluster as captured.
@@ -58,6 +74,12 @@ impl Cluster {
         for c in captured.iter().filter(|c| c.capture.unflushed) {
             problems.push(format!("node {}: a live data directory: writes not yet flushed are missing", c.name));
         }
+        for c in captured {
+            for (_, path) in c.capture.untagged.iter().filter(|(keyspace, _)| !LOCAL.contains(&keyspace.as_str())) {
+                let what = "has files and no snapshot of that tag, as others of its keyspace have: it is not read";
+                problems.push(format!("node {}: {} {what}", c.name, path.display()));
+            }
+        }
         let mut members = Vec::new();
         for (dir, node) in dirs.iter().zip(&known) {
             members.push(member(dir, node.as_ref(), ring.as_ref(), &mut problems));
@@ -65,6 +87,7 @@ impl Cluster {
         let nodes = dirs.iter().zip(captured).zip(&known).zip(&members);
         let nodes =
             nodes.map(|(((dir, c), node), member)| describe(dir, c, node.as_ref(), ring.as_ref(), *member)).collect();
+        let sstables = captured.iter().flat_map(|c| &c.capture.tables).flat_map(|t| &t.sstables);
         let mut cluster = Cluster {
             nodes,
             description: ClusterDescription {
@@ -76,6 +99,7 @@ impl Cluster {
                     .iter()
                     .map(|n| n.as_ref().map(|n| n.truncated_at.clone()).unwrap_or_default())
                     .collect(),
+                sstable_versions: sstables.map(|s| s.descriptor.version.clone()).collect(),
             },
             schemas,
             unread: BTreeMap::new(),
@@ -125,11 +149,19 @@ impl Cluster {
         self.description.owned.contains_key(keyspace)
     }
 
-    /// The keys of a keyspace that a captured node answers for: all, where that is not known.
+    /// See [`ClusterDescription::owned`].
     pub fn owned(&self, node: usize, keyspace: &str) -> Owned {
-        let of_keyspace = self.description.owned.get(keyspace);
-        owned(of_keyspace.and_then(|nodes| nodes.get(node)).and_then(|ranges| ranges.as_deref()))
+        self.description.owned(node, keyspace)
     }
+}
+
+/// As the operator says it, else as the capture does.
+fn address(dir: &NodeDir, node: &Option<Node>) -> Option<String> {
+    dir.address.clone().or_else(|| node.as_ref()?.this.address.map(|a| a.to_string()))
+}
+
+fn host_id(node: &Option<Node>) -> Option<&str> {
+    node.as_ref()?.this.host_id.as_deref()
 }
 
 fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
@@ -139,6 +171,15 @@ fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
                 |what: String| Error::new(Kind::Usage, format!("nodes {} and {}", other_dir.name, dir.name), what);
             if dir.name == other_dir.name {
                 return Err(both("have the same name".into()).hint("give every --node a name of its own"));
+            }
+            let host_ids = (host_id(other), host_id(node));
+            if address(other_dir, other).is_some_and(|a| Some(a) == address(dir, node))
+                && (host_ids.0.is_none() || host_ids.1.is_none())
+            {
+                let what = format!("have the same address {}", address(dir, node).unwrap_or_default());
+                return Err(
+                    both(what).hint("one node was given twice, or a copy of it: leave one out, or mend the address")
+                );
             }
             let (Some(a), Some(b)) = (other, node) else { continue };
             if a.cluster_name != b.cluster_name {

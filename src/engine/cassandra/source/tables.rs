@@ -1,6 +1,7 @@
 //! Which tables are decoded, and which files are kept as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use repo_format::leaf::Layout;
 
@@ -30,15 +31,17 @@ impl Tables {
     /// Sorts out every folder of every capture.
     pub fn read(captured: &[Captured], cluster: &Cluster, before: &Described) -> Result<Tables> {
         let mut by_id = agreed(cluster)?;
+        let earlier_ids = recreated(&mut by_id, cluster)?;
         for table in by_id.values_mut() {
             if let Some(earlier) = earlier(table, before)? {
                 number_columns(&mut table.columns, Some(&earlier.columns));
             }
         }
         let mut tables = Tables { by_id, shards: Vec::new(), kept: Vec::new() };
+        let mut names = BTreeSet::new();
         for (node, c) in captured.iter().enumerate() {
             for table in &c.capture.tables {
-                tables.keep(node, table);
+                tables.keep(node, table, earlier_ids.contains(&table.id), &mut names);
             }
         }
         let decoded = |t: &&Table| !LOCAL.contains(&t.keyspace.as_str()) && !t.view;
@@ -58,26 +61,45 @@ impl Tables {
         self.shards.iter().any(|s| s.id == id)
     }
 
-    /// Notes the files of a table's folder that are kept as they are.
-    fn keep(&mut self, node: usize, table: &CapturedTable) {
-        let (reason, problem) = match self.by_id.get(&table.id) {
-            _ if LOCAL.contains(&table.keyspace.as_str()) => (Some("a table of the node itself"), false),
-            Some(t) if t.view => (None, false),
-            Some(_) => (None, false),
-            None => (Some("not in the captured schema"), !table.sstables.is_empty()),
-        };
+    /// Why all files of a table's folder are kept as they are, and whether that leaves something uncovered. `earlier`: it
+    /// is not the current table of its name.
+    fn reason(&self, table: &CapturedTable, earlier: bool) -> Option<(String, bool)> {
+        if LOCAL.contains(&table.keyspace.as_str()) {
+            return Some(("a table of the node itself".to_string(), false));
+        }
+        if self.by_id.contains_key(&table.id) {
+            return None;
+        }
+        let namesake = self.by_id.values().find(|t| (&t.keyspace, &t.name) == (&table.keyspace, &table.name));
+        Some(match namesake {
+            Some(current) if earlier || made(&table.id).is_some_and(|time| made(&current.id) > Some(time)) => {
+                (format!("of a dropped table: {}.{} is now {}", current.keyspace, current.name, current.id), false)
+            }
+            Some(_) => ("of a table made after the schema was captured".to_string(), !table.sstables.is_empty()),
+            None => ("not in the captured schema".to_string(), !table.sstables.is_empty()),
+        })
+    }
+
+    /// Notes the files of a table's folder that are kept as they are. `names` are those given so far.
+    fn keep(&mut self, node: usize, table: &CapturedTable, earlier: bool, names: &mut BTreeSet<(usize, String)>) {
+        let whole = self.reason(table, earlier);
         let folder = format!("{}/{}-{}", table.keyspace, table.name, table.id);
-        let mut add = |path: &std::path::Path, reason: &str, problem| {
+        let mut add = |path: &Path, reason: &str, problem| {
             let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let (path, name) = (path.to_path_buf(), format!("{folder}/{file}"));
-            self.kept.push(Kept { node, path, name, reason: reason.to_owned(), problem });
+            let backup = path.parent().is_some_and(|parent| parent.ends_with("backups"));
+            let mut name = if backup { format!("{folder}/backups/{file}") } else { format!("{folder}/{file}") };
+            // The same name on another disk of the node.
+            while !names.insert((node, name.clone())) {
+                name.push('+');
+            }
+            self.kept.push(Kept { node, path: path.to_path_buf(), name, reason: reason.to_owned(), problem });
         };
         if let Some(path) = &table.schema_cql {
             add(path, "the schema as captured", false);
         }
-        if let Some(reason) = reason {
+        if let Some((reason, problem)) = &whole {
             for (_, file) in table.sstables.iter().flat_map(|s| &s.files) {
-                add(&file.path, reason, problem);
+                add(&file.path, reason, *problem);
             }
         }
         for file in &table.unknown {
@@ -90,16 +112,56 @@ impl Tables {
 fn agreed(cluster: &Cluster) -> Result<BTreeMap<String, Table>> {
     let mut by_id: BTreeMap<String, Table> = BTreeMap::new();
     for table in cluster.schemas.iter().flat_map(|s| &s.tables) {
-        match by_id.get(&table.id) {
-            Some(other) if (&other.columns, &other.types) != (&table.columns, &table.types) => {
-                let subject = format!("table {}.{}", table.keyspace, table.name);
-                return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently").hint(DISAGREE));
-            }
-            Some(_) => {}
-            None => drop(by_id.insert(table.id.clone(), table.clone())),
+        let known = by_id.entry(table.id.clone()).or_insert_with(|| table.clone());
+        // Where only `schema.cql` files tell, a node knows the types that its own files happen to define.
+        let (same, new): (Vec<_>, Vec<_>) =
+            table.types.iter().partition(|t| known.types.iter().any(|known| known.name == t.name));
+        if known.columns != table.columns || same.into_iter().any(|t| !known.types.contains(t)) {
+            let subject = format!("table {}.{}", table.keyspace, table.name);
+            return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently").hint(DISAGREE));
         }
+        known.types.extend(new.into_iter().cloned());
     }
     Ok(by_id)
+}
+
+/// Takes out of `by_id` the tables that are not the current one of their name, and gives their ids: dropped and made again,
+/// they are in captures whose schema is known by `schema.cql` alone. What a node's `system_schema` says is current.
+fn recreated(by_id: &mut BTreeMap<String, Table>, cluster: &Cluster) -> Result<BTreeSet<String>> {
+    let mut current: BTreeMap<(String, String), String> = BTreeMap::new();
+    for whole in cluster.schemas.iter().filter(|s| !s.keyspaces.is_empty()) {
+        for table in &whole.tables {
+            let id = current.entry((table.keyspace.clone(), table.name.clone())).or_insert_with(|| table.id.clone());
+            if *id != table.id {
+                let subject = format!("table {}.{}", table.keyspace, table.name);
+                let message = format_args!("is {id} on one node and {} on another", table.id);
+                return Err(Error::new(Kind::Usage, subject, message).hint(DISAGREE));
+            }
+        }
+    }
+    let mut ids: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for table in by_id.values() {
+        ids.entry((table.keyspace.clone(), table.name.clone())).or_default().push(table.id.clone());
+    }
+    let mut earlier = BTreeSet::new();
+    for (name, ids) in ids.into_iter().filter(|(_, ids)| ids.len() > 1) {
+        let newest = || ids.iter().filter(|_| ids.iter().all(|id| made(id).is_some())).max_by_key(|id| made(id));
+        let Some(newest) = current.get(&name).or_else(newest).cloned() else {
+            let message = "was captured more than once, and which one is current is not known";
+            let error = Error::new(Kind::Usage, format!("table {}.{}", name.0, name.1), message);
+            return Err(error.hint("capture `system_schema` too, or leave the other folders out"));
+        };
+        earlier.extend(ids.into_iter().filter(|id| *id != newest));
+    }
+    by_id.retain(|id, _| !earlier.contains(id));
+    Ok(earlier)
+}
+
+/// When a table was made, by its id: 100 ns since 1582, where the id is a time-based UUID (version 1).
+fn made(id: &str) -> Option<u64> {
+    let part = |range: std::ops::Range<usize>| u64::from_str_radix(id.get(range)?, 16).ok();
+    (id.len() == 32 && id.as_bytes()[12] == b'1').then_some(())?;
+    Some(part(13..16)? << 48 | part(8..12)? << 32 | part(0..8)?)
 }
 
 /// The table as the snapshot before describes it.

@@ -11,6 +11,10 @@ use repo_format::record::{BodyWriter, Entry, EntryKind, Traits};
 
 use super::cursor::{Cursor, Fault, Parsed};
 use super::layout::{Column, Layout};
+use super::name::Version;
+
+/// The byte that stands for "not deleted" at the head of a partition.
+const NO_DELETION: u8 = 0x80;
 
 /// A tombstone.
 pub const CELL_DELETED: u8 = 0x01;
@@ -39,8 +43,24 @@ pub struct Deletion {
 
 impl Deletion {
     /// `None` for the deletion that deletes nothing.
-    pub fn new(time: i64, ldt: i32) -> Option<Deletion> {
-        (time != i64::MIN).then_some(Deletion { time, ldt: legacy_ldt(ldt, 0) })
+    pub fn new(time: i64, ldt: i64) -> Option<Deletion> {
+        let ldt = u32::try_from(ldt).ok().filter(|ldt| *ldt < INVALID_LDT).unwrap_or(INVALID_LDT);
+        (time != i64::MIN).then_some(Deletion { time, ldt })
+    }
+
+    /// As the head of a partition stores it. Since `oa` one byte says that there is none; it is the first of a write time before
+    /// 1970 otherwise, which Cassandra writes and then refuses to read.
+    pub fn of_partition(c: &mut Cursor<'_>, version: Version) -> Parsed<Option<Deletion>> {
+        if version < Version::Oa {
+            let ldt = i64::from(c.i32()?);
+            return Ok(Deletion::new(c.i64()?, ldt));
+        }
+        if c.first()? == NO_DELETION {
+            c.u8()?;
+            return Ok(None);
+        }
+        let time = c.i64()?;
+        Ok(Deletion::new(time, i64::from(c.u32()?)))
     }
 
     /// As the one entry of a body.
@@ -57,11 +77,14 @@ impl Deletion {
     }
 }
 
-/// `nb` keeps an `i32`; what is negative, or would have been written before 1970, is an overflow
-/// (source: `Cell.decodeLocalDeletionTime`).
+/// The local deletion time of a cell or a row's liveness. `nb` keeps an `i32`, of which the negative ones are overflows; what would have
+/// been written before 1970 is one, too (source: `Cell.decodeLocalDeletionTime`).
 #[inline]
-fn legacy_ldt(ldt: i32, ttl: u32) -> u32 {
-    if ldt < 0 || ((ldt as u32) < ttl && ttl != EXPIRED_TTL) { INVALID_LDT } else { ldt as u32 }
+fn cell_ldt(ldt: i64, ttl: u32, version: Version) -> u32 {
+    // Beyond 2^31 the difference to the header's smallest wraps around: negative is past 2038.
+    let ldt = if ldt < 0 && version >= Version::Oa { i64::from(ldt as u32) } else { ldt };
+    let ldt = u32::try_from(ldt).unwrap_or(INVALID_LDT);
+    if ldt < ttl && ttl != EXPIRED_TTL { INVALID_LDT } else { ldt }
 }
 
 /// A part of the body, `start..end`; `start > end` where there is none.
@@ -141,7 +164,7 @@ impl Liveness {
             return Ok(Liveness { time, ldt: 0, ttl: 0 });
         }
         let ttl = read_ttl(c, layout)?;
-        let ldt = legacy_ldt(read_ldt(c, layout)?, ttl);
+        let ldt = cell_ldt(read_ldt(c, layout)?, ttl, layout.version);
         Ok(Liveness { time, ldt: if ttl == 0 { 0 } else { ldt }, ttl })
     }
 }
@@ -157,10 +180,11 @@ fn read_time(c: &mut Cursor<'_>, layout: &Layout) -> Parsed<i64> {
     Ok((c.vint()? as i64).wrapping_add(layout.min_time))
 }
 
-/// Cassandra wraps around at 32 bits here, in both directions.
+/// The difference wraps around at 32 bits, in both directions; before `oa` so does the sum.
 #[inline]
-fn read_ldt(c: &mut Cursor<'_>, layout: &Layout) -> Parsed<i32> {
-    Ok((c.vint()? as i32).wrapping_add(layout.min_ldt as i32))
+fn read_ldt(c: &mut Cursor<'_>, layout: &Layout) -> Parsed<i64> {
+    let sum = i64::from(c.vint()? as i32).wrapping_add(layout.min_ldt);
+    Ok(if layout.version >= Version::Oa { sum } else { i64::from(sum as i32) })
 }
 
 #[inline]
@@ -269,6 +293,49 @@ impl<'a> Cells<'a> {
         if expiring && ttl == 0 {
             return Err(bad);
         }
-        Ok((legacy_ldt(ldt, ttl), ttl))
+        Ok((cell_ldt(ldt, ttl, self.layout.version), ttl))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(bytes: &[u8], version: Version) -> Parsed<Option<Deletion>> {
+        let mut c = Cursor::new(bytes);
+        let deletion = Deletion::of_partition(&mut c, version)?;
+        assert_eq!(c.remaining(), 1, "{bytes:?}");
+        Ok(deletion)
+    }
+
+    #[test]
+    fn deletions_of_partitions() {
+        let old = |ldt: i32, time: i64| [&ldt.to_be_bytes()[..], &time.to_be_bytes(), &[0]].concat();
+        let new = |time: i64, ldt: u32| [&time.to_be_bytes()[..], &ldt.to_be_bytes(), &[0]].concat();
+        let some = |time, ldt| Ok(Some(Deletion { time, ldt }));
+        assert_eq!(partition(&old(i32::MAX, i64::MIN), Version::Nb), Ok(None));
+        assert_eq!(partition(&old(7, -5), Version::Nb), some(-5, 7));
+        assert_eq!(partition(&old(-7, 5), Version::Nb), some(5, INVALID_LDT));
+        assert_eq!(partition(&[NO_DELETION, 0], Version::Oa), Ok(None));
+        assert_eq!(partition(&new(5, 4_000_000_000), Version::Oa), some(5, 4_000_000_000));
+        assert_eq!(partition(&new(5, u32::MAX), Version::Oa), some(5, INVALID_LDT));
+        assert_eq!(partition(&new(-5, 7), Version::Oa), some(-5, 7));
+        assert_eq!(partition(&new(5, 7)[..11], Version::Oa), Err(Fault::Short));
+        assert_eq!(partition(&[], Version::Oa), Err(Fault::Short));
+    }
+
+    #[test]
+    fn local_deletion_times_of_cells() {
+        for (ldt, ttl, nb, oa) in [
+            (1_800_000_000, 60, 1_800_000_000, 1_800_000_000),
+            (-1_870_000_000, 60, INVALID_LDT, 2_424_967_296),
+            (3_000_000_000, 60, 3_000_000_000, 3_000_000_000),
+            (59, 60, INVALID_LDT, INVALID_LDT),
+            (59, EXPIRED_TTL, 59, 59),
+            (1 << 33, 0, INVALID_LDT, INVALID_LDT),
+        ] {
+            assert_eq!(cell_ldt(ldt, ttl, Version::Nb), nb, "nb {ldt} {ttl}");
+            assert_eq!(cell_ldt(ldt, ttl, Version::Oa), oa, "oa {ldt} {ttl}");
+        }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! CompressionInfo.db = compressor utf │ n u32 │ n × (option utf │ value utf) │ chunk length u32
-//!                    │ largest packed length u32 │ plain length u64 │ chunks u32 │ chunks × (offset u64)
+//!                    │ [largest packed length u32] │ plain length u64 │ chunks u32 │ chunks × (offset u64)
 //! Data.db, packed    = chunks × (packed bytes │ their crc32 u32);   not packed where as long as "largest packed length"
 //! CRC.db             = chunk length u32 │ chunks × (crc32 u32), beside a Data.db that is not compressed
 //! ```
+//! Before `na` every chunk is packed, and there is no "largest packed length".
 //! The offsets of a Data.db of 100 GB are 50 MB: they are read along with the chunks and never held.
 //! Sources: `CompressionMetadata`, `CompressedChunkReader`, `CompressedSequentialWriter`, `DataIntegrityMetadata`.
 
@@ -17,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 
 use super::codec::Codec;
 use super::cursor::{Cursor, Fault, Parsed};
+use super::name::Revision;
 
 /// Largest chunk that is read, plain bytes; Cassandra's default is 16 KiB.
 pub const CHUNK_MAX: usize = 16 << 20;
@@ -115,7 +117,7 @@ pub struct CompressionInfo {
 
 impl CompressionInfo {
     /// Parses the head of the file.
-    pub fn parse(head: &[u8]) -> Parsed<CompressionInfo> {
+    pub fn parse(head: &[u8], revision: Revision) -> Parsed<CompressionInfo> {
         let mut c = Cursor::new(head);
         let compressor = c.utf()?.to_string();
         for _ in 0..c.count(4)? {
@@ -123,7 +125,7 @@ impl CompressionInfo {
             c.utf()?;
         }
         let chunk_length = c.i32()?;
-        let packed_max = c.i32()?;
+        let packed_max = if revision >= Revision::Na { c.i32()? } else { i32::MAX };
         let data_length = c.i64()?;
         let chunks = c.i32()?;
         if chunk_length <= 0 || packed_max < 0 || data_length < 0 || chunks <= 0 {
@@ -155,13 +157,13 @@ struct Packed {
     length: u64,
 }
 
-/// Opens `data`, compressed as `info` says, to be read with buffers of `buffer` bytes.
-pub fn open_packed(data: &Path, info: &Path, buffer: usize) -> Result<Box<dyn Source>> {
+/// Opens `data` of `revision`, compressed as `info` says, to be read with buffers of `buffer` bytes.
+pub fn open_packed(data: &Path, info: &Path, revision: Revision, buffer: usize) -> Result<Box<dyn Source>> {
     let (mut offsets, _) = Input::open(info, SIDE_BUFFER)?;
     let name = offsets.name.clone();
     let parsed = {
         let head = offsets.take(INFO_HEAD_MAX)?;
-        CompressionInfo::parse(head).map_err(|fault| fault.at(&name))?
+        CompressionInfo::parse(head, revision).map_err(|fault| fault.at(&name))?
     };
     let codec = Codec::by_name(&parsed.compressor).ok_or_else(|| {
         Error::new(Kind::Unsupported, &name, format_args!("compressor {} is not understood", parsed.compressor))

@@ -93,6 +93,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The next byte, not yet read.
+    #[inline]
+    pub fn first(&self) -> Parsed<u8> {
+        self.bytes.get(self.at).copied().ok_or(Fault::Short)
+    }
+
     /// One byte.
     #[inline]
     pub fn u8(&mut self) -> Parsed<u8> {

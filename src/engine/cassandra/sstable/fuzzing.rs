@@ -10,16 +10,18 @@ use crate::run::{RecordBatch, Run};
 use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
 use super::layout::{Clustering, Column, Columns, Layout};
-use super::{Descriptor, SsTable, SsTableRun, stats};
+use super::{Descriptor, Revision, SsTable, SsTableRun, Version, stats};
 
-/// `Statistics.db`.
+/// `Statistics.db`, of every version; also as if it had no checksums, or no change would ever come past them.
 pub fn statistics(bytes: &[u8]) {
-    let _ = stats::parse(bytes);
+    for revision in [Revision::Ma, Revision::Me, Revision::Nb, Revision::Oa] {
+        let _ = (stats::parse(bytes, revision), stats::read(bytes, revision, false));
+    }
 }
 
-/// The head of `CompressionInfo.db`.
+/// The head of `CompressionInfo.db`, of every version.
 pub fn compression_info(bytes: &[u8]) {
-    let _ = CompressionInfo::parse(bytes);
+    let _ = (CompressionInfo::parse(bytes, Revision::Me), CompressionInfo::parse(bytes, Revision::Nb));
 }
 
 /// A file's name.
@@ -39,7 +41,7 @@ pub fn chunk(bytes: &[u8]) {
 }
 
 /// `Data.db`, plain, of a table with a static column, two clustering columns (one descending; byte-exact or not) and
-/// regular columns of every shape. Records that come out must be canonical.
+/// regular columns of every shape, `nb` or `oa`. Records that come out must be canonical.
 pub fn data(bytes: &[u8]) {
     let column = |number, fixed, complex| Column { number, fixed, complex };
     let types = match bytes.len() % 2 {
@@ -51,14 +53,17 @@ pub fn data(bytes: &[u8]) {
     if bytes.len() % 4 > 1 {
         regulars.push(column(2, None, true));
     }
-    let layout = Layout {
+    let mut layout = Layout {
         statics: Columns::new(vec![column(3, None, false)]),
         regulars: Columns::new(regulars),
         clustering,
+        version: Version::Nb,
         min_time: 1_700_000_000_000_000,
         min_ldt: 1_700_000_000,
         min_ttl: 0,
     };
+    let _ = decode(Arc::new(layout.clone()), bytes);
+    layout.version = Version::Oa;
     let _ = decode(Arc::new(layout), bytes);
 }
 

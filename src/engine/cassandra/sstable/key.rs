@@ -127,6 +127,14 @@ fn parts<'a>(c: &mut Cursor<'a>, columns: &[ClusteringColumn]) -> Parsed<Vec<Opt
     Ok(parts)
 }
 
+/// Passes over a bound whose values are of these columns.
+pub fn skip_bound(c: &mut Cursor<'_>, columns: &[ClusteringColumn]) -> Parsed<()> {
+    c.u8()?; // its kind
+    let count = usize::from(c.u16()?);
+    let columns = columns.get(..count).ok_or(Fault::Bad("number of components of a bound"))?;
+    values(c, columns, |_, _| Ok(()))
+}
+
 /// Reads clustering values. A vint in front of every 32 says with two bits each which are empty (1) and which null.
 #[inline]
 fn values<'a>(

@@ -5,6 +5,7 @@ use crate::engine::cassandra::schema::{self, ColumnRole, Table};
 use crate::engine::cassandra::types::{self, CqlType};
 use crate::error::{Error, Kind, Result};
 
+use super::name::{Revision, Version};
 use super::stats::{Header, HeaderColumn};
 
 /// Most static or regular columns in a file.
@@ -49,6 +50,13 @@ pub struct ClusteringColumn {
     pub fixed: Option<usize>,
 }
 
+impl ClusteringColumn {
+    /// Of a type and whether its order is DESC.
+    pub fn new((cql, descending): (CqlType, bool)) -> ClusteringColumn {
+        ClusteringColumn { fixed: cql.fixed_len(), cql, descending }
+    }
+}
+
 /// The clustering columns of the file.
 #[derive(Debug, Clone)]
 pub struct Clustering {
@@ -65,8 +73,7 @@ impl Clustering {
     pub fn new(types: Vec<(CqlType, bool)>) -> Result<Clustering> {
         let exact = types.iter().all(|(cql, _)| comparable::is_byte_exact(cql));
         let comparable = comparable::Clustering::new(types.clone())?;
-        let column = |(cql, descending): (CqlType, bool)| ClusteringColumn { fixed: cql.fixed_len(), cql, descending };
-        Ok(Clustering { columns: types.into_iter().map(column).collect(), comparable, exact })
+        Ok(Clustering { columns: types.into_iter().map(ClusteringColumn::new).collect(), comparable, exact })
     }
 }
 
@@ -79,6 +86,8 @@ pub struct Layout {
     pub regulars: Columns,
     /// Clustering columns.
     pub clustering: Clustering,
+    /// How the file stores rows.
+    pub version: Version,
     /// Microseconds; added to each write time.
     pub min_time: i64,
     /// Seconds; added to each local deletion time.
@@ -89,7 +98,7 @@ pub struct Layout {
 
 impl Layout {
     /// For files with `header`, which is that of `file`, of `table`. Unsupported: a type or a column that is not known.
-    pub fn new(header: &Header, table: &Table, file: &str) -> Result<Layout> {
+    pub fn new(header: &Header, revision: Revision, table: &Table, file: &str) -> Result<Layout> {
         let parse = |class: &String| types::parse_clustering_class(class);
         let types = header.clustering.iter().map(parse).collect::<Result<_>>();
         let clustering = types.and_then(Clustering::new).map_err(|e| e.within(file))?;
@@ -102,12 +111,13 @@ impl Layout {
             return Err(Error::new(Kind::TooLarge, file, format_args!("has more than {COLUMNS_MAX} columns")));
         }
         let columns = |list: &[HeaderColumn], role| -> Result<Columns> {
-            list.iter().map(|named| column(named, role, table, file)).collect::<Result<_>>().map(Columns::new)
+            list.iter().map(|named| column(named, role, revision, table, file)).collect::<Result<_>>().map(Columns::new)
         };
         Ok(Layout {
             statics: columns(&header.statics, ColumnRole::Static)?,
             regulars: columns(&header.regulars, ColumnRole::Regular)?,
             clustering,
+            version: revision.rows(),
             min_time: header.min_time,
             min_ldt: header.min_ldt,
             min_ttl: header.min_ttl,
@@ -115,12 +125,18 @@ impl Layout {
     }
 }
 
-fn column(named: &HeaderColumn, role: ColumnRole, table: &Table, file: &str) -> Result<Column> {
-    let cql =
+fn column(named: &HeaderColumn, role: ColumnRole, revision: Revision, table: &Table, file: &str) -> Result<Column> {
+    let mut cql =
         types::parse_class(&named.marshal).map_err(|e| e.within(format_args!("{file}: column {}", named.name)))?;
     let known = table.columns.iter().filter(|c| c.number != 0 && c.name == named.name);
-    let number = known.clone().find(|c| c.role == role).or_else(|| known.clone().next()).map(|c| c.number);
-    let number = number.ok_or_else(|| {
+    let known = known.clone().find(|c| c.role == role).or_else(|| known.clone().next());
+    if let CqlType::Udt { frozen, .. } = &mut cql
+        && revision < Revision::Na
+    {
+        // Headers of 3.x leave out that a user-defined type is frozen (`SSTableHeaderFix`).
+        *frozen |= known.is_some_and(|c| c.cql_type.starts_with("frozen<"));
+    }
+    let number = known.map(|c| c.number).ok_or_else(|| {
         let message =
             format_args!("column {} is neither in the captured schema nor among its dropped columns", named.name);
         Error::new(Kind::Unsupported, file, message)

@@ -4,13 +4,15 @@
 //! [`chunks`] over [`codec`] (plain bytes), [`run`] (partitions, markers) over [`key`], [`rows`] and
 //! [`cells`].
 //!
-//! Understood: format `big`, version `nb` (4.0, 4.1, and 5.0 as it comes). Everything else is refused by name, so that
-//! the caller can keep the files byte for byte. Every byte that reaches a record was checked against a checksum.
+//! Understood: format `big` in versions `ma` to `me` (3.x), `na`, `nb` (4.0, 4.1, and 5.0 as it comes) and `oa` (5.0 without
+//! compatibility), and format `bti`, version `da`. Everything else is refused by name, so that the caller can keep the
+//! files byte for byte. Every byte that reaches a record was checked against a checksum; but before `na` the statistics
+//! have none.
 //!
 //! Decisions, where the format leaves one:
 //! - A row without liveness, deletion and cells gives no record: Cassandra skips it on reading too.
 //! - A deletion with the least time is none, whatever its local deletion time.
-//! - A local deletion time that an `i32` cannot hold is [`cells::INVALID_LDT`], as Cassandra 5 reads it.
+//! - A local deletion time that the version cannot hold (in `nb` an `i32`) is [`cells::INVALID_LDT`], as Cassandra 5 reads it.
 //! - Two bounds on one position are one marker, and a marker that changes nothing is left out.
 
 pub mod cells;
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use crate::engine::cassandra::schema::Table;
 use crate::error::{Error, Kind, Result};
 
-pub use name::{Component, Descriptor, Generation, Version};
+pub use name::{Component, Descriptor, Generation, Revision, Version};
 pub use run::SsTableRun;
 pub use stats::Statistics;
 
@@ -68,7 +70,7 @@ impl SsTable {
         if statistics.stats.legacy_counter_shards {
             return unsupported("holds counters in local or remote shards, from before 2.1".to_string());
         }
-        let layout = Layout::new(&statistics.header, table, &file)?;
+        let layout = Layout::new(&statistics.header, statistics.revision, table, &file)?;
         let (directory, descriptor) = (directory.to_path_buf(), descriptor.clone());
         Ok(SsTable { directory, descriptor, statistics, layout: Arc::new(layout) })
     }
@@ -94,7 +96,7 @@ impl SsTable {
         let path = |component| self.directory.join(self.descriptor.file(component));
         let (data, info, crc) = (self.data_path(), path(Component::CompressionInfo), path(Component::Crc));
         if info.exists() {
-            chunks::open_packed(&data, &info, buffer)
+            chunks::open_packed(&data, &info, self.statistics.revision, buffer)
         } else if crc.exists() {
             chunks::open_plain(&data, &crc, buffer)
         } else {
@@ -107,12 +109,12 @@ impl SsTable {
 pub fn read_statistics(directory: &Path, descriptor: &Descriptor) -> Result<(Statistics, String)> {
     let path = directory.join(descriptor.file(Component::Statistics));
     let file = path.display().to_string();
-    Version::of(descriptor, &file)?;
+    let revision = Revision::of(descriptor, &file)?;
     let length = fs::metadata(&path).map_err(|e| Error::io(&file, e))?.len();
     if length > stats::STATISTICS_MAX {
         return Err(Error::new(Kind::TooLarge, &file, format_args!("is larger than {} bytes", stats::STATISTICS_MAX)));
     }
     let bytes = fs::read(&path).map_err(|e| Error::io(&file, e))?;
-    let statistics = stats::parse(&bytes).map_err(|fault| fault.at(&file))?;
+    let statistics = stats::parse(&bytes, revision).map_err(|fault| fault.at(&file))?;
     Ok((statistics, file))
 }

@@ -124,29 +124,69 @@ impl fmt::Display for Descriptor {
     }
 }
 
-/// Version of what is in the files, oldest first; code asks whether it is at least the one that brought a change.
-/// Sources: `BigFormat.BigVersion`, `BtiFormat.BtiVersion`.
+/// How rows and their times are stored: what tells old readers from new ones, and what we write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// 4.0 and later, and 5.0 as it comes.
+    /// As 3.0 to 4.1 have it, and 5.0 as it comes.
     Nb,
-    /// 5.0 with `storage_compatibility_mode: NONE`, and `da` of format `bti`, which differs in its indexes only. Local deletion times are
-    /// unsigned, deletions of partitions say with one byte that there is none, statistics are laid out anew.
+    /// As 5.0 has it with `storage_compatibility_mode: NONE`: local deletion times are unsigned, one byte says that a
+    /// partition is not deleted, statistics are laid out anew.
     Oa,
 }
 
-impl Version {
+/// The version that a file's name states, oldest first; code asks whether it is at least the one that brought a change.
+/// All before `oa` store rows alike. Sources: `BigFormat.BigVersion`, `BtiFormat.BtiVersion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revision {
+    /// 3.0: the first with rows as they still are.
+    Ma,
+    /// 3.0.7, 3.7: lower bound of the commit log.
+    Mb,
+    /// 3.0.8, 3.9: intervals of the commit log.
+    Mc,
+    /// 3.0.18, 3.11.4: other bounds of the clustering.
+    Md,
+    /// 3.0.25, 3.11.11: the node that wrote the file.
+    Me,
+    /// 4.0 before its release: checksums in the statistics, chunks that are not packed, pending repairs.
+    Na,
+    /// 4.0 and 4.1, and 5.0 as it comes: the node that wrote the file.
+    Nb,
+    /// 5.0 without compatibility, and `da` of format `bti`, which differs in its indexes only.
+    Oa,
+}
+
+/// The versions of format `big`.
+const BIG: [(&str, Revision); 8] = [
+    ("ma", Revision::Ma),
+    ("mb", Revision::Mb),
+    ("mc", Revision::Mc),
+    ("md", Revision::Md),
+    ("me", Revision::Me),
+    ("na", Revision::Na),
+    ("nb", Revision::Nb),
+    ("oa", Revision::Oa),
+];
+
+impl Revision {
     /// The version that `descriptor` names, or `Unsupported` with that name. `subject` is the file.
-    pub fn of(descriptor: &Descriptor, subject: impl fmt::Display) -> Result<Version> {
-        match (descriptor.format.as_str(), descriptor.version.as_str()) {
-            ("big", "nb") => Ok(Version::Nb),
-            ("big", "oa") | ("bti", "da") => Ok(Version::Oa),
-            (format, version) => {
-                let message =
-                    format_args!("SSTable format {format}, version {version}, is not understood (only nb, oa, da)");
-                Err(Error::new(Kind::Unsupported, subject, message))
-            }
-        }
+    pub fn of(descriptor: &Descriptor, subject: impl fmt::Display) -> Result<Revision> {
+        let (format, version) = (descriptor.format.as_str(), descriptor.version.as_str());
+        let found = match format {
+            "big" => BIG.iter().find(|(name, _)| *name == version).map(|(_, version)| *version),
+            "bti" if version == "da" => Some(Revision::Oa),
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            let known = "only big ma to me, na, nb, oa, and bti da";
+            let message = format_args!("SSTable format {format}, version {version}, is not understood ({known})");
+            Error::new(Kind::Unsupported, subject, message)
+        })
+    }
+
+    /// How its rows are stored.
+    pub fn rows(self) -> Version {
+        if self >= Revision::Oa { Version::Oa } else { Version::Nb }
     }
 }
 
@@ -162,9 +202,9 @@ mod tests {
         let (d, c) = Descriptor::parse("da-3fw2_0tj4_46w3k2cpidnirvjy7k-bti-SAI+aa+idx+Meta.db").unwrap();
         assert_eq!(d.generation, Generation::Id("3fw2_0tj4_46w3k2cpidnirvjy7k".into()));
         assert_eq!(c, Component::Rebuildable);
-        assert_eq!(Version::of(&d, "x").unwrap(), Version::Oa);
+        assert_eq!(Revision::of(&d, "x").unwrap(), Revision::Oa);
         let (unknown, _) = Descriptor::parse("zz-1-big-Data.db").unwrap();
-        assert_eq!(Version::of(&unknown, "x").unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(Revision::of(&unknown, "x").unwrap_err().kind(), Kind::Unsupported);
         for name in ["manifest.json", "schema.cql", "nb-x-big-Data.db", "nb-1-big", "-1-big-Data.db", "1-1-big-Data.db"]
         {
             assert_eq!(Descriptor::parse(name), None, "{name}");

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! file      = partitions, ordered by token and key
-//! partition = key length u16 │ key │ ldt i32 │ time i64 │ [static row] │ (row or marker)* │ flags with END_OF_PARTITION
-//! marker    = flags u8 │ bound kind u8 │ components u16 │ components │ size vint │ previous size vint │ 1-2 × deletion
+//! partition = key length u16 │ key │ deletion │ [static row] │ (row or marker)* │ flags with END_OF_PARTITION
+//! deletion  = nb: ldt i32 │ time i64; oa: 0x80 for none, or time i64 │ ldt u32
+//! marker    = flags u8 │ bound kind u8 │ components u16 │ components │ size vint │ previous size vint
+//!           │ 1-2 × deletion as in `cells`
 //! ```
 //! Sources: `SSTableIdentityIterator`, `SSTableSimpleIterator`, `UnfilteredSerializer`, `ClusteringPrefix.Serializer`,
-//! `DeletionTime.LegacySerializer`.
+//! `DeletionTime.Serializer`, `DeletionTime.LegacySerializer`.
 
 use std::sync::Arc;
 
@@ -133,11 +135,10 @@ impl SsTableRun {
     fn partition(&mut self, out: &mut RecordBatch) -> Parsed<()> {
         let mut c = Cursor::new(&self.window[self.at..]);
         let raw = c.short_bytes()?;
-        let ldt = c.i32()?;
-        let time = c.i64()?;
+        let deletion = Deletion::of_partition(&mut c, self.layout.version)?;
         self.key.start_group(raw)?;
         self.at += c.at();
-        if let Some(deletion) = Deletion::new(time, ldt) {
+        if let Some(deletion) = deletion {
             self.key.group_record();
             push(out, &mut self.key, Class::Group, |body| Ok(deletion.write(body)))?;
         }

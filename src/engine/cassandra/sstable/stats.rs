@@ -2,12 +2,18 @@
 //!
 //! ```text
 //! file   = n u32 │ crc │ n × (type u32 │ offset u32) │ crc of all before but the first crc │ n × (component │ crc)
+//!          before `na` without any crc
 //! header = min time, min local deletion time, min ttl (vint, from the epoch below) │ key type │ clustering types
 //!        │ static columns │ regular columns, each with its type; types as class names of `org.apache.cassandra.db.marshal`
 //! ```
 //! Sources: `MetadataSerializer`, `ValidationMetadata`, `StatsMetadata`, `SerializationHeader`, `EncodingStats`.
 
+use crate::engine::cassandra::types;
+
 use super::cursor::{Cursor, Fault, Parsed};
+use super::key;
+use super::layout::ClusteringColumn;
+use super::name::Revision;
 
 /// Largest `Statistics.db` that is read; real ones have some kilobytes.
 pub const STATISTICS_MAX: u64 = 64 << 20;
@@ -16,6 +22,9 @@ pub const STATISTICS_MAX: u64 = 64 << 20;
 const TIME_EPOCH: i64 = 1_442_880_000_000_000;
 /// The same in seconds, for the smallest local deletion time.
 const DELETION_EPOCH: i64 = 1_442_880_000;
+
+/// The local deletion time of what is neither deleted nor expires (source: `Cell.NO_DELETION_TIME`).
+pub const NEVER: i64 = i64::MAX;
 
 const VALIDATION: u32 = 0;
 const STATS: u32 = 2;
@@ -54,8 +63,8 @@ pub struct Header {
 pub struct Stats {
     /// Smallest and largest write time, microseconds.
     pub times: (i64, i64),
-    /// Smallest and largest local deletion time, seconds; `i32::MAX` for cells that never expire.
-    pub ldts: (i32, i32),
+    /// Smallest and largest local deletion time, seconds; [`NEVER`] for cells that never expire.
+    pub ldts: (i64, i64),
     /// Smallest and largest time to live, seconds.
     pub ttls: (i32, i32),
     /// Level of leveled compaction.
@@ -68,11 +77,26 @@ pub struct Stats {
     pub rows: i64,
     /// The node that wrote the file, which after streaming is not the one that holds it.
     pub origin: Option<[u8; 16]>,
+    /// What only `oa` counts.
+    pub more: Option<More>,
+}
+
+/// Statistics that came with `oa`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct More {
+    /// Whether a partition is deleted.
+    pub partition_deletions: bool,
+    /// Raw keys of the first and last partition.
+    pub keys: (Vec<u8>, Vec<u8>),
+    /// Part of the token ring that the node's ranges in the file cover.
+    pub coverage: f64,
 }
 
 /// The parts of `Statistics.db` that matter here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
+    /// That of the file.
+    pub revision: Revision,
     /// Class name of the partitioner, which decides the order of partitions.
     pub partitioner: String,
     /// What is needed to read the rows.
@@ -81,27 +105,33 @@ pub struct Statistics {
     pub stats: Stats,
 }
 
-/// Parses a whole `Statistics.db` of version `nb` and checks its checksums.
-pub fn parse(file: &[u8]) -> Parsed<Statistics> {
-    let parts = parts(file)?;
+/// Parses a whole `Statistics.db` and checks its checksums.
+pub fn parse(file: &[u8], revision: Revision) -> Parsed<Statistics> {
+    read(file, revision, revision >= Revision::Na)
+}
+
+/// Parses a whole `Statistics.db`, with or without checksums.
+pub(super) fn read(file: &[u8], revision: Revision, checksums: bool) -> Parsed<Statistics> {
+    let parts = parts(file, checksums)?;
     let part = |wanted| parts.iter().find(|(kind, _)| *kind == wanted).map(|(_, bytes)| *bytes);
     let validation = part(VALIDATION).ok_or(Fault::Bad("list of components (no validation)"))?;
     let stats = part(STATS).ok_or(Fault::Bad("list of components (no statistics)"))?;
     let header = part(HEADER).ok_or(Fault::Bad("list of components (no header)"))?;
     Ok(Statistics {
+        revision,
         partitioner: Cursor::new(validation).utf()?.to_string(),
         header: parse_header(header)?,
-        stats: parse_stats(stats)?,
+        stats: parse_stats(stats, revision)?,
     })
 }
 
-/// The components by type, each with its checksum checked.
-fn parts(file: &[u8]) -> Parsed<Vec<(u32, &[u8])>> {
+/// The components by type; with checksums, each was checked.
+fn parts(file: &[u8], checksums: bool) -> Parsed<Vec<(u32, &[u8])>> {
     let mut c = Cursor::new(file);
     let mut crc = crc32fast::Hasher::new();
     let count = c.u32()?;
     crc.update(&count.to_be_bytes());
-    if c.u32()? != crc.clone().finalize() {
+    if checksums && c.u32()? != crc.clone().finalize() {
         return Err(Fault::Bad("checksum of the number of components"));
     }
     if count as usize > file.len() / 8 {
@@ -113,13 +143,17 @@ fn parts(file: &[u8]) -> Parsed<Vec<(u32, &[u8])>> {
         places.push((c.u32()?, c.u32()? as usize));
     }
     crc.update(c.since(from));
-    if c.u32()? != crc.finalize() {
+    if checksums && c.u32()? != crc.finalize() {
         return Err(Fault::Bad("checksum of the list of components"));
     }
     let mut parts = Vec::with_capacity(places.len());
     for (i, (kind, start)) in places.iter().enumerate() {
         let end = places.get(i + 1).map_or(file.len(), |next| next.1);
         let part = file.get(*start..end).ok_or(Fault::Bad("offset of a component"))?;
+        if !checksums {
+            parts.push((*kind, part));
+            continue;
+        }
         let (bytes, crc) = part.split_last_chunk::<4>().ok_or(Fault::Short)?;
         if u32::from_be_bytes(*crc) != crc32fast::hash(bytes) {
             return Err(Fault::Bad("checksum of a component"));
@@ -138,7 +172,8 @@ fn parse_header(bytes: &[u8]) -> Parsed<Header> {
     let clustering = list(&mut c, text)?;
     let statics = list(&mut c, column)?;
     let regulars = list(&mut c, column)?;
-    if c.remaining() != 0 {
+    // Cassandra counts nine bytes for a smallest local deletion time that it writes in five, and pads with zeros.
+    if c.bytes(c.remaining())?.iter().any(|byte| *byte != 0) {
         return Err(Fault::Bad("end of the header"));
     }
     Ok(Header { min_time, min_ldt, min_ttl, key, clustering, statics, regulars })
@@ -161,7 +196,7 @@ fn list<T>(c: &mut Cursor<'_>, item: impl Fn(&mut Cursor<'_>) -> Parsed<T>) -> P
     (0..count).map(|_| item(c)).collect()
 }
 
-fn parse_stats(bytes: &[u8]) -> Parsed<Stats> {
+fn parse_stats(bytes: &[u8], revision: Revision) -> Parsed<Stats> {
     let mut c = Cursor::new(bytes);
     for _histogram in 0..2 {
         let n = c.count(16)?;
@@ -169,28 +204,64 @@ fn parse_stats(bytes: &[u8]) -> Parsed<Stats> {
     }
     c.bytes(12)?; // commit log position up to which the file holds everything
     let times = (c.i64()?, c.i64()?);
-    let ldts = (c.i32()?, c.i32()?);
+    let ldts = (ldt(&mut c, revision)?, ldt(&mut c, revision)?);
     let ttls = (c.i32()?, c.i32()?);
     c.bytes(8 + 4)?; // compression ratio; size of the tombstone histogram
-    let n = c.count(16)?;
-    c.bytes(16 * n)?;
+    let each = if revision >= Revision::Oa { 12 } else { 16 };
+    let n = c.count(each)?;
+    c.bytes(each * n)?;
     let level = c.i32()?;
     let repaired_at = c.i64()?;
-    for _bound in 0..2 {
-        for _ in 0..c.count(2)? {
-            c.short_bytes()?;
+    if revision >= Revision::Oa {
+        skip_slice(&mut c)?;
+    } else {
+        for _bound in 0..2 {
+            for _ in 0..c.count(2)? {
+                c.short_bytes()?;
+            }
         }
     }
     let legacy_counter_shards = c.u8()? != 0;
     c.bytes(8)?; // cells
     let rows = c.i64()?;
-    c.bytes(12)?;
-    let n = c.count(24)?;
-    c.bytes(24 * n)?;
-    if c.u8()? != 0 {
-        c.bytes(16)?; // pending repair
+    if revision >= Revision::Mb {
+        c.bytes(12)?; // commit log position from which on the file holds everything
     }
-    c.u8()?; // transient
-    let origin = if c.u8()? != 0 { c.bytes(16)?.first_chunk::<16>().copied() } else { None };
-    Ok(Stats { times, ldts, ttls, level, repaired_at, legacy_counter_shards, rows, origin })
+    if revision >= Revision::Mc {
+        let n = c.count(24)?;
+        c.bytes(24 * n)?;
+    }
+    if revision >= Revision::Na {
+        if c.u8()? != 0 {
+            c.bytes(16)?; // pending repair
+        }
+        c.u8()?; // transient
+    }
+    let has_origin = revision >= Revision::Nb || revision == Revision::Me;
+    let origin = if has_origin && c.u8()? != 0 { c.bytes(16)?.first_chunk::<16>().copied() } else { None };
+    let more = if revision >= Revision::Oa { Some(parse_more(&mut c)?) } else { None };
+    Ok(Stats { times, ldts, ttls, level, repaired_at, legacy_counter_shards, rows, origin, more })
+}
+
+fn ldt(c: &mut Cursor<'_>, revision: Revision) -> Parsed<i64> {
+    let four = c.i32()?;
+    let (never, wide) =
+        if revision >= Revision::Oa { (-1, i64::from(four as u32)) } else { (i32::MAX, i64::from(four)) };
+    Ok(if four == never { NEVER } else { wide })
+}
+
+/// The rows that the file covers: types of the clustering columns, then two bounds.
+fn skip_slice(c: &mut Cursor<'_>) -> Parsed<()> {
+    let unsupported = Fault::Unsupported("type of a clustering column");
+    let column = |class: &String| types::parse_clustering_class(class).map(ClusteringColumn::new);
+    let columns: Vec<_> = list(c, text)?.iter().map(column).collect::<Result<_, _>>().map_err(|_| unsupported)?;
+    key::skip_bound(c, &columns)?;
+    key::skip_bound(c, &columns)
+}
+
+fn parse_more(c: &mut Cursor<'_>) -> Parsed<More> {
+    let partition_deletions = c.u8()? != 0;
+    let keys = (c.vbytes()?.to_vec(), c.vbytes()?.to_vec());
+    let coverage = f64::from_bits(c.i64()? as u64);
+    Ok(More { partition_deletions, keys, coverage })
 }

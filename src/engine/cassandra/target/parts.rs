@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::cassandra::ring::TokenRange;
+use crate::engine::cassandra::ring::{Held, TokenRange};
 
 /// Ranges that the same nodes hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ impl Parts {
     }
 
     /// One part for each set of nodes. `placed` holds every token once, ascending ([`super::TargetRing::place`]).
-    pub fn by_nodes(placed: &[(TokenRange, Vec<usize>)]) -> Parts {
+    pub fn by_nodes(placed: &[Held]) -> Parts {
         let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
         Parts::gather(placed, |parts, nodes| {
             *known.entry(nodes.to_vec()).or_insert_with(|| {
@@ -43,7 +43,7 @@ impl Parts {
     }
 
     /// One part for each stretch of neighbouring ranges that the same nodes hold: parts then do not overlap.
-    pub fn by_stretches(placed: &[(TokenRange, Vec<usize>)]) -> Parts {
+    pub fn by_stretches(placed: &[Held]) -> Parts {
         Parts::gather(placed, |parts, nodes| {
             if parts.last().is_none_or(|part| part.nodes != nodes) {
                 parts.push(Part { nodes: nodes.to_vec(), last: i64::MIN, share: 0.0 });
@@ -52,10 +52,7 @@ impl Parts {
         })
     }
 
-    fn gather(
-        placed: &[(TokenRange, Vec<usize>)],
-        mut part_of: impl FnMut(&mut Vec<Part>, &[usize]) -> usize,
-    ) -> Parts {
+    fn gather(placed: &[Held], mut part_of: impl FnMut(&mut Vec<Part>, &[usize]) -> usize) -> Parts {
         let (mut parts, mut ranges) = (Vec::new(), Vec::new());
         for (range, nodes) in placed {
             let mut nodes = nodes.clone();

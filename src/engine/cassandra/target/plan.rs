@@ -1,7 +1,7 @@
 //! Which parts and which cut suit a table of some size.
 
 use super::{Cut, Parts};
-use crate::engine::cassandra::ring::TokenRange;
+use crate::engine::cassandra::ring::Held;
 
 /// Parts by sets of nodes up to which they are written side by side. Above, stretches are written one after the other:
 /// more files, but never more open at once.
@@ -27,7 +27,7 @@ impl Plan {
     }
 
     /// For the nodes of `placed` ([`super::TargetRing::place`]); `bytes` is one copy of the table, as far as known.
-    pub fn for_nodes(placed: &[(TokenRange, Vec<usize>)], cut: Cut, bytes: u64) -> Plan {
+    pub fn for_nodes(placed: &[Held], cut: Cut, bytes: u64) -> Plan {
         let stretches = Parts::by_stretches(placed);
         let nodes = placed.iter().flat_map(|(_, nodes)| nodes).max().map_or(0, |last| last + 1);
         let level_of = |node: usize| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::cassandra::lex::{Lexer, Token};
-use crate::engine::cassandra::ring::{Member, MemberState, Ring, TokenRange, describering};
+use crate::engine::cassandra::ring::{Held, Member, MemberState, Ring, describering};
 use crate::error::{Error, Kind, Result};
 
 /// Replication options as `system_schema` keeps them: `class`, and the strategy's own.
@@ -14,7 +14,7 @@ pub type Replication = BTreeMap<String, String>;
 pub struct TargetRing {
     members: Vec<Member>,
     /// In order of tokens; as `describering` lists them, else `None`.
-    listed: Option<Vec<(TokenRange, Vec<usize>)>>,
+    listed: Option<Vec<Held>>,
 }
 
 impl TargetRing {
@@ -75,6 +75,20 @@ impl TargetRing {
         options
     }
 
+    /// Data centers with fewer nodes than the replication asks for: Cassandra takes what there is.
+    pub fn short_of_nodes(&self, replication: &Replication) -> Vec<String> {
+        let mut short = Vec::new();
+        for (name, count) in self.spelled_out(replication) {
+            let inside = |m: &&Member| name == "replication_factor" || m.data_center == name;
+            let nodes = self.members.iter().filter(inside).count();
+            if count.parse::<usize>().is_ok_and(|count| count > nodes) {
+                let place = if name == "replication_factor" { "the ring" } else { name.as_str() };
+                short.push(format!("{place} has {nodes} nodes for {count} replicas"));
+            }
+        }
+        short
+    }
+
     fn centers(&self) -> BTreeSet<&str> {
         self.members.iter().map(|m| m.data_center.as_str()).collect()
     }
@@ -84,7 +98,7 @@ impl TargetRing {
     ///
     /// Errors: a strategy that is not known, transient replication, a data center that the ring lacks, ranges without
     /// a replica, ranges (`describering`) that are not those of this replication.
-    pub fn place(&self, keyspace: &str, replication: &Replication) -> Result<Vec<(TokenRange, Vec<usize>)>> {
+    pub fn place(&self, keyspace: &str, replication: &Replication) -> Result<Vec<Held>> {
         let options = self.spelled_out(replication);
         let refuse =
             |what: String| Error::new(Kind::Usage, format_args!("keyspace {keyspace}"), what).hint(GIVE_REPLICATION);
@@ -119,7 +133,7 @@ impl TargetRing {
     }
 
     /// Whether every listed range has as many replicas in every data center as the replication says.
-    fn agrees(&self, listed: &[(TokenRange, Vec<usize>)], options: &Replication) -> std::result::Result<(), String> {
+    fn agrees(&self, listed: &[Held], options: &Replication) -> std::result::Result<(), String> {
         // Counts alone: where they agree, the cluster's own choice of nodes is the truth.
         let class = class_of(options);
         let number = |text: &String| text.parse::<usize>().map_err(|_| format!("`{text}` is no number of replicas"));
@@ -159,7 +173,7 @@ fn class_of(options: &Replication) -> &str {
 }
 
 /// Whether ascending ranges hold every token once, each with a replica.
-fn covers(placed: &[(TokenRange, Vec<usize>)]) -> std::result::Result<(), String> {
+fn covers(placed: &[Held]) -> std::result::Result<(), String> {
     let mut end = i64::MIN;
     for (range, nodes) in placed {
         match range.start.cmp(&end) {

@@ -77,9 +77,9 @@ fn rings_that_cannot_be_used_are_named() {
     let whole = fixture("5.0", "describering.txt");
     let lines: Vec<&str> = whole.lines().collect();
     let without = |at: usize| lines.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, l)| *l).collect::<Vec<_>>();
-    for at in 2..lines.len() {
+    for (at, line) in lines.iter().enumerate().skip(2) {
         refused(&without(at).join("\n"), "are not in the ring");
-        refused(&format!("{whole}\n{}", lines[at]), "stand there twice");
+        refused(&format!("{whole}\n{line}"), "stand there twice");
     }
     let nobody = whole.replacen("endpoints:[127.0.0.2, 127.0.0.1, 127.0.0.3]", "endpoints:[]", 1);
     refused(&nobody, "have no replica");

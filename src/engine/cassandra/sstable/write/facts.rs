@@ -191,7 +191,8 @@ impl Facts {
         out.extend_from_slice(&least.to_be_bytes());
         out.extend_from_slice(&most.to_be_bytes());
         out.extend_from_slice(&ratio.unwrap_or(-1.0).to_be_bytes());
-        self.drops.put(&mut out, version, if version == Version::Nb { i32::MAX as u32 - 1 } else { INVALID_LDT - 1 });
+        let latest = if version >= Version::Oa { INVALID_LDT - 1 } else { i32::MAX as u32 - 1 };
+        self.drops.put(&mut out, version, latest);
         out.extend_from_slice(&options.level.to_be_bytes());
         out.extend_from_slice(&0_u64.to_be_bytes()); // never repaired
         self.put_covered(&mut out, layout, version)?;
@@ -248,10 +249,10 @@ fn put_legacy_bound(out: &mut Vec<u8>, components: &Components) {
 }
 
 fn stored_ldt(ldt: u32, version: Version) -> u32 {
-    match version {
-        Version::Nb if ldt == NEVER => i32::MAX as u32,
-        Version::Nb => ldt.min(i32::MAX as u32 - 1),
-        Version::Oa => ldt,
+    match ldt {
+        _ if version >= Version::Oa => ldt,
+        NEVER => i32::MAX as u32,
+        _ => ldt.min(i32::MAX as u32 - 1),
     }
 }
 

@@ -36,6 +36,11 @@ fn shape(chance: f64) -> (u32, u32) {
 
 /// Writes the filter over the `keys` keys of the `Index.db` at `index`. Returns the length of the file.
 pub fn write(path: &Path, index: &Path, keys: u64, chance: f64) -> Result<u64> {
+    write_in_parts(path, index, keys, chance, PART)
+}
+
+/// As [`write`], `part_length` bytes of the filter at a time.
+pub fn write_in_parts(path: &Path, index: &Path, keys: u64, chance: f64, part_length: u64) -> Result<u64> {
     let (bits, hashes) = shape(chance);
     let words = (keys * u64::from(bits) + EXCESS).div_ceil(64);
     let count = i32::try_from(words).map_err(|_| {
@@ -47,7 +52,7 @@ pub fn write(path: &Path, index: &Path, keys: u64, chance: f64) -> Result<u64> {
     out.write(&count.to_be_bytes())?;
     let (bytes, mut from) = (words * 8, 0);
     while from < bytes {
-        let mut part = vec![0; (bytes - from).min(PART) as usize];
+        let mut part = vec![0; (bytes - from).min(part_length.max(1)) as usize];
         each_key(index, |key| set(&mut part, from, key, hashes, words * 64))?;
         out.write(&part)?;
         from += part.len() as u64;

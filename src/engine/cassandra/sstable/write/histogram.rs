@@ -113,12 +113,12 @@ impl Drops {
         }
         for (point, count) in bins {
             let count = count.min(i32::MAX as u64);
-            if version == Version::Nb {
-                out.extend_from_slice(&f64::from(point).to_be_bytes());
-                out.extend_from_slice(&count.to_be_bytes());
-            } else {
+            if version >= Version::Oa {
                 out.extend_from_slice(&u64::from(point).to_be_bytes());
                 out.extend_from_slice(&(count as u32).to_be_bytes());
+            } else {
+                out.extend_from_slice(&f64::from(point).to_be_bytes());
+                out.extend_from_slice(&count.to_be_bytes());
             }
         }
     }

@@ -21,7 +21,7 @@ use super::times::Times;
 
 /// What widths of blocks are differences to (`IndexInfo.Serializer.WIDTH_BASE`).
 const WIDTH_BASE: i64 = 64 << 10;
-/// Bytes of blocks that a partition may hold; with more, neighbours are joined and blocks grow twice as large.
+/// Bytes that the blocks of a partition may take.
 const BLOCKS_MAX: usize = 4 << 20;
 /// The sampling level of a summary that was never thinned out (`Downsampling.BASE_SAMPLING_LEVEL`).
 const FULL_LEVEL: u32 = 128;
@@ -48,8 +48,9 @@ impl Block {
 /// Rows of the partition that is being written, in blocks.
 pub struct Blocks {
     list: Vec<Block>,
-    /// About what `list` takes, bytes.
+    /// About what `list` takes, bytes, and may take.
     size: usize,
+    most: usize,
     /// Bytes of a block in this partition, and at first.
     length: u64,
     first_length: u64,
@@ -60,11 +61,11 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Blocks of `length` bytes.
-    pub fn new(length: usize) -> Blocks {
+    /// Blocks of `length` bytes; twice as long, and again, in a partition whose blocks would take more than `most` bytes.
+    pub fn new(length: usize, most: usize) -> Blocks {
         let length = length.max(1) as u64;
-        let (first, last) = (Vec::new(), Vec::new());
-        Blocks { list: Vec::new(), size: 0, length, first_length: length, start: None, first, last }
+        let (list, first, last) = (Vec::new(), Vec::new(), Vec::new());
+        Blocks { list, size: 0, most, length, first_length: length, start: None, first, last }
     }
 
     /// A partition begins.
@@ -97,7 +98,7 @@ impl Blocks {
         let (first, last) = (self.first.clone(), self.last.clone());
         self.list.push(Block { first, last, offset, width: end - offset, open });
         self.size += self.list.last().map_or(0, Block::size);
-        if self.size > BLOCKS_MAX && self.list.len() > 2 {
+        if self.size > self.most && self.list.len() > 2 {
             self.join();
         }
     }
@@ -163,7 +164,7 @@ pub struct Index {
 impl Index {
     /// Creates the file.
     pub fn create(path: &Path, interval: u32, block: usize) -> Result<Index> {
-        let (out, interval, blocks) = (Output::create(path)?, interval.max(1), Blocks::new(block));
+        let (out, interval, blocks) = (Output::create(path)?, interval.max(1), Blocks::new(block, BLOCKS_MAX));
         Ok(Index { out, entry: Vec::new(), blocks, interval, keys: 0, offsets: Vec::new(), sampled: Vec::new() })
     }
 
@@ -230,5 +231,32 @@ impl Index {
     /// Brings the file to the disk. Returns its length.
     pub fn finish(self) -> Result<u64> {
         self.out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_are_too_many_are_joined_and_stay_whole() {
+        let mut blocks = Blocks::new(100, 5_000);
+        for i in 0..10_000_u64 {
+            let open = (i % 3 == 0).then_some(Deletion { time: i as i64, ldt: 1 });
+            blocks.add(&[4], &i.to_be_bytes(), 7 + i * 30, 37 + i * 30, open, true);
+        }
+        blocks.end_block(7 + 300_000, None);
+        assert!(blocks.size <= 5_000 && blocks.list.len() > 10, "{} {}", blocks.size, blocks.list.len());
+        let mut at = 7;
+        for block in &blocks.list {
+            let row = |prefix: &[u8]| u64::from_be_bytes(prefix[1..].try_into().unwrap());
+            let (first, last) = (row(&block.first), row(&block.last));
+            assert_eq!((block.offset, block.width), (at, (last + 1 - first) * 30));
+            assert_eq!(block.open.map(|d| d.time), (last % 3 == 0).then_some(last as i64));
+            at += block.width;
+        }
+        assert_eq!(at, 300_007);
+        blocks.clear();
+        assert_eq!((blocks.length, blocks.list.len()), (100, 0));
     }
 }

@@ -18,6 +18,7 @@ pub mod clustering;
 pub mod data;
 pub mod facts;
 pub mod filter;
+pub mod fuzzing;
 pub mod histogram;
 pub mod index;
 pub mod layout;

@@ -63,10 +63,10 @@ impl Times {
 
     /// A local deletion time that the version can hold: `ldt` itself, or the latest that there is.
     pub fn fit(&mut self, ldt: u32, of: Of) -> Result<u32> {
-        let latest = match (self.version, of) {
-            (Version::Nb, _) => NB_LATEST,
-            (Version::Oa, Of::Deletion) => OA_LATEST_DELETION,
-            (Version::Oa, _) => OA_LATEST,
+        let latest = match of {
+            _ if !self.is_oa() => NB_LATEST,
+            Of::Deletion => OA_LATEST_DELETION,
+            Of::Cell | Of::Partition => OA_LATEST,
         };
         if ldt <= latest || ldt == INVALID_LDT {
             return Ok(ldt);
@@ -77,9 +77,10 @@ impl Times {
         }
         let (what, version) = (if of == Of::Cell { "expires" } else { "was deleted" }, self.version);
         let message = format_args!("something {what} at second {ldt}; version {version:?} ends at {latest}");
-        let hint = match version {
-            Version::Nb => "write version oa if the cluster reads it, or let such times be capped",
-            Version::Oa => "let such times be capped",
+        let hint = if self.is_oa() {
+            "let such times be capped"
+        } else {
+            "write version oa if the cluster reads it, or let such times be capped"
         };
         Err(Error::new(Kind::Unsupported, "local deletion time", message).hint(hint))
     }
@@ -107,7 +108,7 @@ impl Times {
     /// Appends a deletion within a partition that [`Times::fit`] gave; `None` where a column of a row has none and another has.
     pub fn put_deletion(&self, out: &mut Vec<u8>, deletion: Option<Deletion>) {
         // 4.x knows the absent deletion by i32::MAX, 5.0 by -1; either is known by its write time alone where it matters.
-        let never = if self.version == Version::Nb { i32::MAX as u32 } else { u32::MAX };
+        let never = if self.is_oa() { u32::MAX } else { i32::MAX as u32 };
         let Deletion { time, ldt } = deletion.unwrap_or(Deletion { time: i64::MIN, ldt: never });
         self.put_time(out, time);
         self.put_ldt(out, ldt);
@@ -115,25 +116,27 @@ impl Times {
 
     /// Appends a partition's deletion, or one that the index says is open (`DeletionTime.Serializer`).
     pub fn put_whole_deletion(&self, out: &mut Vec<u8>, deletion: Option<Deletion>) {
-        match (self.version, deletion) {
-            (Version::Nb, None) => {
-                out.extend_from_slice(&i32::MAX.to_be_bytes());
-                out.extend_from_slice(&i64::MIN.to_be_bytes());
-            }
-            (Version::Nb, Some(Deletion { time, ldt })) => {
-                out.extend_from_slice(&ldt.to_be_bytes());
-                out.extend_from_slice(&time.to_be_bytes());
-            }
-            (Version::Oa, None) => out.push(NO_DELETION),
-            (Version::Oa, Some(Deletion { time, ldt })) => {
+        match deletion {
+            None if self.is_oa() => out.push(NO_DELETION),
+            Some(Deletion { time, ldt }) if self.is_oa() => {
                 out.extend_from_slice(&time.to_be_bytes());
                 out.extend_from_slice(&ldt.to_be_bytes());
+            }
+            legacy => {
+                let none = Deletion { time: i64::MIN, ldt: i32::MAX as u32 };
+                let Deletion { time, ldt } = legacy.unwrap_or(none);
+                out.extend_from_slice(&ldt.to_be_bytes());
+                out.extend_from_slice(&time.to_be_bytes());
             }
         }
     }
 
     /// Whether [`Times::put_whole_deletion`] can hold a deletion: in `oa` the sign of the write time says that there is none.
     pub fn holds_whole(&self, deletion: Option<Deletion>) -> bool {
-        self.version == Version::Nb || deletion.is_none_or(|d| d.time >= 0)
+        !self.is_oa() || deletion.is_none_or(|d| d.time >= 0)
+    }
+
+    fn is_oa(&self) -> bool {
+        self.version >= Version::Oa
     }
 }

@@ -1,0 +1,160 @@
+//! `onefold drift`: how each node differed from the reconciled view.
+
+use serde_json::json;
+
+use super::access;
+use super::args::{Drift, Global};
+use super::output::bytes;
+use super::show::load;
+use super::{Outcome, Output};
+use crate::drift::{self, Counts, Range, Sample};
+use crate::error::Result;
+use crate::run::ChunkSource;
+use crate::snapshot::{Shard, Snapshot};
+use crate::watch::Watch;
+
+/// Counts by table and node, as stored; of one table also samples and counts by range.
+pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
+    let repo = access::open(global)?;
+    let (_, s) = load(&repo, &args.snapshot)?;
+    let only = args.table.as_deref().map(|table| s.shard(table)).transpose()?;
+    let Some(shard) = only.filter(|_| args.samples.is_some() || args.token_ranges.is_some()) else {
+        return counts(&s, only, output);
+    };
+    let reader = repo.reader()?;
+    if let Some(parts) = args.token_ranges {
+        ranges(&s, shard, parts, &reader, output)?;
+    }
+    if let Some(wanted) = args.samples {
+        samples(&s, shard, wanted, &reader, output)?;
+    }
+    Ok(Outcome::Fine)
+}
+
+fn counts(s: &Snapshot, only: Option<&Shard>, output: &Output) -> Result<Outcome> {
+    if !output.is_json() {
+        output.line("table  node  rows  missing  stale  extra  deletions  purged")?;
+    }
+    for t in s.shards.iter().filter(|t| only.is_none_or(|only| only.name == t.name)) {
+        for (node, part) in s.nodes.iter().zip(&t.nodes) {
+            let d = &part.drift;
+            if output.is_json() {
+                output.object(&json!({
+                    "message_type": "drift", "table": t.name, "node": node.name, "rows": t.rows, "missing": d.missing,
+                    "stale": d.stale, "extra": d.extra, "deletions": d.deletions, "purged": d.purged,
+                }))?;
+            } else {
+                let (rows, name, node) = (t.rows, &t.name, &node.name);
+                let (missing, stale, extra) = (d.missing, d.stale, d.extra);
+                let (deletions, purged) = (d.deletions, d.purged);
+                output.line(&format!("{name}  {node}  {rows}  {missing}  {stale}  {extra}  {deletions}  {purged}"))?;
+            }
+        }
+    }
+    Ok(Outcome::Fine)
+}
+
+fn ranges(s: &Snapshot, t: &Shard, parts: u32, chunks: &dyn ChunkSource, output: &Output) -> Result<()> {
+    let ranges = drift::ranges(s, t, parts, chunks, &Watch::new())?;
+    if !output.is_json() {
+        output.line("first token  last token  node  missing  stale  extra  deletions  purged  to be repaired")?;
+    }
+    for range in &ranges {
+        for (node, counts) in s.nodes.iter().zip(&range.nodes).filter(|(_, c)| **c != Counts::default()) {
+            line(t, range, &node.name, counts, output)?;
+        }
+    }
+    for (i, node) in s.nodes.iter().enumerate() {
+        let of_node = || ranges.iter().filter_map(|r| r.nodes.get(i));
+        let rows: u64 = of_node().map(|c| c.repair_rows).sum();
+        let moved: u64 = of_node().map(|c| c.repair_bytes).sum();
+        let unsure: u64 = of_node().map(|c| c.unsure).sum();
+        if output.is_json() {
+            output.object(&json!({
+                "message_type": "repair", "table": t.name, "node": node.name, "rows": rows, "bytes": moved,
+                "unsure": unsure,
+            }))?;
+        } else {
+            let may = if unsure > 0 { format!(" ({unsure} records may only be purged)") } else { String::new() };
+            output.line(&format!("a repair would bring {} at least {rows} rows, {}{may}", node.name, bytes(moved)))?;
+        }
+    }
+    Ok(())
+}
+
+fn line(t: &Shard, range: &Range, node: &str, c: &Counts, output: &Output) -> Result<()> {
+    let d = &c.drift;
+    if output.is_json() {
+        return output.object(&json!({
+            "message_type": "drift_range", "table": t.name, "node": node, "first_token": range.first,
+            "last_token": range.last, "missing": d.missing, "stale": d.stale, "extra": d.extra,
+            "deletions": d.deletions, "purged": d.purged, "unsure": c.unsure, "repair_rows": c.repair_rows,
+            "repair_bytes": c.repair_bytes,
+        }));
+    }
+    let (first, last, rows, moved) = (range.first, range.last, c.repair_rows, bytes(c.repair_bytes));
+    let (missing, stale, extra, deletions, purged) = (d.missing, d.stale, d.extra, d.deletions, d.purged);
+    output.line(&format!(
+        "{first}  {last}  {node}  {missing}  {stale}  {extra}  {deletions}  {purged}  {rows} rows, {moved}"
+    ))
+}
+
+fn samples(s: &Snapshot, t: &Shard, wanted: usize, chunks: &dyn ChunkSource, output: &Output) -> Result<()> {
+    for sample in drift::samples(s, t, wanted, chunks, &Watch::new())? {
+        let node = s.nodes.get(sample.node).map_or("?", |n| n.name.as_str());
+        if output.is_json() {
+            output.object(&shown(t, node, &sample))?;
+            continue;
+        }
+        output.line(&format!("{}  {node}  {} {}  {}", t.name, sample.what, sample.record, sample.key))?;
+        output.line(&format!("  view  {}", sample.view.as_ref().map_or("nothing", |v| v.get())))?;
+        output.line(&format!("  {node}  {}", held(s, &sample)))?;
+    }
+    Ok(())
+}
+
+/// What the node holds, in words where that is not kept.
+fn held(s: &Snapshot, sample: &Sample) -> String {
+    match (&sample.held, sample.what) {
+        (Some(held), _) => held.get().to_owned(),
+        (None, "missing") => "nothing".to_owned(),
+        (None, "extra") => "the same, outside its ranges".to_owned(),
+        (None, _) => {
+            let times: Vec<String> = sample.other_times.iter().map(i64::to_string).collect();
+            let other =
+                if times.is_empty() { "less".to_owned() } else { format!("cells written at {}", times.join(", ")) };
+            let kept = if s.node_views { "" } else { " (values are kept with backup --keep-node-views)" };
+            format!("{other}{kept}")
+        }
+    }
+}
+
+/// A sample as an object: keys in this order.
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    message_type: &'static str,
+    table: &'a str,
+    node: &'a str,
+    what: &'a str,
+    record: &'a str,
+    token: i64,
+    key: &'a serde_json::value::RawValue,
+    view: Option<&'a serde_json::value::RawValue>,
+    node_holds: Option<&'a serde_json::value::RawValue>,
+    other_write_times: &'a [i64],
+}
+
+fn shown<'a>(t: &'a Shard, node: &'a str, sample: &'a Sample) -> Shown<'a> {
+    Shown {
+        message_type: "drift_sample",
+        table: &t.name,
+        node,
+        what: sample.what,
+        record: sample.record,
+        token: sample.token,
+        key: &sample.key,
+        view: sample.view.as_deref(),
+        node_holds: sample.held.as_deref(),
+        other_write_times: &sample.other_times,
+    }
+}

@@ -1,0 +1,94 @@
+//! `restore --to json` and `--to csv`: rows as the cluster or cqlsh would print them.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use super::Context;
+use crate::cli::Outcome;
+use crate::cli::args::Form;
+use crate::engine::cassandra::rows::Show;
+use crate::error::{Error, Result};
+use crate::repo::Repo;
+use crate::restore::{self, Selection};
+use crate::snapshot::Shard;
+
+/// Writes rows.
+pub fn run(context: &Context<'_>) -> Result<Outcome> {
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
+    let selection = Selection {
+        condition: args.condition.as_deref(),
+        node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
+        watch: Some(watch),
+    };
+    let show = Show { write_times: args.rows.writetime, ttls: args.rows.ttl };
+    let shards: Vec<&Shard> = match &args.table {
+        Some(name) => vec![s.shard(name)?],
+        None => s.shards.iter().collect(),
+    };
+    watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
+    if args.dry_run {
+        for t in &shards {
+            if output.is_json() {
+                output.object(&json!({ "message_type": "table", "name": t.name, "rows": t.rows, "dry_run": true }))?;
+            } else {
+                output.line(&format!("{}: {} rows in the table", t.name, t.rows))?;
+            }
+        }
+        return Ok(Outcome::Fine);
+    }
+    let extension = if args.form == Form::Csv { "csv" } else { "jsonl" };
+    let reader = repo.reader()?;
+    let mut rows = 0;
+    let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
+        rows += match args.form {
+            Form::Csv => restore::csv(s, t, &selection, show, &reader, to)?,
+            _ => restore::json(s, t, &selection, show, &reader, to)?,
+        };
+        to.flush().map_err(|e| Error::io("output", e))
+    };
+    match &args.out {
+        None => {
+            let mut to = BufWriter::with_capacity(1 << 16, output.pipe());
+            shards.iter().try_for_each(|t| write(t, &mut to))?;
+        }
+        Some(path) if args.table.is_some() => create(path, |to| write(shards[0], to))?,
+        Some(folder) => {
+            fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
+            for t in &shards {
+                create(&folder.join(format!("{}.{extension}", t.name)), |to| write(t, to))?;
+            }
+        }
+    }
+    match (&args.out, output.is_json()) {
+        // Rows are on standard output: what is said of them goes beside.
+        (None, true) => output.error_line(&summary(rows, repo)),
+        (Some(_), true) => output.object(&summary(rows, repo))?,
+        (Some(out), false) => {
+            output.line(&format!("{rows} rows written"))?;
+            if args.form == Form::Csv && args.table.is_some() {
+                output
+                    .line(&format!("back in cqlsh: {}", restore::copy_from(shards[0], &out.display().to_string())?))?;
+            }
+        }
+        (None, false) => {}
+    }
+    Ok(Outcome::Fine)
+}
+
+/// How many rows, and what was asked of the store for them since the program started.
+fn summary(rows: u64, repo: &Repo) -> serde_json::Value {
+    json!({ "message_type": "summary", "rows": rows, "requests": repo.requests() })
+}
+
+/// Writes a new file and makes it last.
+fn create(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let failed = |e| Error::io(path.display(), e);
+    let file = File::create_new(path).map_err(|e| failed(e).hint("give a path where nothing is yet"))?;
+    let mut to = BufWriter::with_capacity(1 << 16, file);
+    write(&mut to)?;
+    to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)
+}

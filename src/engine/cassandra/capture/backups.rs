@@ -1,0 +1,61 @@
+//! Incremental backups (`incremental_backups: true`): Cassandra links every SSTable that was flushed or streamed into
+//! `backups/` of its table, and never removes it. Beside a snapshot, those that came after it are what the node wrote
+//! since. Those from before it are in the snapshot, perhaps compacted with others, and must not be read again: a deletion
+//! that compaction has purged since would be undone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::UNIX_EPOCH;
+
+use super::{CapturedSsTable, Component, Notes};
+
+/// The folder's name.
+pub const FOLDER: &str = "backups";
+
+const OLDER: &str = "incremental backups from before the snapshot, not read: its own files hold what they hold";
+
+/// An SSTable in `backups/`.
+pub struct Backup {
+    sstable: CapturedSsTable,
+    /// Milliseconds since 1970 at which its rows were written.
+    modified: i64,
+}
+
+impl Backup {
+    /// With the time of its file.
+    pub fn new(sstable: CapturedSsTable) -> Backup {
+        let data = sstable.files.iter().find(|(component, _)| *component == Component::Data);
+        let modified = data.and_then(|(_, file)| fs::metadata(&file.path).ok()?.modified().ok());
+        let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.map_or(i64::MAX, |since| since.as_millis() as i64);
+        Backup { sstable: CapturedSsTable { backup: true, ..sstable }, modified }
+    }
+}
+
+/// Adds to `sstables`, those of a snapshot of the time `taken`, what came after it; milliseconds of the newest.
+///
+/// An SSTable is older than the snapshot when both its generation and its time say so. One alone is not enough: a stream
+/// may end after the snapshot with a generation from before it, and copying may lose times.
+pub fn settle(
+    sstables: &mut Vec<CapturedSsTable>,
+    backups: Vec<Backup>,
+    taken: Option<i64>,
+    notes: &mut Notes,
+) -> Option<i64> {
+    let mut known: BTreeSet<_> = sstables.iter().map(|s| s.descriptor.generation.clone()).collect();
+    let newest = known.last().cloned();
+    let mut last = None;
+    for Backup { sstable, modified } in backups {
+        let generation = &sstable.descriptor.generation;
+        if newest.as_ref().is_some_and(|newest| generation < newest) && taken.is_some_and(|taken| modified <= taken) {
+            if !known.contains(generation) {
+                notes.entry(OLDER).or_default().push(sstable.directory.join(sstable.descriptor.file(Component::Data)));
+            }
+        } else if known.insert(generation.clone()) {
+            last = last.max(Some(modified).filter(|time| *time != i64::MAX));
+            sstables.push(sstable);
+        }
+    }
+    sstables.sort_by(|a, b| a.descriptor.generation.cmp(&b.descriptor.generation));
+    last
+}

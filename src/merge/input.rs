@@ -1,0 +1,86 @@
+//! One of the runs that are merged, and the record that it stands at.
+
+use std::cmp::Ordering;
+
+use super::Deletion;
+use crate::error::Result;
+use crate::run::{Record, RecordBatch, Run};
+
+/// A run, read up to a record.
+pub struct Input<'a> {
+    run: Box<dyn Run + 'a>,
+    /// The batch that it stands in; empty at the end.
+    pub batch: RecordBatch,
+    /// The record in the batch.
+    pub at: usize,
+    /// First bytes of the key that it stands at, which settle most comparisons.
+    head: u64,
+    /// The deletion that its markers have in force.
+    pub open: Option<Deletion>,
+}
+
+impl<'a> Input<'a> {
+    /// Before its first record.
+    pub fn new(run: Box<dyn Run + 'a>) -> Input<'a> {
+        Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None }
+    }
+
+    /// The record it stands at.
+    #[inline]
+    pub fn record(&self) -> Record<'_> {
+        self.batch.get(self.at)
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.batch.get(self.at).key
+    }
+
+    /// Reads the next batch and stands at its start; `false` at the end of the run.
+    pub fn refill(&mut self) -> Result<bool> {
+        self.at = 0;
+        let more = self.run.next_batch(&mut self.batch)?;
+        if more {
+            self.head = head(self.key());
+        }
+        Ok(more)
+    }
+
+    /// Steps to the next record; `false` at the end of the run.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool> {
+        self.advance_to(self.at + 1)
+    }
+
+    /// Steps to record `at` of the batch or, after the last one, to the next batch; `false` at the end of the run.
+    #[inline]
+    pub fn advance_to(&mut self, at: usize) -> Result<bool> {
+        self.at = at;
+        if at >= self.batch.len() {
+            return self.refill();
+        }
+        self.head = head(self.key());
+        Ok(true)
+    }
+
+    /// Order of the keys that two inputs stand at.
+    #[inline]
+    pub fn cmp(&self, other: &Input<'_>) -> Ordering {
+        self.head.cmp(&other.head).then_with(|| self.key().cmp(other.key()))
+    }
+
+    /// Whether this input stands after `key`.
+    #[inline]
+    pub fn is_after(&self, key: &[u8]) -> bool {
+        self.head.cmp(&head(key)).then_with(|| self.key().cmp(key)).is_gt()
+    }
+}
+
+/// The first bytes of a key as a number of the same order; short keys are filled up with zeros.
+#[inline]
+fn head(key: &[u8]) -> u64 {
+    match key.first_chunk::<8>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => key.iter().enumerate().fold(0, |n, (i, b)| n | u64::from(*b) << (56 - 8 * i)),
+    }
+}

@@ -1,0 +1,99 @@
+//! What most of a merge is: rows that no deletion covers and that pass as they are, in bulk.
+
+use repo_format::record::{Class, Traits};
+
+use super::{Merge, insert};
+use crate::error::Result;
+use crate::run::{Record, RecordBatch};
+
+/// Whether it is a row.
+#[inline]
+fn is_row(r: Record<'_>) -> bool {
+    matches!(r.class, Class::Row | Class::Static)
+}
+
+impl Merge<'_> {
+    /// Hands the whole next batch on as it is, if nothing needs doing to it: one run is left, and no deletion is in
+    /// force or in sight.
+    pub(super) fn pass_whole(&mut self, out: &mut RecordBatch) -> Result<()> {
+        let ([i], None, true) = (self.order.as_slice(), &self.across, self.is_uncovered()) else { return Ok(()) };
+        let input = &mut self.inputs[*i];
+        if input.at != 0 || !input.batch.iter().all(|r| is_row(r) && !r.traits.has(Traits::DELETED)) {
+            return Ok(());
+        }
+        std::mem::swap(out, &mut input.batch);
+        if !input.refill()? {
+            self.order.clear();
+        }
+        Ok(())
+    }
+
+    /// Passes on rows that need nothing done to them; `false` if the next record is none.
+    #[inline]
+    pub(super) fn pass(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        if !self.is_uncovered() {
+            return Ok(false);
+        }
+        if self.across.is_some() { self.pass_agreed(out) } else { self.pass_leading(out) }
+    }
+
+    /// No deletion is in force, so that it does not matter where a group ends.
+    #[inline]
+    fn is_uncovered(&self) -> bool {
+        self.group_deletion.is_none() && self.open.is_none() && self.inputs.iter().all(|input| input.open.is_none())
+    }
+
+    /// Across nodes: rows that all of them hold alike, key and body compared at once.
+    fn pass_agreed(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        let Some(across) = &mut self.across else { return Ok(false) };
+        let mut alive = self.order.len() == self.inputs.len();
+        let mut passed = false;
+        while alive && !out.is_full() {
+            let Some((first, others)) = self.inputs.split_first() else { break };
+            let record = first.record();
+            let keeps = is_row(record) && self.bodies.keeps(record.traits);
+            if !keeps || !others.iter().all(|other| other.batch.is_same(other.at, &first.batch, first.at)) {
+                break;
+            }
+            if record.group() != self.group {
+                self.group.clear();
+                self.group.extend_from_slice(record.group());
+                across.enter(&self.group);
+            }
+            if !across.all_own() {
+                break;
+            }
+            across.tell_same(&record)?;
+            out.push(&record);
+            for input in &mut self.inputs {
+                alive &= input.advance()?;
+            }
+            passed = true;
+        }
+        if passed {
+            self.order.clear();
+            for i in 0..self.inputs.len() {
+                if !self.inputs[i].batch.is_empty() {
+                    insert(&mut self.order, &self.inputs, i);
+                }
+            }
+        }
+        Ok(passed)
+    }
+
+    /// Inside a node: the rows of one file up to the key that the next file stands at.
+    fn pass_leading(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        let leader = &self.inputs[self.order[0]];
+        let next = self.order.get(1).map(|i| &self.inputs[*i]);
+        let to = out.push_from(&leader.batch, leader.at, |r| is_row(r) && next.is_none_or(|n| n.is_after(r.key)));
+        if to == leader.at {
+            return Ok(false);
+        }
+        if self.inputs[self.order[0]].advance_to(to)? {
+            self.replace_first();
+        } else {
+            self.order.remove(0);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,186 @@
+//! How nodes differ from the view, record by record: patches and what nodes hold, beside the leaves that they speak of.
+
+use std::cmp::Ordering;
+
+use repo_format::patch::{LeafPatch, Other};
+use repo_format::record::Traits;
+use repo_format::tree::Child;
+
+use super::read::{TreeRun, fill_leaf};
+use super::view::Peek;
+use super::{NodePatch, Root};
+use crate::error::{Error, Result};
+use crate::merge::{Owned, State, held};
+use crate::run::{ChunkSource, Record, RecordBatch};
+
+/// One record in which one node differs from the view.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference<'a> {
+    /// The node, by its place among the patches.
+    pub node: usize,
+    /// `Stale`, `Missing` or `Extra`. What the node holds alone is `Stale` if it owns the key (others know it to be
+    /// deleted), `Extra` if not.
+    pub state: State,
+    /// In the view.
+    pub view: Option<Record<'a>>,
+    /// On the node, where that is kept; where it is `Extra` and the same as in the view, it is not repeated.
+    pub held: Option<Record<'a>>,
+    /// Only what a node may purge: no drift. `None` where what the node holds is not kept, and it is not certain.
+    pub purged: Option<bool>,
+    /// Of `Stale`: what the node holds that the view has not, by write time.
+    pub others: &'a [Other],
+}
+
+/// One node's patch and the keys that it answers for.
+pub struct NodeSide<'a> {
+    bits: Peek<'a>,
+    held: Peek<'a>,
+    owned: Owned,
+}
+
+impl<'a> NodeSide<'a> {
+    /// Begins before the first leaf.
+    pub fn new(patch: &NodePatch, owned: Owned, chunks: &'a dyn ChunkSource) -> NodeSide<'a> {
+        NodeSide { bits: Peek::new(patch.bits, chunks), held: Peek::new(patch.held, chunks), owned }
+    }
+}
+
+/// Shows `each` every record in which a node differs, leaf by leaf in the order of keys and node by node within a leaf. Leaves of the
+/// view that no patch speaks of are not read. Deletions made before `purge_before` (seconds since 1970) may be
+/// missing without that being drift.
+pub fn differences(
+    view: Option<Root>,
+    nodes: &mut [NodeSide<'_>],
+    purge_before: u32,
+    chunks: &dyn ChunkSource,
+    each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut directory = TreeRun::new(view, chunks);
+    let mut next = directory.next_child()?;
+    let mut first = true;
+    while first || next.is_some() {
+        let leaf = next.take();
+        next = match &leaf {
+            Some(_) => directory.next_child()?,
+            None => None,
+        };
+        let mut records = Leaf { leaf: leaf.as_ref(), chunks, batch: None };
+        let end = next.as_ref().map(|child| child.first_key.as_slice());
+        for (i, node) in nodes.iter_mut().enumerate() {
+            node.leaf(i, &mut records, end, purge_before, each)?;
+        }
+        first = false;
+    }
+    Ok(())
+}
+
+/// A leaf, read when asked for.
+struct Leaf<'a> {
+    leaf: Option<&'a Child>,
+    chunks: &'a dyn ChunkSource,
+    batch: Option<RecordBatch>,
+}
+
+impl Leaf<'_> {
+    fn records(&mut self) -> Result<&RecordBatch> {
+        if self.batch.is_none() {
+            let mut batch = RecordBatch::new();
+            if let Some(child) = self.leaf {
+                fill_leaf(self.chunks, &child.id, &mut batch)?;
+            }
+            self.batch = Some(batch);
+        }
+        self.batch.as_ref().ok_or_else(|| Error::damaged("tree", "a leaf that was read is gone"))
+    }
+}
+
+impl NodeSide<'_> {
+    /// What the node says of one leaf and of the keys up to `end`.
+    fn leaf(
+        &mut self,
+        node: usize,
+        leaf: &mut Leaf<'_>,
+        end: Option<&[u8]>,
+        purge_before: u32,
+        each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let patch = match leaf.leaf {
+            // The branches above a leaf say where it begins; one that is all there is has none above.
+            Some(child) if child.first_key.is_empty() => match leaf.records()? {
+                records if records.is_empty() => LeafPatch::default(),
+                records => self.bits.leaf_patch(records.get(0).key)?,
+            },
+            Some(child) => self.bits.leaf_patch(&child.first_key)?,
+            None => LeafPatch::default(),
+        };
+        for (ordinal, state, others) in listed(&patch) {
+            let records = leaf.records()?;
+            if ordinal as usize >= records.len() {
+                return Err(Error::damaged("patch", format!("speaks of record {ordinal} of {}", records.len())));
+            }
+            let merged = records.get(ordinal as usize);
+            self.alone(node, Some(merged.key), records, each)?;
+            let held_here = self.held.at_key(merged.key)?;
+            let kept = if state == State::Stale { held_here } else { None };
+            let purged = match (state, kept) {
+                (State::Extra, _) => Some(false),
+                (State::Stale, None) if others.is_empty() && merged.traits == Traits::default() => Some(false),
+                (State::Stale, None) => None,
+                (_, kept) => Some(held(&merged, true, kept, purge_before)?.purgeable),
+            };
+            each(&Difference { node, state, view: Some(merged), held: kept, purged, others })?;
+            if kept.is_some() {
+                self.held.step();
+            }
+        }
+        while self.held.load()? && end.is_none_or(|end| self.held.record().key < end) {
+            let records = leaf.records()?;
+            self.alone(node, end, records, each)?;
+        }
+        Ok(())
+    }
+
+    /// What the node holds before `end` and the patch does not list: alone, or otherwise than the view outside its ranges.
+    fn alone(
+        &mut self,
+        node: usize,
+        end: Option<&[u8]>,
+        view: &RecordBatch,
+        each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
+    ) -> Result<()> {
+        while self.held.load()? {
+            let record = self.held.record();
+            if end.is_some_and(|end| record.key >= end) {
+                break;
+            }
+            let state = if self.owned.holds(record.group()) { State::Stale } else { State::Extra };
+            let view = find(view, record.key);
+            each(&Difference { node, state, view, held: Some(record), purged: Some(false), others: &[] })?;
+            self.held.step();
+        }
+        Ok(())
+    }
+}
+
+fn find<'r>(records: &'r RecordBatch, key: &[u8]) -> Option<Record<'r>> {
+    let (mut low, mut high) = (0, records.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match records.get(middle).key.cmp(key) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Some(records.get(middle)),
+        }
+    }
+    None
+}
+
+/// Everything a patch lists, by ordinal.
+fn listed(patch: &LeafPatch) -> Vec<(u32, State, &[Other])> {
+    let missing = patch.missing.iter().map(|o| (*o, State::Missing, &[][..]));
+    let extra = patch.extra.iter().map(|o| (*o, State::Extra, &[][..]));
+    let stale = patch.stale.iter().map(|d| (d.ordinal, State::Stale, &d.others[..]));
+    let mut all: Vec<_> = missing.chain(extra).chain(stale).collect();
+    all.sort_unstable_by_key(|(ordinal, _, _)| *ordinal);
+    all
+}
