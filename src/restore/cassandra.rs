@@ -138,9 +138,10 @@ impl Order<'_> {
     }
 }
 
-/// Units that may be ahead of the last checkpoint: far below a hundredth of the rows.
-fn window(rows: u64, concurrency: usize) -> u64 {
-    (rows / 20_000).clamp(32, 2048).max(concurrency as u64)
+/// Units that may be ahead of the last checkpoint: what fifty interruptions send twice is less than a hundredth of 20,000
+/// rows or more.
+fn window(rows: u64) -> u64 {
+    (rows / 5_000).clamp(4, 2048)
 }
 
 /// Restores a table, or goes on with it. `client` is connected to the target.
@@ -176,7 +177,7 @@ pub fn cassandra(
         Some(before) => before.header.clone(),
         None => {
             may_write(client, order, &target, || open(false), s)?;
-            Header::new(about, fresh, target.table.is_none(), window(shard.rows, order.concurrency))
+            Header::new(about, fresh, target.table.is_none(), window(shard.rows))
         }
     };
     let mut mutations = order.mutations(s, header.base)?;
@@ -192,7 +193,7 @@ pub fn cassandra(
         concurrency: order.concurrency,
         window: header.window,
         rate: order.rate,
-        again: before.as_ref().map_or(0, |_| 2 * header.window),
+        again: before.as_ref().map_or(0, |_| header.window),
     };
     let mut source = Source::new(open(true)?, mutations, behind.map(|b| b.0.to_vec()), shard.rows, watch);
     let sent = client.write(writing, state.clone(), &mut || source.next());
@@ -258,7 +259,8 @@ fn may_write<'r>(
     let (hidden, seen, all) = hidden(client, &mut order.mutations(s, 0)?, open()?)?;
     let (at_least, so_far) = if all { ("", "") } else { ("at least ", " looked at so far") };
     let message = format!(
-        "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}"
+        "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}; \
+         newer deletions do not show"
     );
     Err(Error::new(Kind::Usage, format!("table {}", order.name()), message).hint(
         "restore --into another table; or --replace what is there; or --rewrite-times now, so that what is restored wins",

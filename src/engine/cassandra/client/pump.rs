@@ -61,7 +61,7 @@ pub enum Rate {
 pub struct Writing {
     /// Units in flight at once.
     pub concurrency: usize,
-    /// How many units may be ahead of the last checkpoint.
+    /// How many units may be ahead of the last checkpoint; also a limit to `concurrency`.
     pub window: u64,
     /// No limit where absent.
     pub rate: Option<Rate>,
@@ -124,6 +124,8 @@ struct Pump {
     sending: JoinSet<Result<(u64, usize)>>,
     saving: JoinSet<Result<()>>,
     pending: VecDeque<Pending>,
+    /// Units whose position is on its way to the disk.
+    unsaved: u64,
     /// Number of the first in `pending`.
     first: u64,
     in_flight: usize,
@@ -142,6 +144,7 @@ impl Pump {
             sending: JoinSet::new(),
             saving: JoinSet::new(),
             pending: VecDeque::new(),
+            unsaved: 0,
             first: 0,
             in_flight: 0,
             rows_done: 0,
@@ -158,7 +161,7 @@ impl Pump {
                 && failure.is_none()
                 && self.sending.len() < self.writing.concurrency.max(1)
                 && self.in_flight < BYTES_MAX
-                && (self.pending.len() as u64) < self.writing.window.max(1);
+                && self.pending.len() as u64 + self.unsaved < self.writing.window.max(1);
             tokio::select! {
                 unit = receiver.recv(), if room => match unit {
                     Some(Ok(unit)) => self.send(unit).await,
@@ -170,7 +173,10 @@ impl Pump {
                     Err(e) => (failure, open) = (failure.or(Some(e)), false),
                 },
                 Some(saved) = self.saving.join_next() => match joined(saved) {
-                    Ok(()) => self.save(),
+                    Ok(()) => {
+                        self.unsaved = 0;
+                        self.save();
+                    }
                     Err(e) => (failure, open) = (failure.or(Some(e)), false),
                 },
                 else => break,
@@ -231,6 +237,7 @@ impl Pump {
             position = pending.position;
         }
         self.first += ready as u64;
+        self.unsaved = ready as u64;
         let (checkpoint, rows) = (Arc::clone(&self.checkpoint), self.rows_done);
         self.saving.spawn_blocking(move || checkpoint.save(&position, rows));
     }
