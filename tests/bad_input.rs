@@ -323,6 +323,9 @@ fn damage_in_the_repository_is_exit_5() {
     let checked = s.user.run(&["check", "--read-data"]);
     assert_eq!(checked.code, Some(5), "{checked:?}");
     assert!(checked.out.contains("DAMAGE FOUND") && checked.out.contains("pack/"), "{checked:?}");
+    // Rows may do without the frame in the middle, which may hold a node's patch: so every frame (of 4 KiB at least).
+    damaged.iter_mut().step_by(1024).for_each(|byte| *byte ^= 1);
+    replace(&pack, &damaged);
     s.user.run(&["restore", "--to", "json"]).failed(5, &["pack"]);
     replace(&pack, &bytes);
     s.nothing_lost(1);

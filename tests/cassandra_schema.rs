@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onefold::engine::Source;
+use onefold::engine::cassandra::schema::fits::misfits;
 use onefold::engine::cassandra::schema::statements::{Place, Release, after, before, create_functions, create_types};
-use onefold::engine::cassandra::schema::{Keyspace, Table};
+use onefold::engine::cassandra::schema::{Column, ColumnRole, Keyspace, Table};
 use onefold::engine::cassandra::source::ClusterDescription;
 use onefold::engine::cassandra::{capture, cql, read_schema};
 
@@ -182,6 +183,48 @@ fn what_fixtures_do_not_have() {
     table.compact = true;
     let refused = before(&table, &keyspace, &keyspace.replication, &here(&table, Release::NEWEST)).unwrap_err();
     assert!(refused.to_string().contains("COMPACT STORAGE"), "{refused}");
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let all = tables(&captures()[1]);
+    let of = |name: &str| all.iter().find(|(t, _)| t.name == name).unwrap().0.clone();
+    for (table, _) in &all {
+        assert_eq!(misfits(table, table).unwrap(), Vec::<String>::new(), "{}", table.name);
+    }
+    let captured = of("mixed");
+    let told = |change: &dyn Fn(&mut Table)| {
+        let mut there = captured.clone();
+        change(&mut there);
+        misfits(&captured, &there).unwrap().join("; ")
+    };
+    let column = |name: &'static str| {
+        move |t: &mut Table, change: &dyn Fn(&mut Column)| {
+            change(t.columns.iter_mut().find(|c| c.name == name).unwrap())
+        }
+    };
+    assert_eq!(told(&|t| t.columns.retain(|c| c.name != "v")), "column v (text) is missing");
+    assert_eq!(told(&|t| column("v")(t, &|c| c.gone = true)), "column v (text) is missing");
+    let other_type = told(&|t| column("v")(t, &|c| c.cql_type = "blob".into()));
+    assert_eq!(other_type, "column v is of type blob where text was captured");
+    let order = told(&|t| column("b")(t, &|c| c.descending = true));
+    assert_eq!(order, "column b is ordered DESC where ASC was captured");
+    let place = told(&|t| column("v")(t, &|c| c.role = ColumnRole::Static));
+    assert_eq!(place, "column v is static where a regular column was captured");
+    let dropped = told(&|t| column("v")(t, &|c| c.dropped_at = Some(5)));
+    assert!(dropped.contains("once dropped"), "{dropped}");
+    assert_eq!(
+        told(&|t| column("k")(t, &|c| c.name = "kk".into())),
+        "column k (int) is missing; column kk is part of its key and was not captured"
+    );
+    assert_eq!(told(&|t| t.counter = true), "it holds counters");
+    let captured = of("collections");
+    let mut there = captured.clone();
+    there.types.iter_mut().find(|t| t.name == "geo").unwrap().fields.push(("height".into(), "int".into()));
+    assert_eq!(misfits(&captured, &there).unwrap(), Vec::<String>::new(), "a field that was added");
+    assert_eq!(misfits(&there, &captured).unwrap(), ["type geo has other fields: (lat double, lon double)"]);
+    there.types.retain(|t| t.name != "address");
+    assert_eq!(misfits(&captured, &there).unwrap(), ["type address is missing"]);
 }
 
 #[test]

@@ -28,21 +28,21 @@ use crate::repo::{key_file, memory, open, small};
 use crate::sim_disk::SimDisk;
 use crate::user::{copy, three};
 
-fn nodes(root: &Path, order: [usize; 3]) -> Vec<NodeDir> {
+pub fn nodes(root: &Path, order: [usize; 3]) -> Vec<NodeDir> {
     let dirs = three(root);
     order.map(|n| NodeDir::new(format!("n{}", n + 1), &dirs[n])).into()
 }
 
-fn source(nodes: &[NodeDir]) -> Cassandra {
+pub fn source(nodes: &[NodeDir]) -> Cassandra {
     Cassandra::open(nodes, None, &Default::default()).unwrap()
 }
 
-fn new_repo(store: &Arc<dyn Store>) -> Repo {
+pub fn new_repo(store: &Arc<dyn Store>) -> Repo {
     Repo::init(store.clone(), Unlock::KeyFile(&key_file()), None, InitOptions::default()).unwrap()
 }
 
 /// Backs up and commits.
-fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
+pub fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
     let writer = repo.writer(WriteOptions { take_over: true, threads: 1, ..WriteOptions::default() })?;
     let options = Options { cluster: "lab".into(), node_views };
     let snapshot = backup(source, &Target::of(repo, None, &writer)?, &options, &Watch::new())?;
@@ -50,7 +50,7 @@ fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot,
     Ok((snapshot, stats))
 }
 
-fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show: Show) -> Vec<String> {
+pub fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show: Show) -> Vec<String> {
     let selection = Selection { node, ..Selection::default() };
     let mut out = Vec::new();
     let reader = repo.reader().unwrap();

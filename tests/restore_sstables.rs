@@ -169,6 +169,20 @@ fn every_node_of_any_ring_reads_exactly_its_own() {
     }
 }
 
+#[test]
+fn each_row_once_and_the_newer_version() {
+    let cluster = Cluster::of("cassandra-5.0");
+    let out = cluster.user.path("once");
+    let args = ["restore", "--to", "sstables", "--layout", "once", "--sstable-version", "oa", "--out"];
+    cluster.user.run(&[&args[..], &[out.to_str().unwrap()]].concat()).fine();
+    for name in cluster.tables() {
+        let (table, view) = cluster.view(&name, None);
+        let folder = out.join("once/lab").join(&table.name);
+        assert!(read_back(&folder, &table) == view, "{name}");
+        assert!(files_below(&folder).iter().all(|f| f.file_name().unwrap().to_str().unwrap().starts_with("oa-")));
+    }
+}
+
 /// A user with a backup of some tables.
 fn user_with(tables: &[&str]) -> User {
     let user = User::new();

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod cassandra;
 mod restore;
 mod sstables;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+pub use cassandra::{ConsistencyArg, ExpiryArg};
 pub use restore::{Form, Restore};
 pub use sstables::{LateTimesArg, LayoutArg, VersionArg};
 
@@ -76,7 +78,7 @@ pub enum Command {
     /// Verify the repository.
     Check(Check),
     /// Get data back.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Print a shell's completions.
     Completions {
         /// The shell.

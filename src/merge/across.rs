@@ -150,10 +150,10 @@ impl<'a> Across<'a> {
         for r in standing.iter().map(|i| record(*i)).filter(|r| !bodies.keeps(r.traits)) {
             bodies.normal(&r, scratch)?;
         }
-        let mut held: Vec<Option<Record<'_>>> = vec![None; self.owners.len()];
+        let mut found: Vec<Option<Record<'_>>> = vec![None; self.owners.len()];
         for &i in standing {
             let r = record(i);
-            held[i] = Some(if bodies.keeps(r.traits) {
+            found[i] = Some(if bodies.keeps(r.traits) {
                 r
             } else {
                 made += 1;
@@ -161,7 +161,7 @@ impl<'a> Across<'a> {
             });
         }
         let Some(merged) = merged else {
-            for (i, r) in held.iter().enumerate() {
+            for (i, r) in found.iter().enumerate() {
                 if let Some(r) = r {
                     self.witness.alone(i, r, self.owners[i].owns)?;
                 }
@@ -169,11 +169,11 @@ impl<'a> Across<'a> {
             return Ok(());
         };
         let mut nodes = Vec::with_capacity(self.owners.len());
-        for (owner, r) in self.owners.iter().zip(&held) {
+        for (owner, r) in self.owners.iter().zip(&found) {
             nodes.push(held(&merged, owner.owns, *r, self.purge_before)?);
         }
         self.witness.differs(&merged, &nodes)?;
-        for (i, r) in held.iter().enumerate() {
+        for (i, r) in found.iter().enumerate() {
             if let (Some(r), State::Elsewhere) = (r, nodes[i].state) {
                 self.witness.alone(i, r, false)?;
             }

@@ -1,5 +1,7 @@
 //! A snapshot out again, one file a form.
 
+#[cfg(feature = "cql")]
+pub mod cassandra;
 mod files;
 mod rows;
 pub mod select;

@@ -51,7 +51,7 @@ pub fn sstables(
     watch: &Watch,
 ) -> Result<Report> {
     let mut folder = Folder::open(out, arguments(request))?;
-    let schema = schema::files(plans, release(s))?;
+    let schema = schema::files(plans, release(s), request.table.is_none())?;
     let mut report = Report { schema_left_out: schema.left_out, ..Report::default() };
     let missing: Vec<&TablePlan<'_>> = plans.iter().filter(|p| folder.table(&p.name()).is_none()).collect();
     let mut left: u64 = missing.iter().map(|p| p.bytes).sum();

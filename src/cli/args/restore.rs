@@ -1,9 +1,11 @@
 //! `restore`: what every form takes, and one struct for each form's own options.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::cassandra::Cassandra;
 use super::sstables::SsTables;
 
 /// Forms in which data come back.
@@ -18,6 +20,14 @@ pub enum Form {
     /// SSTables for the nodes of another cluster, or of the same.
     #[value(name = "sstables")]
     SsTables,
+    /// Rows into a live cluster, over CQL.
+    Cassandra,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// `restore`
@@ -35,7 +45,7 @@ pub struct Restore {
     /// Rows that fulfil this only, as in CQL: `id = 42 AND day >= '2024-01-01'` (not with files).
     #[arg(long = "where", value_name = "CONDITION", requires = "table")]
     pub condition: Option<String>,
-    /// Put the table there, in place of where it was (sstables).
+    /// Put the table there, in place of where it was (sstables, cassandra).
     #[arg(long, value_name = "KEYSPACE.TABLE", requires = "table")]
     pub into: Option<String>,
     /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
@@ -51,9 +61,16 @@ pub struct Restore {
     /// Options of `--to json` and `--to csv`.
     #[command(flatten)]
     pub rows: Rows,
+    /// How the target replicates what is restored, where not as captured: `{'class': 'NetworkTopologyStrategy', 'dc1': 3}`
+    /// (sstables, cassandra).
+    #[arg(long, value_name = "OPTIONS")]
+    pub replication: Option<String>,
     /// Options of `--to sstables`.
     #[command(flatten)]
     pub sstables: SsTables,
+    /// Options of `--to cassandra`.
+    #[command(flatten)]
+    pub cassandra: Cassandra,
 }
 
 /// `restore --to json` and `--to csv`

@@ -38,9 +38,6 @@ pub struct SsTables {
     /// The target's ring: output of `nodetool ring` or `nodetool describering KEYSPACE`, or JSON (`onefold show --json` prints one).
     #[arg(long, value_name = "FILE")]
     pub ring: Option<PathBuf>,
-    /// How the target replicates what is restored, where not as captured: `{'class': 'NetworkTopologyStrategy', 'dc1': 3}`.
-    #[arg(long, value_name = "OPTIONS")]
-    pub replication: Option<String>,
     /// Which folders are written [default: nodes].
     #[arg(long, value_enum)]
     pub layout: Option<LayoutArg>,

@@ -1,5 +1,7 @@
 //! `onefold restore`: one file a form.
 
+#[cfg(feature = "cql")]
+mod cassandra;
 mod files;
 mod rows;
 mod sstables;
@@ -18,6 +20,7 @@ use crate::watch::Watch;
 
 /// What every form works on.
 struct Context<'a> {
+    global: &'a Global,
     repo: &'a Repo,
     info: &'a SnapshotInfo,
     snapshot: &'a Snapshot,
@@ -32,38 +35,56 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     let repo = access::open(global)?;
     let (info, snapshot) = load(&repo, &args.snapshot)?;
     let watch = Arc::new(Watch::new());
-    let _progress = Progress::start(&watch, "restore", !global.quiet && args.out.is_some(), output)?;
-    let context = Context { repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
+    let _progress = Progress::start(
+        &watch,
+        "restore",
+        !global.quiet && (args.out.is_some() || args.form == Form::Cassandra),
+        output,
+    )?;
+    let context = Context { global, repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
     match args.form {
         Form::Files => files::run(&context),
         Form::Json | Form::Csv => rows::run(&context),
         Form::SsTables => sstables::run(&context),
+        #[cfg(feature = "cql")]
+        Form::Cassandra => cassandra::run(&context),
+        #[cfg(not(feature = "cql"))]
+        Form::Cassandra => Err(Error::new(Kind::Unsupported, "restore --to cassandra", "is not built in")
+            .hint("build with the feature cql")),
     }
 }
 
+const ROWS: &[Form] = &[Form::Json, Form::Csv];
+const SSTABLES: &[Form] = &[Form::SsTables];
+const CASSANDRA: &[Form] = &[Form::Cassandra];
+const INTO_TABLES: &[Form] = &[Form::SsTables, Form::Cassandra];
+
 /// An option of another form than the one asked for is a mistake, and not passed over.
 fn fits(args: &Restore) -> Result<()> {
-    let s = &args.sstables;
+    let (s, c) = (&args.sstables, &args.cassandra);
     let options = [
-        ("--writetime", args.rows.writetime, "json"),
-        ("--ttl", args.rows.ttl, "json"),
-        ("--ring", s.ring.is_some(), "sstables"),
-        ("--replication", s.replication.is_some(), "sstables"),
-        ("--layout", s.layout.is_some(), "sstables"),
-        ("--sstable-version", s.sstable_version.is_some(), "sstables"),
-        ("--late-times", s.late_times.is_some(), "sstables"),
-        ("--into", args.into.is_some(), "sstables"),
+        ("--writetime", args.rows.writetime, ROWS),
+        ("--ttl", args.rows.ttl, ROWS),
+        ("--ring", s.ring.is_some(), SSTABLES),
+        ("--replication", args.replication.is_some(), INTO_TABLES),
+        ("--layout", s.layout.is_some(), SSTABLES),
+        ("--sstable-version", s.sstable_version.is_some(), SSTABLES),
+        ("--late-times", s.late_times.is_some(), SSTABLES),
+        ("--into", args.into.is_some(), INTO_TABLES),
+        ("--contact", !c.contact.is_empty(), CASSANDRA),
+        ("--replace", c.replace, CASSANDRA),
+        ("--rewrite-times", c.rewrite_times.is_some(), CASSANDRA),
+        ("--expiry", c.expiry.is_some(), CASSANDRA),
+        ("--rate", c.rate.is_some(), CASSANDRA),
+        ("--concurrency", c.concurrency.is_some(), CASSANDRA),
+        ("--consistency", c.consistency.is_some(), CASSANDRA),
+        ("--cql-user", c.cql_user.is_some(), CASSANDRA),
+        ("--state", c.state.is_some(), CASSANDRA),
     ];
-    let form = match args.form {
-        Form::Json | Form::Csv => "json",
-        Form::Files => "files",
-        Form::SsTables => "sstables",
+    let Some((name, _, forms)) = options.into_iter().find(|(_, given, of)| *given && !of.contains(&args.form)) else {
+        return Ok(());
     };
-    match options.into_iter().find(|(_, given, of)| *given && *of != form) {
-        Some((name, _, of)) => {
-            Err(Error::new(Kind::Usage, format_args!("restore --to {form}"), format_args!("has no option {name}"))
-                .hint(format_args!("{name} belongs to --to {of}")))
-        }
-        None => Ok(()),
-    }
+    let forms: Vec<String> = forms.iter().map(|form| form.to_string()).collect();
+    Err(Error::new(Kind::Usage, format_args!("restore --to {}", args.form), format_args!("has no option {name}"))
+        .hint(format_args!("{name} belongs to --to {}", forms.join(", --to "))))
 }

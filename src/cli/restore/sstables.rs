@@ -23,9 +23,9 @@ const BYTES_A_SECOND: u64 = 25_000_000;
 
 /// Writes SSTables, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, info, snapshot: s, args, watch, output } = context;
+    let &Context { repo, info, snapshot: s, args, watch, output, .. } = context;
     let ring = ring(context)?;
-    let replication = args.sstables.replication.as_deref().map(parse_replication).transpose()?;
+    let replication = args.replication.as_deref().map(parse_replication).transpose()?;
     let request = Request {
         snapshot: info.id.to_string(),
         ring: ring.as_ref(),

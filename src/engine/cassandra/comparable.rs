@@ -141,8 +141,7 @@ fn unescape(escaped: &[u8]) -> Result<(Vec<u8>, usize)> {
 
 /// Splits a key; the clustering is not looked into.
 pub fn split(key: &[u8]) -> Result<Parts<'_>> {
-    let bad = no_key;
-    let (token, escaped) = key.split_first_chunk::<8>().ok_or_else(bad)?;
+    let (token, escaped) = key.split_first_chunk::<8>().ok_or_else(no_key)?;
     let (partition_key, len) = unescape(escaped)?;
     let group_len = 8 + len;
     let (position, clustering) = position(&key[group_len..])?;
@@ -153,7 +152,7 @@ pub fn split(key: &[u8]) -> Result<Parts<'_>> {
 /// What the part of a key after its group stands for, and its components in byte-comparable form, without the end.
 #[inline]
 pub fn position(suffix: &[u8]) -> Result<(Position, &[u8])> {
-    let bad = || Error::damaged("key", "not that of a Cassandra record");
+    let bad = no_key;
     Ok(match suffix.split_first().ok_or_else(bad)? {
         (&GROUP, []) => (Position::Group, &[][..]),
         (&STATIC, []) => (Position::Static, &[][..]),

@@ -161,6 +161,11 @@ impl Filter {
         self.sliced(run, true, by_reads)
     }
 
+    /// Exactly what the conditions name, slice by slice; `None` where that is not said by keys alone.
+    pub fn slices(&self) -> Option<Reads> {
+        (self.looks_up() && self.scope.of_rows.is_empty()).then(|| self.reads(false))
+    }
+
     /// Whether the rows are looked up. If not, the table (or a range of its tokens) is gone through.
     pub fn looks_up(&self) -> bool {
         self.scope.looks_up()

@@ -7,9 +7,11 @@ use repo_format::record::{Class, Traits};
 
 use super::comparable::{self, Clustering, Cursor, decode_component, encode_component};
 use super::filter::Filter;
+use super::mutate::{Mutations, Times, Ttl};
 use super::ring::Ring;
-use super::rows::{Layout, Rows, Show};
+use super::rows::{Form, Layout, Rows, Show};
 use super::schema::Table;
+use super::shown::Shown;
 use super::target::ring::parse_replication;
 use super::target::{Parts, TargetRing};
 use super::types::{CqlType, parse_class, parse_cql};
@@ -114,10 +116,10 @@ pub fn fuzz_schema(bytes: &[u8]) {
     with_text(bytes, |text| drop(cql::parse(text)));
 }
 
-/// The body of a record to make a row of; the first byte picks its class.
+/// The body of a record to make a row and statements of; the first byte picks its class.
 pub fn fuzz_row(bytes: &[u8]) {
     let [class, body @ ..] = bytes else { return };
-    let Some(Known { layout, .. }) = known() else { return };
+    let Some(Known { layout, table, .. }) = known() else { return };
     let mut key = Vec::new();
     let group_len = comparable::put_group(&mut key, &[0, 4, 0, 0, 0, 1, 0, 0, 1, b'x', 0]);
     let class = if class % 2 == 0 { Class::Row } else { Class::Static };
@@ -127,10 +129,18 @@ pub fn fuzz_row(bytes: &[u8]) {
     }
     let record = Record { key: &key, group_len, class, traits: Traits::default(), body };
     let mut out = String::new();
-    let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None);
-    if rows.push(&record, &mut out).is_ok() {
-        let _ = rows.finish(&mut out);
+    for form in [Form::Json, Form::Csv] {
+        let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None).form(form);
+        if rows.push(&record, &mut out).is_ok() {
+            let _ = rows.finish(&mut out);
+        }
     }
+    for times in [Times::Keep, Times::From(1_000)] {
+        let mutations = Mutations::new(table, "ks", "t", Ttl::Keep, times);
+        let _ = mutations.and_then(|mut m| m.push(&record, 1000, &mut Vec::new()));
+    }
+    let mut shown = Shown::new(layout.clone(), 1000);
+    let _ = (shown.key(&record), shown.record(&record));
 }
 
 /// The output of `nodetool ring`, and who holds what by it. Every token is held by as many nodes as asked for.

@@ -13,12 +13,15 @@
 //! A table without clustering columns has rows `group │ 0x02 │ 0x38`.
 
 pub mod capture;
+#[cfg(feature = "cql")]
+pub mod client;
 pub mod comparable;
 pub mod cql;
 pub mod filter;
 pub mod fuzzing;
 pub mod json;
 mod lex;
+pub mod mutate;
 pub mod read_schema;
 pub mod ring;
 pub mod rows;

@@ -17,7 +17,7 @@ use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 
 pub use node::{Node, Peer, read_node};
-use rows::SystemRow;
+pub use rows::SystemRow;
 
 /// Largest `schema.cql` that is read, bytes.
 const CQL_MAX: u64 = 4 << 20;
@@ -47,8 +47,16 @@ impl Schema {
 /// `schema.cql`, which say nothing about keyspaces. `None` where there is neither. Errors are those of the files:
 /// damaged, of an unknown version, and so on.
 pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
-    let Some(tables) = find(capture, "system_schema", "tables") else { return from_cql(capture) };
+    if find(capture, "system_schema", "tables").is_none() {
+        return from_cql(capture);
+    }
     let rows = |name: &str| find(capture, "system_schema", name).map_or(Ok(Vec::new()), rows::read);
+    from_rows(&rows, &schema_cql(capture)?).map(Some)
+}
+
+/// A schema out of the tables of `system_schema`, whose rows `rows` gives by the table's name; `cql` holds `schema.cql` by
+/// table id, where there is one.
+pub fn from_rows(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>, cql: &HashMap<String, String>) -> Result<Schema> {
     let mut schema = Schema::default();
     for row in rows("keyspaces")? {
         let mut replication = text_map(row.value("replication"))?;
@@ -73,19 +81,18 @@ pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
         let columns = columns.entry(table_name(&row)?).or_default();
         drop_column(columns, dropped_column(&row)?);
     }
-    let cql = schema_cql(capture)?;
-    for (rows, view) in [(rows::read(tables)?, false), (rows("views")?, true)] {
+    for (rows, view) in [(rows("tables")?, false), (rows("views")?, true)] {
         for row in rows {
             let names = table_name(&row)?;
             let columns = columns.remove(&names).unwrap_or_default();
             let types = types.get(&names.0).cloned().unwrap_or_default();
-            schema.tables.push(table(&row, names, columns, types, view, &cql)?);
+            schema.tables.push(table(&row, names, columns, types, view, cql)?);
         }
     }
-    details::read(&mut schema, &rows)?;
+    details::read(&mut schema, rows)?;
     schema.keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
     schema.tables.sort_by(|a, b| (&a.keyspace, &a.name).cmp(&(&b.keyspace, &b.name)));
-    Ok(Some(schema))
+    Ok(schema)
 }
 
 /// The tables that the captured `schema.cql` define. A file may leave out a type that its table uses, so the types of
@@ -126,12 +133,12 @@ fn table(
 ) -> Result<Table> {
     let id = hex(row.value("id").ok_or_else(|| missing(&name, "id"))?);
     let flags = text_list(row.value("flags"))?;
+    let has = |flag: &str| flags.iter().any(|f| f == flag);
     number_columns(&mut columns, None);
     Ok(Table {
         options: details::options(row)?,
-        compact: !view
-            && !(flags.iter().any(|f| f == "compound") && flags.iter().all(|f| f != "dense" && f != "super")),
-        counter: flags.iter().any(|flag| flag == "counter") || columns.iter().any(|c| c.cql_type == "counter"),
+        compact: !view && (!has("compound") || has("dense") || has("super")),
+        counter: has("counter") || columns.iter().any(|c| c.cql_type == "counter"),
         gc_grace: number(row.value("gc_grace_seconds")).unwrap_or(864_000),
         default_ttl: number(row.value("default_time_to_live")).unwrap_or(0),
         cql: cql.get(&id).cloned().unwrap_or_default(),

@@ -47,6 +47,11 @@ impl Layout {
         self.columns.iter().map(|(c, t)| (c, t))
     }
 
+    /// A column by its place.
+    pub fn column(&self, place: usize) -> Option<(&Column, &CqlType)> {
+        self.columns.get(place).map(|(c, t)| (c, t))
+    }
+
     /// The place of a column by its name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|(c, _)| c.name == name)

@@ -1,5 +1,6 @@
 //! What a cluster says about its tables.
 
+pub mod fits;
 pub mod statements;
 
 use std::collections::BTreeMap;

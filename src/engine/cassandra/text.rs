@@ -13,7 +13,7 @@
 //! tuple            (1, 'a')
 //! user-defined     {field: 1, other: 'a'}
 //! ```
-//! Null, and empty values of types that have none, are nothing at all.
+//! Null inside other values is nothing at all, and so are empty values of types that have none.
 
 use super::json::{exactly, hex, next_field, number, plain, scalar, text};
 use super::types::CqlType;

@@ -16,10 +16,11 @@ pub struct SchemaFiles {
     pub left_out: Vec<String>,
 }
 
-/// Writes CQL for all tables. A table that no statement makes as it is, is named in `left_out`.
-pub fn files(plans: &[TablePlan<'_>], release: Release) -> Result<SchemaFiles> {
+/// Writes CQL for all tables; with `functions`, also for those of their keyspaces. A table that no statement makes as it
+/// is, is named in `left_out`.
+pub fn files(plans: &[TablePlan<'_>], release: Release, functions: bool) -> Result<SchemaFiles> {
     let (mut before, mut after, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    let mut functions = Vec::new();
+    let mut of_keyspaces = Vec::new();
     for plan in plans {
         let place = Place { keyspace: &plan.table.keyspace, table: &plan.table.name, release };
         match statements::before(&plan.captured, &plan.keyspace, &plan.replication, &place) {
@@ -30,13 +31,16 @@ pub fn files(plans: &[TablePlan<'_>], release: Release) -> Result<SchemaFiles> {
             Err(e) if e.kind() == Kind::Unsupported => left_out.push(e.to_string().replace("\n  ", "; ")),
             Err(e) => return Err(e),
         }
-        functions.extend(statements::create_functions(&plan.keyspace, &plan.table.keyspace));
+        if functions && !(plan.keyspace.functions.is_empty() && plan.keyspace.aggregates.is_empty()) {
+            // Functions may take types that no table has.
+            before.extend(statements::create_types(&plan.captured.types, &plan.table.keyspace));
+            of_keyspaces.extend(statements::create_functions(&plan.keyspace, &plan.table.keyspace));
+        }
         let made = statements::after(&plan.captured, &place);
         after.extend(made.cql);
         left_out.extend(made.left_out.iter().map(|what| format!("{}: {what}", plan.name())));
     }
-    // Functions may take any type of their keyspace; nothing before the views needs them.
-    after.splice(0..0, functions);
+    after.splice(0..0, of_keyspaces);
     Ok(SchemaFiles { before: script(&before, &left_out), after: script(&after, &[]), left_out })
 }
 

@@ -28,6 +28,16 @@ pub struct SystemRow {
 }
 
 impl SystemRow {
+    /// Of raw values: key, clustering, and simple columns by name.
+    pub fn new(
+        key: Vec<u8>,
+        clustering: Vec<Vec<u8>>,
+        columns: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> SystemRow {
+        let cells = columns.into_iter().map(|(name, value)| ((name, Vec::new()), value)).collect();
+        SystemRow { key, clustering, cells }
+    }
+
     /// The value of a simple column.
     pub fn value(&self, column: &str) -> Option<&[u8]> {
         self.cells.get(&(column.to_string(), Vec::new())).map(Vec::as_slice)

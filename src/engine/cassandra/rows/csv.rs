@@ -23,7 +23,7 @@ pub(super) fn header(out: &mut String, layout: &Layout, show: Show) {
     out.push_str("\r\n");
 }
 
-/// Appends a row. Null is nothing, an empty text two quotes.
+/// Appends a row. Null is nothing, an empty value two quotes.
 pub(super) fn write(out: &mut String, row: &Row, show: Show) -> Result<()> {
     let mut text = String::new();
     for (i, ((column, t), slot)) in row.columns().enumerate() {

@@ -147,7 +147,7 @@ fn create_table(table: &Table, place: &Place<'_>, made: &mut Statements) -> Resu
     lines.push(format!("    {}", primary_key(&columns)));
     let mut options = options(&table.options, place.release, "", &mut made.left_out);
     let or_captured = |name: &str, value: u32, options: &mut Vec<String>| {
-        if table.options.0.get(name).is_none() {
+        if !table.options.0.contains_key(name) {
             options.push(format!("{name} = {value}"));
         }
     };

@@ -1,0 +1,202 @@
+//! `restore --to cassandra`: what is asked for, and what was sent.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::Context;
+use crate::cli::access::cache_dir;
+use crate::cli::args::{ConsistencyArg, ExpiryArg};
+use crate::cli::output::bytes;
+use crate::cli::{Outcome, Output};
+use crate::engine::cassandra::client::{Access, Client, Level, Rate};
+use crate::engine::cassandra::schema::{Keyspace, Table};
+use crate::engine::cassandra::source::ClusterDescription;
+use crate::engine::cassandra::target::ring::parse_replication;
+use crate::error::{Error, Kind, Result};
+use crate::restore::cassandra::{Expiry, Mode, Order, Report, cassandra, would};
+use crate::restore::select;
+use crate::snapshot::{Shard, Snapshot};
+
+/// Rows sent at once unless told otherwise.
+const CONCURRENCY: u16 = 32;
+/// Keyspaces of Cassandra's own are restored where they are named.
+const OWN: &str = "system";
+
+/// Writes into a cluster, or says what would be written.
+pub fn run(context: &Context<'_>) -> Result<Outcome> {
+    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
+    let shards: Vec<&Shard> = match &args.table {
+        Some(name) => vec![s.shard(name)?],
+        None => s.shards.iter().filter(|t| !t.name.starts_with(OWN)).collect(),
+    };
+    watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
+    let client = Client::connect(&access(context)?)?;
+    let reader = repo.reader()?;
+    let mut refused = Vec::new();
+    for shard in &shards {
+        let table = select::table(shard)?;
+        let keyspace = keyspace(s, &table)?;
+        let order = order(context, &table, &keyspace)?;
+        let done = match args.dry_run {
+            true => would(&client, s, shard, &order, &reader, watch),
+            false => cassandra(&client, s, shard, &order, &reader, watch),
+        };
+        match done {
+            Ok(report) => told(&report, &order, args.dry_run, output)?,
+            // One table of several: the others can be had.
+            Err(e) if shards.len() > 1 && matches!(e.kind(), Kind::Unsupported | Kind::Usage) => refused.push(e),
+            Err(e) => return Err(e),
+        }
+    }
+    for e in &refused {
+        warn(output, e.subject(), &format!("not restored: {}", e.message()));
+    }
+    match refused.len() {
+        0 => Ok(Outcome::Fine),
+        n => Err(Error::new(Kind::Unsupported, "restore", format!("{n} of {} tables were not restored", shards.len()))),
+    }
+}
+
+fn access(context: &Context<'_>) -> Result<Access> {
+    let of = &context.args.cassandra;
+    if of.contact.is_empty() {
+        return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")
+            .hint("give --contact HOST[:PORT] of some of its nodes"));
+    }
+    let login = match (&of.cql_user, &of.cql_password_file) {
+        (Some(user), Some(path)) => {
+            let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?);
+            let line = text.lines().next().unwrap_or_default();
+            Some((user.clone(), Zeroizing::new(line.to_string())))
+        }
+        _ => None,
+    };
+    let level = match of.consistency {
+        Some(ConsistencyArg::One) => Level::One,
+        None | Some(ConsistencyArg::LocalQuorum) => Level::LocalQuorum,
+        Some(ConsistencyArg::Quorum) => Level::Quorum,
+        Some(ConsistencyArg::All) => Level::All,
+    };
+    Ok(Access { contacts: of.contact.clone(), login, level })
+}
+
+fn keyspace(s: &Snapshot, table: &Table) -> Result<Keyspace> {
+    let cluster: ClusterDescription =
+        serde_json::from_value(s.description.clone()).map_err(|e| Error::damaged("snapshot: cluster", e))?;
+    let found = cluster.keyspaces.into_iter().find(|k| k.name == table.keyspace);
+    // A capture without system_schema says nothing of keyspaces: --replication must.
+    Ok(found.unwrap_or_else(|| Keyspace { name: table.keyspace.clone(), durable_writes: true, ..Keyspace::default() }))
+}
+
+/// What is asked for of one table.
+fn order<'a>(context: &Context<'a>, table: &'a Table, keyspace: &'a Keyspace) -> Result<Order<'a>> {
+    let (args, of) = (context.args, &context.args.cassandra);
+    let into = match args.into.as_deref() {
+        Some(name) => name.split_once('.').ok_or_else(|| {
+            Error::new(Kind::Usage, format!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
+        })?,
+        None => (table.keyspace.as_str(), table.name.as_str()),
+    };
+    let mut order = Order {
+        snapshot: context.info.id.to_string(),
+        table,
+        keyspace,
+        into,
+        condition: args.condition.as_deref(),
+        mode: match (of.replace, of.rewrite_times) {
+            (true, _) => Mode::Replace,
+            (_, Some(_)) => Mode::RewriteTimes,
+            _ => Mode::Empty,
+        },
+        expiry: match of.expiry {
+            None | Some(ExpiryArg::Keep) => Expiry::Keep,
+            Some(ExpiryArg::Shift) => Expiry::Shift,
+            Some(ExpiryArg::Lift) => Expiry::Lift,
+        },
+        replication: args.replication.as_deref().map(parse_replication).transpose()?,
+        rate: of.rate.as_deref().map(rate).transpose()?,
+        concurrency: usize::from(of.concurrency.unwrap_or(CONCURRENCY)),
+        state: PathBuf::new(),
+    };
+    order.state = match &of.state {
+        Some(path) if args.table.is_some() => path.clone(),
+        Some(path) => path.join(format!("{}.{}", table.keyspace, table.name)),
+        None => {
+            let contacts = of.contact.join(",");
+            let name = blake3::hash(format!("{contacts} {}", order.about()).as_bytes()).to_hex();
+            let folder = cache_dir(context.global).ok_or_else(|| {
+                Error::new(Kind::Usage, "restore --to cassandra", "has no place to remember what was sent")
+                    .hint("give --state FILE")
+            })?;
+            folder.join("restores").join(&name[..32])
+        }
+    };
+    Ok(order)
+}
+
+/// `5000` rows, `10MB` bytes a second.
+fn rate(text: &str) -> Result<Rate> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let unit = match text[digits..].to_ascii_lowercase().as_str() {
+        "" => None,
+        "b" => Some(1),
+        "kb" => Some(1_000),
+        "mb" => Some(1_000_000),
+        "gb" => Some(1_000_000_000),
+        _ => Some(0),
+    };
+    let number = text[..digits].parse::<u64>().ok().filter(|n| *n > 0);
+    match (number, unit) {
+        (Some(rows), None) => Ok(Rate::Rows(rows)),
+        (Some(n), Some(unit)) if unit > 0 => Ok(Rate::Bytes(n.saturating_mul(unit))),
+        _ => {
+            Err(Error::new(Kind::Usage, format!("--rate {text}"), "is no rate")
+                .hint("give rows (5000) or bytes (10MB)"))
+        }
+    }
+}
+
+fn warn(output: &Output, subject: &str, message: &str) {
+    if output.is_json() {
+        output.error_line(&json!({ "message_type": "warning", "subject": subject, "message": message }));
+    } else {
+        output.note(&format!("{subject}: {message}"));
+    }
+}
+
+fn told(report: &Report, order: &Order<'_>, dry_run: bool, output: &Output) -> Result<()> {
+    let name = format!("{}.{}", order.into.0, order.into.1);
+    let sent = &report.sent;
+    if output.is_json() {
+        output.object(&json!({
+            "message_type": "table", "table": name, "rows": sent.rows, "statements": sent.statements,
+            "bytes": sent.bytes, "rows_before": report.rows_before, "done_before": report.done_before,
+            "not_carried": report.not_carried, "schema_left_out": report.left_out, "seconds": report.seconds,
+            "dry_run": dry_run, "state": order.state,
+        }))?;
+        return Ok(());
+    }
+    if report.done_before {
+        let (rows, state) = (report.rows_before, order.state.display());
+        return output.line(&format!("{name}: done before, {rows} rows; to restore it again, remove {state}"));
+    }
+    let done = if dry_run { "would be written" } else { "written" };
+    let before = match report.rows_before {
+        0 => String::new(),
+        n => format!(", {n} rows by an earlier run"),
+    };
+    let time = report.seconds.map(|s| format!(", in {s} s at that rate")).unwrap_or_default();
+    let (rows, statements, size) = (sent.rows, sent.statements, bytes(sent.bytes));
+    output.line(&format!("{name}: {rows} rows in {statements} statements, {size} {done}{before}{time}"))?;
+    for (what, n) in &report.not_carried {
+        output.line(&format!("  not exactly as captured: {n} {what}"))?;
+    }
+    for what in &report.left_out {
+        warn(output, &name, &format!("not made: {what}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! Into a live cluster over CQL: one table, a part of it, or a row.
+//!
+//! What is there is never hidden, overwritten or deleted unless the order says so; what was sent is remembered in a file
+//! ([`state`]), so that a restore that was interrupted goes on when it is repeated. Statements carry their times, so one
+//! that is sent twice changes nothing; appended elements of lists are asked for first.
+
+mod source;
+mod state;
+mod target;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::select::{self, Selection};
+use crate::engine::cassandra::client::{Client, Rate, Sent, Writing};
+use crate::engine::cassandra::filter::Filter;
+use crate::engine::cassandra::mutate::{Mutations, Times, Ttl};
+use crate::engine::cassandra::rows::Layout;
+use crate::engine::cassandra::schema::statements::qualified;
+use crate::engine::cassandra::schema::{Keyspace, Table};
+use crate::engine::cassandra::source::CassandraRule;
+use crate::error::{Error, Kind, Result};
+use crate::repo::world::now_ms;
+use crate::run::{ChunkSource, RecordBatch, Run};
+use crate::snapshot::{Shard, Snapshot};
+use crate::watch::Watch;
+use source::Source;
+use state::{Header, State};
+use target::Target;
+
+/// Rows of the target that are looked at to say how much of a restore would stay hidden.
+const SHADOW_PROBES: u64 = 500;
+
+/// What may happen to what the target holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It holds nothing, or the restore is refused.
+    Empty,
+    /// It is deleted as far as the selection names it, and the restored data take its place.
+    Replace,
+    /// It stays where the restored data say nothing; they are written with times of now, so that they win elsewhere.
+    RewriteTimes,
+}
+
+/// What becomes of expiring cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// They end when they would have ended.
+    Keep,
+    /// They have as long to live as they had at the snapshot's cut.
+    Shift,
+    /// They do not end.
+    Lift,
+}
+
+/// What is asked for of one table.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// Id of the snapshot.
+    pub snapshot: String,
+    /// The table as captured.
+    pub table: &'a Table,
+    /// Its keyspace as captured.
+    pub keyspace: &'a Keyspace,
+    /// Keyspace and table that are written to.
+    pub into: (&'a str, &'a str),
+    /// Conditions as in CQL; without, everything.
+    pub condition: Option<&'a str>,
+    /// What may happen to what is there.
+    pub mode: Mode,
+    /// What becomes of expiring cells.
+    pub expiry: Expiry,
+    /// How the keyspace is, or is to be, replicated; as captured where it is there like that.
+    pub replication: Option<BTreeMap<String, String>>,
+    /// A limit of speed.
+    pub rate: Option<Rate>,
+    /// Statements in flight.
+    pub concurrency: usize,
+    /// Where to remember what was sent.
+    pub state: PathBuf,
+}
+
+/// What a restore came to.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What was sent, or would be.
+    pub sent: Sent,
+    /// Rows that an interrupted restore had sent before.
+    pub rows_before: u64,
+    /// An earlier restore had done everything.
+    pub done_before: bool,
+    /// What CQL cannot carry exactly, by name, with numbers.
+    pub not_carried: BTreeMap<&'static str, u64>,
+    /// What of the captured schema was not made.
+    pub left_out: Vec<String>,
+    /// Seconds that sending takes at the rate that was asked for; only of a dry run.
+    pub seconds: Option<u64>,
+}
+
+impl Order<'_> {
+    /// What makes it this restore and no other.
+    pub fn about(&self) -> serde_json::Value {
+        json!({
+            "snapshot": self.snapshot,
+            "table": format!("{}.{}", self.table.keyspace, self.table.name),
+            "into": format!("{}.{}", self.into.0, self.into.1),
+            "where": self.condition,
+            "mode": format!("{:?}", self.mode),
+            "expiry": format!("{:?}", self.expiry),
+        })
+    }
+
+    fn name(&self) -> String {
+        qualified(self.into.0, self.into.1)
+    }
+
+    fn mutations(&self, s: &Snapshot, base: i64) -> Result<Mutations> {
+        let ttl = match self.expiry {
+            Expiry::Keep => Ttl::Keep,
+            Expiry::Shift => Ttl::Shift { cut: s.cut },
+            Expiry::Lift => Ttl::Lift,
+        };
+        let times = match self.mode {
+            Mode::Empty => Times::Keep,
+            // A whole table is truncated, which hides nothing.
+            Mode::Replace if self.condition.is_none() => Times::Keep,
+            Mode::Replace | Mode::RewriteTimes => Times::From(base),
+        };
+        Mutations::new(self.table, self.into.0, self.into.1, ttl, times)
+    }
+
+    fn filter(&self) -> Result<Option<Filter>> {
+        let layout = Layout::of(self.table)?;
+        self.condition.map(|text| Filter::parse(text, self.table, &layout)).transpose()
+    }
+}
+
+/// Units that may be ahead of the last checkpoint: far below a hundredth of the rows.
+fn window(rows: u64, concurrency: usize) -> u64 {
+    (rows / 20_000).clamp(32, 2048).max(concurrency as u64)
+}
+
+/// Restores a table, or goes on with it. `client` is connected to the target.
+///
+/// Errors, before anything is written: a target that does not fit, or holds data without leave to touch them; counters; a
+/// state file of another restore. Later: what nodes refuse, nodes that stay away, rows that do not show after they were
+/// written. What was sent is remembered in every case.
+pub fn cassandra(
+    client: &Client,
+    s: &Snapshot,
+    shard: &Shard,
+    order: &Order<'_>,
+    chunks: &dyn ChunkSource,
+    watch: &Watch,
+) -> Result<Report> {
+    let about = order.about();
+    let before = state::read(&order.state, &about)?;
+    let mut report = Report::default();
+    if let Some(before) = before.as_ref().filter(|b| b.done) {
+        (report.rows_before, report.done_before) = (before.rows, true);
+        return Ok(report);
+    }
+    let fresh = target::base(order.mode, now_ms());
+    order.mutations(s, fresh)?;
+    let target = Target::ask(client, order)?;
+    let rule = CassandraRule { counter: order.table.counter };
+    let selection = Selection { condition: order.condition, watch: Some(watch), ..Selection::default() };
+    let open = |watched: bool| {
+        let selection = Selection { watch: selection.watch.filter(|_| watched), ..selection };
+        select::records(s, shard, &selection, &rule, chunks)
+    };
+    let header = match &before {
+        Some(before) => before.header.clone(),
+        None => {
+            may_write(client, order, &target, || open(false), s)?;
+            Header::new(about, fresh, target.table.is_none(), window(shard.rows, order.concurrency))
+        }
+    };
+    let mut mutations = order.mutations(s, header.base)?;
+    let behind = before.as_ref().and_then(|b| Some((b.position.as_deref()?, b.rows)));
+    let state = State::start(&order.state, &header, behind)?;
+    if !before.as_ref().is_some_and(|b| b.ready) {
+        target.prepare(client, order, &header, &mut report)?;
+        clear(client, order, &mut mutations, header.base, &target)?;
+    }
+    state.ready(behind)?;
+    let state = Arc::new(state);
+    let writing = Writing {
+        concurrency: order.concurrency,
+        window: header.window,
+        rate: order.rate,
+        again: before.as_ref().map_or(0, |_| 2 * header.window),
+    };
+    let mut source = Source::new(open(true)?, mutations, behind.map(|b| b.0.to_vec()), shard.rows, watch);
+    let sent = client.write(writing, state.clone(), &mut || source.next());
+    report.sent = sent?;
+    report.rows_before = behind.map_or(0, |b| b.1);
+    report.not_carried = source.not_carried().clone();
+    source.read_back(client, &order.name())?;
+    if header.created {
+        target.complete(client, order, &mut report)?;
+    }
+    state.finish(report.sent.rows)?;
+    Ok(report)
+}
+
+/// Says what would be sent, after the same refusals; writes nothing.
+pub fn would(
+    client: &Client,
+    s: &Snapshot,
+    shard: &Shard,
+    order: &Order<'_>,
+    chunks: &dyn ChunkSource,
+    watch: &Watch,
+) -> Result<Report> {
+    let mutations = order.mutations(s, target::base(order.mode, now_ms()))?;
+    let target = Target::ask(client, order)?;
+    let rule = CassandraRule { counter: order.table.counter };
+    let selection = Selection { condition: order.condition, watch: Some(watch), ..Selection::default() };
+    if state::read(&order.state, &order.about())?.is_none() {
+        may_write(client, order, &target, || select::records(s, shard, &selection, &rule, chunks), s)?;
+    }
+    let run = select::records(s, shard, &selection, &rule, chunks)?;
+    let mut source = Source::new(run, mutations, None, shard.rows, watch);
+    let mut report = Report::default();
+    while let Some(unit) = source.next()? {
+        report.sent.rows += unit.rows;
+        report.sent.statements += unit.mutations.len() as u64;
+        report.sent.bytes += unit.mutations.iter().map(|m| m.bytes() as u64).sum::<u64>();
+    }
+    report.not_carried = source.not_carried().clone();
+    report.seconds = order.rate.map(|rate| match rate {
+        Rate::Rows(n) => report.sent.rows / n.max(1),
+        Rate::Bytes(n) => report.sent.bytes / n.max(1),
+    });
+    Ok(report)
+}
+
+/// Refuses where data are there that the order does not give leave to touch, with how much of the restore they would hide.
+fn may_write<'r>(
+    client: &Client,
+    order: &Order<'_>,
+    target: &Target,
+    open: impl FnOnce() -> Result<Box<dyn Run + 'r>>,
+    s: &Snapshot,
+) -> Result<()> {
+    if order.mode == Mode::Replace && order.filter()?.is_some_and(|f| f.slices().is_none()) {
+        let message = "names rows by more than their keys: what else is there cannot be told apart and deleted";
+        return Err(Error::new(Kind::Usage, "--replace with --where", message)
+            .hint("give conditions on the partition key and clustering alone, or --rewrite-times now"));
+    }
+    if target.table.is_none() || order.mode != Mode::Empty || !Target::holds_data(client, order)? {
+        return Ok(());
+    }
+    let (hidden, seen, all) = hidden(client, &mut order.mutations(s, 0)?, open()?)?;
+    let (at_least, so_far) = if all { ("", "") } else { ("at least ", " looked at so far") };
+    let message = format!(
+        "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}"
+    );
+    Err(Error::new(Kind::Usage, format!("table {}", order.name()), message).hint(
+        "restore --into another table; or --replace what is there; or --rewrite-times now, so that what is restored wins",
+    ))
+}
+
+/// How many cells of the first rows are newer in the target; of how many rows; whether those were all.
+fn hidden(client: &Client, mutations: &mut Mutations, mut run: Box<dyn Run + '_>) -> Result<(u64, u64, bool)> {
+    let (mut hidden, mut seen, now) = (0, 0, state::now());
+    let (mut batch, mut unused) = (RecordBatch::new(), Vec::new());
+    while run.next_batch(&mut batch)? {
+        for record in batch.iter() {
+            mutations.push(&record, now, &mut unused)?;
+            unused.clear();
+            let Some(probe) = mutations.probe(&record, now)? else { continue };
+            if seen == SHADOW_PROBES {
+                return Ok((hidden, seen, false));
+            }
+            seen += 1;
+            for row in client.rows(&probe.text, &probe.keys)?.rows {
+                let newer = |(there, ours): &(&Option<Vec<u8>>, &i64)| {
+                    let there = there.as_deref().and_then(|v| v.first_chunk::<8>());
+                    there.is_some_and(|there| i64::from_be_bytes(*there) > **ours)
+                };
+                hidden += row.iter().skip(1).zip(&probe.times).filter(newer).count() as u64;
+            }
+        }
+    }
+    Ok((hidden, seen, true))
+}
+
+/// Makes room for what replaces what is there: the whole table, or exactly what the conditions name.
+fn clear(client: &Client, order: &Order<'_>, mutations: &mut Mutations, base: i64, target: &Target) -> Result<()> {
+    if order.mode != Mode::Replace || target.table.is_none() {
+        return Ok(());
+    }
+    let Some(filter) = order.filter()? else { return Target::truncate(client, order) };
+    let mut deletions = Vec::new();
+    for (from, to) in filter.slices().into_iter().flatten() {
+        mutations.delete_slice(&from, &to, base.saturating_sub(1), &mut deletions)?;
+        for deletion in deletions.drain(..) {
+            client.send(&deletion)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The table that is restored into: whether it is there, fits, and may be written to.
+
+use std::collections::BTreeMap;
+
+use super::state::Header;
+use super::{Mode, Order, Report};
+use crate::engine::cassandra::client::Client;
+use crate::engine::cassandra::schema::fits::misfits;
+use crate::engine::cassandra::schema::statements::{self, Place, Release, qualified, quote_text};
+use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::types::quote_name;
+use crate::error::{Error, Kind, Result};
+
+/// Microseconds: what the nodes' clocks may be apart.
+const MICROS: i64 = 1_000_000;
+
+/// What is there before.
+pub(super) struct Target {
+    pub(super) release: Release,
+    keyspace: bool,
+    pub(super) table: Option<Table>,
+}
+
+impl Target {
+    /// Asks the cluster, and refuses what does not fit.
+    pub(super) fn ask(client: &Client, order: &Order<'_>) -> Result<Target> {
+        let release = client.release()?;
+        let schema = client.schema(order.into.0)?;
+        let keyspace = schema.keyspace(order.into.0);
+        if let Some(there) = keyspace {
+            same_replication(&there.replication, order)?;
+        }
+        let table = schema.tables.iter().find(|t| t.name == order.into.1).cloned();
+        let name = qualified(order.into.0, order.into.1);
+        if let Some(there) = &table {
+            let misfits = misfits(order.table, there)?;
+            if !misfits.is_empty() {
+                return Err(Error::new(Kind::Usage, format!("table {name}"), misfits.join("; "))
+                    .hint("restore --into another name, or make the table fit"));
+            }
+        }
+        for t in statements::used_types(order.table)? {
+            let there = schema.tables.iter().flat_map(|t| &t.types).find(|o| o.name == t.name);
+            if table.is_none() && there.is_some_and(|there| there.fields.get(..t.fields.len()) != Some(&t.fields[..])) {
+                let subject = format!("type {}", qualified(order.into.0, &t.name));
+                return Err(Error::new(Kind::Usage, subject, "is there with other fields")
+                    .hint("restore --into another keyspace"));
+            }
+        }
+        if keyspace.is_none() && order.replication.is_none() {
+            let captured = statements::create_keyspace(order.keyspace, &order.keyspace.replication, order.into.0);
+            let subject = format!("keyspace {}", order.into.0);
+            return Err(Error::new(Kind::Usage, subject, "is not there, and how to replicate it was not said")
+                .hint(format!("create it, or give --replication; it was captured as: {captured}")));
+        }
+        Ok(Target { release, keyspace: keyspace.is_some(), table })
+    }
+
+    /// Makes what is not there. What an interrupted restore had begun to make is made anew.
+    pub(super) fn prepare(
+        &self,
+        client: &Client,
+        order: &Order<'_>,
+        header: &Header,
+        report: &mut Report,
+    ) -> Result<()> {
+        if !header.created {
+            return Ok(());
+        }
+        if self.table.is_some() {
+            let name = qualified(order.into.0, order.into.1);
+            if Target::holds_data(client, order)? {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("table {name}"),
+                    "was not there before, and now holds data",
+                )
+                .hint(format!("if they are of no use, drop it and remove {}", order.state.display())));
+            }
+            client.execute(&format!("DROP TABLE {name}"))?;
+        }
+        let replication = order.replication.as_ref().unwrap_or(&order.keyspace.replication);
+        let made = statements::before(order.table, order.keyspace, replication, &self.place(order))?;
+        for statement in made.cql.iter().skip(usize::from(self.keyspace)) {
+            client.execute(statement)?;
+        }
+        report.left_out.extend(made.left_out);
+        Ok(())
+    }
+
+    /// Makes what comes after the data; nothing where the table was there before.
+    pub(super) fn complete(&self, client: &Client, order: &Order<'_>, report: &mut Report) -> Result<()> {
+        let made = statements::after(order.table, &self.place(order));
+        for statement in &made.cql {
+            client.execute(statement)?;
+        }
+        report.left_out.extend(made.left_out);
+        Ok(())
+    }
+
+    fn place<'a>(&self, order: &Order<'a>) -> Place<'a> {
+        Place { keyspace: order.into.0, table: order.into.1, release: self.release }
+    }
+
+    /// Whether a read finds anything.
+    pub(super) fn holds_data(client: &Client, order: &Order<'_>) -> Result<bool> {
+        let key = order.table.columns.iter().find(|c| c.role == ColumnRole::PartitionKey);
+        let key = key.map_or_else(|| "*".to_string(), |c| quote_name(&c.name));
+        let text = format!("SELECT {key} FROM {} LIMIT 1", qualified(order.into.0, order.into.1));
+        Ok(!client.rows(&text, &[])?.rows.is_empty())
+    }
+
+    /// Empties the table.
+    pub(super) fn truncate(client: &Client, order: &Order<'_>) -> Result<()> {
+        client.execute(&format!("TRUNCATE {}", qualified(order.into.0, order.into.1)))
+    }
+}
+
+/// A keyspace under its captured name must be replicated as captured, or as the operator says.
+fn same_replication(there: &BTreeMap<String, String>, order: &Order<'_>) -> Result<()> {
+    let captured = (order.keyspace.name == order.into.0).then_some(&order.keyspace.replication);
+    let Some(wanted) = order.replication.as_ref().or(captured) else { return Ok(()) };
+    if plain(wanted) == plain(there) {
+        return Ok(());
+    }
+    let (is, was) = (written(there), written(wanted));
+    let hint = match order.replication {
+        Some(_) => "give --replication as it is there, or restore --into another keyspace",
+        None => "if it is meant to be so, say it: --replication as it is there; or restore --into another keyspace",
+    };
+    let message = format!("is replicated as {is} where {was} is wanted");
+    Err(Error::new(Kind::Usage, format!("keyspace {}", order.into.0), message).hint(hint))
+}
+
+/// With the last part of the class's name alone.
+fn plain(replication: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut plain = replication.clone();
+    if let Some(class) = plain.get_mut("class") {
+        *class = class.rsplit('.').next().unwrap_or_default().to_string();
+    }
+    plain
+}
+
+fn written(replication: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = replication.iter().map(|(k, v)| format!("{}: {}", quote_text(k), quote_text(v))).collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+/// The time that write times are moved to.
+pub(super) fn base(mode: Mode, now_ms: u64) -> i64 {
+    match mode {
+        Mode::Empty => 0,
+        _ => i64::try_from(now_ms).unwrap_or(i64::MAX / MICROS).saturating_mul(1000),
+    }
+}
