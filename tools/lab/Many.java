@@ -67,6 +67,8 @@ public class Many {
             return 1;
         } finally {
             System.setSecurityManager(null);
+            if (!words[0].equals("nodetool"))
+                out.println(); // its last line has no end
             out.flush();
         }
     }

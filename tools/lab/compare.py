@@ -45,7 +45,8 @@ def close(truth, ours, slack):
 
 
 def differences(truth, ours, meta, cut, slack=SLACK):
-    """The names of what differs in one row. Our seconds to live count from `cut`, give or take `slack`."""
+    """The names of what differs in one row. The truth's seconds to live count from some moment of its reading. Our seconds to live count from `cut`, give or take `slack`."""
+    slack += meta.get("times_took", 0)
     for name in truth.keys() | {name for name in ours if not name.startswith(("writetime(", "ttl("))}:
         if name not in ours or name not in truth:
             yield name
