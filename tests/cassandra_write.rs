@@ -241,7 +241,9 @@ fn fixtures_are_read_back() {
             let (table, batches) = merged(&source, name, meta["times_read"].as_f64().unwrap() as u32);
             let all = batches.iter().flat_map(RecordBatch::iter);
             let records: Vec<Plain> = all.filter_map(|r| without_dropped(&table, &r)).collect();
-            for version in [Version::Nb, Version::Oa] {
+            // What `oa` captured holds times that `nb` cannot.
+            let late = root.ends_with("cassandra-5.0-oa");
+            for version in [Version::Nb, Version::Oa].into_iter().filter(|v| !late || *v == Version::Oa) {
                 round_trip(&table, &Options { version, ..options(which) }, &records);
             }
             rows += records.len();
@@ -270,7 +272,7 @@ fn bytes_are_those_that_real_nodes_accepted() {
         let compression = compressor.and_then(|c| compression(c, 1 << 10, i32::MAX as usize));
         let options = Options { version, compression, column_index_size: 200, ..Options::default() };
         let (table, directory) = (table(TABLE), tempfile::tempdir().unwrap());
-        let written = write(directory.path(), &table, &options, &records(11, &table, 2, 5)).unwrap();
+        let written = write(directory.path(), &table, &options, &records(11, &table, 2, 12)).unwrap();
         for (name, _) in &written.files {
             let bytes = fs::read(directory.path().join(name)).unwrap();
             let bytes = if bytes.len() > 4000 { blake3::hash(&bytes).as_bytes().to_vec() } else { bytes };
@@ -379,7 +381,8 @@ fn late_times_are_refused_or_capped_by_name() {
 #[ignore = "run by tools/lab/written"]
 fn written_for_real_tools() {
     let out = std::path::PathBuf::from(std::env::var_os("ONEFOLD_WRITTEN").unwrap());
-    for (root, version, folder) in [(0, Version::Nb, "4.1"), (1, Version::Nb, "5.0"), (1, Version::Oa, "5.0oa")] {
+    let (nb, oa) = (Version::Nb, Version::Oa);
+    for (root, version, folder) in [(0, nb, "4.1"), (1, nb, "5.0"), (1, oa, "5.0oa"), (2, oa, "5.0-oa")] {
         let root = &captures()[root];
         let source = open(root);
         let meta: BTreeMap<String, serde_json::Value> =
