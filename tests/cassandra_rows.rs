@@ -212,6 +212,8 @@ fn schema_cql_says_what_system_schema_says() {
                 assert!(theirs.types.contains(t), "{}", ours.name);
             }
             (ours.types, ours.cql) = (theirs.types.clone(), theirs.cql.clone());
+            // `cassandra_schema` compares those; of views the file of their table says nothing.
+            (ours.options, ours.views) = (theirs.options.clone(), theirs.views.clone());
             assert_eq!(ours, theirs);
         }
     }
