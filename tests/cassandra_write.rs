@@ -69,8 +69,8 @@ fn options(which: u64) -> Options {
         6 => compression(Compressor::Lz4, 1 << 10, 1 << 10),
         _ => Some(Compression::default()),
     };
-    let version = if which % 3 == 0 { Version::Oa } else { Version::Nb };
-    let column_index_size = if which % 5 == 0 { 16 << 10 } else { 100 };
+    let version = if which.is_multiple_of(3) { Version::Oa } else { Version::Nb };
+    let column_index_size = if which.is_multiple_of(5) { 16 << 10 } else { 100 };
     Options { version, compression, column_index_size, index_interval: 1 + which as u32 % 7, ..Options::default() }
 }
 

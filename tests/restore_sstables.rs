@@ -149,8 +149,7 @@ fn every_node_of_any_ring_reads_exactly_its_own() {
     let simple = [("class", "SimpleStrategy"), ("replication_factor", "2")];
     for version in ["cassandra-4.1", "cassandra-5.0"] {
         let cluster = Cluster::of(version);
-        let cases: [(usize, usize, &[(&str, &str)]); 4] =
-            [(1, 1, &three), (2, 1, &simple), (5, 1, &three), (5, 2, &both)];
+        let cases = [(1, 1, &three[..]), (2, 1, &simple), (5, 1, &three), (5, 2, &both)];
         for (count, centers, replication) in cases {
             let (path, ring) = ring(&cluster.user, count, centers, 4);
             let (text, replication) = options(replication);

@@ -110,7 +110,7 @@ pub fn body_of(entries: &[Entry<'_>]) -> Vec<u8> {
 fn row_body(dice: &mut Dice, table: &Table, is_static: bool, raw: Option<&[u8]>) -> Option<Vec<u8>> {
     use onefold::engine::cassandra::schema::ColumnRole::{Regular, Static};
     let role = if is_static { Static } else { Regular };
-    let mut owned: BTreeMap<(u32, u8, Vec<u8>), (Vec<u8>, bool)> = BTreeMap::new();
+    let mut owned = BTreeMap::<(u32, u8, Vec<u8>), _>::new();
     let sparse = dice.of(&[1, 2, 6]);
     for column in table.columns.iter().filter(|c| c.role == role) {
         if !dice.one_in(sparse) {
@@ -183,7 +183,7 @@ pub fn records(seed: u64, table: &Table, partitions: u64, rows: u64) -> Vec<Plai
             put(&comparable::put_static, Class::Static, body);
         }
         let mut open = None;
-        let mut suffixes: BTreeMap<Vec<u8>, Option<Vec<Option<Vec<u8>>>>> = BTreeMap::new();
+        let mut suffixes = BTreeMap::<Vec<u8>, Option<Vec<_>>>::new();
         for _ in 0..rows / 2 + dice.below(rows) {
             let parts: Vec<_> =
                 types.iter().map(|t| if dice.one_in(15) { None } else { Some(dice.value(t)) }).collect();

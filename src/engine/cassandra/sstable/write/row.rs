@@ -236,7 +236,7 @@ impl Encoder {
 fn recycled<'a>(mut entries: Vec<Entry<'_>>) -> Vec<Entry<'a>> {
     entries.clear();
     entries.shrink_to(1 << 12);
-    entries.into_iter().filter_map(|_| None).collect() // collects in place
+    entries.into_iter().map_while(|_| None).collect() // collects in place
 }
 
 fn fitted(times: &mut Times, Deletion { time, ldt }: Deletion) -> Result<Deletion> {
