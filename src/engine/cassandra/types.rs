@@ -9,11 +9,11 @@ use super::schema;
 use crate::error::{Error, Kind, Result};
 
 mod class;
-mod name;
+mod names;
 
 pub(crate) use class::unhex;
 pub use class::{parse_class, parse_clustering_class};
-pub use name::quote_name;
+pub use names::quote_name;
 
 /// Types nest at most this deep; deeper ones are refused.
 pub const MAX_DEPTH: usize = 24;
