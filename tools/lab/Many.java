@@ -67,8 +67,6 @@ public class Many {
             return 1;
         } finally {
             System.setSecurityManager(null);
-            if (!words[0].equals("nodetool"))
-                out.println(); // its last line has no end
             out.flush();
         }
     }

@@ -6,9 +6,11 @@ The twin is one node into which the files of all replicas were imported and comp
 import itertools
 import json
 import re
+import tempfile
 import time
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 
 from cassandra import ConsistencyLevel
 from cassandra.concurrent import execute_concurrent
@@ -104,37 +106,35 @@ def show(value):
 
 def dump(version, folders):
     """sstabledump of the tables' files: text by table. All files of one table are partitions of one dump."""
-    calls, out = [], {}
-    for name, folder in folders.items():
-        out[name] = folder / "dump.jsonl"
-        out[name].write_text("")
-        calls += [("dump", data, out[name]) for data in sorted(folder.glob("*-Data.db"))]
-    many(version, calls)
-    found = {name: path.read_text() for name, path in out.items()}
-    for path in out.values():
-        path.unlink()
-    return found
+    with tempfile.TemporaryDirectory() as out:
+        calls = [("dump", data, f"{out}/{name}.{data.name}") for name, folder in folders.items()
+                 for data in sorted(folder.glob("*-Data.db"))]
+        many(version, calls)
+        found = {name: "" for name in folders}
+        for _, data, path in calls:
+            # Its last line has no end.
+            found[Path(path).name.removesuffix(f".{data.name}")] += Path(path).read_text().rstrip("\n") + "\n"
+        return found
 
 
-def with_tokens(table, text):
-    """The partitions of a dump with their tokens, in the order of the ring."""
+def with_tokens(table, text, owned=lambda token: True):
+    """The partitions of a dump of a node that replicates these tokens, with their tokens, in the order of the ring."""
     kinds = [c.type for c in table.keys]
     found = []
-    doubtful = Counter(key for key, _ in dumps.partitions(text))
+    turns = Counter()
     for key, content in dumps.partitions(text):
-        found.append((dumps.token(kinds, key), key, content))
-    # A varint under two spellings is two partitions, which a dump does not tell apart: the twin says which is where.
-    for key in [key for key, count in doubtful.items() if count > 1]:
-        spelt = table.tokens[repr([parse(part) for part in key])]
-        places = [place for place, (_, other, _) in enumerate(found) if other == key]
-        for place, token in zip(places, spelt):
-            found[place] = (token, *found[place][1:])
+        token = dumps.token(kinds, key)
+        if kinds == ["varint"]:  # under two spellings it is two partitions, which a dump does not tell apart: the twin says which is where
+            known = [each for each in table.tokens.get(repr([parse(key[0])]), ()) if owned(each)]
+            token = known[turns[key]] if turns[key] < len(known) else token
+            turns[key] += 1
+        found.append((token, key, content))
     return sorted(found, key=lambda each: each[0])
 
 
 def compare_dumps(target, node, table, twin, ours):
     expected = [each for each in with_tokens(table, twin) if target.owns(node, each[0])]
-    found = with_tokens(table, ours)
+    found = with_tokens(table, ours, lambda token: target.owns(node, token))
     wrong = []
     by_token = {token: (key, content) for token, key, content in found}
     for token, key, content in expected:
