@@ -241,11 +241,11 @@ mod tests {
     #[test]
     fn blocks_that_are_too_many_are_joined_and_stay_whole() {
         let mut blocks = Blocks::new(100, 5_000);
-        for i in 0..10_000_u64 {
+        for i in 0..10_001_u64 {
             let open = (i % 3 == 0).then_some(Deletion { time: i as i64, ldt: 1 });
             blocks.add(&[4], &i.to_be_bytes(), 7 + i * 30, 37 + i * 30, open, true);
         }
-        blocks.end_block(7 + 300_000, None);
+        blocks.end_block(7 + 300_030, None);
         assert!(blocks.size <= 5_000 && blocks.list.len() > 10, "{} {}", blocks.size, blocks.list.len());
         let mut at = 7;
         for block in &blocks.list {
@@ -255,7 +255,7 @@ mod tests {
             assert_eq!(block.open.map(|d| d.time), (last % 3 == 0).then_some(last as i64));
             at += block.width;
         }
-        assert_eq!(at, 300_007);
+        assert_eq!(at, 300_037);
         blocks.clear();
         assert_eq!((blocks.length, blocks.list.len()), (100, 0));
     }
