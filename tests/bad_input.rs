@@ -314,20 +314,23 @@ fn replace(path: &Path, bytes: &[u8]) {
 #[test]
 fn damage_in_the_repository_is_exit_5() {
     let s = Spoiled::new();
-    let pack = files_below(&s.user.path("repo").join("pack")).remove(0);
-    let bytes = fs::read(&pack).unwrap();
-    let mut damaged = bytes.clone();
+    let packs = files_below(&s.user.path("repo").join("pack"));
+    let before: Vec<Vec<u8>> = packs.iter().map(|pack| fs::read(pack).unwrap()).collect();
+    let mut damaged = before[0].clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    replace(&pack, &damaged);
+    replace(&packs[0], &damaged);
     let checked = s.user.run(&["check", "--read-data"]);
     assert_eq!(checked.code, Some(5), "{checked:?}");
     assert!(checked.out.contains("DAMAGE FOUND") && checked.out.contains("pack/"), "{checked:?}");
-    // Rows may do without the frame in the middle, which may hold a node's patch: so every frame (of 4 KiB at least).
-    damaged.iter_mut().step_by(1024).for_each(|byte| *byte ^= 1);
-    replace(&pack, &damaged);
+    // Rows may do without the frame in the middle, or that pack: so every frame (of 4 KiB at least) of every pack.
+    for (pack, bytes) in packs.iter().zip(&before) {
+        let mut damaged = bytes.clone();
+        damaged.iter_mut().step_by(1024).for_each(|byte| *byte ^= 1);
+        replace(pack, &damaged);
+    }
     s.user.run(&["restore", "--to", "json"]).failed(5, &["pack"]);
-    replace(&pack, &bytes);
+    packs.iter().zip(&before).for_each(|(pack, bytes)| replace(pack, bytes));
     s.nothing_lost(1);
 }
 
