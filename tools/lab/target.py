@@ -30,16 +30,18 @@ class Target:
         if not empty(self.version, *self.nodes):
             tool("wipe", self.version)
             tool("start-node", self.version, first)
-        everywhere = dict(Counter(self.centres.values()))
         session = connect(first)
-        for keyspace, copies in ((PROBE, everywhere), ("lab", replication)):
-            session.execute(f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
-                            f"{ {'class': 'NetworkTopologyStrategy', **copies} }")
+        for keyspace in (PROBE, "lab"):  # one node knows no other data centre
+            session.execute(f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {strategy({'dc1': 1})}")
         session.execute(f"CREATE TABLE IF NOT EXISTS {PROBE}.nowhere (k int PRIMARY KEY, v int) WITH speculative_retry = 'NEVER'")
         disconnect(session)
         self.execute(schema)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda node: tool("start-node", self.version, node), others))
+        session = connect(first)
+        for keyspace, copies in ((PROBE, dict(Counter(self.centres.values()))), ("lab", replication)):
+            session.execute(f"ALTER KEYSPACE {keyspace} WITH replication = {strategy(copies)}")
+        disconnect(session)
         self.ring.settle()
 
     def nodetool(self, node, *words):
@@ -87,6 +89,10 @@ class Target:
 
     def log(self, node):
         return (LAB / "run" / self.version / f"node{node}/system.log").read_text(errors="replace")
+
+
+def strategy(copies):
+    return {"class": "NetworkTopologyStrategy", **copies}
 
 
 def statements(text):
