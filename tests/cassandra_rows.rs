@@ -35,8 +35,8 @@ pub const SHOW: Show = Show { write_times: true, ttls: true };
 
 pub fn captures() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let names = ["cassandra-4.1", "cassandra-5.0", "cassandra-5.0-oa"];
-    names.map(|name| fixtures.join(name)).into_iter().filter(|root| root.exists()).collect()
+    let names = ["cassandra-4.1", "cassandra-5.0", "cassandra-5.0-oa", "cassandra-5.0-mixed"];
+    names.map(|name| fixtures.join(name)).to_vec()
 }
 
 pub fn open(root: &Path) -> Cassandra {
@@ -196,7 +196,7 @@ fn schema_cql_says_what_system_schema_says() {
         let source = open(&root);
         let (captured, _) = capture::open(&root.join("node1"), None).unwrap();
         let files: Vec<_> = captured.tables.iter().filter_map(|t| Some((&t.id, t.schema_cql.as_ref()?))).collect();
-        assert!(files.len() > 30);
+        assert!(files.len() > 5);
         let mut types: BTreeMap<String, UserType> = BTreeMap::new();
         for (id, path) in files {
             let found = cql::parse(&fs::read_to_string(path).unwrap()).unwrap();

@@ -68,7 +68,7 @@ fn what_is_stored_is_what_the_cluster_answered() {
         assert!(snapshot.complete && snapshot.problems.is_empty(), "{:?}", snapshot.problems);
         let meta: BTreeMap<String, Value> =
             serde_json::from_str(&fs::read_to_string(root.join("expected/meta.json")).unwrap()).unwrap();
-        assert!(meta.len() > 30);
+        assert!(meta.len() > 5);
         for (name, meta) in &meta {
             let ours = rows(&repo, &snapshot, snapshot.shard(name).unwrap(), None, SHOW);
             let truth = lines(&root.join(format!("expected/{name}.rows.jsonl")));
