@@ -220,7 +220,8 @@ fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Ou
     if request.ring.is_some() {
         output.line(
             "Run nodetool on every node, with the folder that has its address for NODE, copied there; add --copy-data if the data\n\
-             directory is on another file system. Or stop the node and copy the files into the table's data directory.",
+             directory is on another file system. Or stop the node and copy the files into the table's data directory, which\n\
+             must hold no SSTables: their numbers begin at 1, too, and a copy would overwrite them.",
         )?;
         output.line("The ring must still be the one that was given: one token that a node does not own, and it refuses the folder.")?;
     }
