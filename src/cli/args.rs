@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+#[cfg(feature = "cql")]
 pub use cassandra::{ConsistencyArg, ExpiryArg};
 pub use restore::{Form, Restore};
 pub use sstables::{LateTimesArg, LayoutArg, VersionArg};

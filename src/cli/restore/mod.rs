@@ -20,6 +20,7 @@ use crate::watch::Watch;
 
 /// What every form works on.
 struct Context<'a> {
+    #[cfg(feature = "cql")]
     global: &'a Global,
     repo: &'a Repo,
     info: &'a SnapshotInfo,
@@ -41,7 +42,16 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         !global.quiet && (args.out.is_some() || args.form == Form::Cassandra),
         output,
     )?;
-    let context = Context { global, repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
+    let context = Context {
+        #[cfg(feature = "cql")]
+        global,
+        repo: &repo,
+        info: &info,
+        snapshot: &snapshot,
+        args,
+        watch: &watch,
+        output,
+    };
     match args.form {
         Form::Files => files::run(&context),
         Form::Json | Form::Csv => rows::run(&context),
