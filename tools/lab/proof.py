@@ -47,6 +47,7 @@ class Table:
         truth = capture / "truth"
         self.truth = []
         turns, before = Counter(), None
+        alone = not any(c.kind == "clustering" for c in columns)  # then every row is a partition, even beside one that looks alike
         if (truth / f"lab.{name}.rows.jsonl").exists():
             with open(truth / f"lab.{name}.rows.jsonl") as rows, open(truth / f"lab.{name}.times.jsonl") as times:
                 for row, when in zip(rows, times, strict=True):
@@ -54,7 +55,7 @@ class Table:
                     key = repr([whole[name_in_json(c.column_name)] for c in self.keys])
                     if key not in self.tokens:
                         raise SystemExit(f"lab.{name}: the twin does not have {key}")
-                    turns[key] += key != before
+                    turns[key] += alone or key != before
                     before = key
                     self.truth.append((self.tokens[key][turns[key] - 1], whole))
 
