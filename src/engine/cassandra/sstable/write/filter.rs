@@ -39,7 +39,7 @@ pub fn write(path: &Path, index: &Path, keys: u64, chance: f64) -> Result<u64> {
     write_in_parts(path, index, keys, chance, PART)
 }
 
-/// As [`write`], `part_length` bytes of the filter at a time.
+/// As [`write()`], `part_length` bytes of the filter at a time.
 pub fn write_in_parts(path: &Path, index: &Path, keys: u64, chance: f64, part_length: u64) -> Result<u64> {
     let (bits, hashes) = shape(chance);
     let words = (keys * u64::from(bits) + EXCESS).div_ceil(64);
