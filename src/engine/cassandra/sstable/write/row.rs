@@ -122,7 +122,7 @@ impl Encoder {
     ) -> Result<Parts<'r>> {
         let mut parts = Parts { deletion: None, raw: None, live: None, cells, complex_deletions: false };
         let columns = c.layout.columns(role);
-        let (mut sorted, mut last) = (true, 0);
+        let (mut sorted, mut last, mut number) = (true, 0, 0);
         let mut entries = Entries::new(record.body);
         while let Some(entry) = entries.next_entry()? {
             if entry.column == 0 {
@@ -135,6 +135,12 @@ impl Encoder {
                     EntryKind::Tombstone => return Err(Error::damaged("row", "a tombstone as its liveness")),
                 }
                 continue;
+            }
+            // What is behind relies on it: a column's deletion first, then its cells, in one piece.
+            let before = std::mem::replace(&mut number, entry.column);
+            let late = before > number || before == number && entry.kind == EntryKind::Deletion;
+            if late || entry.kind == EntryKind::Raw {
+                return Err(Error::damaged("row", "entries that are not in canonical order"));
             }
             let Some(place) = c.layout.place(role, entry.column)? else {
                 self.hidden += 1;
