@@ -8,7 +8,7 @@ use onefold::engine::Source;
 use onefold::engine::cassandra::capture;
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::filter::Filter;
-use onefold::engine::cassandra::rows::{Layout, Rows, Show};
+use onefold::engine::cassandra::rows::{Form, Layout, Rows, Show};
 use onefold::engine::cassandra::schema::{ColumnRole, Table, UserType};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
 use onefold::error::Result;
@@ -31,7 +31,7 @@ impl Witness for Nobody {
     }
 }
 
-pub const SHOW: Show = Show { write_times: true, ttls: true };
+pub const SHOW: Show = Show { form: Form::Json, write_times: true, ttls: true };
 
 pub fn captures() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

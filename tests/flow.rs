@@ -54,7 +54,7 @@ pub fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show:
     let selection = Selection { node, ..Selection::default() };
     let mut out = Vec::new();
     let reader = repo.reader().unwrap();
-    let count = restore::json(s, shard, &selection, show, &reader, &mut out).unwrap();
+    let count = restore::rows(s, shard, &selection, show, &reader, &mut out).unwrap();
     let rows = crate::user::lines(&String::from_utf8(out).unwrap());
     assert_eq!(rows.len() as u64, count);
     rows

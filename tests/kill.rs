@@ -67,7 +67,7 @@ fn reads_back(repo: &Repo, id: &str, content: u32) {
     let reader = repo.reader().unwrap();
     let mut rows = Vec::new();
     let users = snapshot.shard("lab.users").unwrap();
-    restore::json(&snapshot, users, &Selection::default(), Show::default(), &reader, &mut rows).unwrap();
+    restore::rows(&snapshot, users, &Selection::default(), Show::default(), &reader, &mut rows).unwrap();
     let rows = crate::user::lines(&String::from_utf8(rows).unwrap());
     assert!(rows == expected(&capture("cassandra-5.0"), "users"));
     let file = snapshot.files.iter().find(|f| f.name.ends_with("/new")).unwrap();

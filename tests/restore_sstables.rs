@@ -204,12 +204,24 @@ fn count(user: &User) -> usize {
 
 const SOME: [&str; 3] = ["lab/users", "lab/orders", "lab/counters"];
 
-/// Every file below a folder, with what it holds.
+/// Every file of a restore, with what it holds; numbered from 0, as two restores that differ in their second are the same.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    files_below(folder)
-        .into_iter()
-        .map(|f| (f.strip_prefix(folder).unwrap().to_owned(), fs::read(&f).unwrap()))
-        .collect()
+    let document = fs::read(folder.join("restore.json")).unwrap_or_default();
+    let mut document: Value = serde_json::from_slice(&document).unwrap_or_default();
+    let first = document["first"].take().as_u64().unwrap_or(0);
+    let plain = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        match name.rsplit_once("/nb-") {
+            _ if name == "restore.json" => (name.into(), document.to_string().into_bytes()),
+            Some((folder, rest)) => {
+                let (number, rest) = rest.split_once('-').unwrap();
+                (format!("{folder}/nb-{}-{rest}", number.parse::<u64>().unwrap() - first).into(), bytes)
+            }
+            None => (name.into(), bytes),
+        }
+    };
+    files_below(folder).into_iter().map(plain).collect()
 }
 
 fn to_out(user: &User, ring: &Path, out: &Path, more: &[&str]) -> Ran {
@@ -255,8 +267,10 @@ fn what_a_user_does() {
     let of = |n: u8| files.keys().filter(|f| f.starts_with(format!("127.0.0.{n}"))).count();
     assert!(of(1) > 0 && of(1) == of(2) && of(2) == of(3));
     use std::os::unix::fs::MetadataExt;
-    let data = files.keys().find(|f| f.to_str().unwrap().ends_with("-Data.db")).unwrap();
-    assert_eq!(fs::metadata(out.join(data)).unwrap().nlink(), 3);
+    let data = files_below(&out).into_iter().find(|f| f.to_str().unwrap().ends_with("-Data.db")).unwrap();
+    assert_eq!(fs::metadata(&data).unwrap().nlink(), 3);
+    let number = Descriptor::parse(data.file_name().unwrap().to_str().unwrap()).unwrap().0.generation.to_string();
+    assert!((100_000_000..1 << 31).contains(&number.parse::<u64>().unwrap()), "above a table's own: {number}");
 
     // By what describering says it is the same, for its one keyspace.
     let other = user.path("other");
@@ -273,19 +287,30 @@ fn what_a_user_does() {
     to_out(&user, &ring, &out, &["--table", "lab.users"]).failed(1, &["other arguments", "table", "another --out"]);
     assert!(contents(&out) == files);
 
+    // What was moved away since, as `nodetool import` does, is written again; what was not, is not.
+    let (lost, kept) = (out.join("127.0.0.2/lab/users"), fs::metadata(out.join("127.0.0.1/lab/orders")).unwrap());
+    for file in files_below(&lost) {
+        fs::remove_file(file).unwrap();
+    }
+    let again = to_out(&user, &ring, &out, &[]).fine();
+    assert!(again.contains("lab.users: its files were imported or removed"), "{again}");
+    assert!(again.contains(&format!("{} of the tables were there already", tables - 1)), "{again}");
+    assert!(contents(&out) == files);
+    assert_eq!(fs::metadata(out.join("127.0.0.1/lab/orders")).unwrap().modified().unwrap(), kept.modified().unwrap());
+
     // Each row once, for sstableloader.
     let once = user.path("loader");
     let args = ["restore", "--to", "sstables", "--layout", "once", "--out", once.to_str().unwrap()];
     let said = user.run(&args).fine();
     assert!(said.contains(&format!("sstableloader -d HOST {}/once/lab/orders", once.display())), "{said}");
-    assert!(!once.join("once/lab/orders/nb-1-big-Data.db").metadata().unwrap().is_dir());
+    assert!(files_below(&once.join("once/lab/orders")).iter().any(|f| f.to_str().unwrap().ends_with("-Data.db")));
 
     // One partition into another table.
     let part = user.path("part");
     let condition = ["--table", "lab.orders", "--where", "customer = 5", "--into", "lab2.found", "--json"];
     let objects = to_out(&user, &ring, &part, &condition).objects();
     assert_eq!((&objects[0]["name"], &objects.last().unwrap()["tables"]), (&json!("lab2.found"), &json!(1)));
-    assert!(part.join("127.0.0.1/lab2/found/nb-1-big-TOC.txt").exists());
+    assert!(contents(&part).contains_key(Path::new("127.0.0.1/lab2/found/nb-0-big-TOC.txt")));
     assert!(fs::read_to_string(part.join("schema-1.cql")).unwrap().contains("CREATE TABLE lab2.found"));
 }
 

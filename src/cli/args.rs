@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod cassandra;
+mod connect;
 mod restore;
 mod sstables;
 
@@ -10,6 +11,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 #[cfg(feature = "cql")]
 pub use cassandra::{ConsistencyArg, ExpiryArg};
+#[cfg(feature = "cql")]
+pub use connect::Connect;
 pub use restore::{Form, Restore};
 pub use sstables::{LateTimesArg, LayoutArg, VersionArg};
 

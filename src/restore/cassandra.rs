@@ -144,127 +144,138 @@ fn window(rows: u64) -> u64 {
     (rows / 5_000).clamp(4, 2048)
 }
 
-/// Restores a table, or goes on with it. `client` is connected to the target.
-///
-/// Errors, before anything is written: a target that does not fit, or holds data without leave to touch them; counters; a
-/// state file of another restore. Later: what nodes refuse, nodes that stay away, rows that do not show after they were
-/// written. What was sent is remembered in every case.
-pub fn cassandra(
-    client: &Client,
-    s: &Snapshot,
-    shard: &Shard,
-    order: &Order<'_>,
-    chunks: &dyn ChunkSource,
-    watch: &Watch,
-) -> Result<Report> {
-    let about = order.about();
-    let before = state::read(&order.state, &about)?;
-    let mut report = Report::default();
-    if let Some(before) = before.as_ref().filter(|b| b.done) {
-        (report.rows_before, report.done_before) = (before.rows, true);
-        return Ok(report);
+/// A table of a snapshot on its way into a cluster.
+pub struct Job<'a> {
+    client: &'a Client,
+    snapshot: &'a Snapshot,
+    shard: &'a Shard,
+    order: &'a Order<'a>,
+    rule: CassandraRule,
+    chunks: &'a dyn ChunkSource,
+    watch: &'a Watch,
+}
+
+impl<'a> Job<'a> {
+    /// What `order` asks for, out of `shard`. `client` is connected to the target.
+    pub fn new(
+        client: &'a Client,
+        snapshot: &'a Snapshot,
+        shard: &'a Shard,
+        order: &'a Order<'a>,
+        chunks: &'a dyn ChunkSource,
+        watch: &'a Watch,
+    ) -> Job<'a> {
+        let rule = CassandraRule { counter: order.table.counter };
+        Job { client, snapshot, shard, order, rule, chunks, watch }
     }
-    let fresh = target::base(order.mode, now_ms());
-    order.mutations(s, fresh)?;
-    let target = Target::ask(client, order)?;
-    let rule = CassandraRule { counter: order.table.counter };
-    let selection = Selection { condition: order.condition, watch: Some(watch), ..Selection::default() };
-    let open = |watched: bool| {
-        let selection = Selection { watch: selection.watch.filter(|_| watched), ..selection };
-        select::records(s, shard, &selection, &rule, chunks)
-    };
-    let header = match &before {
-        Some(before) => before.header.clone(),
-        None => {
-            may_write(client, order, &target, || open(false), s)?;
-            Header::new(about, fresh, target.table.is_none(), window(shard.rows))
+
+    /// Restores the table, or goes on with it.
+    ///
+    /// Errors, before anything is written: a target that does not fit, or holds data without leave to touch them; counters;
+    /// a state file of another restore. Later: what nodes refuse, nodes that stay away, rows that do not show after they
+    /// were written. What was sent is remembered in every case.
+    pub fn run(&self) -> Result<Report> {
+        let Job { client, order, .. } = *self;
+        let about = order.about();
+        let before = state::read(&order.state, &about)?;
+        let mut report = Report::default();
+        if let Some(before) = before.as_ref().filter(|b| b.done) {
+            (report.rows_before, report.done_before) = (before.rows, true);
+            return Ok(report);
         }
-    };
-    let mut mutations = order.mutations(s, header.base)?;
-    let behind = before.as_ref().and_then(|b| Some((b.position.as_deref()?, b.rows)));
-    let state = State::start(&order.state, &header, behind)?;
-    if !before.as_ref().is_some_and(|b| b.ready) {
-        target.prepare(client, order, &header, &mut report)?;
-        clear(client, order, &mut mutations, header.base, &target)?;
+        let fresh = target::base(order.mode, now_ms());
+        order.mutations(self.snapshot, fresh)?;
+        let target = Target::ask(client, order)?;
+        let header = match &before {
+            Some(before) => before.header.clone(),
+            None => {
+                self.may_write(&target)?;
+                Header::new(about, fresh, target.table.is_none(), window(self.shard.rows))
+            }
+        };
+        let mut mutations = order.mutations(self.snapshot, header.base)?;
+        let behind = before.as_ref().and_then(|b| Some((b.position.as_deref()?, b.rows)));
+        let state = State::start(&order.state, &header, behind)?;
+        if !before.as_ref().is_some_and(|b| b.ready) {
+            target.prepare(client, order, &header, &mut report)?;
+            clear(client, order, &mut mutations, header.base, &target)?;
+        }
+        state.ready(behind)?;
+        let state = Arc::new(state);
+        let writing = Writing {
+            concurrency: order.concurrency,
+            window: header.window,
+            rate: order.rate,
+            again: before.as_ref().map_or(0, |_| header.window),
+        };
+        let mut source = self.source(mutations, behind.map(|b| b.0.to_vec()))?;
+        let sent = client.write(writing, state.clone(), &mut || source.next());
+        report.sent = sent?;
+        report.rows_before = behind.map_or(0, |b| b.1);
+        report.not_carried = source.not_carried().clone();
+        source.read_back(client, &order.name())?;
+        if header.created {
+            target.complete(client, order, &mut report)?;
+        }
+        state.finish(report.sent.rows)?;
+        Ok(report)
     }
-    state.ready(behind)?;
-    let state = Arc::new(state);
-    let writing = Writing {
-        concurrency: order.concurrency,
-        window: header.window,
-        rate: order.rate,
-        again: before.as_ref().map_or(0, |_| header.window),
-    };
-    let mut source = Source::new(open(true)?, mutations, behind.map(|b| b.0.to_vec()), shard.rows, watch);
-    let sent = client.write(writing, state.clone(), &mut || source.next());
-    report.sent = sent?;
-    report.rows_before = behind.map_or(0, |b| b.1);
-    report.not_carried = source.not_carried().clone();
-    source.read_back(client, &order.name())?;
-    if header.created {
-        target.complete(client, order, &mut report)?;
-    }
-    state.finish(report.sent.rows)?;
-    Ok(report)
-}
 
-/// Says what would be sent, after the same refusals; writes nothing.
-pub fn would(
-    client: &Client,
-    s: &Snapshot,
-    shard: &Shard,
-    order: &Order<'_>,
-    chunks: &dyn ChunkSource,
-    watch: &Watch,
-) -> Result<Report> {
-    let mutations = order.mutations(s, target::base(order.mode, now_ms()))?;
-    let target = Target::ask(client, order)?;
-    let rule = CassandraRule { counter: order.table.counter };
-    let selection = Selection { condition: order.condition, watch: Some(watch), ..Selection::default() };
-    if state::read(&order.state, &order.about())?.is_none() {
-        may_write(client, order, &target, || select::records(s, shard, &selection, &rule, chunks), s)?;
+    /// Says what would be sent, after the same refusals; writes nothing.
+    pub fn dry_run(&self) -> Result<Report> {
+        let order = self.order;
+        let mutations = order.mutations(self.snapshot, target::base(order.mode, now_ms()))?;
+        let target = Target::ask(self.client, order)?;
+        if state::read(&order.state, &order.about())?.is_none() {
+            self.may_write(&target)?;
+        }
+        let mut source = self.source(mutations, None)?;
+        let mut report = Report::default();
+        while let Some(unit) = source.next()? {
+            report.sent.rows += unit.rows;
+            report.sent.statements += unit.mutations.len() as u64;
+            report.sent.bytes += unit.mutations.iter().map(|m| m.bytes() as u64).sum::<u64>();
+        }
+        report.not_carried = source.not_carried().clone();
+        report.seconds = order.rate.map(|rate| match rate {
+            Rate::Rows(n) => report.sent.rows / n.max(1),
+            Rate::Bytes(n) => report.sent.bytes / n.max(1),
+        });
+        Ok(report)
     }
-    let run = select::records(s, shard, &selection, &rule, chunks)?;
-    let mut source = Source::new(run, mutations, None, shard.rows, watch);
-    let mut report = Report::default();
-    while let Some(unit) = source.next()? {
-        report.sent.rows += unit.rows;
-        report.sent.statements += unit.mutations.len() as u64;
-        report.sent.bytes += unit.mutations.iter().map(|m| m.bytes() as u64).sum::<u64>();
-    }
-    report.not_carried = source.not_carried().clone();
-    report.seconds = order.rate.map(|rate| match rate {
-        Rate::Rows(n) => report.sent.rows / n.max(1),
-        Rate::Bytes(n) => report.sent.bytes / n.max(1),
-    });
-    Ok(report)
-}
 
-/// Refuses where data are there that the order does not give leave to touch, with how much of the restore they would hide.
-fn may_write<'r>(
-    client: &Client,
-    order: &Order<'_>,
-    target: &Target,
-    open: impl FnOnce() -> Result<Box<dyn Run + 'r>>,
-    s: &Snapshot,
-) -> Result<()> {
-    if order.mode == Mode::Replace && order.filter()?.is_some_and(|f| f.slices().is_none()) {
-        let message = "names rows by more than their keys: what else is there cannot be told apart and deleted";
-        return Err(Error::new(Kind::Usage, "--replace with --where", message)
-            .hint("give conditions on the partition key and clustering alone, or --rewrite-times now"));
+    /// The records that are asked for; `watch` counts what is read.
+    fn records<'s>(&'s self, watch: Option<&'s Watch>) -> Result<Box<dyn Run + 's>> {
+        let selection = Selection { condition: self.order.condition, watch, ..Selection::default() };
+        select::records(self.snapshot, self.shard, &selection, &self.rule, self.chunks)
     }
-    if target.table.is_none() || order.mode != Mode::Empty || !Target::holds_data(client, order)? {
-        return Ok(());
+
+    fn source(&self, mutations: Mutations, behind: Option<Vec<u8>>) -> Result<Source<'_>> {
+        Ok(Source::new(self.records(Some(self.watch))?, mutations, behind, self.shard.rows, self.watch))
     }
-    let (hidden, seen, all) = hidden(client, &mut order.mutations(s, 0)?, open()?)?;
-    let (at_least, so_far) = if all { ("", "") } else { ("at least ", " looked at so far") };
-    let message = format!(
-        "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}; \
-         newer deletions do not show"
-    );
-    Err(Error::new(Kind::Usage, format!("table {}", order.name()), message).hint(
-        "restore --into another table; or --replace what is there; or --rewrite-times now, so that what is restored wins",
-    ))
+
+    /// Refuses where data are there that the order does not give leave to touch, with how much of the restore they would
+    /// hide.
+    fn may_write(&self, target: &Target) -> Result<()> {
+        let Job { client, order, .. } = *self;
+        if order.mode == Mode::Replace && order.filter()?.is_some_and(|f| f.slices().is_none()) {
+            let message = "names rows by more than their keys: what else is there cannot be told apart and deleted";
+            return Err(Error::new(Kind::Usage, "--replace with --where", message)
+                .hint("give conditions on the partition key and clustering alone, or --rewrite-times now"));
+        }
+        if target.table.is_none() || order.mode != Mode::Empty || !client.holds_data(order.table, order.into)? {
+            return Ok(());
+        }
+        let (hidden, seen, all) = hidden(client, &mut order.mutations(self.snapshot, 0)?, self.records(None)?)?;
+        let (at_least, so_far) = if all { ("", "") } else { ("at least ", " looked at so far") };
+        let message = format!(
+            "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}; \
+             newer deletions do not show"
+        );
+        Err(Error::new(Kind::Usage, format!("table {}", order.name()), message).hint(
+            "restore --into another table; or --replace what is there; or --rewrite-times now, so that what is restored wins",
+        ))
+    }
 }
 
 /// How many cells of the first rows are newer in the target; of how many rows; whether those were all.

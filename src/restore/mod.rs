@@ -8,6 +8,6 @@ pub mod select;
 pub mod sstables;
 
 pub use files::{files, kept_files};
-pub use rows::{copy_from, csv, json};
+pub use rows::{copy_from, rows};
 pub use select::Selection;
 pub use sstables::sstables;

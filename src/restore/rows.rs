@@ -3,42 +3,19 @@
 use std::io::Write;
 
 use super::select::{self, Selection};
-use crate::engine::cassandra::rows::{Form, Layout, Rows, Show};
+use crate::engine::cassandra::rows::{Layout, Rows, Show};
 use crate::engine::cassandra::source::CassandraRule;
 use crate::engine::cassandra::types::quote_name;
 use crate::error::{Error, Result};
 use crate::run::{ChunkSource, RecordBatch};
 use crate::snapshot::{Shard, Snapshot};
 
-/// Writes a table's rows to `out`, one JSON object a line; gives their number.
-pub fn json(
+/// Writes a table's rows to `out`: JSON one object a line, CSV under a line with the names of the columns. Gives their number.
+pub fn rows(
     s: &Snapshot,
     shard: &Shard,
     selection: &Selection<'_>,
     show: Show,
-    chunks: &dyn ChunkSource,
-    out: &mut dyn Write,
-) -> Result<u64> {
-    rows(s, shard, selection, (Form::Json, show), chunks, out)
-}
-
-/// Writes a table's rows to `out` as RFC 4180 has them, under a line with the names of the columns; gives their number.
-pub fn csv(
-    s: &Snapshot,
-    shard: &Shard,
-    selection: &Selection<'_>,
-    show: Show,
-    chunks: &dyn ChunkSource,
-    out: &mut dyn Write,
-) -> Result<u64> {
-    rows(s, shard, selection, (Form::Csv, show), chunks, out)
-}
-
-fn rows(
-    s: &Snapshot,
-    shard: &Shard,
-    selection: &Selection<'_>,
-    (form, show): (Form, Show),
     chunks: &dyn ChunkSource,
     out: &mut dyn Write,
 ) -> Result<u64> {
@@ -46,7 +23,7 @@ fn rows(
     let layout = Layout::of(&table)?;
     let rule = CassandraRule { counter: table.counter };
     let (mut run, predicate) = select::rows(s, shard, selection, &layout, &rule, chunks)?;
-    let mut rows = Rows::new(layout, s.cut, show, predicate).form(form);
+    let mut rows = Rows::new(layout, s.cut, show, predicate);
     let mut write = |text: &mut String| {
         let written = out.write_all(text.as_bytes()).map_err(|e| Error::io("output", e));
         text.clear();
@@ -64,7 +41,7 @@ fn rows(
     Ok(rows.count())
 }
 
-/// What brings a file of [`csv`] back: a command for cqlsh. Column by column, as cqlsh has an order of its own.
+/// What brings a file of CSV that [`rows`] wrote back: a command for cqlsh. Column by column, as cqlsh has an order of its own.
 pub fn copy_from(shard: &Shard, file: &str) -> Result<String> {
     let table = select::table(shard)?;
     let layout = Layout::of(&table)?;

@@ -11,12 +11,14 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::schema::statements::Release;
 use crate::engine::cassandra::source::CassandraRule;
-use crate::engine::cassandra::target::folders::{Folders, Totals};
+use crate::engine::cassandra::target::folders::{Folders, Out, Totals, options};
 use crate::engine::cassandra::target::{Progress, Writing};
 use crate::error::{Error, Kind, Result};
 use crate::merge::ahead;
+use crate::repo::world::now_ms;
 use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::Snapshot;
 use crate::watch::Watch;
@@ -24,7 +26,7 @@ use crate::watch::Watch;
 use super::select::{self, Selection};
 use folder::Folder;
 pub use folder::{State, free_bytes};
-pub use plan::{ONCE, Request, TablePlan, left_out, plan, unread, version};
+pub use plan::{ONCE, Request, TablePlan, left_out, plan, tables, unread, version};
 
 /// What a restore came to.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +35,8 @@ pub struct Report {
     pub tables: BTreeMap<String, Totals>,
     /// Tables that an earlier run had done.
     pub kept: usize,
+    /// Tables that an earlier run had done, and whose files were imported or removed since: they are written again.
+    pub again: Vec<String>,
     /// What of the captured schema `schema-1.cql` and `schema-2.cql` do not make.
     pub schema_left_out: Vec<String>,
 }
@@ -50,13 +54,20 @@ pub fn sstables(
     chunks: &dyn ChunkSource,
     watch: &Watch,
 ) -> Result<Report> {
-    let mut folder = Folder::open(out, arguments(request))?;
+    let mut folder = Folder::open(out, arguments(request), now_ms())?;
     let schema = schema::files(plans, release(s), request.table.is_none())?;
     let mut report = Report { schema_left_out: schema.left_out, ..Report::default() };
+    for plan in plans {
+        if folder.forget_moved(&plan.name(), &plan.table, &plan.folders)? {
+            report.again.push(plan.name());
+        }
+    }
     let missing: Vec<&TablePlan<'_>> = plans.iter().filter(|p| folder.table(&p.name()).is_none()).collect();
     let mut left: u64 = missing.iter().map(|p| p.bytes).sum();
     enough_room(out, left)?;
-    folder.begin()?;
+    if !missing.is_empty() {
+        folder.begin()?;
+    }
     watch.bytes_total.store(missing.iter().map(|p| p.shard.bytes_read).sum(), Ordering::Relaxed);
     if folder.state() == State::Writing {
         let files = [("schema-1.cql", schema.before), ("schema-2.cql", schema.after)];
@@ -73,9 +84,9 @@ pub fn sstables(
                 totals
             }
             None => {
-                let written = write(s, plan, request, out, chunks, watch);
+                let written = write(s, plan, request, folder.out(&plan.folders), chunks, watch);
                 let totals = written.map_err(|e| ran_out(e, left, out))?;
-                folder.done(&name, totals)?;
+                folder.done(&name, &plan.table, &plan.folders, totals)?;
                 left = left.saturating_sub(plan.bytes);
                 totals
             }
@@ -91,11 +102,12 @@ fn write(
     s: &Snapshot,
     plan: &TablePlan<'_>,
     request: &Request<'_>,
-    out: &Path,
+    out: Out<'_>,
     chunks: &dyn ChunkSource,
     watch: &Watch,
 ) -> Result<Totals> {
-    let mut files = Folders::new(out, &plan.folders, &plan.table, &plan.plan, request.version, request.late_times)?;
+    let options = options(&plan.table, request.version, request.late_times, plan.plan.level)?;
+    let mut files = Folders::new(out, &plan.table, &plan.plan.parts, options);
     files.clear()?;
     let rule = CassandraRule { counter: plan.captured.counter };
     let selection = Selection { condition: request.condition, watch: Some(watch), ..Selection::default() };
@@ -126,11 +138,15 @@ fn copy(run: &mut dyn Run, mut writing: Writing<'_>) -> Result<Option<Progress>>
 /// Everything that decides what is written: a restore goes on only where all of it is the same.
 fn arguments(request: &Request<'_>) -> BTreeMap<String, serde_json::Value> {
     let into = request.into.map(|(keyspace, table)| format!("{keyspace}.{table}"));
+    let of_keyspace =
+        |(name, schema): (&'_ String, &'_ Schema)| (name.clone(), schema.keyspace(name).map(|k| k.replication.clone()));
+    let replicated: BTreeMap<_, _> = request.there.iter().map(of_keyspace).collect();
     let of = [
         ("snapshot", json!(request.snapshot)),
         // All tokens of a large ring are no reading.
         ("ring", json!(request.ring.map(|ring| blake3::hash(json!(ring).to_string().as_bytes()).to_string()))),
         ("replication", json!(request.replication)),
+        ("target", json!(replicated)),
         ("table", json!(request.table)),
         ("into", json!(into)),
         ("where", json!(request.condition)),

@@ -39,9 +39,6 @@ pub enum ConsistencyArg {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Options of --to cassandra")]
 pub struct Cassandra {
-    /// Nodes to connect to, and no others: HOST or HOST:PORT, the port 9042 unless given.
-    #[arg(long, value_name = "A,B…", value_delimiter = ',')]
-    pub contact: Vec<String>,
     /// Delete what the target holds of what is restored (all of the table without --where), then write.
     #[arg(long, conflicts_with = "rewrite_times")]
     pub replace: bool,
@@ -60,12 +57,6 @@ pub struct Cassandra {
     /// Replicas that must have each write [default: local-quorum].
     #[arg(long, value_enum)]
     pub consistency: Option<ConsistencyArg>,
-    /// User of the cluster.
-    #[arg(long, value_name = "NAME", requires = "cql_password_file")]
-    pub cql_user: Option<String>,
-    /// File whose first line is that user's password.
-    #[arg(long, value_name = "FILE", requires = "cql_user")]
-    pub cql_password_file: Option<PathBuf>,
     /// Where to remember what was sent, so that a repeated restore goes on [default: in the cache folder].
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,

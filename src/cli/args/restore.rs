@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::cassandra::Cassandra;
+use super::connect::Connect;
 use super::sstables::SsTables;
 
 /// Forms in which data come back.
@@ -65,6 +66,9 @@ pub struct Restore {
     /// (sstables, cassandra).
     #[arg(long, value_name = "OPTIONS")]
     pub replication: Option<String>,
+    /// The live cluster.
+    #[command(flatten)]
+    pub connect: Connect,
     /// Options of `--to sstables`.
     #[command(flatten)]
     pub sstables: SsTables,

@@ -36,7 +36,8 @@ pub enum LateTimesArg {
 #[command(next_help_heading = "Options of --to sstables")]
 pub struct SsTables {
     /// The target's ring: output of `nodetool ring` or `nodetool describering KEYSPACE`, or JSON (`onefold show --json` prints one).
-    #[arg(long, value_name = "FILE")]
+    /// With --contact it is read from the live cluster.
+    #[arg(long, value_name = "FILE", conflicts_with = "contact")]
     pub ring: Option<PathBuf>,
     /// Which folders are written [default: nodes].
     #[arg(long, value_enum)]

@@ -1,23 +1,22 @@
 //! `restore --to cassandra`: what is asked for, and what was sent.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::Context;
+use super::connect::client;
 use crate::cli::access::cache_dir;
 use crate::cli::args::{ConsistencyArg, ExpiryArg};
 use crate::cli::output::bytes;
 use crate::cli::{Outcome, Output};
-use crate::engine::cassandra::client::{Access, Client, Level, Rate};
+use crate::engine::cassandra::client::{Client, Level, Rate};
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::target::ring::parse_replication;
 use crate::error::{Error, Kind, Result};
-use crate::restore::cassandra::{Expiry, Mode, Order, Report, cassandra, would};
+use crate::restore::cassandra::{Expiry, Job, Mode, Order, Report};
 use crate::restore::select;
 use crate::snapshot::{Shard, Snapshot};
 
@@ -34,18 +33,15 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         None => s.shards.iter().filter(|t| !t.name.starts_with(OWN)).collect(),
     };
     watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
-    let client = Client::connect(&access(context)?)?;
+    let client = connect(context)?;
     let reader = repo.reader()?;
     let mut refused = Vec::new();
     for shard in &shards {
         let table = select::table(shard)?;
         let keyspace = keyspace(s, &table)?;
         let order = order(context, &table, &keyspace)?;
-        let done = match args.dry_run {
-            true => would(&client, s, shard, &order, &reader, watch),
-            false => cassandra(&client, s, shard, &order, &reader, watch),
-        };
-        match done {
+        let job = Job::new(&client, s, shard, &order, &reader, watch);
+        match if args.dry_run { job.dry_run() } else { job.run() } {
             Ok(report) => told(&report, &order, args.dry_run, output)?,
             // One table of several: the others can be had.
             Err(e) if shards.len() > 1 && matches!(e.kind(), Kind::Unsupported | Kind::Usage) => refused.push(e),
@@ -61,27 +57,19 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     }
 }
 
-fn access(context: &Context<'_>) -> Result<Access> {
-    let of = &context.args.cassandra;
-    if of.contact.is_empty() {
+fn connect(context: &Context<'_>) -> Result<Client> {
+    let args = context.args;
+    if args.connect.contact.is_empty() {
         return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")
             .hint("give --contact HOST[:PORT] of some of its nodes"));
     }
-    let login = match (&of.cql_user, &of.cql_password_file) {
-        (Some(user), Some(path)) => {
-            let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?);
-            let line = text.lines().next().unwrap_or_default();
-            Some((user.clone(), Zeroizing::new(line.to_string())))
-        }
-        _ => None,
-    };
-    let level = match of.consistency {
+    let level = match args.cassandra.consistency {
         Some(ConsistencyArg::One) => Level::One,
         None | Some(ConsistencyArg::LocalQuorum) => Level::LocalQuorum,
         Some(ConsistencyArg::Quorum) => Level::Quorum,
         Some(ConsistencyArg::All) => Level::All,
     };
-    Ok(Access { contacts: of.contact.clone(), login, level })
+    client(&args.connect, level)
 }
 
 fn keyspace(s: &Snapshot, table: &Table) -> Result<Keyspace> {
@@ -126,7 +114,7 @@ fn order<'a>(context: &Context<'a>, table: &'a Table, keyspace: &'a Keyspace) ->
         Some(path) if args.table.is_some() => path.clone(),
         Some(path) => path.join(format!("{}.{}", table.keyspace, table.name)),
         None => {
-            let contacts = of.contact.join(",");
+            let contacts = args.connect.contact.join(",");
             let name = blake3::hash(format!("{contacts} {}", order.about()).as_bytes()).to_hex();
             let folder = cache_dir(context.global).ok_or_else(|| {
                 Error::new(Kind::Usage, "restore --to cassandra", "has no place to remember what was sent")

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cql")]
 mod cassandra;
+#[cfg(feature = "cql")]
+mod connect;
 mod files;
 mod rows;
 mod sstables;
@@ -81,14 +83,13 @@ fn fits(args: &Restore) -> Result<()> {
         ("--sstable-version", s.sstable_version.is_some(), SSTABLES),
         ("--late-times", s.late_times.is_some(), SSTABLES),
         ("--into", args.into.is_some(), INTO_TABLES),
-        ("--contact", !c.contact.is_empty(), CASSANDRA),
+        ("--contact", !args.connect.contact.is_empty(), INTO_TABLES),
         ("--replace", c.replace, CASSANDRA),
         ("--rewrite-times", c.rewrite_times.is_some(), CASSANDRA),
         ("--expiry", c.expiry.is_some(), CASSANDRA),
         ("--rate", c.rate.is_some(), CASSANDRA),
         ("--concurrency", c.concurrency.is_some(), CASSANDRA),
         ("--consistency", c.consistency.is_some(), CASSANDRA),
-        ("--cql-user", c.cql_user.is_some(), CASSANDRA),
         ("--state", c.state.is_some(), CASSANDRA),
     ];
     let Some((name, _, forms)) = options.into_iter().find(|(_, given, of)| *given && !of.contains(&args.form)) else {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Context;
 use crate::cli::Outcome;
 use crate::cli::args::Form;
-use crate::engine::cassandra::rows::Show;
+use crate::engine::cassandra::rows::{self, Show};
 use crate::error::{Error, Result};
 use crate::repo::Repo;
 use crate::restore::{self, Selection};
@@ -24,7 +24,11 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
         watch: Some(watch),
     };
-    let show = Show { write_times: args.rows.writetime, ttls: args.rows.ttl };
+    let (form, extension) = match args.form {
+        Form::Csv => (rows::Form::Csv, "csv"),
+        _ => (rows::Form::Json, "jsonl"),
+    };
+    let show = Show { form, write_times: args.rows.writetime, ttls: args.rows.ttl };
     let shards: Vec<&Shard> = match &args.table {
         Some(name) => vec![s.shard(name)?],
         None => s.shards.iter().collect(),
@@ -40,14 +44,10 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         }
         return Ok(Outcome::Fine);
     }
-    let extension = if args.form == Form::Csv { "csv" } else { "jsonl" };
     let reader = repo.reader()?;
-    let mut rows = 0;
+    let mut count = 0;
     let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
-        rows += match args.form {
-            Form::Csv => restore::csv(s, t, &selection, show, &reader, to)?,
-            _ => restore::json(s, t, &selection, show, &reader, to)?,
-        };
+        count += restore::rows(s, t, &selection, show, &reader, to)?;
         to.flush().map_err(|e| Error::io("output", e))
     };
     match &args.out {
@@ -65,11 +65,11 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     }
     match (&args.out, output.is_json()) {
         // Rows are on standard output: what is said of them goes beside.
-        (None, true) => output.error_line(&summary(rows, repo)),
-        (Some(_), true) => output.object(&summary(rows, repo))?,
+        (None, true) => output.error_line(&summary(count, repo)),
+        (Some(_), true) => output.object(&summary(count, repo))?,
         (Some(out), false) => {
-            output.line(&format!("{rows} rows written"))?;
-            if args.form == Form::Csv && args.table.is_some() {
+            output.line(&format!("{count} rows written"))?;
+            if form == rows::Form::Csv && args.table.is_some() {
                 output
                     .line(&format!("back in cqlsh: {}", restore::copy_from(shards[0], &out.display().to_string())?))?;
             }

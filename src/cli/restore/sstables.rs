@@ -1,15 +1,20 @@
 //! `restore --to sstables`: what is asked for, and what to do with what was written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::Context;
+#[cfg(feature = "cql")]
+use super::connect::client;
 use crate::cli::args::{LateTimesArg, LayoutArg, VersionArg};
 use crate::cli::output::{bytes, time};
 use crate::cli::{Outcome, Output};
+#[cfg(feature = "cql")]
+use crate::engine::cassandra::client::Level;
+use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::engine::cassandra::target::TargetRing;
@@ -24,14 +29,15 @@ const BYTES_A_SECOND: u64 = 25_000_000;
 /// Writes SSTables, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let &Context { repo, info, snapshot: s, args, watch, output, .. } = context;
-    let ring = ring(context)?;
-    let replication = args.replication.as_deref().map(parse_replication).transpose()?;
+    let into = args.into.as_deref().map(into).transpose()?;
+    let target = target(context, into)?;
     let request = Request {
         snapshot: info.id.to_string(),
-        ring: ring.as_ref(),
-        replication,
+        ring: target.ring.as_ref(),
+        replication: args.replication.as_deref().map(parse_replication).transpose()?,
+        there: target.there,
         table: args.table.as_deref(),
-        into: args.into.as_deref().map(into).transpose()?,
+        into,
         condition: args.condition.as_deref(),
         version: match args.sstables.sstable_version {
             None => sstables::version(s)?,
@@ -52,12 +58,21 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             "is incomplete (`onefold show`): what only replicas held that were not read is missing",
         );
     }
-    for (keyspace, what) in short_of_nodes(&plans, ring.as_ref()) {
+    for (keyspace, what) in short_of_nodes(&plans, request.ring) {
         warn(
             output,
             &format!("keyspace {keyspace}"),
             &format!("{what}: QUORUM and ALL fail there until nodes are added"),
         );
+    }
+    if let [first, rest @ ..] = &target.holding[..] {
+        let (subject, hold) = match rest.len() {
+            0 => (format!("table {first} of the target"), "holds"),
+            more => (format!("{first} and {more} more tables of the target"), "hold"),
+        };
+        let lose =
+            "imported cells lose against newer ones and newer deletions; TRUNCATE first, or restore --into another";
+        warn(output, &subject, &format!("{hold} data: {lose}"));
     }
     if args.dry_run {
         would(&plans, &request, args.out.as_deref(), output)?;
@@ -78,25 +93,64 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     Ok(if unread.is_empty() { Outcome::Fine } else { Outcome::SourceUnread })
 }
 
-/// The ring of the target; none for the layout that needs none.
-fn ring(context: &Context<'_>) -> Result<Option<TargetRing>> {
-    let of = &context.args.sstables;
+/// What is known of the target.
+#[derive(Default)]
+struct Target {
+    ring: Option<TargetRing>,
+    /// What a live one has of the keyspaces, by name.
+    there: BTreeMap<String, Schema>,
+    /// Tables that are restored into and hold data.
+    holding: Vec<String>,
+}
+
+/// The target; no ring for the layout that needs none.
+fn target(context: &Context<'_>, into: Option<(&str, &str)>) -> Result<Target> {
+    let (of, contact) = (&context.args.sstables, &context.args.connect.contact);
     let once = of.layout == Some(LayoutArg::Once);
     match &of.ring {
-        None if once => Ok(None),
+        _ if !contact.is_empty() => live(context, into, once),
+        None if once => Ok(Target::default()),
         Some(_) if once => Err(Error::new(Kind::Usage, "--ring", "is of no use with --layout once")
             .hint("sstableloader finds the nodes by itself: leave one of the two out")),
         None => {
-            let hint = "save the output of `nodetool ring` of the target and give --ring FILE, or give --layout once";
+            let hint = "give --contact HOST of the live target, or --ring FILE, the output of its `nodetool ring`, or --layout once";
             Err(Error::new(Kind::Usage, "restore --to sstables", "needs the target's ring").hint(hint))
         }
         Some(path) => {
             let subject = path.display().to_string();
             let text = fs::read(path).map_err(|e| Error::io(&subject, e))?;
             let text = String::from_utf8(text).map_err(|_| Error::new(Kind::Usage, &subject, "is no text"))?;
-            TargetRing::parse(&text, &subject).map(Some)
+            Ok(Target { ring: Some(TargetRing::parse(&text, &subject)?), ..Target::default() })
         }
     }
+}
+
+/// Asks a live target for its ring and for what it has of what is restored.
+#[cfg(feature = "cql")]
+fn live(context: &Context<'_>, into: Option<(&str, &str)>, once: bool) -> Result<Target> {
+    let &Context { snapshot: s, args, .. } = context;
+    let client = client(&args.connect, Level::One)?;
+    let mut target = Target::default();
+    if !once {
+        target.ring = Some(TargetRing::of(&client.ring()?));
+    }
+    for table in sstables::tables(s, args.table.as_deref(), into)? {
+        let keyspace = &table.keyspace;
+        if !target.there.contains_key(keyspace) {
+            target.there.insert(keyspace.clone(), client.schema(keyspace)?);
+        }
+        let there = target.there.get(keyspace).is_some_and(|has| has.tables.iter().any(|t| t.name == table.name));
+        if there && client.holds_data(&table, (keyspace, &table.name))? {
+            target.holding.push(format!("{keyspace}.{}", table.name));
+        }
+    }
+    Ok(target)
+}
+
+#[cfg(not(feature = "cql"))]
+fn live(_: &Context<'_>, _: Option<(&str, &str)>, _: bool) -> Result<Target> {
+    Err(Error::new(Kind::Unsupported, "--contact", "is not built in")
+        .hint("build with the feature cql, or give --ring FILE"))
 }
 
 /// By keyspace: where the replication asks for more nodes than there are.
@@ -172,7 +226,7 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
             }))?;
         }
         output.object(&json!({
-            "message_type": "summary", "tables": report.tables.len(), "kept": report.kept, "sstables": sstables,
+            "message_type": "summary", "tables": report.tables.len(), "kept": report.kept, "again": report.again, "sstables": sstables,
             "rows": rows, "bytes": size, "capped": capped, "dry_run": false,
         }))?;
     } else {
@@ -180,6 +234,11 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
         output.line(&format!("{tables} tables, {rows} rows, {sstables} SSTables, {} written", bytes(size)))?;
         if report.kept > 0 {
             output.line(&format!("{} of the tables were there already", report.kept))?;
+        }
+        for name in &report.again {
+            output.line(&format!(
+                "{name}: its files were imported or removed since an earlier run, and are written again"
+            ))?;
         }
         let filled = |p: &&TablePlan<'_>| report.tables.get(&p.name()).is_some_and(|t| t.sstables > 0);
         next(&plans.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
@@ -220,8 +279,8 @@ fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Ou
     if request.ring.is_some() {
         output.line(
             "Run nodetool on every node, with the folder that has its address for NODE, copied there; add --copy-data if the data\n\
-             directory is on another file system. Or stop the node and copy the files into the table's data directory, which\n\
-             must hold no SSTables: their numbers begin at 1, too, and a copy would overwrite them.",
+             directory is on another file system. Or stop the node and copy the files into the table's data directory (`cp -n`): they\n\
+             are numbered above what the table itself has come to.",
         )?;
         output.line("The ring must still be the one that was given: one token that a node does not own, and it refuses the folder.")?;
     }

@@ -4,7 +4,9 @@
 //! behind calls that block; nothing async leaves it.
 
 mod pump;
+mod ring;
 mod schema;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,7 @@ use scylla::deserialize::row::ColumnIterator;
 use scylla::errors::{ConnectionPoolError, DbError, ExecutionError, PrepareError, RequestAttemptError};
 use scylla::policies::host_filter::AllowListHostFilter;
 use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::response::query_result::QueryResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
@@ -30,6 +33,7 @@ use super::schema::statements::Release;
 use crate::error::{Error, Kind, Result};
 
 pub use pump::{Checkpoint, Rate, Sent, Unit, Writing};
+pub use tls::Tls;
 
 /// The port of CQL where a contact names none.
 const PORT: u16 = 9042;
@@ -62,6 +66,8 @@ pub struct Access {
     pub contacts: Vec<String>,
     /// User and password.
     pub login: Option<(String, Zeroizing<String>)>,
+    /// Certificates; without, nothing is encrypted on the way.
+    pub tls: Option<Tls>,
     /// Of reads and writes.
     pub level: Level,
 }
@@ -111,6 +117,9 @@ impl Client {
             .default_execution_profile_handle(profile.build().into_handle())
             .fetch_schema_metadata(false)
             .connection_timeout(Duration::from_secs(10));
+        if let Some(tls) = &access.tls {
+            builder = builder.tls_context(Some(tls.config()?));
+        }
         if let Some((user, password)) = &access.login {
             builder = builder.user(user, password.as_str());
         }
@@ -156,23 +165,11 @@ impl Client {
 
 impl Shared {
     async fn rows(&self, text: &str, values: &[Vec<u8>]) -> Result<Rows> {
-        let bad = |e: &dyn std::fmt::Display| Error::new(Kind::Damaged, clipped(text), format!("the answer: {e}"));
-        let result = self.answered(text, values).await?;
-        let rows = result.into_rows_result().map_err(|e| bad(&e))?;
-        let names = rows.column_specs().iter().map(|c| c.name().to_string()).collect();
-        let mut all = Vec::with_capacity(rows.rows_num());
-        for row in rows.rows::<ColumnIterator<'_, '_>>().map_err(|e| bad(&e))? {
-            let mut values = Vec::new();
-            for column in row.map_err(|e| bad(&e))? {
-                values.push(column.map_err(|e| bad(&e))?.slice.map(|s| s.as_slice().to_vec()));
-            }
-            all.push(values);
-        }
-        Ok(Rows { names, rows: all })
+        decoded(text, self.answered(text, values).await?)
     }
 
     /// Sends a statement until it is answered, a bounded number of times.
-    async fn answered(&self, text: &str, values: &[Vec<u8>]) -> Result<scylla::response::query_result::QueryResult> {
+    async fn answered(&self, text: &str, values: &[Vec<u8>]) -> Result<QueryResult> {
         let mut attempt = 0;
         loop {
             let error = match self.attempt(text, values).await {
@@ -187,11 +184,7 @@ impl Shared {
         }
     }
 
-    async fn attempt(
-        &self,
-        text: &str,
-        values: &[Vec<u8>],
-    ) -> std::result::Result<scylla::response::query_result::QueryResult, ExecutionError> {
+    async fn attempt(&self, text: &str, values: &[Vec<u8>]) -> std::result::Result<QueryResult, ExecutionError> {
         let prepared = self.prepare(text).await?;
         self.session.execute_unpaged(&prepared, Raw(values)).await
     }
@@ -227,6 +220,22 @@ impl Shared {
             names => error.hint(format!("not connected to {}: start it and restore again to go on", names.join(", "))),
         }
     }
+}
+
+/// The rows of an answer to `text`.
+fn decoded(text: &str, result: QueryResult) -> Result<Rows> {
+    let bad = |e: &dyn std::fmt::Display| Error::new(Kind::Damaged, clipped(text), format!("the answer: {e}"));
+    let rows = result.into_rows_result().map_err(|e| bad(&e))?;
+    let names = rows.column_specs().iter().map(|c| c.name().to_string()).collect();
+    let mut all = Vec::with_capacity(rows.rows_num());
+    for row in rows.rows::<ColumnIterator<'_, '_>>().map_err(|e| bad(&e))? {
+        let mut values = Vec::new();
+        for column in row.map_err(|e| bad(&e))? {
+            values.push(column.map_err(|e| bad(&e))?.slice.map(|s| s.as_slice().to_vec()));
+        }
+        all.push(values);
+    }
+    Ok(Rows { names, rows: all })
 }
 
 fn with_port(contact: &str) -> String {

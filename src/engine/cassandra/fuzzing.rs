@@ -130,7 +130,7 @@ pub fn fuzz_row(bytes: &[u8]) {
     let record = Record { key: &key, group_len, class, traits: Traits::default(), body };
     let mut out = String::new();
     for form in [Form::Json, Form::Csv] {
-        let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None).form(form);
+        let mut rows = Rows::new(layout.clone(), 1000, Show { form, write_times: true, ttls: true }, None);
         if rows.push(&record, &mut out).is_ok() {
             let _ = rows.finish(&mut out);
         }

@@ -16,7 +16,7 @@ use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 
-pub use node::{Node, Peer, read_node};
+pub use node::{Node, Peer, address, node_of, read_node};
 pub use rows::SystemRow;
 
 /// Largest `schema.cql` that is read, bytes.

@@ -101,28 +101,30 @@ fn is_key(role: ColumnRole) -> bool {
 /// What a row must satisfy to be shown: given the raw value of each column of the [`Layout`], null where it has none.
 pub type Predicate<'p> = Box<dyn Fn(&[Option<&[u8]>]) -> Result<bool> + Send + 'p>;
 
+/// The text form of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// As `SELECT JSON`, an object a line.
+    #[default]
+    Json,
+    /// As `COPY TO` of cqlsh ([`super::text`]), in the quotes of RFC 4180.
+    Csv,
+}
+
 /// What to write for each row.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Show {
+    /// In which form.
+    pub form: Form,
     /// `"writetime(c)"` of every column outside the key.
     pub write_times: bool,
     /// `"ttl(c)"`: the seconds left.
     pub ttls: bool,
 }
 
-/// The text form of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// As `SELECT JSON`, an object a line.
-    Json,
-    /// As `COPY TO` of cqlsh ([`super::text`]), in the quotes of RFC 4180.
-    Csv,
-}
-
 /// Makes rows of records.
 pub struct Rows<'p> {
     row: Row,
-    form: Form,
     show: Show,
     predicate: Option<Predicate<'p>>,
     /// The partition has static columns and no row so far.
@@ -131,20 +133,14 @@ pub struct Rows<'p> {
 }
 
 impl<'p> Rows<'p> {
-    /// Of a table as JSON, at `now` (seconds since 1970); rows that `predicate` rejects are left out.
+    /// Of a table at `now` (seconds since 1970); rows that `predicate` rejects are left out.
     pub fn new(layout: Layout, now: u32, show: Show, predicate: Option<Predicate<'p>>) -> Rows<'p> {
-        Rows { row: Row::new(layout, now), form: Form::Json, show, predicate, only_static: false, count: 0 }
-    }
-
-    /// In another form.
-    #[must_use]
-    pub fn form(self, form: Form) -> Rows<'p> {
-        Rows { form, ..self }
+        Rows { row: Row::new(layout, now), show, predicate, only_static: false, count: 0 }
     }
 
     /// Appends what stands before all rows: for CSV the names of the columns.
     pub fn header(&self, out: &mut String) {
-        match self.form {
+        match self.show.form {
             Form::Json => {}
             Form::Csv => csv::header(out, &self.row.layout, self.show),
         }
@@ -193,7 +189,7 @@ impl<'p> Rows<'p> {
             return Ok(());
         }
         self.count += 1;
-        match self.form {
+        match self.show.form {
             Form::Json => json::write(out, &self.row, self.show),
             Form::Csv => csv::write(out, &self.row, self.show),
         }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::state::Header;
 use super::{Mode, Order, Report};
 use crate::engine::cassandra::client::Client;
-use crate::engine::cassandra::schema::fits::misfits;
-use crate::engine::cassandra::schema::statements::{self, Place, Release, qualified, quote_text};
-use crate::engine::cassandra::schema::{ColumnRole, Table};
-use crate::engine::cassandra::types::quote_name;
+use crate::engine::cassandra::schema::Table;
+use crate::engine::cassandra::schema::fits::{misfits, other_replication};
+use crate::engine::cassandra::schema::statements::{self, Place, Release, qualified};
 use crate::error::{Error, Kind, Result};
 
 /// Microseconds: what the nodes' clocks may be apart.
@@ -69,7 +68,7 @@ impl Target {
         }
         if self.table.is_some() {
             let name = qualified(order.into.0, order.into.1);
-            if Target::holds_data(client, order)? {
+            if client.holds_data(order.table, order.into)? {
                 return Err(Error::new(
                     Kind::Usage,
                     format!("table {name}"),
@@ -102,14 +101,6 @@ impl Target {
         Place { keyspace: order.into.0, table: order.into.1, release: self.release }
     }
 
-    /// Whether a read finds anything.
-    pub(super) fn holds_data(client: &Client, order: &Order<'_>) -> Result<bool> {
-        let key = order.table.columns.iter().find(|c| c.role == ColumnRole::PartitionKey);
-        let key = key.map_or_else(|| "*".to_string(), |c| quote_name(&c.name));
-        let text = format!("SELECT {key} FROM {} LIMIT 1", qualified(order.into.0, order.into.1));
-        Ok(!client.rows(&text, &[])?.rows.is_empty())
-    }
-
     /// Empties the table.
     pub(super) fn truncate(client: &Client, order: &Order<'_>) -> Result<()> {
         client.execute(&format!("TRUNCATE {}", qualified(order.into.0, order.into.1)))
@@ -120,30 +111,12 @@ impl Target {
 fn same_replication(there: &BTreeMap<String, String>, order: &Order<'_>) -> Result<()> {
     let captured = (order.keyspace.name == order.into.0).then_some(&order.keyspace.replication);
     let Some(wanted) = order.replication.as_ref().or(captured) else { return Ok(()) };
-    if plain(wanted) == plain(there) {
-        return Ok(());
-    }
-    let (is, was) = (written(there), written(wanted));
+    let Some(message) = other_replication(there, wanted) else { return Ok(()) };
     let hint = match order.replication {
         Some(_) => "give --replication as it is there, or restore --into another keyspace",
         None => "if it is meant to be so, say it: --replication as it is there; or restore --into another keyspace",
     };
-    let message = format!("is replicated as {is} where {was} is wanted");
     Err(Error::new(Kind::Usage, format!("keyspace {}", order.into.0), message).hint(hint))
-}
-
-/// With the last part of the class's name alone.
-fn plain(replication: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut plain = replication.clone();
-    if let Some(class) = plain.get_mut("class") {
-        *class = class.rsplit('.').next().unwrap_or_default().to_string();
-    }
-    plain
-}
-
-fn written(replication: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<String> = replication.iter().map(|(k, v)| format!("{}: {}", quote_text(k), quote_text(v))).collect();
-    format!("{{{}}}", pairs.join(", "))
 }
 
 /// The time that write times are moved to.

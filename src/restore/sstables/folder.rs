@@ -9,13 +9,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::cassandra::target::folders::Totals;
+use crate::engine::cassandra::schema::Table;
+use crate::engine::cassandra::target::folders::{Out, Totals};
 use crate::error::{Error, Kind, Result};
 
 const NAME: &str = "restore.json";
 /// Tells ours from any other file of that name.
 const WHAT: &str = "onefold restore --to sstables";
 const VERSION: u32 = 0;
+
+/// Files are numbered from the second in which the restore began, counted from here (2020): above what a table reached
+/// by itself, below what an earlier restore wrote, within the 31 bits that Cassandra reads (`SequenceBasedSSTableId`).
+const NUMBERS_FROM: u64 = 1_577_836_800;
 
 /// How far a restore is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +40,26 @@ struct Document {
     state: State,
     /// Everything that decides what is written, by name.
     arguments: BTreeMap<String, Value>,
+    /// Files are numbered from here on.
+    first: u64,
     /// Tables that are done.
-    tables: BTreeMap<String, Totals>,
+    tables: BTreeMap<String, Done>,
+}
+
+/// A table that is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Done {
+    #[serde(flatten)]
+    totals: Totals,
+    /// What the folder of each node holds.
+    folders: BTreeMap<String, Held>,
+}
+
+/// What is in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Held {
+    files: u64,
+    bytes: u64,
 }
 
 /// The folder, held by us alone.
@@ -52,7 +75,7 @@ impl Folder {
     ///
     /// Errors: `Busy` where another process is at it; `AlreadyExists` where the folder holds something else, or another
     /// restore.
-    pub fn open(path: &Path, arguments: BTreeMap<String, Value>) -> Result<Folder> {
+    pub fn open(path: &Path, arguments: BTreeMap<String, Value>, now_ms: u64) -> Result<Folder> {
         let failed = |e| Error::io(path.display(), e);
         fs::create_dir_all(path).map_err(failed)?;
         let lock = File::open(path).map_err(failed)?;
@@ -69,15 +92,22 @@ impl Folder {
                 before
             }
             None => {
-                let what = WHAT.to_owned();
-                Document { what, version: VERSION, state: State::Writing, arguments, tables: BTreeMap::new() }
+                let first = (now_ms / 1000).saturating_sub(NUMBERS_FROM).max(1);
+                let (what, tables) = (WHAT.to_owned(), BTreeMap::new());
+                Document { what, version: VERSION, state: State::Writing, arguments, first, tables }
             }
         };
         Ok(Folder { path: path.to_path_buf(), document, _lock: lock })
     }
 
-    /// From here on the folder is this restore's, and says so.
-    pub fn begin(&self) -> Result<()> {
+    /// Where the folders of `nodes` lie.
+    pub fn out<'a>(&'a self, nodes: &'a [String]) -> Out<'a> {
+        Out { root: &self.path, nodes, first: self.document.first }
+    }
+
+    /// From here on the folder is this restore's, and says that it is not complete.
+    pub fn begin(&mut self) -> Result<()> {
+        self.document.state = State::Writing;
         self.write()
     }
 
@@ -88,12 +118,25 @@ impl Folder {
 
     /// What was written of a table that is done.
     pub fn table(&self, name: &str) -> Option<Totals> {
-        self.document.tables.get(name).copied()
+        self.document.tables.get(name).map(|done| done.totals)
+    }
+
+    /// Takes a table that is done for one that is not if its files are not those that were written. `nodes` name its
+    /// folders; true where that is so: files were imported from here, or removed.
+    pub fn forget_moved(&mut self, name: &str, table: &Table, nodes: &[String]) -> Result<bool> {
+        let Some(done) = self.document.tables.get(name) else { return Ok(false) };
+        let there = held(self.out(nodes), table)?;
+        let moved = done.folders != there;
+        if moved {
+            self.document.tables.remove(name);
+        }
+        Ok(moved)
     }
 
     /// A table is done; its files are on the disk.
-    pub fn done(&mut self, name: &str, totals: Totals) -> Result<()> {
-        self.document.tables.insert(name.to_owned(), totals);
+    pub fn done(&mut self, name: &str, table: &Table, nodes: &[String], totals: Totals) -> Result<()> {
+        let folders = held(self.out(nodes), table)?;
+        self.document.tables.insert(name.to_owned(), Done { totals, folders });
         self.write()
     }
 
@@ -150,6 +193,27 @@ fn read(path: &Path) -> Result<Option<Document>> {
         return Err(foreign(what));
     }
     Ok(Some(document))
+}
+
+/// What the folders of a table hold, by node.
+fn held(out: Out<'_>, table: &Table) -> Result<BTreeMap<String, Held>> {
+    let of_folder = |folder: &Path| -> io::Result<Held> {
+        let entries = match fs::read_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Held::default()),
+            entries => entries?,
+        };
+        let mut held = Held::default();
+        for entry in entries {
+            held.files += 1;
+            held.bytes += entry?.metadata()?.len();
+        }
+        Ok(held)
+    };
+    let of_node = |(node, folder): (&str, PathBuf)| match of_folder(&folder) {
+        Ok(held) => Ok((node.to_owned(), held)),
+        Err(e) => Err(Error::io(folder.display(), e)),
+    };
+    out.folders(table).map(of_node).collect()
 }
 
 /// Fails by the name of what differs.

@@ -1,8 +1,10 @@
 //! What a restore to SSTables will write: which tables, for which nodes, in which parts, and about how much.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::ring::TokenRange;
+use crate::engine::cassandra::schema::fits::{misfits, other_replication};
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::sstable::write::LateTimes;
@@ -26,6 +28,8 @@ pub struct Request<'a> {
     pub ring: Option<&'a TargetRing>,
     /// How the target replicates, where not as captured.
     pub replication: Option<Replication>,
+    /// What a live target has of the keyspaces that are restored into, by name; nothing where it was not asked.
+    pub there: BTreeMap<String, Schema>,
     /// One table, `keyspace.table`; all but Cassandra's own, for `None`.
     pub table: Option<&'a str>,
     /// Keyspace and table that it goes into, where not its own.
@@ -91,16 +95,34 @@ pub fn version(s: &Snapshot) -> Result<Version> {
 /// `describering`, which is of one keyspace, for several.
 pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>) -> Result<Vec<TablePlan<'s>>> {
     let cluster = cluster(s)?;
-    let shards: Vec<&Shard> = match request.table {
-        Some(name) => vec![s.shard(name)?],
-        None => s.shards.iter().filter(|t| !is_own(keyspace_of(t))).collect(),
-    };
+    let shards = shards(s, request.table)?;
     one_keyspace(&shards, request)?;
     let folders = match request.ring {
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
         None => vec![ONCE.to_owned()],
     };
     shards.into_iter().map(|shard| plan_table(s, shard, &cluster, request, &folders)).collect()
+}
+
+/// The tables that are asked for.
+fn shards<'s>(s: &'s Snapshot, table: Option<&str>) -> Result<Vec<&'s Shard>> {
+    Ok(match table {
+        Some(name) => vec![s.shard(name)?],
+        None => s.shards.iter().filter(|t| !is_own(keyspace_of(t))).collect(),
+    })
+}
+
+/// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`].
+pub fn tables(s: &Snapshot, table: Option<&str>, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
+    let renamed = |shard: &&Shard| Ok(rename(select::table(shard)?, into));
+    shards(s, table)?.iter().map(renamed).collect()
+}
+
+fn rename(mut table: Table, into: Option<(&str, &str)>) -> Table {
+    if let Some((keyspace, name)) = into {
+        (table.keyspace, table.name) = (keyspace.to_owned(), name.to_owned());
+    }
+    table
 }
 
 fn plan_table<'s>(
@@ -113,11 +135,9 @@ fn plan_table<'s>(
     let captured = select::table(shard)?;
     let within = |e: Error| e.within(format_args!("table {}", shard.name));
     let known = cluster.keyspaces.iter().find(|k| k.name == captured.keyspace).cloned();
-    let mut table = captured.clone();
-    if let Some((keyspace, name)) = request.into {
-        (table.keyspace, table.name) = (keyspace.to_owned(), name.to_owned());
-    }
-    let replication = request.replication.as_ref().or_else(|| known.as_ref().map(|k| &k.replication));
+    let table = rename(captured.clone(), request.into);
+    let there = fits(&captured, &table, request)?;
+    let replication = request.replication.as_ref().or(there).or_else(|| known.as_ref().map(|k| &k.replication));
     let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
     // Refused now, not after hours.
     options(&table, request.version, request.late_times, 0)
@@ -138,6 +158,27 @@ fn plan_table<'s>(
     let unknown = || Keyspace { name: captured.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
     let keyspace = known.unwrap_or_else(unknown);
     Ok(TablePlan { shard, captured, table, keyspace, replication, plan, folders: folders.to_vec(), bytes })
+}
+
+/// Refuses a table that does not fit what a live target has; how that replicates the keyspace.
+fn fits<'r>(captured: &Table, table: &Table, request: &'r Request<'_>) -> Result<Option<&'r Replication>> {
+    let Some(there) = request.there.get(&table.keyspace) else { return Ok(None) };
+    if let Some(other) = there.tables.iter().find(|t| t.name == table.name) {
+        let misfits = misfits(captured, other)?;
+        if !misfits.is_empty() {
+            let subject = format!("table {}.{} of the target", table.keyspace, table.name);
+            return Err(Error::new(Kind::Usage, subject, misfits.join("; "))
+                .hint("make the table fit, or restore it alone, with --table, --into another name"));
+        }
+    }
+    let replication = there.keyspace(&table.keyspace).map(|k| &k.replication);
+    let spelled_out = |r: &Replication| request.ring.map_or_else(|| r.clone(), |ring| ring.spelled_out(r));
+    let wanted = request.replication.as_ref().map(spelled_out);
+    if let Some(differs) = replication.zip(wanted).and_then(|(there, wanted)| other_replication(there, &wanted)) {
+        return Err(Error::new(Kind::Usage, format!("keyspace {} of the target", table.keyspace), differs)
+            .hint("leave --replication out: the live cluster says it; or ALTER KEYSPACE there first"));
+    }
+    Ok(replication)
 }
 
 /// The output of `describering` tells the ranges of one keyspace.

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use super::Client;
 use crate::engine::cassandra::read_schema::{Schema, SystemRow, from_rows};
+use crate::engine::cassandra::schema::statements::qualified;
+use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::types::quote_name;
 use crate::error::Result;
 
 /// Tables of `system_schema` that are read, with the columns of their clustering.
@@ -24,6 +27,14 @@ impl Client {
             self.system_rows(name, clustering, keyspace)
         };
         from_rows(&rows, &HashMap::new())
+    }
+
+    /// Whether a read of the table `keyspace.name`, whose key is that of `table`, finds anything.
+    pub fn holds_data(&self, table: &Table, (keyspace, name): (&str, &str)) -> Result<bool> {
+        let key = table.columns.iter().find(|c| c.role == ColumnRole::PartitionKey);
+        let key = key.map_or_else(|| "*".to_string(), |c| quote_name(&c.name));
+        let text = format!("SELECT {key} FROM {} LIMIT 1", qualified(keyspace, name));
+        Ok(!self.rows(&text, &[])?.rows.is_empty())
     }
 
     fn system_rows(&self, table: &str, clustering: &[&str], keyspace: &str) -> Result<Vec<SystemRow>> {

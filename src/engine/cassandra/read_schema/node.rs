@@ -47,8 +47,12 @@ pub struct Node {
 
 /// Reads what the captured node knows of itself and its peers. `None` where `system.local` was not captured.
 pub fn read_node(capture: &Capture) -> Result<Option<Node>> {
-    let Some(local) = find(capture, "system", "local") else { return Ok(None) };
-    let Some(row) = rows::read(local)?.into_iter().next() else { return Ok(None) };
+    node_of(&|name| find(capture, "system", name).map_or(Ok(Vec::new()), rows::read))
+}
+
+/// A node out of the tables of `system`, whose rows `rows` gives by the table's name. `None` without `local`.
+pub fn node_of(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>) -> Result<Option<Node>> {
+    let Some(row) = rows("local")?.into_iter().next() else { return Ok(None) };
     let mut this = peer(&row)?;
     this.address = address(row.value("broadcast_address")).or(address(row.value("listen_address")));
     this.port = port(row.value("broadcast_port"));
@@ -65,8 +69,7 @@ pub fn read_node(capture: &Capture) -> Result<Option<Node>> {
         node.truncated_at.insert(hex(table), i64::from_be_bytes(*time));
     }
     for name in ["peers_v2", "peers"] {
-        let Some(table) = find(capture, "system", name) else { continue };
-        for row in rows::read(table)? {
+        for row in rows(name)? {
             let mut peer = peer(&row)?;
             peer.address = address(Some(&row.key));
             peer.port = row.clustering.first().and_then(|value| port(Some(value)));
@@ -102,7 +105,8 @@ fn string(row: &SystemRow, column: &str) -> Result<String> {
     text(row.value(column).unwrap_or_default())
 }
 
-fn address(value: Option<&[u8]>) -> Option<IpAddr> {
+/// An address of 4 or 16 bytes, as the type `inet` has it.
+pub fn address(value: Option<&[u8]>) -> Option<IpAddr> {
     let value = value?;
     match value.len() {
         4 => Some(Ipv4Addr::from(*value.first_chunk::<4>()?).into()),

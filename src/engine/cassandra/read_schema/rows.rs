@@ -11,6 +11,7 @@ use crate::engine::cassandra::capture::CapturedTable;
 use crate::engine::cassandra::comparable::{self, Clustering};
 use crate::engine::cassandra::sstable::{self, SsTable, layout};
 use crate::engine::cassandra::types;
+use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 use crate::run::{RecordBatch, Run};
 
@@ -36,6 +37,19 @@ impl SystemRow {
     ) -> SystemRow {
         let cells = columns.into_iter().map(|(name, value)| ((name, Vec::new()), value)).collect();
         SystemRow { key, clustering, cells }
+    }
+
+    /// Takes the value of a simple column for a set, as CQL answers with one: each of its elements becomes a cell.
+    pub fn expand_set(&mut self, column: &str) -> Result<()> {
+        let Some(value) = self.cells.remove(&(column.to_string(), Vec::new())).filter(|v| !v.is_empty()) else {
+            return Ok(());
+        };
+        let mut parts = Parts::new(&value);
+        for _ in 0..parts.count(1)? {
+            let element = parts.part()?.unwrap_or_default().to_vec();
+            self.cells.insert((column.to_string(), element), Vec::new());
+        }
+        Ok(())
     }
 
     /// The value of a simple column.

@@ -28,7 +28,7 @@ fn liveness(time: i64) -> Entry<'static> {
 /// Rows at second 1000 of records `(k, c or static, entries)`.
 fn rows(records: &[(i32, Option<i32>, &[Entry<'_>])]) -> Vec<String> {
     let layout = Layout::of(&table()).unwrap();
-    let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true }, None);
+    let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true, ..Show::default() }, None);
     let mut out = String::new();
     for (k, c, entries) in records {
         let (mut key, mut body) = (Vec::new(), Vec::new());

@@ -1,6 +1,8 @@
 //! Whether a table that is there can take what was captured of another.
 
-use super::statements::used_types;
+use std::collections::BTreeMap;
+
+use super::statements::{quote_text, used_types};
 use super::{Column, ColumnRole, Table};
 use crate::error::Result;
 
@@ -35,6 +37,26 @@ pub fn misfits(captured: &Table, there: &Table) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// How the replication `there` differs from the one that is `wanted`, in a few words; `None` where it does not.
+pub fn other_replication(there: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> Option<String> {
+    let differs = plain(there) != plain(wanted);
+    differs.then(|| format!("is replicated as {} where {} is wanted", written(there), written(wanted)))
+}
+
+/// With the last part of the class's name alone.
+fn plain(replication: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut plain = replication.clone();
+    if let Some(class) = plain.get_mut("class") {
+        *class = class.rsplit('.').next().unwrap_or_default().to_string();
+    }
+    plain
+}
+
+fn written(replication: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = replication.iter().map(|(k, v)| format!("{}: {}", quote_text(k), quote_text(v))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 fn differs(column: &Column, other: &Column, found: &mut Vec<String>) {

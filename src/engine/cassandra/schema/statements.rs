@@ -13,6 +13,10 @@ use crate::error::{Error, Kind, Result};
 pub struct Release(pub u32, pub u32);
 
 impl Release {
+    /// The first with `system.peers_v2`.
+    pub const V4_0: Release = Release(4, 0);
+    /// The first with `system_views.gossip_info`.
+    pub const V4_1: Release = Release(4, 1);
     /// The newest that is known here.
     pub const NEWEST: Release = Release(5, 0);
 

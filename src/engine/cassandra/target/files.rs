@@ -28,8 +28,8 @@ pub struct Place {
     pub part: usize,
     /// First second of its window; 0 where there are none.
     pub window: i64,
-    /// Counts from 1 through a table.
-    pub generation: u64,
+    /// Counts from 0 through a table.
+    pub number: u64,
 }
 
 /// A file being written. Dropped before `finish` it leaves nothing.
@@ -68,7 +68,7 @@ pub trait Files {
 /// What earlier passes did.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    generation: u64,
+    files: u64,
     windows: BTreeSet<i64>,
     done: BTreeSet<Key>,
 }
@@ -206,9 +206,9 @@ impl<'a> Writing<'a> {
     }
 
     fn create(&mut self, key: Key) -> Result<()> {
-        self.before.generation += 1;
         let (part, window) = key;
-        let place = Place { part, window, generation: self.before.generation };
+        let place = Place { part, window, number: self.before.files };
+        self.before.files += 1;
         let sink = self.files.create(&place)?;
         self.begun.insert(key);
         self.open.insert(key, Open { sink, place, partition: self.partition });

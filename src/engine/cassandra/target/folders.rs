@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Parts;
 use super::files::{FileSink, Files, Finished, Place};
-use super::{Parts, Plan};
 use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::{Compression, LateTimes, Options, SsTableWriter};
@@ -42,29 +42,41 @@ pub struct Totals {
     pub newest: Option<i64>,
 }
 
+/// Where the files of nodes lie, and how they are numbered.
+#[derive(Debug, Clone, Copy)]
+pub struct Out<'a> {
+    /// The folder of folders.
+    pub root: &'a Path,
+    /// Folder of each node, by its place.
+    pub nodes: &'a [String],
+    /// Files are numbered from here on.
+    pub first: u64,
+}
+
+impl<'a> Out<'a> {
+    /// The folders of a table, by node.
+    pub fn folders(&self, table: &Table) -> impl Iterator<Item = (&'a str, PathBuf)> {
+        let (root, keyspace, name) = (self.root, table.keyspace.clone(), table.name.clone());
+        self.nodes.iter().map(move |node| (node.as_str(), root.join(node).join(&keyspace).join(&name)))
+    }
+}
+
 /// The folders of a table.
 pub struct Folders<'a> {
-    root: &'a Path,
-    /// Folder of each node, by its place.
-    names: &'a [String],
     table: &'a Table,
-    options: Options,
     parts: &'a Parts,
+    options: Options,
+    /// By the node's place.
+    folders: Vec<PathBuf>,
+    first: u64,
     totals: Totals,
 }
 
 impl<'a> Folders<'a> {
-    /// Below `root`; `table` says where and how. Its options may be refused.
-    pub fn new(
-        root: &'a Path,
-        names: &'a [String],
-        table: &'a Table,
-        plan: &'a Plan,
-        version: Version,
-        late_times: LateTimes,
-    ) -> Result<Folders<'a>> {
-        let options = options(table, version, late_times, plan.level)?;
-        Ok(Folders { root, names, table, options, parts: &plan.parts, totals: Totals::default() })
+    /// The files of `table`, written as `options` says.
+    pub fn new(out: Out<'_>, table: &'a Table, parts: &'a Parts, options: Options) -> Folders<'a> {
+        let folders = out.folders(table).map(|(_, folder)| folder).collect();
+        Folders { table, parts, options, folders, first: out.first, totals: Totals::default() }
     }
 
     /// What was written so far.
@@ -74,43 +86,38 @@ impl<'a> Folders<'a> {
 
     /// Removes what is there of the table, and makes its folder for every node.
     pub fn clear(&self) -> Result<()> {
-        for name in self.names {
-            let folder = table_folder(self.root, name, self.table);
-            match fs::remove_dir_all(&folder) {
+        for folder in &self.folders {
+            match fs::remove_dir_all(folder) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(folder.display(), e)),
-                _ => fs::create_dir_all(&folder).map_err(|e| Error::io(folder.display(), e))?,
+                _ => fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?,
             }
         }
         Ok(())
     }
 
-    fn folders(&self, part: usize) -> impl Iterator<Item = PathBuf> {
+    fn of_part(&self, part: usize) -> impl Iterator<Item = &PathBuf> {
         let nodes = self.parts.all().get(part).map(|p| p.nodes.as_slice()).unwrap_or_default();
-        nodes.iter().filter_map(|n| self.names.get(*n)).map(|name| table_folder(self.root, name, self.table))
+        nodes.iter().filter_map(|n| self.folders.get(*n))
     }
-}
-
-/// Where a node's files of a table lie.
-pub fn table_folder(root: &Path, node: &str, table: &Table) -> PathBuf {
-    root.join(node).join(&table.keyspace).join(&table.name)
 }
 
 impl Files for Folders<'_> {
     fn create(&mut self, place: &Place) -> Result<Box<dyn FileSink>> {
         let missing = || Error::damaged("plan", format_args!("part {} has no node", place.part));
-        let folder = self.folders(place.part).next().ok_or_else(missing)?;
-        let writer = SsTableWriter::create(&folder, place.generation, self.table, &self.options);
+        let folder = self.of_part(place.part).next().ok_or_else(missing)?.clone();
+        let number = self.first + place.number;
+        let writer = SsTableWriter::create(&folder, number, self.table, &self.options);
         let writer = writer.map_err(|e| e.within(folder.display()))?;
         Ok(Box::new(Sink { writer, folder }))
     }
 
     fn finished(&mut self, place: &Place, file: Finished) -> Result<()> {
-        for folder in self.folders(place.part).skip(1) {
+        for folder in self.of_part(place.part).skip(1) {
             for path in &file.files {
                 let Some(name) = path.file_name() else { continue };
                 link(path, &folder.join(name)).map_err(|e| Error::io(folder.join(name).display(), e))?;
             }
-            File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder.display(), e))?;
+            File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder.display(), e))?;
         }
         let totals = &mut self.totals;
         totals.sstables += u64::from(!file.files.is_empty());

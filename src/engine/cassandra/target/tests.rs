@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use repo_format::murmur3;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits};
 
 use super::cut::newest;
@@ -272,8 +273,8 @@ fn write(parts: &Parts, cut: Cut, all: &RecordBatch) -> (Vec<Written>, usize) {
     assert!(memory.most_open <= OPEN_MAX && memory.open.get() == 0);
     let files = memory.files.take();
     assert!(files.iter().all(|f| f.whole && !f.batch.is_empty()));
-    let generations: Vec<u64> = files.iter().map(|f| f.place.generation).collect();
-    assert!(generations.iter().copied().eq(1..=files.len() as u64), "{generations:?}");
+    let numbers: Vec<u64> = files.iter().map(|f| f.place.number).collect();
+    assert!(numbers.iter().copied().eq(0..files.len() as u64), "{numbers:?}");
     (files, passes)
 }
 
@@ -380,7 +381,7 @@ fn the_records_of_these_tests_are_in_normal_form() {
     let all = records(&[(1, 0xff, 1_000_000_000), (2, 0x3f, 1_000_000_000), (3, 0x05, 0)]);
     let mut copy = RecordBatch::new();
     all.iter().for_each(|r| copy.push(&r));
-    let place = Place { part: 0, window: 0, generation: 1 };
+    let place = Place { part: 0, window: 0, number: 1 };
     assert_eq!(merged(&[&Written { place, batch: copy, bytes: 0, whole: true }]), plain(&all));
 }
 
@@ -453,6 +454,24 @@ proptest! {
             prop_assert!(file.place.window == cut.window(newest) || file.place.window == i64::MAX);
         }
     }
+}
+
+/// Many tokens a node: files by sets of nodes, in passes, where stretches would make crumbs.
+#[test]
+fn more_sets_of_nodes_than_files_take_more_passes() {
+    let tokens: Vec<i64> = (0..9 * 100_u32).map(|n| murmur3::token(&n.to_be_bytes())).collect();
+    let placed = nodes(9, 1, &tokens).place("ks", &simple("3")).unwrap();
+    let plan = Plan::for_nodes(&placed, Cut::Size, 1 << 30);
+    let sets = plan.parts.all().len();
+    assert!((OPEN_MAX + 1..200).contains(&sets), "{sets}");
+    let all = records(&(0..2000).map(|i| (i * 7919, 1, 0)).collect::<Vec<_>>());
+    let (files, passes) = write(&plan.parts, plan.cut, &all);
+    assert_eq!((files.len(), passes), (sets, sets.div_ceil(OPEN_MAX)));
+    assert_eq!(merged(&files.iter().collect::<Vec<_>>()), plain(&all));
+    // Few tokens a node: as many stretches as sets, in one pass.
+    let few = nodes(100, 1, &tokens[..400]).place("ks", &simple("3")).unwrap();
+    let plan = Plan::for_nodes(&few, Cut::Size, 1 << 30);
+    assert!(plan.parts.all().len() > 300);
 }
 
 #[test]
