@@ -383,6 +383,11 @@ fn what_could_not_be_read_is_named() {
     let ran = to_out(&user, &ring, &user.path("out"), &[]);
     ran.failed(3, &["lab.users", "not restored", "node n1"]);
     assert!(ran.out.contains("SSTables, "), "{}", ran.out);
+    for form in ["json", "csv"] {
+        let ran = user.run(&["restore", "--to", form, "--table", "lab.users"]);
+        ran.failed(3, &["lab.users", "not restored", "node n1"]);
+        assert!(ran.out.lines().count() > 10, "what could be read is there");
+    }
     // Other tables are whole.
     let ran = to_out(&user, &ring, &user.path("orders"), &["--table", "lab.orders"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -6,6 +6,7 @@ mod files;
 mod rows;
 pub mod select;
 pub mod sstables;
+pub mod tables;
 
 pub use files::{files, kept_files};
 pub use rows::{copy_from, rows};

@@ -26,7 +26,7 @@ use crate::watch::Watch;
 use super::select::{self, Selection};
 use folder::Folder;
 pub use folder::{State, free_bytes};
-pub use plan::{ONCE, Request, TablePlan, left_out, plan, tables, unread, version};
+pub use plan::{ONCE, Request, TablePlan, left_out, plan, tables, version};
 
 /// What a restore came to.
 #[derive(Debug, Clone, Default)]

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use super::Context;
 use super::connect::client;
+use super::{Context, warn};
 use crate::cli::access::cache_dir;
 use crate::cli::args::{ConsistencyArg, ExpiryArg};
 use crate::cli::output::bytes;
@@ -17,21 +17,16 @@ use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::target::ring::parse_replication;
 use crate::error::{Error, Kind, Result};
 use crate::restore::cassandra::{Expiry, Job, Mode, Order, Report};
-use crate::restore::select;
-use crate::snapshot::{Shard, Snapshot};
+use crate::restore::{select, tables};
+use crate::snapshot::Snapshot;
 
 /// Rows sent at once unless told otherwise.
 const CONCURRENCY: u16 = 32;
-/// Keyspaces of Cassandra's own are restored where they are named.
-const OWN: &str = "system";
 
 /// Writes into a cluster, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let &Context { repo, snapshot: s, args, watch, output, .. } = context;
-    let shards: Vec<&Shard> = match &args.table {
-        Some(name) => vec![s.shard(name)?],
-        None => s.shards.iter().filter(|t| !t.name.starts_with(OWN)).collect(),
-    };
+    let shards = tables::chosen(s, args.table.as_deref())?;
     watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
     let client = connect(context)?;
     let reader = repo.reader()?;
@@ -145,14 +140,6 @@ fn rate(text: &str) -> Result<Rate> {
             Err(Error::new(Kind::Usage, format!("--rate {text}"), "is no rate")
                 .hint("give rows (5000) or bytes (10MB)"))
         }
-    }
-}
-
-fn warn(output: &Output, subject: &str, message: &str) {
-    if output.is_json() {
-        output.error_line(&json!({ "message_type": "warning", "subject": subject, "message": message }));
-    } else {
-        output.note(&format!("{subject}: {message}"));
     }
 }
 

@@ -10,6 +10,8 @@ mod sstables;
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::access;
 use super::args::{Form, Global, Restore};
 use super::progress::Progress;
@@ -17,6 +19,7 @@ use super::show::load;
 use super::{Outcome, Output};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
+use crate::restore::tables;
 use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
@@ -54,8 +57,12 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         watch: &watch,
         output,
     };
-    match args.form {
-        Form::Files => files::run(&context),
+    if !snapshot.complete && args.form != Form::Files {
+        let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
+        warn(output, "snapshot", what);
+    }
+    let outcome = match args.form {
+        Form::Files => return files::run(&context),
         Form::Json | Form::Csv => rows::run(&context),
         Form::SsTables => sstables::run(&context),
         #[cfg(feature = "cql")]
@@ -63,6 +70,19 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         #[cfg(not(feature = "cql"))]
         Form::Cassandra => Err(Error::new(Kind::Unsupported, "restore --to cassandra", "is not built in")
             .hint("build with the feature cql")),
+    }?;
+    let unread = tables::unread(&snapshot, args.table.as_deref(), ROWS.contains(&args.form));
+    for what in &unread {
+        warn(output, what, "not restored: kept byte for byte (`onefold restore --to files`)");
+    }
+    Ok(if unread.is_empty() { outcome } else { Outcome::SourceUnread })
+}
+
+fn warn(output: &Output, subject: &str, message: &str) {
+    if output.is_json() {
+        output.error_line(&json!({ "message_type": "warning", "subject": subject, "message": message }));
+    } else {
+        output.note(&format!("{subject}: {message}"));
     }
 }
 

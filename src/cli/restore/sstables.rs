@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::Context;
 #[cfg(feature = "cql")]
 use super::connect::client;
+use super::{Context, warn};
 use crate::cli::args::{LateTimesArg, LayoutArg, VersionArg};
 use crate::cli::output::{bytes, time};
 use crate::cli::{Outcome, Output};
@@ -50,14 +50,6 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         },
     };
     let plans = sstables::plan(s, &request)?;
-    let unread = sstables::unread(s, &request);
-    if !s.complete {
-        warn(
-            output,
-            "snapshot",
-            "is incomplete (`onefold show`): what only replicas held that were not read is missing",
-        );
-    }
     for (keyspace, what) in short_of_nodes(&plans, request.ring) {
         warn(
             output,
@@ -87,10 +79,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     for name in sstables::left_out(s, &request) {
         warn(output, name, "not restored: a table of Cassandra's own; name it with --table if you want it");
     }
-    for what in &unread {
-        warn(output, what, "not restored: kept byte for byte (`onefold restore --to files`)");
-    }
-    Ok(if unread.is_empty() { Outcome::Fine } else { Outcome::SourceUnread })
+    Ok(Outcome::Fine)
 }
 
 /// What is known of the target.
@@ -167,14 +156,6 @@ fn into(name: &str) -> Result<(&str, &str)> {
     name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
         Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
     })
-}
-
-fn warn(output: &Output, subject: &str, message: &str) {
-    if output.is_json() {
-        output.error_line(&json!({ "message_type": "warning", "subject": subject, "message": message }));
-    } else {
-        output.note(&format!("{subject}: {message}"));
-    }
 }
 
 /// Says what would be written, table by table and node by node.

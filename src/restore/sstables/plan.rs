@@ -1,19 +1,20 @@
 //! What a restore to SSTables will write: which tables, for which nodes, in which parts, and about how much.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::ring::TokenRange;
 use crate::engine::cassandra::schema::fits::{misfits, other_replication};
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
+use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
-use crate::engine::cassandra::sstable::{Descriptor, Version};
 use crate::engine::cassandra::target::folders::options;
 use crate::engine::cassandra::target::ring::Replication;
 use crate::engine::cassandra::target::{Cut, Plan, TargetRing};
 use crate::error::{Error, Kind, Result};
 use crate::restore::select;
+use crate::restore::tables::{self, is_own, keyspace_of};
 use crate::snapshot::{Shard, Snapshot};
 
 /// Folder of the layout that holds each row once.
@@ -95,7 +96,7 @@ pub fn version(s: &Snapshot) -> Result<Version> {
 /// `describering`, which is of one keyspace, for several.
 pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>) -> Result<Vec<TablePlan<'s>>> {
     let cluster = cluster(s)?;
-    let shards = shards(s, request.table)?;
+    let shards = tables::chosen(s, request.table)?;
     one_keyspace(&shards, request)?;
     let folders = match request.ring {
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
@@ -104,18 +105,10 @@ pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>) -> Result<Vec<TablePlan<
     shards.into_iter().map(|shard| plan_table(s, shard, &cluster, request, &folders)).collect()
 }
 
-/// The tables that are asked for.
-fn shards<'s>(s: &'s Snapshot, table: Option<&str>) -> Result<Vec<&'s Shard>> {
-    Ok(match table {
-        Some(name) => vec![s.shard(name)?],
-        None => s.shards.iter().filter(|t| !is_own(keyspace_of(t))).collect(),
-    })
-}
-
 /// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`].
 pub fn tables(s: &Snapshot, table: Option<&str>, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
     let renamed = |shard: &&Shard| Ok(rename(select::table(shard)?, into));
-    shards(s, table)?.iter().map(renamed).collect()
+    tables::chosen(s, table)?.iter().map(renamed).collect()
 }
 
 fn rename(mut table: Table, into: Option<(&str, &str)>) -> Table {
@@ -207,43 +200,10 @@ fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace:
     (shard.bytes_read as f64 / copies.max(1.0)) as u64
 }
 
-fn keyspace_of(shard: &Shard) -> &str {
-    shard.name.split_once('.').map_or(shard.name.as_str(), |(keyspace, _)| keyspace)
-}
-
-/// Whether a keyspace is Cassandra's own: the target has one of its own, so its tables are restored by name only.
-fn is_own(keyspace: &str) -> bool {
-    keyspace == "dse" || keyspace == "system" || keyspace.starts_with("system_")
-}
-
 /// Tables of Cassandra's own that a restore of everything leaves out.
 pub fn left_out<'s>(s: &'s Snapshot, request: &Request<'_>) -> Vec<&'s str> {
     let own = s.shards.iter().filter(|t| request.table.is_none() && is_own(keyspace_of(t)) && t.rows > 0);
     own.map(|t| t.name.as_str()).collect()
-}
-
-/// SSTables of the tables asked for that could not be decoded, with the reason: they are not in what is restored.
-/// Files of a table that was dropped and made again are no loss, and not among them.
-pub fn unread(s: &Snapshot, request: &Request<'_>) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    for file in &s.files {
-        // `keyspace/table-id/…/file`
-        let mut parts = file.name.split('/');
-        let (Some(keyspace), Some((table, id))) = (parts.next(), parts.next().and_then(|f| f.rsplit_once('-'))) else {
-            continue;
-        };
-        let asked = match request.table {
-            Some(asked) => asked.split_once('.') == Some((keyspace, table)),
-            None => !is_own(keyspace),
-        };
-        let Some((descriptor, _)) = parts.next_back().and_then(Descriptor::parse).filter(|_| asked) else { continue };
-        let lost = s.shards.iter().any(|t| t.id == id) || s.problems.iter().any(|p| p.subject.contains(&file.name));
-        if lost {
-            let node = s.nodes.get(file.node).map_or("?", |n| n.name.as_str());
-            found.insert(format!("{keyspace}.{table}: {descriptor} of node {node}: {}", file.reason));
-        }
-    }
-    found.into_iter().collect()
 }
 
 /// An address as the name of a folder.
