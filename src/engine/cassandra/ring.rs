@@ -88,26 +88,43 @@ pub struct Ring {
 
 const JSON_REMEDY: &str =
     "each of `members` needs its `address`, `data_center`, `rack` and `tokens`, a list of numbers that no other has";
-const REMEDY: &str = "give the output of `nodetool ring`, with or without a keyspace";
+const REMEDY: &str = "give the whole output of `nodetool ring`, with or without a keyspace";
 
 impl Ring {
     /// Parses the output of `nodetool ring`; `subject` names the file in errors.
     pub fn parse(text: &str, subject: &str) -> Result<Ring> {
+        let wrong = |what: String| Error::new(Kind::Usage, subject, what).hint(REMEDY);
         let mut ring = Ring::default();
-        let mut data_center = None;
+        // Of each data center that is told: its greatest token, until a line has it.
+        let mut centers: Vec<(String, Option<i64>)> = Vec::new();
         for line in text.lines() {
             if let Some(name) = line.trim().strip_prefix("Datacenter:") {
-                data_center = Some(name.trim().to_string());
-            } else if let (Some(data_center), Some(row)) = (&data_center, parse_row(line)) {
-                ring.add(data_center, row);
+                centers.push((name.trim().to_string(), None));
+            } else if let Some((data_center, greatest)) = centers.last_mut() {
+                match parse_row(line) {
+                    Some(row) => {
+                        greatest.take_if(|token| *token == row.token);
+                        ring.add(data_center, row);
+                    }
+                    // Above the rows of a data center with more than one token stands the greatest of them.
+                    None => *greatest = line.trim().parse().ok().or(*greatest),
+                }
             }
         }
-        ring.checked().map_err(|what| Error::new(Kind::Usage, subject, what).hint(REMEDY))
+        if let Some((data_center, Some(token))) = centers.iter().find(|(_, greatest)| greatest.is_some()) {
+            let what = format!("is cut short: data center {data_center} has a token {token}, and no node has it");
+            return Err(wrong(what));
+        }
+        ring.checked().map_err(wrong)
     }
 
     /// Parses the JSON form, which is also how a snapshot tells its ring (`onefold show --json`):
     /// `{"members": [{"address": "10.0.0.1", "data_center": "dc1", "rack": "r1", "tokens": [-5, 7]}, …]}`.
     pub fn parse_json(text: &str, subject: &str) -> Result<Ring> {
+        if text.trim_start().starts_with('[') {
+            let what = "is a list in JSON, not an object with the list `members`";
+            return Err(Error::new(Kind::Usage, subject, what).hint(JSON_REMEDY));
+        }
         let ring: Ring = serde_json::from_str(text)
             .map_err(|e| Error::new(Kind::Usage, subject, format_args!("is no ring in JSON: {e}")).hint(JSON_REMEDY))?;
         ring.checked().map_err(|what| Error::new(Kind::Usage, subject, what).hint(JSON_REMEDY))

@@ -112,6 +112,33 @@ fn data_centers_states_and_odd_names() {
 }
 
 #[test]
+fn a_ring_cut_short_is_refused() {
+    let cut = |text: &str, words: &str| {
+        let error = Ring::parse(text, "ring.txt").unwrap_err();
+        assert!(error.message().contains(words), "{error}");
+        assert!(error.advice().unwrap().contains("the whole output"), "{error}");
+    };
+    let lines: Vec<&str> = TWO_CENTERS.lines().collect();
+    // The last row of a data center of two is not there; nor, at its end, its last digit.
+    for text in [lines[..6].join("\n"), [&lines[..6], &lines[7..]].concat().join("\n")] {
+        cut(&text, "is cut short: data center east one has a token 100");
+    }
+    cut(lines[..7].join("\n").strip_suffix('0').unwrap(), "is cut short");
+    // Above the rows of one token in all stands nothing.
+    let west = [&lines[..1], &lines[8..]].concat().join("\n");
+    assert_eq!(Ring::parse(&west, "ring.txt").unwrap().members().len(), 1);
+    for version in ["4.1", "5.0", "5.0-mixed", "5.0-oa"] {
+        let path = format!("{}/tests/fixtures/cassandra-{version}/ring.txt", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(Ring::parse(&text, "ring.txt").unwrap().members().len(), 3, "{version}");
+        let rows = text.lines().filter(|line| line.starts_with("127.")).count();
+        let last = text.lines().rfind(|line| line.starts_with("127.")).unwrap();
+        cut(&text[..text.find(last).unwrap()], "is cut short");
+        assert!(rows > 40);
+    }
+}
+
+#[test]
 fn what_is_no_ring_is_refused() {
     for text in
         ["", "Datacenter: dc1\n", "error: no connection", "Datacenter: a\nx r Up Normal ? ? 5\ny r Up Normal ? ? 5\n"]
