@@ -287,17 +287,6 @@ fn what_a_user_does() {
     to_out(&user, &ring, &out, &["--table", "lab.users"]).failed(1, &["other arguments", "table", "another --out"]);
     assert!(contents(&out) == files);
 
-    // What was moved away since, as `nodetool import` does, is written again; what was not, is not.
-    let (lost, kept) = (out.join("127.0.0.2/lab/users"), fs::metadata(out.join("127.0.0.1/lab/orders")).unwrap());
-    for file in files_below(&lost) {
-        fs::remove_file(file).unwrap();
-    }
-    let again = to_out(&user, &ring, &out, &[]).fine();
-    assert!(again.contains("lab.users: its files were imported or removed"), "{again}");
-    assert!(again.contains(&format!("{} of the tables were there already", tables - 1)), "{again}");
-    assert!(contents(&out) == files);
-    assert_eq!(fs::metadata(out.join("127.0.0.1/lab/orders")).unwrap().modified().unwrap(), kept.modified().unwrap());
-
     // Each row once, for sstableloader.
     let once = user.path("loader");
     let args = ["restore", "--to", "sstables", "--layout", "once", "--out", once.to_str().unwrap()];
@@ -312,6 +301,83 @@ fn what_a_user_does() {
     assert_eq!((&objects[0]["name"], &objects.last().unwrap()["tables"]), (&json!("lab2.found"), &json!(1)));
     assert!(contents(&part).contains_key(Path::new("127.0.0.1/lab2/found/nb-0-big-TOC.txt")));
     assert!(fs::read_to_string(part.join("schema-1.cql")).unwrap().contains("CREATE TABLE lab2.found"));
+}
+
+/// What was moved away since, as `nodetool import` does, or lost, is written again; what was not, is not touched.
+#[test]
+fn what_is_no_longer_there_is_written_again() {
+    let user = user_with(&SOME);
+    let (ring, out, tables) = (capture("cassandra-5.0").join("ring.txt"), user.path("sp ace"), count(&user));
+    let said = to_out(&user, &ring, &out, &[]).fine();
+    let import = format!("nodetool import lab users '{}/NODE/lab/users'", out.display());
+    assert!(said.contains(&import) && said.contains("Cells keep their times"), "{said}");
+    let files = contents(&out);
+    let modified = |folder: &str| {
+        let data = files_below(&out.join(folder)).into_iter().find(|f| f.to_str().unwrap().ends_with("-Data.db"));
+        fs::metadata(data.unwrap()).unwrap().modified().unwrap()
+    };
+    let kept = ["127.0.0.1/lab/users", "127.0.0.3/lab/users", "127.0.0.2/lab/orders"];
+    let before = kept.map(modified);
+    for file in files_below(&out.join("127.0.0.2/lab/users")) {
+        fs::remove_file(file).unwrap();
+    }
+    fs::remove_file(out.join("schema-1.cql")).unwrap();
+    fs::write(out.join("schema-2.cql"), "DROP TABLE lab.users;").unwrap();
+    let would = to_out(&user, &ring, &out, &["--dry-run"]).fine();
+    assert!(would.contains(&format!("{} of the tables are there already", tables - 1)), "{would}");
+    let again = to_out(&user, &ring, &out, &[]).fine();
+    assert!(again.contains("lab.users: files were imported or removed since"), "{again}");
+    assert!(again.contains(&format!("{} of the tables were there already", tables - 1)), "{again}");
+    assert!(contents(&out) == files);
+    assert_eq!(kept.map(modified), before);
+    // All of it done, and but the schema lost.
+    fs::remove_file(out.join("schema-2.cql")).unwrap();
+    to_out(&user, &ring, &out, &[]).fine();
+    assert!(contents(&out) == files);
+}
+
+/// One table that `nb` cannot hold does not stop the others; by choice the same folder is completed.
+#[test]
+fn late_times_are_named_and_the_rest_is_done() {
+    let user = User::new();
+    let capture = capture("cassandra-5.0-oa");
+    user.backup(&three(&capture), &[]).fine();
+    let (ring, out, tables) = (capture.join("ring.txt"), user.path("out"), count(&user));
+    let document = || -> Value { serde_json::from_slice(&fs::read(out.join("restore.json")).unwrap()).unwrap() };
+    let ran = to_out(&user, &ring, &out, &["--sstable-version", "nb"]);
+    ran.failed(1, &["table lab.", "not restored", "{\"", "version nb ends at", "--late-times cap"]);
+    let done = document()["tables"].as_object().unwrap().len();
+    assert!(document()["state"] == "writing" && (1..tables).contains(&done), "{done} of {tables}");
+    let refused = tables - done;
+    assert!(ran.err.contains(&format!("{refused} of {tables} tables cannot be restored as asked")), "{}", ran.err);
+    let ran = to_out(&user, &ring, &out, &["--sstable-version", "nb", "--late-times", "cap"]);
+    assert!(ran.err.contains("after 2038 were brought forward"), "{}", ran.err);
+    assert!(ran.fine().contains(&format!("{done} of the tables were there already")));
+    assert!(document()["state"] == "complete" && document()["tables"].as_object().unwrap().len() == tables);
+    to_out(&user, &ring, &out, &["--sstable-version", "nb"]).failed(1, &["late times of lab.", "are capped there"]);
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_restore_would() {
+    let user = user_with(&SOME);
+    let (ring, out) = (capture("cassandra-5.0").join("ring.txt"), user.path("out"));
+    for dry in [&["--dry-run"][..], &[]] {
+        let run = |more: &[&str]| to_out(&user, &ring, &out, &[dry, &["--table", "lab.users"], more].concat());
+        run(&["--where", "nonsense !!"]).failed(1, &["condition at character 9"]);
+        run(&["--where", "no_such = 1"]).failed(1, &["no_such"]);
+        assert!(!out.exists());
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("letter"), "dear").unwrap();
+        run(&[]).failed(1, &["is not empty"]);
+        fs::remove_dir_all(&out).unwrap();
+    }
+    let part = ["--table", "lab.orders", "--where", "customer = 5", "--dry-run", "--json"];
+    let would = to_out(&user, &ring, &out, &part).objects();
+    assert!(would.iter().all(|o| o["at_most"] == true), "{would:?}");
+    let would = to_out(&user, &ring, &out, &["--table", "lab.orders", "--dry-run", "--json"]).objects();
+    assert!(would.iter().all(|o| o["at_most"] == false), "{would:?}");
+    to_out(&user, &ring, &out, &["--table", "lab.orders"]).fine();
+    to_out(&user, &ring, &out, &["--dry-run", "--table", "lab.users"]).failed(1, &["other arguments", "its table"]);
 }
 
 #[test]
@@ -346,7 +412,9 @@ fn what_a_user_does_wrong() {
     for (name, text, words) in [
         ("empty", String::new(), &["no node with a token", "nodetool ring"][..]),
         ("joining", text.replacen("Normal", "Joining", 1), &["joining", "wait until every node is Normal"]),
+        ("short", text[..text.len() / 2].to_owned(), &["is cut short", "the whole output"]),
         ("json", "{}".to_owned(), &["no ring in JSON", "members"]),
+        ("list", "[{}]".to_owned(), &["is a list in JSON", "members"]),
     ] {
         let path = user.path(name);
         fs::write(&path, text).unwrap();

@@ -25,7 +25,7 @@ pub enum VersionArg {
 /// What to do with times after 2038, which `nb` cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LateTimesArg {
-    /// Fail, naming the table.
+    /// Leave out the tables that have such, naming the row, and fail after the others.
     Refuse,
     /// Bring them forward to 2038, and say how many.
     Cap,

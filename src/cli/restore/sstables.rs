@@ -21,10 +21,12 @@ use crate::engine::cassandra::target::TargetRing;
 use crate::engine::cassandra::target::ring::parse_replication;
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::now_ms;
-use crate::restore::sstables::{self, ONCE, Report, Request, TablePlan};
+use crate::restore::sstables::{self, ONCE, Plans, Report, Request, TablePlan};
 
 /// Bytes of SSTables that are written in a second, for the estimate alone (benches/README.md).
 const BYTES_A_SECOND: u64 = 25_000_000;
+/// Small SSTables that are written in a second: each is ten files that are synced.
+const FILES_A_SECOND: u64 = 40;
 
 /// Writes SSTables, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
@@ -49,8 +51,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             Some(LateTimesArg::Cap) => LateTimes::Cap,
         },
     };
-    let plans = sstables::plan(s, &request)?;
-    for (keyspace, what) in short_of_nodes(&plans, request.ring) {
+    let plans = sstables::plan(s, &request, watch)?;
+    for (keyspace, what) in short_of_nodes(&plans.tables, request.ring) {
         warn(
             output,
             &format!("keyspace {keyspace}"),
@@ -66,6 +68,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             "imported cells lose against newer ones and newer deletions; TRUNCATE first, or restore --into another";
         warn(output, &subject, &format!("{hold} data: {lose}"));
     }
+    let mut refused: Vec<&Error> = plans.refused.iter().collect();
+    let report;
     if args.dry_run {
         would(&plans, &request, args.out.as_deref(), output)?;
     } else {
@@ -73,13 +77,31 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             .out
             .as_deref()
             .ok_or_else(|| Error::new(Kind::Usage, "restore --to sstables", "needs a folder").hint("give --out DIR"))?;
-        let report = sstables::sstables(s, &plans, &request, out, &repo.reader()?, watch)?;
-        written(&report, &plans, &request, out, output)?;
+        let done = sstables::sstables(s, &plans, &request, out, &repo.reader()?, watch);
+        report = done.map_err(|e| match e.kind() {
+            Kind::Interrupted => Error::new(e.kind(), out.display(), e.message()).hint("repeat the command to go on"),
+            _ => e,
+        })?;
+        written(&report, &plans.tables, &request, out, output)?;
+        refused.extend(&report.refused);
     }
     for name in sstables::left_out(s, &request) {
         warn(output, name, "not restored: a table of Cassandra's own; name it with --table if you want it");
     }
-    Ok(Outcome::Fine)
+    refusals(&refused, plans.tables.len() + plans.refused.len(), output)
+}
+
+/// Names the tables that cannot be written; the others were.
+fn refusals(refused: &[&Error], of: usize, output: &Output) -> Result<Outcome> {
+    for e in refused {
+        let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        warn(output, e.subject(), &format!("not restored: {}{advice}", e.message()));
+    }
+    match refused.len() {
+        0 => Ok(Outcome::Fine),
+        n => Err(Error::new(Kind::Unsupported, "restore", format!("{n} of {of} tables cannot be restored as asked"))
+            .hint("the others are done; repeat the command with what is advised above, and the same --out")),
+    }
 }
 
 /// What is known of the target.
@@ -159,39 +181,46 @@ fn into(name: &str) -> Result<(&str, &str)> {
 }
 
 /// Says what would be written, table by table and node by node.
-fn would(plans: &[TablePlan<'_>], request: &Request<'_>, out: Option<&Path>, output: &Output) -> Result<()> {
+fn would(plans: &Plans<'_>, request: &Request<'_>, out: Option<&Path>, output: &Output) -> Result<()> {
+    let left = sstables::left(plans, request, out)?;
+    let at_most = request.condition.is_some();
     if !output.is_json() {
-        output.line("table  node  rows  bytes  SSTables at least")?;
+        output.line("table  node  rows  bytes  SSTables")?;
     }
-    let part = if request.condition.is_some() { "at most " } else { "about " };
-    for plan in plans {
-        for (place, node) in plan.folders.iter().enumerate() {
-            let (rows, size, files) = plan.of_node(place);
-            let name = plan.name();
+    let part = if at_most { "at most " } else { "about " };
+    for plan in &plans.tables {
+        let name = plan.name();
+        for (share, node) in plan.plan.of_nodes().zip(plan.folders.iter()) {
+            let (size, files) = (share.bytes, share.files);
+            let rows = (plan.shard.rows as f64 * share.share).round() as u64;
             if output.is_json() {
                 output.object(&json!({
                     "message_type": "node_table", "table": name, "node": node, "rows": rows, "bytes": size,
-                    "sstables": files, "dry_run": true,
+                    "sstables": files, "at_most": at_most, "dry_run": true,
                 }))?;
             } else {
-                output.line(&format!("{name}  {node}  {part}{rows}  {part}{}  {files}", bytes(size)))?;
+                output.line(&format!("{name}  {node}  {part}{rows}  {part}{}  {part}{files}", bytes(size)))?;
             }
         }
     }
-    // What several nodes hold is written once.
-    let total: u64 = plans.iter().map(|p| p.bytes).sum();
-    let seconds = total / BYTES_A_SECOND + 1;
-    if let Some(out) = out
-        && let Some(short) = total.checked_sub(sstables::free_bytes(out)?).filter(|short| *short > 0)
+    let seconds = left.bytes / BYTES_A_SECOND + left.files / FILES_A_SECOND + 1;
+    if let Some(out) = out.filter(|_| !at_most)
+        && let Some(short) = left.bytes.checked_sub(sstables::free_bytes(out)?).filter(|short| *short > 0)
     {
         warn(output, &out.display().to_string(), &format!("has about {} too little room", bytes(short)));
     }
+    let tables = plans.tables.len();
     if output.is_json() {
         return output.object(&json!({
-            "message_type": "summary", "tables": plans.len(), "bytes": total, "seconds": seconds, "dry_run": true,
+            "message_type": "summary", "tables": tables, "kept": left.kept, "bytes": left.bytes, "seconds": seconds,
+            "at_most": at_most, "dry_run": true,
         }));
     }
-    output.line(&format!("{} tables, {part}{} on disk, about {seconds} s", plans.len(), bytes(total)))
+    if left.kept > 0 {
+        output.line(&format!("{} of the tables are there already", left.kept))?;
+    }
+    // What several nodes hold is written once.
+    output.line(&format!("{tables} tables, {part}{} on disk, {part}{seconds} s", bytes(left.bytes)))
 }
 
 /// Says what was written, and what to do with it.
@@ -218,7 +247,7 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
         }
         for name in &report.again {
             output.line(&format!(
-                "{name}: its files were imported or removed since an earlier run, and are written again"
+                "{name}: files were imported or removed since an earlier run; the folders of those nodes are written again"
             ))?;
         }
         let filled = |p: &&TablePlan<'_>| report.tables.get(&p.name()).is_some_and(|t| t.sstables > 0);
@@ -241,32 +270,43 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
 
 /// What the operator does next.
 fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
-    let out = out.display();
+    let at = |rest: &str| quoted(&format!("{}/{rest}", out.display()));
     output.line("\nNext:")?;
-    output.line(&format!("  cqlsh -f {out}/schema-1.cql"))?;
+    output.line(&format!("  cqlsh -f {}", at("schema-1.cql")))?;
     for plan in plans {
         let (keyspace, table) = (&plan.table.keyspace, &plan.table.name);
         if request.ring.is_none() {
-            output.line(&format!("  sstableloader -d HOST {out}/{ONCE}/{keyspace}/{table}"))?;
+            output.line(&format!("  sstableloader -d HOST {}", at(&format!("{ONCE}/{keyspace}/{table}"))))?;
         } else {
             let level = if plan.plan.level > 0 { "--keep-level " } else { "" };
-            output.line(&format!("  nodetool import {level}{keyspace} {table} {out}/NODE/{keyspace}/{table}"))?;
+            let folder = at(&format!("NODE/{keyspace}/{table}"));
+            output.line(&format!("  nodetool import {level}{keyspace} {table} {folder}"))?;
         }
     }
     if plans.iter().any(|p| p.captured.counter) {
         output.line("  nodetool invalidatecountercache")?;
     }
-    output.line(&format!("  cqlsh -f {out}/schema-2.cql"))?;
+    output.line(&format!("  cqlsh -f {}", at("schema-2.cql")))?;
     if request.ring.is_some() {
         output.line(
             "Run nodetool on every node, with the folder that has its address for NODE, copied there; add --copy-data if the data\n\
-             directory is on another file system. Or stop the node and copy the files into the table's data directory (`cp -n`): they\n\
-             are numbered above what the table itself has come to.",
+             directory is on another file system. Or stop the node and copy the files into the table's data directory, with a copy that\n\
+             fails where a name is taken (`cp --update=none-fail`, or `ln` on one file system): one that passes over it loses an SSTable.",
         )?;
         output.line("The ring must still be the one that was given: one token that a node does not own, and it refuses the folder.")?;
     }
+    output.line(
+        "Cells keep their times: they lose against newer writes and deletions in the target. So into empty or truncated tables, or\n\
+         others (--into).",
+    )?;
     if plans.iter().any(|p| p.captured.counter) {
         output.line("Counters go into empty tables only: anything there already would be counted twice.")?;
     }
     output.line("A restored cluster must never meet the one it was taken from: give it another name and its own seeds.")
+}
+
+/// A path for a shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_./:-+@%=,".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }

@@ -1,7 +1,7 @@
 //! Bodies of fuzz targets, one for each parser of this folder; SSTables have theirs in `sstable::fuzzing`. None may
 //! panic, hang or allocate more than a small multiple of its input, whatever the bytes.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use repo_format::record::{Class, Traits};
 
@@ -13,7 +13,7 @@ use super::rows::{Form, Layout, Rows, Show};
 use super::schema::Table;
 use super::shown::Shown;
 use super::target::ring::parse_replication;
-use super::target::{Parts, TargetRing};
+use super::target::{By, Parts, Placed, TargetRing};
 use super::types::{CqlType, parse_class, parse_cql};
 use super::{cql, json};
 use crate::run::Record;
@@ -176,10 +176,14 @@ pub fn fuzz_target_ring(bytes: &[u8]) {
         {
             let Ok(replication) = parse_replication(replication) else { return };
             let Ok(placed) = ring.place("ks", &replication) else { continue };
-            let (sets, stretches) = (Parts::by_nodes(&placed), Parts::by_stretches(&placed));
+            let shared = Arc::new(Placed::of(placed.clone()));
+            let mut parts = Vec::new();
             for (range, nodes) in &placed {
                 assert!(range.start < range.end && nodes.iter().all(|n| *n < ring.members().len()));
-                assert!(sets.of(range.end).is_some() && stretches.of(range.start + 1).is_some());
+                for by in [By::Sets, By::Stretches, By::Nodes] {
+                    Parts::new(&shared, by).of(range.end, &mut parts);
+                    assert!(!parts.is_empty());
+                }
             }
         }
     });

@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::cassandra::schema::Table;
-use crate::engine::cassandra::target::folders::{Out, Totals};
+use crate::engine::cassandra::sstable::write::LateTimes;
+use crate::engine::cassandra::target::folders::{Out, Totals, folder};
 use crate::error::{Error, Kind, Result};
 
 const NAME: &str = "restore.json";
@@ -18,9 +19,11 @@ const NAME: &str = "restore.json";
 const WHAT: &str = "onefold restore --to sstables";
 const VERSION: u32 = 0;
 
-/// Files are numbered from the second in which the restore began, counted from here (2020): above what a table reached
-/// by itself, below what an earlier restore wrote, within the 31 bits that Cassandra reads (`SequenceBasedSSTableId`).
-const NUMBERS_FROM: u64 = 1_577_836_800;
+/// Files are numbered from here on at least: above what a table comes to by itself.
+const NUMBERS_FROM: u64 = 1 << 28;
+/// So many places may be drawn to begin at. Above them is room for what the table writes afterwards, counting on from the
+/// greatest number that it finds, within the 31 bits that Cassandra reads (`SequenceBasedSSTableId`).
+const NUMBERS: u64 = (1 << 31) - (1 << 29) - NUMBERS_FROM;
 
 /// How far a restore is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +54,7 @@ struct Document {
 struct Done {
     #[serde(flatten)]
     totals: Totals,
-    /// What the folder of each node holds.
+    /// What the folder of each node holds, where it holds anything.
     folders: BTreeMap<String, Held>,
 }
 
@@ -66,8 +69,8 @@ struct Held {
 pub struct Folder {
     path: PathBuf,
     document: Document,
-    /// Holds the lock.
-    _lock: File,
+    /// Holds the lock; none where the folder is only looked at.
+    _lock: Option<File>,
 }
 
 impl Folder {
@@ -75,7 +78,7 @@ impl Folder {
     ///
     /// Errors: `Busy` where another process is at it; `AlreadyExists` where the folder holds something else, or another
     /// restore.
-    pub fn open(path: &Path, arguments: BTreeMap<String, Value>, now_ms: u64) -> Result<Folder> {
+    pub fn open(path: &Path, arguments: BTreeMap<String, Value>, late: LateTimes, now_ms: u64) -> Result<Folder> {
         let failed = |e| Error::io(path.display(), e);
         fs::create_dir_all(path).map_err(failed)?;
         let lock = File::open(path).map_err(failed)?;
@@ -87,22 +90,28 @@ impl Folder {
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
         let document = match read(path)? {
-            Some(before) => {
-                same(path, &before.arguments, &arguments)?;
-                before
-            }
+            Some(before) => before.same(path, &arguments, late)?,
             None => {
-                let first = (now_ms / 1000).saturating_sub(NUMBERS_FROM).max(1);
+                let first = drawn(&json!([arguments, path, now_ms]));
                 let (what, tables) = (WHAT.to_owned(), BTreeMap::new());
                 Document { what, version: VERSION, state: State::Writing, arguments, first, tables }
             }
         };
-        Ok(Folder { path: path.to_path_buf(), document, _lock: lock })
+        Ok(Folder { path: path.to_path_buf(), document, _lock: Some(lock) })
     }
 
-    /// Where the folders of `nodes` lie.
-    pub fn out<'a>(&'a self, nodes: &'a [String]) -> Out<'a> {
-        Out { root: &self.path, nodes, first: self.document.first }
+    /// What [`Folder::open`] would find, with its errors but `Busy`. Nothing is made; `None` where nothing is there.
+    pub fn look(path: &Path, arguments: &BTreeMap<String, Value>, late: LateTimes) -> Result<Option<Folder>> {
+        if !path.try_exists().map_err(|e| Error::io(path.display(), e))? {
+            return Ok(None);
+        }
+        let Some(before) = read(path)? else { return Ok(None) };
+        Ok(Some(Folder { path: path.to_path_buf(), document: before.same(path, arguments, late)?, _lock: None }))
+    }
+
+    /// Where the folders of `nodes` lie; only those that are `wanted` are written.
+    pub fn out<'a>(&'a self, nodes: &'a [String], wanted: &'a [bool]) -> Out<'a> {
+        Out { root: &self.path, nodes, first: self.document.first, wanted }
     }
 
     /// From here on the folder is this restore's, and says that it is not complete.
@@ -121,23 +130,44 @@ impl Folder {
         self.document.tables.get(name).map(|done| done.totals)
     }
 
-    /// Takes a table that is done for one that is not if its files are not those that were written. `nodes` name its
-    /// folders; true where that is so: files were imported from here, or removed.
-    pub fn forget_moved(&mut self, name: &str, table: &Table, nodes: &[String]) -> Result<bool> {
-        let Some(done) = self.document.tables.get(name) else { return Ok(false) };
-        let there = held(self.out(nodes), table)?;
-        let moved = done.folders != there;
-        if moved {
-            self.document.tables.remove(name);
-        }
-        Ok(moved)
+    /// Which folders of a table are still to be written, by the places of `nodes`: all of a table that is not done; of one that is,
+    /// those that no longer hold what was written: files were imported from there, or removed.
+    pub fn missing(&self, name: &str, table: &Table, nodes: &[String]) -> Result<Vec<bool>> {
+        let Some(done) = self.document.tables.get(name) else { return Ok(vec![true; nodes.len()]) };
+        let differs =
+            |node: &String| Ok(done.folders.get(node).copied().unwrap_or_default() != self.held(node, table)?);
+        nodes.iter().map(differs).collect()
     }
 
     /// A table is done; its files are on the disk.
     pub fn done(&mut self, name: &str, table: &Table, nodes: &[String], totals: Totals) -> Result<()> {
-        let folders = held(self.out(nodes), table)?;
+        let mut folders = BTreeMap::new();
+        for node in nodes {
+            let held = self.held(node, table)?;
+            if held != Held::default() {
+                folders.insert(node.clone(), held);
+            }
+        }
         self.document.tables.insert(name.to_owned(), Done { totals, folders });
         self.write()
+    }
+
+    /// What the folder of a node's files holds.
+    fn held(&self, node: &str, table: &Table) -> Result<Held> {
+        let folder = folder(&self.path, node, table);
+        let count = || -> io::Result<Held> {
+            let entries = match fs::read_dir(&folder) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Held::default()),
+                entries => entries?,
+            };
+            let mut held = Held::default();
+            for entry in entries {
+                held.files += 1;
+                held.bytes += entry?.metadata()?.len();
+            }
+            Ok(held)
+        };
+        count().map_err(|e| Error::io(folder.display(), e))
     }
 
     /// Everything is done.
@@ -146,10 +176,13 @@ impl Folder {
         self.write()
     }
 
-    /// Puts a file into the folder, whole or not at all.
+    /// Puts a file into the folder unless it is there as it should be, whole or not at all.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
         let write = || -> io::Result<()> {
+            if fs::read(&path).is_ok_and(|there| there == bytes) {
+                return Ok(());
+            }
             let mut file = File::create(&new)?;
             file.write_all(bytes)?;
             file.sync_all()?;
@@ -195,39 +228,42 @@ fn read(path: &Path) -> Result<Option<Document>> {
     Ok(Some(document))
 }
 
-/// What the folders of a table hold, by node.
-fn held(out: Out<'_>, table: &Table) -> Result<BTreeMap<String, Held>> {
-    let of_folder = |folder: &Path| -> io::Result<Held> {
-        let entries = match fs::read_dir(folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Held::default()),
-            entries => entries?,
+impl Document {
+    /// This, if what is asked for now is the same restore. Fails by the name of what differs.
+    ///
+    /// What to do with late times is no part of it: a table that is done without such times is the same under either choice.
+    fn same(self, path: &Path, now: &BTreeMap<String, Value>, late: LateTimes) -> Result<Document> {
+        let other = |what: String| {
+            Err(Error::new(
+                Kind::AlreadyExists,
+                path.display(),
+                format!("holds a restore with other arguments: {what}"),
+            )
+            .hint("repeat that restore with its own arguments, or give another --out"))
         };
-        let mut held = Held::default();
-        for entry in entries {
-            held.files += 1;
-            held.bytes += entry?.metadata()?.len();
+        let before = &self.arguments;
+        let brief = |values: &BTreeMap<String, Value>, name: &String| {
+            let text = values.get(name).filter(|v| !v.is_null()).map(Value::to_string);
+            let text = text.unwrap_or_else(|| "none".to_owned());
+            if text.chars().count() > 80 { "another".to_owned() } else { text }
+        };
+        if let Some(name) = before.keys().chain(now.keys()).find(|name| before.get(*name) != now.get(*name)) {
+            return other(format!("its {name} is {}, not {}", brief(before, name), brief(now, name)));
         }
-        Ok(held)
-    };
-    let of_node = |(node, folder): (&str, PathBuf)| match of_folder(&folder) {
-        Ok(held) => Ok((node.to_owned(), held)),
-        Err(e) => Err(Error::io(folder.display(), e)),
-    };
-    out.folders(table).map(of_node).collect()
+        let capped = self.tables.iter().find(|(_, done)| done.totals.capped > 0);
+        if let Some((name, _)) = capped.filter(|_| late == LateTimes::Refuse) {
+            return other(format!("late times of {name} are capped there"));
+        }
+        Ok(self)
+    }
 }
 
-/// Fails by the name of what differs.
-fn same(path: &Path, before: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>) -> Result<()> {
-    let names = before.keys().chain(now.keys()).find(|name| before.get(*name) != now.get(*name));
-    let Some(name) = names else { return Ok(()) };
-    let brief = |values: &BTreeMap<String, Value>| {
-        let text = values.get(name).filter(|v| !v.is_null()).map(Value::to_string);
-        let text = text.unwrap_or_else(|| "none".to_owned());
-        if text.chars().count() > 80 { "another".to_owned() } else { text }
-    };
-    let what = format!("holds a restore with other arguments: its {name} is {}, not {}", brief(before), brief(now));
-    Err(Error::new(Kind::AlreadyExists, path.display(), what)
-        .hint("repeat that restore with its own arguments, or give another --out"))
+/// The number of a restore's first file: two restores into one table do not come to the same names, whenever they began,
+/// but by a chance of about their number of files in a thousand million.
+fn drawn(about: &Value) -> u64 {
+    let hash = blake3::hash(about.to_string().as_bytes());
+    let number = hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    NUMBERS_FROM + number % NUMBERS
 }
 
 /// Bytes that can be written to the file system that holds `path`, or would hold it.

@@ -1,9 +1,12 @@
 //! What a restore to SSTables will write: which tables, for which nodes, in which parts, and about how much.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::engine::cassandra::filter::Filter;
 use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::ring::TokenRange;
+use crate::engine::cassandra::rows::Layout;
 use crate::engine::cassandra::schema::fits::{misfits, other_replication};
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
@@ -11,11 +14,12 @@ use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::engine::cassandra::target::folders::options;
 use crate::engine::cassandra::target::ring::Replication;
-use crate::engine::cassandra::target::{Cut, Plan, TargetRing};
+use crate::engine::cassandra::target::{Cut, Placed, Plan, Size, TargetRing};
 use crate::error::{Error, Kind, Result};
 use crate::restore::select;
 use crate::restore::tables::{self, is_own, keyspace_of};
 use crate::snapshot::{Shard, Snapshot};
+use crate::watch::Watch;
 
 /// Folder of the layout that holds each row once.
 pub const ONCE: &str = "once";
@@ -57,10 +61,8 @@ pub struct TablePlan<'s> {
     pub replication: Replication,
     /// Parts, cut and level.
     pub plan: Plan,
-    /// Folder of each node, by its place in the ring.
-    pub folders: Vec<String>,
-    /// About how many bytes one copy takes.
-    pub bytes: u64,
+    /// Folder of each node, by its place in the ring: the same for all tables.
+    pub folders: Arc<[String]>,
 }
 
 impl TablePlan<'_> {
@@ -68,15 +70,14 @@ impl TablePlan<'_> {
     pub fn name(&self) -> String {
         format!("{}.{}", self.table.keyspace, self.table.name)
     }
+}
 
-    /// About how many rows and bytes a node gets, and in how many SSTables at least.
-    pub fn of_node(&self, node: usize) -> (u64, u64, u64) {
-        let share = self.plan.parts.share_of(node);
-        let of = |n: u64| (n as f64 * share).round() as u64;
-        let mine = self.plan.parts.all().iter().filter(|p| p.nodes.contains(&node));
-        let files = mine.map(|p| 1 + (self.bytes as f64 * p.share) as u64 / self.plan.cut.size()).sum();
-        (of(self.shard.rows), of(self.bytes), files)
-    }
+/// All tables that are asked for.
+pub struct Plans<'s> {
+    /// Those that can be written.
+    pub tables: Vec<TablePlan<'s>>,
+    /// Why others cannot be.
+    pub refused: Vec<Error>,
 }
 
 fn cluster(s: &Snapshot) -> Result<ClusterDescription> {
@@ -90,19 +91,30 @@ pub fn version(s: &Snapshot) -> Result<Version> {
     Ok(if newer { Version::Oa } else { Version::Nb })
 }
 
-/// Plans every table that is asked for.
+/// Plans every table that is asked for. Memory: a few bytes for every token of the ring and replication that occurs, whatever the
+/// number of tables.
 ///
-/// Errors: rings and replications that do not fit, by the name of the keyspace; tables that are not there; a
-/// `describering`, which is of one keyspace, for several.
-pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>) -> Result<Vec<TablePlan<'s>>> {
-    let cluster = cluster(s)?;
+/// Errors: rings and replications that do not fit, by the name of the keyspace; tables that are not there; conditions that the table
+/// does not allow; a `describering`, which is of one keyspace, for several. What cannot be written of one table alone of several is
+/// in [`Plans::refused`].
+pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result<Plans<'s>> {
     let shards = tables::chosen(s, request.table)?;
     one_keyspace(&shards, request)?;
     let folders = match request.ring {
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
         None => vec![ONCE.to_owned()],
     };
-    shards.into_iter().map(|shard| plan_table(s, shard, &cluster, request, &folders)).collect()
+    let mut planner = Planner { s, request, cluster: cluster(s)?, folders: folders.into(), placed: BTreeMap::new() };
+    let mut plans = Plans { tables: Vec::new(), refused: Vec::new() };
+    for shard in &shards {
+        watch.check()?;
+        match planner.table(shard) {
+            Ok(plan) => plans.tables.push(plan),
+            Err(e) if shards.len() > 1 && e.kind() == Kind::Unsupported => plans.refused.push(e),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(plans)
 }
 
 /// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`].
@@ -118,39 +130,56 @@ fn rename(mut table: Table, into: Option<(&str, &str)>) -> Table {
     table
 }
 
-fn plan_table<'s>(
-    s: &Snapshot,
-    shard: &'s Shard,
-    cluster: &ClusterDescription,
-    request: &Request<'_>,
-    folders: &[String],
-) -> Result<TablePlan<'s>> {
-    let captured = select::table(shard)?;
-    let within = |e: Error| e.within(format_args!("table {}", shard.name));
-    let known = cluster.keyspaces.iter().find(|k| k.name == captured.keyspace).cloned();
-    let table = rename(captured.clone(), request.into);
-    let there = fits(&captured, &table, request)?;
-    let replication = request.replication.as_ref().or(there).or_else(|| known.as_ref().map(|k| &k.replication));
-    let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
-    // Refused now, not after hours.
-    options(&table, request.version, request.late_times, 0)
-        .map_err(|e| e.hint("restore the other tables, one by one with --table"))?;
-    let bytes = one_copy(s, shard, cluster, &captured.keyspace);
-    let (plan, replication) = match (request.ring, replication) {
-        (None, replication) => (Plan::once(cut), replication.cloned().unwrap_or_default()),
-        (Some(ring), Some(replication)) => {
-            let placed = ring.place(&table.keyspace, replication)?;
-            (Plan::for_nodes(&placed, cut, bytes), ring.spelled_out(replication))
+struct Planner<'a, 's> {
+    s: &'s Snapshot,
+    request: &'a Request<'a>,
+    cluster: ClusterDescription,
+    folders: Arc<[String]>,
+    /// Who holds what, by replication.
+    placed: BTreeMap<Replication, Arc<Placed>>,
+}
+
+impl<'s> Planner<'_, 's> {
+    fn table(&mut self, shard: &'s Shard) -> Result<TablePlan<'s>> {
+        let request = self.request;
+        let captured = select::table(shard)?;
+        let within = |e: Error| e.within(format_args!("table {}", shard.name));
+        let known = self.cluster.keyspaces.iter().find(|k| k.name == captured.keyspace).cloned();
+        let table = rename(captured.clone(), request.into);
+        let there = fits(&captured, &table, request)?;
+        let replication = request.replication.as_ref().or(there).or_else(|| known.as_ref().map(|k| &k.replication));
+        let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
+        // Refused now, not after hours.
+        options(&table, request.version, request.late_times, 0)?;
+        if let Some(condition) = request.condition {
+            Filter::parse(condition, &captured, &Layout::of(&captured)?)?;
         }
-        (Some(_), None) => {
-            let what = "how it was replicated was not captured";
-            return Err(Error::new(Kind::Usage, format_args!("keyspace {}", captured.keyspace), what)
-                .hint("say how the target replicates it: --replication \"{'class': …}\""));
+        let size = one_copy(self.s, shard, &self.cluster, &captured.keyspace)?;
+        let (plan, replication) = match (request.ring, replication) {
+            (None, replication) => (Plan::once(cut, size), replication.cloned().unwrap_or_default()),
+            (Some(ring), Some(replication)) => {
+                let replication = ring.spelled_out(replication);
+                (Plan::for_nodes(&self.place(ring, &table.keyspace, &replication)?, cut, size), replication)
+            }
+            (Some(_), None) => {
+                let what = "how it was replicated was not captured";
+                return Err(Error::new(Kind::Usage, format_args!("keyspace {}", captured.keyspace), what)
+                    .hint("say how the target replicates it: --replication \"{'class': …}\""));
+            }
+        };
+        let unknown = || Keyspace { name: captured.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
+        let keyspace = known.unwrap_or_else(unknown);
+        Ok(TablePlan { shard, captured, table, keyspace, replication, plan, folders: Arc::clone(&self.folders) })
+    }
+
+    fn place(&mut self, ring: &TargetRing, keyspace: &str, replication: &Replication) -> Result<Arc<Placed>> {
+        if let Some(known) = self.placed.get(replication) {
+            return Ok(Arc::clone(known));
         }
-    };
-    let unknown = || Keyspace { name: captured.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
-    let keyspace = known.unwrap_or_else(unknown);
-    Ok(TablePlan { shard, captured, table, keyspace, replication, plan, folders: folders.to_vec(), bytes })
+        let placed = Arc::new(Placed::of(ring.place(keyspace, replication)?));
+        self.placed.insert(replication.clone(), Arc::clone(&placed));
+        Ok(placed)
+    }
 }
 
 /// Refuses a table that does not fit what a live target has; how that replicates the keyspace.
@@ -189,15 +218,16 @@ fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
     Ok(())
 }
 
-/// About how many bytes the table takes once. What was captured holds it as often as it was replicated.
-fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace: &str) -> u64 {
+/// About how large the table is once. What was captured holds it as often as it was replicated.
+fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace: &str) -> Result<Size> {
     let share = |range: &TokenRange| (range.end as f64 - range.start as f64) / 2f64.powi(64);
     let of_node = |ranges: &Option<Vec<TokenRange>>| ranges.as_ref().map_or(1.0, |r| r.iter().map(share).sum());
     let copies: f64 = match cluster.owned.get(keyspace) {
         Some(nodes) => nodes.iter().map(of_node).sum(),
         None => s.nodes.len() as f64,
     };
-    (shard.bytes_read as f64 / copies.max(1.0)) as u64
+    let records = shard.layers.iter().map(|tree| Ok(tree.root()?.records)).sum::<Result<u64>>()?;
+    Ok(Size { records, bytes: (shard.bytes_read as f64 / copies.max(1.0)) as u64 })
 }
 
 /// Tables of Cassandra's own that a restore of everything leaves out.

@@ -17,6 +17,9 @@ pub struct Placement {
     pending: Vec<(TokenRange, Vec<usize>)>,
 }
 
+/// By data center: replicas left to choose, and repeated racks left to accept.
+type Centers<'a> = HashMap<&'a str, (usize, usize)>;
+
 enum Strategy {
     /// Each node holds everything: `EverywhereStrategy`, and `LocalStrategy`, where it is each node's own.
     Everywhere,
@@ -46,11 +49,12 @@ impl Ring {
         if let Strategy::Everywhere = strategy {
             return vec![(TokenRange::ALL, nodes)];
         }
-        let around = self.replicas(strategy, &nodes, &tokens, 0);
+        let centers = self.centers(strategy, &nodes);
+        let around = self.replicas(strategy, &centers, &tokens, 0);
         let mut placed = vec![(TokenRange { start: i64::MIN, end: first.0 }, around.clone())];
         for (i, pair) in tokens.windows(2).enumerate() {
             let range = TokenRange { start: pair[0].0, end: pair[1].0 };
-            placed.push((range, self.replicas(strategy, &nodes, &tokens, i + 1)));
+            placed.push((range, self.replicas(strategy, &centers, &tokens, i + 1)));
         }
         placed.push((TokenRange { start: last.0, end: i64::MAX }, around));
         placed.retain(|(range, _)| range.start < range.end);
@@ -58,10 +62,11 @@ impl Ring {
     }
 
     /// Replicas of the range that ends at the token with index `at`, in the order in which they were chosen.
-    fn replicas(&self, strategy: &Strategy, nodes: &[usize], tokens: &[(i64, usize)], at: usize) -> Vec<usize> {
+    fn replicas(&self, strategy: &Strategy, centers: &Centers<'_>, tokens: &[(i64, usize)], at: usize) -> Vec<usize> {
         let walk = tokens[at..].iter().chain(&tokens[..at]).map(|(_, node)| *node);
         match strategy {
-            Strategy::Everywhere => nodes.to_vec(),
+            // No range is looked at for it.
+            Strategy::Everywhere => Vec::new(),
             Strategy::Simple(count) => {
                 let mut chosen = Vec::new();
                 for node in walk {
@@ -74,27 +79,28 @@ impl Ring {
                 }
                 chosen
             }
-            Strategy::Topology(counts) => self.by_topology(counts, nodes, walk),
+            Strategy::Topology(_) => self.by_topology(centers.clone(), walk),
         }
     }
 
-    /// A new rack where there is one, and so many repeated racks as the data center has too few.
-    fn by_topology(
-        &self,
-        counts: &BTreeMap<String, usize>,
-        nodes: &[usize],
-        walk: impl Iterator<Item = usize>,
-    ) -> Vec<usize> {
-        // Left to choose, and repeated racks left to accept.
-        let mut centers: HashMap<&str, (usize, usize)> = HashMap::new();
+    /// What is to be chosen in each data center, whatever the range.
+    fn centers(&self, strategy: &Strategy, nodes: &[usize]) -> Centers<'_> {
+        let mut centers = Centers::new();
+        let Strategy::Topology(counts) = strategy else { return centers };
         for (center, count) in counts {
             let inside = || nodes.iter().map(|node| &self.members[*node]).filter(|m| m.data_center == *center);
+            let Some(first) = inside().next() else { continue };
             let racks: BTreeSet<&str> = inside().map(|m| m.rack.as_str()).collect();
             let left = (*count).min(inside().count());
             if left > 0 {
-                centers.insert(center, (left, count.saturating_sub(racks.len())));
+                centers.insert(&first.data_center, (left, count.saturating_sub(racks.len())));
             }
         }
+        centers
+    }
+
+    /// A new rack where there is one, and so many repeated racks as the data center has too few.
+    fn by_topology(&self, mut centers: Centers<'_>, walk: impl Iterator<Item = usize>) -> Vec<usize> {
         let mut racks: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut chosen = Vec::new();
         for node in walk {
@@ -149,6 +155,11 @@ fn strategy(replication: &BTreeMap<String, String>) -> Result<Strategy> {
 }
 
 impl Placement {
+    /// [`Placement::natural`], to keep.
+    pub fn into_natural(self) -> Vec<(TokenRange, Vec<usize>)> {
+        self.natural
+    }
+
     /// Every range with its natural replicas (indexes of [`Ring::members`], the first chosen first), in order of tokens
     /// and without gaps.
     pub fn natural(&self) -> &[(TokenRange, Vec<usize>)] {

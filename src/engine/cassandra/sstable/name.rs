@@ -134,6 +134,15 @@ pub enum Version {
     Oa,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Version::Nb => "nb",
+            Version::Oa => "oa",
+        })
+    }
+}
+
 /// The version that a file's name states, oldest first; code asks whether it is at least the one that brought a change.
 /// All before `oa` store rows alike. Sources: `BigFormat.BigVersion`, `BtiFormat.BtiVersion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The files being written: records in key order in, each to the file of its part and window.
 //!
 //! At most [`OPEN_MAX`] files are open at once, whatever the number of nodes and windows. Where more are wanted, the records of the rest
-//! wait for another pass over the same run; each pass writes other files. Windows beyond [`WINDOWS_MAX`] share files.
+//! wait for another pass over the same run; each pass writes other files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,10 +16,6 @@ use crate::run::Record;
 
 /// Files open at once.
 pub const OPEN_MAX: usize = 64;
-/// Windows that get files of their own.
-pub const WINDOWS_MAX: usize = 128;
-/// The window of all records whose own has no file.
-const REST: i64 = i64::MAX;
 
 /// Which file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +65,6 @@ pub trait Files {
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     files: u64,
-    windows: BTreeSet<i64>,
     done: BTreeSet<Key>,
 }
 
@@ -94,9 +89,10 @@ pub struct Writing<'a> {
     waiting: BTreeSet<Key>,
     group: Vec<u8>,
     partition: u64,
-    part: Option<usize>,
-    /// Where a range deletion is open.
-    deleting: Option<Key>,
+    /// The parts that the partition belongs to.
+    parts_here: Vec<usize>,
+    /// The window whose files have a range deletion open.
+    deleting: Option<i64>,
 }
 
 impl<'a> Writing<'a> {
@@ -112,7 +108,7 @@ impl<'a> Writing<'a> {
             waiting: BTreeSet::new(),
             group: Vec::new(),
             partition: 0,
-            part: None,
+            parts_here: Vec::new(),
             deleting: None,
         }
     }
@@ -122,17 +118,15 @@ impl<'a> Writing<'a> {
         if record.group() != self.group || self.partition == 0 {
             self.enter(record)?;
         }
-        let Some(part) = self.part else { return Ok(()) };
         if record.class == Class::Marker {
-            return self.marker(part, record);
+            return self.marker(record);
         }
         // Windows alone make it necessary to look into records.
         let time = match self.cut {
             Cut::Windows { .. } => newest(record.body)?.unwrap_or_default(),
             _ => 0,
         };
-        let key = self.key(part, time);
-        self.write(key, record)
+        self.write(self.cut.window(time), record)
     }
 
     /// Completes every open file. `Some` where records still wait for another pass.
@@ -152,38 +146,37 @@ impl<'a> Writing<'a> {
         self.partition += 1;
         self.deleting = None;
         let token = token(record.key).ok_or_else(|| Error::damaged("key", "has no token"))?;
-        let part = self.parts.of(token);
-        if part != self.part {
-            let parts = self.parts.all();
-            self.close(|(part, _)| parts.get(part).is_none_or(|p| p.last < token))?;
-            self.part = part;
+        let before = std::mem::take(&mut self.parts_here);
+        self.parts.of(token, &mut self.parts_here);
+        if self.parts_here != before {
+            let parts = self.parts;
+            self.close(|(part, _)| parts.last(part) < token)?;
         }
         Ok(())
     }
 
-    fn key(&mut self, part: usize, time: i64) -> Key {
-        let window = self.cut.window(time);
-        let windows = &mut self.before.windows;
-        if windows.contains(&window) || (windows.len() < WINDOWS_MAX && windows.insert(window)) {
-            return (part, window);
-        }
-        (part, REST)
-    }
-
     /// A range deletion belongs to the window of its own time: it is closed in one file before another opens in the next.
-    fn marker(&mut self, part: usize, record: &Record<'_>) -> Result<()> {
-        let next = newest(record.body)?.map(|time| self.key(part, time));
+    fn marker(&mut self, record: &Record<'_>) -> Result<()> {
+        let next = newest(record.body)?.map(|time| self.cut.window(time));
         if let Some(open) = self.deleting.filter(|open| next != Some(*open)) {
             self.write(open, &Record { body: &[], traits: Traits::default(), ..*record })?;
         }
-        if let Some(key) = next {
-            self.write(key, record)?;
+        if let Some(window) = next {
+            self.write(window, record)?;
         }
         self.deleting = next;
         Ok(())
     }
 
-    fn write(&mut self, key: Key, record: &Record<'_>) -> Result<()> {
+    /// To the file of the window in every part that the partition belongs to.
+    fn write(&mut self, window: i64, record: &Record<'_>) -> Result<()> {
+        for at in 0..self.parts_here.len() {
+            self.write_to((self.parts_here[at], window), record)?;
+        }
+        Ok(())
+    }
+
+    fn write_to(&mut self, key: Key, record: &Record<'_>) -> Result<()> {
         if self.before.done.contains(&key) || self.waiting.contains(&key) {
             return Ok(());
         }

@@ -51,14 +51,20 @@ pub struct Out<'a> {
     pub nodes: &'a [String],
     /// Files are numbered from here on.
     pub first: u64,
+    /// Whether a node's folder is written, by its place; the others are left as they are.
+    pub wanted: &'a [bool],
 }
 
 impl<'a> Out<'a> {
-    /// The folders of a table, by node.
-    pub fn folders(&self, table: &Table) -> impl Iterator<Item = (&'a str, PathBuf)> {
-        let (root, keyspace, name) = (self.root, table.keyspace.clone(), table.name.clone());
-        self.nodes.iter().map(move |node| (node.as_str(), root.join(node).join(&keyspace).join(&name)))
+    fn folder(&self, place: usize, table: &Table) -> Option<PathBuf> {
+        let node = self.nodes.get(place).filter(|_| self.wanted.get(place).is_some_and(|wanted| *wanted))?;
+        Some(folder(self.root, node, table))
     }
+}
+
+/// The folder of a node's files of a table.
+pub fn folder(root: &Path, node: &str, table: &Table) -> PathBuf {
+    root.join(node).join(&table.keyspace).join(&table.name)
 }
 
 /// The folders of a table.
@@ -66,8 +72,8 @@ pub struct Folders<'a> {
     table: &'a Table,
     parts: &'a Parts,
     options: Options,
-    /// By the node's place.
-    folders: Vec<PathBuf>,
+    /// By the node's place; none where it is left as it is.
+    folders: Vec<Option<PathBuf>>,
     first: u64,
     totals: Totals,
 }
@@ -75,7 +81,7 @@ pub struct Folders<'a> {
 impl<'a> Folders<'a> {
     /// The files of `table`, written as `options` says.
     pub fn new(out: Out<'_>, table: &'a Table, parts: &'a Parts, options: Options) -> Folders<'a> {
-        let folders = out.folders(table).map(|(_, folder)| folder).collect();
+        let folders = (0..out.nodes.len()).map(|place| out.folder(place, table)).collect();
         Folders { table, parts, options, folders, first: out.first, totals: Totals::default() }
     }
 
@@ -86,7 +92,7 @@ impl<'a> Folders<'a> {
 
     /// Removes what is there of the table, and makes its folder for every node.
     pub fn clear(&self) -> Result<()> {
-        for folder in &self.folders {
+        for folder in self.folders.iter().flatten() {
             match fs::remove_dir_all(folder) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(folder.display(), e)),
                 _ => fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?,
@@ -96,15 +102,13 @@ impl<'a> Folders<'a> {
     }
 
     fn of_part(&self, part: usize) -> impl Iterator<Item = &PathBuf> {
-        let nodes = self.parts.all().get(part).map(|p| p.nodes.as_slice()).unwrap_or_default();
-        nodes.iter().filter_map(|n| self.folders.get(*n))
+        self.parts.nodes(part).into_iter().filter_map(|node| self.folders.get(node)?.as_ref())
     }
 }
 
 impl Files for Folders<'_> {
     fn create(&mut self, place: &Place) -> Result<Box<dyn FileSink>> {
-        let missing = || Error::damaged("plan", format_args!("part {} has no node", place.part));
-        let folder = self.of_part(place.part).next().ok_or_else(missing)?.clone();
+        let Some(folder) = self.of_part(place.part).next().cloned() else { return Ok(Box::new(Nowhere)) };
         let number = self.first + place.number;
         let writer = SsTableWriter::create(&folder, number, self.table, &self.options);
         let writer = writer.map_err(|e| e.within(folder.display()))?;
@@ -164,5 +168,22 @@ impl FileSink for Sink {
             newest: written.times.map(|(_, newest)| newest),
             capped: written.capped,
         })
+    }
+}
+
+/// For what none of the folders that are written holds.
+struct Nowhere;
+
+impl FileSink for Nowhere {
+    fn push(&mut self, _: &Record<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn finish(self: Box<Self>) -> Result<Finished> {
+        Ok(Finished::default())
     }
 }

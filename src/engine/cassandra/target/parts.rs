@@ -1,86 +1,169 @@
-//! Token ranges by the nodes that hold them. What the same nodes hold is one part, which is written once, whatever the
-//! number of nodes: three nodes that hold everything cost one encoding.
+//! Token ranges by the nodes that hold them, and how a table's records are gathered into files by that. Who holds what is
+//! worked out once for a replication and shared by every table that is replicated so.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::engine::cassandra::ring::{Held, TokenRange};
 
-/// Ranges that the same nodes hold.
+/// Who holds what under one replication. Memory: a few bytes for every token, and every set of nodes once.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// Places among the nodes, ascending.
-    pub nodes: Vec<usize>,
-    /// Its last token.
-    pub last: i64,
-    /// Which part of all tokens it holds, 0 to 1.
-    pub share: f64,
+pub struct Placed {
+    /// Nodes that hold the same: their places, ascending, and the last token that they hold. Each set once.
+    sets: Vec<(Vec<usize>, i64)>,
+    /// Neighbouring ranges that the same set holds are one stretch: its last token, and its set. Ascending, without gaps.
+    stretches: Vec<(i64, usize)>,
+    /// By node.
+    lots: Vec<Lot>,
 }
 
-/// All tokens, or those of some nodes, in parts.
+/// What one node holds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Lot {
+    /// Which part of all tokens, 0 to 1.
+    pub share: f64,
+    /// How many sets of nodes it is in.
+    pub sets: usize,
+    /// In how many stretches.
+    pub stretches: usize,
+}
+
+impl Placed {
+    /// `held` has every token once, ascending ([`super::TargetRing::place`]).
+    pub fn of(held: Vec<Held>) -> Placed {
+        let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+        let (mut lasts, mut stretches) = (Vec::new(), Vec::<(i64, usize)>::new());
+        let mut lots = Vec::new();
+        for (range, mut nodes) in held {
+            nodes.sort_unstable();
+            lots.resize(lots.len().max(nodes.last().map_or(0, |last| last + 1)), Lot::default());
+            nodes.iter().for_each(|node| lots[*node].share += share(&range));
+            let set = match known.get(&nodes) {
+                Some(set) => *set,
+                None => {
+                    nodes.iter().for_each(|node| lots[*node].sets += 1);
+                    lasts.push(i64::MIN);
+                    known.insert(nodes.clone(), lasts.len() - 1);
+                    lasts.len() - 1
+                }
+            };
+            lasts[set] = range.end;
+            match stretches.last_mut() {
+                Some((last, same)) if *same == set => *last = range.end,
+                _ => {
+                    nodes.iter().for_each(|node| lots[*node].stretches += 1);
+                    stretches.push((range.end, set));
+                }
+            }
+        }
+        let mut sets: Vec<(Vec<usize>, i64)> = lasts.into_iter().map(|last| (Vec::new(), last)).collect();
+        for (nodes, set) in known {
+            sets[set].0 = nodes;
+        }
+        Placed { sets, stretches, lots }
+    }
+
+    /// What each node holds.
+    pub fn lots(&self) -> &[Lot] {
+        &self.lots
+    }
+}
+
+/// What makes a part: records that go into the same files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// What the same nodes hold is written once, and linked into the folder of each.
+    Sets,
+    /// The same, apart for every stretch of the ring: parts do not overlap, so one is written after the other.
+    Stretches,
+    /// All that a node holds, for it alone: the fewest files, but every replica is written anew.
+    Nodes,
+}
+
+/// The parts of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts {
-    parts: Vec<Part>,
-    /// Ascending and without gaps: the last token of a range, and its part.
-    ranges: Vec<(i64, Option<usize>)>,
+    placed: Arc<Placed>,
+    by: By,
 }
 
 impl Parts {
+    /// In parts of one kind.
+    pub fn new(placed: &Arc<Placed>, by: By) -> Parts {
+        Parts { placed: Arc::clone(placed), by }
+    }
+
     /// One part that holds everything.
     pub fn whole() -> Parts {
-        let part = Part { nodes: vec![0], last: i64::MAX, share: 1.0 };
-        Parts { parts: vec![part], ranges: vec![(i64::MAX, Some(0))] }
+        Parts::new(&Arc::new(Placed::of(vec![(TokenRange::ALL, vec![0])])), By::Sets)
     }
 
-    /// One part for each set of nodes. `placed` holds every token once, ascending ([`super::TargetRing::place`]).
-    pub fn by_nodes(placed: &[Held]) -> Parts {
-        let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
-        Parts::gather(placed, |parts, nodes| {
-            *known.entry(nodes.to_vec()).or_insert_with(|| {
-                parts.push(Part { nodes: nodes.to_vec(), last: i64::MIN, share: 0.0 });
-                parts.len() - 1
-            })
-        })
+    /// Of which kind they are.
+    pub fn by(&self) -> By {
+        self.by
     }
 
-    /// One part for each stretch of neighbouring ranges that the same nodes hold: parts then do not overlap.
-    pub fn by_stretches(placed: &[Held]) -> Parts {
-        Parts::gather(placed, |parts, nodes| {
-            if parts.last().is_none_or(|part| part.nodes != nodes) {
-                parts.push(Part { nodes: nodes.to_vec(), last: i64::MIN, share: 0.0 });
-            }
-            parts.len() - 1
-        })
+    /// Who holds what.
+    pub fn placed(&self) -> &Arc<Placed> {
+        &self.placed
     }
 
-    fn gather(placed: &[Held], mut part_of: impl FnMut(&mut Vec<Part>, &[usize]) -> usize) -> Parts {
-        let (mut parts, mut ranges) = (Vec::new(), Vec::new());
-        for (range, nodes) in placed {
-            let mut nodes = nodes.clone();
-            nodes.sort_unstable();
-            let place = part_of(&mut parts, &nodes);
-            if let Some(part) = parts.get_mut(place) {
-                part.last = range.end;
-                part.share += share(range);
-            }
-            ranges.push((range.end, Some(place)));
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        match self.by {
+            By::Sets => self.placed.sets.len(),
+            By::Stretches => self.placed.stretches.len(),
+            By::Nodes => self.placed.lots.len(),
         }
-        Parts { parts, ranges }
     }
 
-    /// The parts.
-    pub fn all(&self) -> &[Part] {
-        &self.parts
+    /// How many times a record is written.
+    pub fn copies(&self) -> f64 {
+        match self.by {
+            By::Nodes => self.placed.lots.iter().map(|lot| lot.share).sum(),
+            _ => 1.0,
+        }
     }
 
-    /// The part that a token belongs to.
-    pub fn of(&self, token: i64) -> Option<usize> {
-        let at = self.ranges.partition_point(|(end, _)| *end < token);
-        self.ranges.get(at).and_then(|(_, part)| *part)
+    /// How many parts a node has a share of.
+    pub fn of_lot(&self, lot: &Lot) -> usize {
+        match self.by {
+            By::Sets => lot.sets,
+            By::Stretches => lot.stretches,
+            By::Nodes => 1,
+        }
     }
 
-    /// Which part of all tokens a node holds, 0 to 1.
-    pub fn share_of(&self, node: usize) -> f64 {
-        self.parts.iter().filter(|p| p.nodes.contains(&node)).map(|p| p.share).sum()
+    /// Puts the parts that a token belongs to in place of what `parts` holds.
+    pub fn of(&self, token: i64, parts: &mut Vec<usize>) {
+        parts.clear();
+        let at = self.placed.stretches.partition_point(|(last, _)| *last < token);
+        let Some((_, set)) = self.placed.stretches.get(at) else { return };
+        match self.by {
+            By::Sets => parts.push(*set),
+            By::Stretches => parts.push(at),
+            By::Nodes => parts.extend_from_slice(&self.placed.sets[*set].0),
+        }
+    }
+
+    /// The nodes that get a part: their places, ascending.
+    pub fn nodes(&self, part: usize) -> Vec<usize> {
+        let of_set = |set: usize| self.placed.sets.get(set).map(|(nodes, _)| nodes.clone()).unwrap_or_default();
+        match self.by {
+            By::Sets => of_set(part),
+            By::Stretches => self.placed.stretches.get(part).map(|(_, set)| of_set(*set)).unwrap_or_default(),
+            By::Nodes => vec![part],
+        }
+    }
+
+    /// The last token of a part.
+    pub fn last(&self, part: usize) -> i64 {
+        let last = match self.by {
+            By::Sets => self.placed.sets.get(part).map(|(_, last)| *last),
+            By::Stretches => self.placed.stretches.get(part).map(|(last, _)| *last),
+            By::Nodes => None,
+        };
+        last.unwrap_or(i64::MAX)
     }
 }
 

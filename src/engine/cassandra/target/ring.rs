@@ -20,7 +20,7 @@ pub struct TargetRing {
 impl TargetRing {
     /// Parses whichever of the three forms `text` has; `subject` names it in errors, which are of kind `Usage`.
     pub fn parse(text: &str, subject: &str) -> Result<TargetRing> {
-        let ring = if text.trim_start().starts_with('{') {
+        let ring = if text.trim_start().starts_with(['{', '[']) {
             TargetRing::of(&Ring::parse_json(text, subject)?)
         } else if text.contains(describering::MARK) {
             let wrong = |what: String| Error::new(Kind::Usage, subject, what).hint(DESCRIBERING);
@@ -126,7 +126,7 @@ impl TargetRing {
                 self.agrees(listed, &options).map_err(refuse)?;
                 listed.clone()
             }
-            None => ring.placement(&options).map_err(within)?.natural().to_vec(),
+            None => ring.placement(&options).map_err(within)?.into_natural(),
         };
         covers(&placed).map_err(refuse)?;
         Ok(placed)

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use repo_format::murmur3;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits};
 
 use super::cut::newest;
-use super::files::{FileSink, Files, Finished, OPEN_MAX, Place, Progress, WINDOWS_MAX};
+use super::files::{FileSink, Files, Finished, OPEN_MAX, Place, Progress};
 use super::parts::token;
 use super::ring::{Replication, parse_replication};
+use super::windows::WINDOWS_MAX;
 use super::*;
 use crate::engine::cassandra::comparable;
 use crate::engine::cassandra::ring::{Ring, TokenRange};
@@ -89,6 +91,7 @@ fn rings_that_cannot_be_used_are_named() {
     refused("", "no node with a token");
     refused("{\"members\": []}", "no node with a token");
     refused("{\"nodes\": []}", "no ring in JSON");
+    refused(" [{\"address\": \"a\"}]", "is a list in JSON, not an object");
     let member = |address: &str, tokens: &str| {
         format!("{{\"address\": \"{address}\", \"data_center\": \"d\", \"rack\": \"r\", \"tokens\": [{tokens}]}}")
     };
@@ -176,27 +179,99 @@ fn cuts_follow_the_compaction() {
     }
 }
 
+fn size(records: u64, bytes: u64) -> Size {
+    Size { records, bytes }
+}
+
+fn placed(ring: &TargetRing, replication: &Replication) -> Arc<Placed> {
+    Arc::new(Placed::of(ring.place("ks", replication).unwrap()))
+}
+
 #[test]
 fn parts_and_levels_of_a_plan() {
     let ring = TargetRing::parse(&fixture("5.0", "ring.txt"), "ring.txt").unwrap();
-    let all = ring.place("ks", &simple("3")).unwrap();
-    assert_eq!(Parts::by_nodes(&all).all().len(), 1);
-    assert_eq!(Parts::by_stretches(&all).all().len(), 1);
-    let two = ring.place("ks", &simple("2")).unwrap();
-    let (sets, stretches) = (Parts::by_nodes(&two), Parts::by_stretches(&two));
-    assert_eq!(sets.all().len(), 3);
-    assert!(stretches.all().len() > 10 && stretches.all().windows(2).all(|two| two[0].last < two[1].last));
-    for parts in [&sets, &stretches] {
-        let shares: f64 = (0..3).map(|node| parts.share_of(node)).sum();
-        assert!((shares - 2.0).abs() < 1e-9);
-        assert_eq!((parts.of(i64::MIN + 1).is_some(), parts.of(i64::MAX).is_some()), (true, true));
+    let count = |placed: &Arc<Placed>, by| Parts::new(placed, by).count();
+    let all = placed(&ring, &simple("3"));
+    assert_eq!([By::Sets, By::Stretches, By::Nodes].map(|by| count(&all, by)), [1, 1, 3]);
+    let two = placed(&ring, &simple("2"));
+    let shares: f64 = two.lots().iter().map(|lot| lot.share).sum();
+    assert!((shares - 2.0).abs() < 1e-9);
+    assert!(two.lots().iter().all(|lot| lot.sets == 2 && lot.stretches > 10));
+    assert_eq!((count(&two, By::Sets), count(&two, By::Nodes)), (3, 3));
+    let stretches = Parts::new(&two, By::Stretches);
+    assert!((1..stretches.count()).all(|part| stretches.last(part - 1) < stretches.last(part)));
+    let (mut here, mut nodes) = (Vec::new(), Vec::new());
+    for token in [i64::MIN + 1, 0, i64::MAX] {
+        let holders = [By::Sets, By::Stretches, By::Nodes].map(|by| {
+            let parts = Parts::new(&two, by);
+            parts.of(token, &mut here);
+            nodes = here.iter().flat_map(|part| parts.nodes(*part)).collect();
+            assert!(here.iter().all(|part| parts.last(*part) >= token));
+            nodes.clone()
+        });
+        assert!(holders[0].len() == 2 && holders[0] == holders[1] && holders[1] == holders[2]);
     }
     let levels = Cut::Levels { size: 1 << 20, fanout: 10 };
-    let small = Plan::for_nodes(&two, levels, 1 << 20);
-    assert_eq!((small.level, small.parts.all().len()), (0, 3));
-    let large = Plan::for_nodes(&two, levels, 1 << 30);
-    assert_eq!((large.level, large.parts.all().len()), (3, stretches.all().len()));
-    assert_eq!(Plan::for_nodes(&all, levels, 5 << 20).level, 1);
+    let small = Plan::for_nodes(&two, levels, size(1 << 20, 1 << 20));
+    assert_eq!((small.level, small.parts.count()), (0, 3));
+    let large = Plan::for_nodes(&two, levels, size(1 << 20, 1 << 30));
+    assert_eq!((large.level, large.parts.count()), (3, stretches.count()));
+    assert_eq!(Plan::for_nodes(&all, levels, size(1 << 20, 5 << 20)).level, 1);
+}
+
+/// `tokens` tokens for each of `count` nodes in three racks of every data center.
+fn racks(count: usize, centers: usize, tokens: usize) -> TargetRing {
+    let member = |n: usize| {
+        let token = |i: usize| murmur3::token(&((n * tokens + i) as u64).to_be_bytes());
+        serde_json::json!({
+            "address": format!("n{n}"), "data_center": format!("dc{}", n % centers), "rack": format!("r{}", n / centers % 3),
+            "tokens": (0..tokens).map(token).collect::<Vec<_>>(),
+        })
+    };
+    let members: Vec<_> = (0..count).map(member).collect();
+    TargetRing::parse(&serde_json::json!({ "members": members }).to_string(), "ring").unwrap()
+}
+
+#[test]
+fn files_are_few_whatever_the_ring() {
+    let three = options(&[("class", "NetworkTopologyStrategy"), ("dc0", "3")]);
+    let windows = Cut::Windows { seconds: 86_400, resolution: 1_000_000 };
+    let (mb, gb) = (1 << 20, 1 << 30);
+    // Nodes, cut, bytes; kind of parts.
+    for (count, cut, bytes, by) in [
+        (15, Cut::Size, 12 * mb, By::Nodes),
+        (15, Cut::Size, 10 * gb, By::Sets),
+        (30, Cut::Size, 10 * gb, By::Nodes),
+        // Large enough that a stretch is no crumb: less is written.
+        (30, Cut::Size, 1000 * gb, By::Stretches),
+        (7, windows, gb, By::Sets),
+        (30, windows, 100 * gb, By::Nodes),
+        (7, windows, 10 * mb, By::Nodes),
+        (3, windows, 10 * gb, By::Sets),
+    ] {
+        let plan = Plan::for_nodes(&placed(&racks(count, 1, 256), &three), cut, size(bytes / 100, bytes));
+        assert_eq!(plan.parts.by(), by, "{count} nodes, {cut:?}, {bytes}: {} files", plan.files());
+        let stretch = bytes / 256 / count as u64;
+        let most = plan.of_nodes().map(|node| node.files).max().unwrap();
+        let windows = if cut == Cut::Size { 1 } else { 30 };
+        assert!(most <= 50 * windows || stretch >= 64 * mb * windows, "{count} nodes, {cut:?}, {bytes}: {most} files");
+        assert!(plan.of_nodes().all(|node| node.bytes >= bytes / count as u64));
+    }
+    // Hardly any rows come to hardly any files.
+    let few = Plan::for_nodes(&placed(&racks(30, 1, 256), &three), Cut::Size, size(5, 1000));
+    assert!(few.files() <= 15, "{}", few.files());
+}
+
+/// What a plan takes grows with the tokens alone: the holders of a range are kept once for every set of them.
+#[test]
+fn a_thousand_nodes_are_placed_once() {
+    let ring = racks(1000, 2, 256);
+    let both = options(&[("class", "NetworkTopologyStrategy"), ("dc0", "3"), ("dc1", "3")]);
+    let placed = placed(&ring, &both);
+    let plans: Vec<Plan> = (0..1000).map(|n| Plan::for_nodes(&placed, Cut::Size, size(n, n << 20))).collect();
+    assert_eq!(Arc::strong_count(&placed), 1001);
+    assert!(plans.iter().all(|plan| plan.of_nodes().count() == 1000));
+    assert!(Parts::new(&placed, By::Stretches).count() <= 256_001);
 }
 
 // What was written, in memory.
@@ -408,6 +483,7 @@ proptest! {
         factor in 1_usize..4,
         topology: bool,
         which in 0..4_u8,
+        by in proptest::option::of(prop_oneof![Just(By::Sets), Just(By::Stretches), Just(By::Nodes)]),
         partitions in proptest::collection::vec((any::<u32>(), any::<u8>(), 0_i64..200_000_000), 1..40),
     ) {
         let centers = centers.min(count);
@@ -428,11 +504,19 @@ proptest! {
             2 => Cut::Windows { seconds: 1, resolution: 1_000_000 },
             _ => Cut::Levels { size: 20 << 20, fanout: 10 },
         };
-        let plan = Plan::for_nodes(&placed, cut, (all.len() as u64) << 20);
+        let shared = Arc::new(Placed::of(placed.clone()));
+        let mut plan = Plan::for_nodes(&shared, cut, size(all.len() as u64, (all.len() as u64) << 20));
+        if let Cut::Windows { .. } = cut {
+            plan = plan.settled(windows(cut, &all));
+        }
+        if let Some(by) = by {
+            plan.parts = Parts::new(&shared, by);
+            plan.level = 0;
+        }
         let (files, _) = write(&plan.parts, plan.cut, &all);
         for node in 0..ring.members().len() {
             let mine: Vec<&Written> =
-                files.iter().filter(|f| plan.parts.all()[f.place.part].nodes.contains(&node)).collect();
+                files.iter().filter(|f| plan.parts.nodes(f.place.part).contains(&node)).collect();
             let owns = |key: &[u8]| {
                 let token = token(key).unwrap();
                 placed.iter().any(|(range, nodes)| range.contains(token) && nodes.contains(&node))
@@ -451,43 +535,72 @@ proptest! {
         // A file belongs to the window of the newest time in it.
         for file in &files {
             let newest = file.batch.iter().filter_map(|r| newest(r.body).unwrap()).max().unwrap();
-            prop_assert!(file.place.window == cut.window(newest) || file.place.window == i64::MAX);
+            prop_assert_eq!(file.place.window, plan.cut.window(newest));
         }
     }
+}
+
+fn windows(cut: Cut, all: &RecordBatch) -> Windows {
+    let mut windows = Windows::new(cut);
+    all.iter().for_each(|record| windows.push(&record).unwrap());
+    windows
 }
 
 /// Many tokens a node: files by sets of nodes, in passes, where stretches would make crumbs.
 #[test]
 fn more_sets_of_nodes_than_files_take_more_passes() {
     let tokens: Vec<i64> = (0..9 * 100_u32).map(|n| murmur3::token(&n.to_be_bytes())).collect();
-    let placed = nodes(9, 1, &tokens).place("ks", &simple("3")).unwrap();
-    let plan = Plan::for_nodes(&placed, Cut::Size, 1 << 30);
-    let sets = plan.parts.all().len();
-    assert!((OPEN_MAX + 1..200).contains(&sets), "{sets}");
+    let nine = placed(&nodes(9, 1, &tokens), &simple("3"));
+    let plan = Plan::for_nodes(&nine, Cut::Size, size(1 << 20, 1 << 30));
+    let sets = plan.parts.count();
+    assert!((OPEN_MAX + 1..200).contains(&sets) && plan.parts.by() == By::Sets, "{sets}");
     let all = records(&(0..2000).map(|i| (i * 7919, 1, 0)).collect::<Vec<_>>());
     let (files, passes) = write(&plan.parts, plan.cut, &all);
     assert_eq!((files.len(), passes), (sets, sets.div_ceil(OPEN_MAX)));
     assert_eq!(merged(&files.iter().collect::<Vec<_>>()), plain(&all));
     // Few tokens a node: as many stretches as sets, in one pass.
-    let few = nodes(100, 1, &tokens[..400]).place("ks", &simple("3")).unwrap();
-    let plan = Plan::for_nodes(&few, Cut::Size, 1 << 30);
-    assert!(plan.parts.all().len() > 300);
+    let plan =
+        Plan::for_nodes(&placed(&nodes(100, 1, &tokens[..400]), &simple("3")), Cut::Size, size(1 << 20, 1 << 30));
+    assert!(plan.parts.by() == By::Stretches && plan.parts.count() > 300);
 }
 
 #[test]
-fn more_windows_than_files_take_more_passes() {
+fn more_windows_than_files_become_longer_ones() {
     let cut = Cut::Windows { seconds: 1, resolution: 1_000_000 };
-    let some: Vec<(u32, u8, i64)> = (0..100).map(|i| (i, 1, i64::from(i) * 1_000_000)).collect();
-    let all = records(&some);
-    let (files, passes) = write(&Parts::whole(), cut, &all);
-    assert_eq!((files.len(), passes), (100, 2));
+    let at = |count: u32| records(&(0..count).map(|i| (i, 1, i64::from(i) * 1_000_000)).collect::<Vec<_>>());
+    let all = at(100);
+    let plan = Plan::once(cut, size(100, 1 << 20)).settled(windows(cut, &all));
+    let (files, passes) = write(&plan.parts, plan.cut, &all);
+    assert_eq!((plan.cut, files.len(), passes), (cut, 100, 2));
     assert_eq!(merged(&files.iter().collect::<Vec<_>>()), plain(&all));
-    // Times that are no times: the windows beyond the limit share one file.
-    let many: Vec<(u32, u8, i64)> = (0..1000).map(|i| (i, 1, i64::from(i) * 1_000_000)).collect();
-    let all = records(&many);
-    let (files, passes) = write(&Parts::whole(), cut, &all);
-    assert_eq!((files.len(), passes), (WINDOWS_MAX + 1, 3));
+    // Of 1000 windows eight make one: 125, which come in the order of time, whatever that of the keys.
+    let all = at(1000);
+    let plan = Plan::once(cut, size(1000, 1 << 20)).settled(windows(cut, &all));
+    let (files, passes) = write(&plan.parts, plan.cut, &all);
+    assert_eq!((plan.cut, files.len(), passes), (Cut::Windows { seconds: 8, resolution: 1_000_000 }, 125, 2));
+    assert!(files.len() <= WINDOWS_MAX && files.iter().all(|file| file.batch.len() == 8));
     assert_eq!(merged(&files.iter().collect::<Vec<_>>()), plain(&all));
+    // Times that are no times do no harm.
+    let mut wild = Windows::new(cut);
+    for time in (0..1000).map(|n| (u64::MAX / 1000 * n) as i64) {
+        let mut batch = RecordBatch::new();
+        add(&mut batch, &[0; 8], &[2], Class::Row, &[entry(1, EntryKind::Cell, time)]);
+        wild.push(&batch.get(0)).unwrap();
+    }
+    assert!((2..=WINDOWS_MAX).contains(&wild.count()), "{}", wild.count());
+}
+
+/// Nodes times windows are no reason to read a table a hundred times: the windows become longer.
+#[test]
+fn many_nodes_and_many_windows_take_few_passes() {
+    let cut = Cut::Windows { seconds: 1, resolution: 1_000_000 };
+    let three = options(&[("class", "NetworkTopologyStrategy"), ("dc0", "3")]);
+    let hundred = placed(&racks(100, 1, 16), &three);
+    let all = records(&(0..3000).map(|i| (i * 7919, 1, i64::from(i % 128) * 1_000_000)).collect::<Vec<_>>());
+    let plan = Plan::for_nodes(&hundred, cut, size(1 << 30, 100 << 30)).settled(windows(cut, &all));
+    assert_eq!(plan.parts.by(), By::Nodes);
+    let (files, passes) = write(&plan.parts, plan.cut, &all);
+    assert!(passes <= 32 && files.len() <= 32 * OPEN_MAX, "{passes} passes, {} files", files.len());
 }
 
 #[test]

@@ -35,7 +35,9 @@ use std::path::{Path, PathBuf};
 use repo_format::record::{Class, Entries, EntryKind};
 
 use crate::engine::cassandra::comparable::{self, Position};
+use crate::engine::cassandra::rows::Layout as Columns;
 use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::shown::Shown;
 use crate::error::{Error, Kind, Result};
 use crate::run::{Record, RecordBatch};
 
@@ -100,6 +102,8 @@ pub struct SsTableWriter {
     descriptor: Descriptor,
     options: Options,
     layout: Layout,
+    /// For naming a row that cannot be written.
+    columns: Columns,
     times: Times,
     facts: Facts,
     encoder: Encoder,
@@ -119,17 +123,14 @@ impl SsTableWriter {
     ///
     /// Errors: `AlreadyExists` where one of its files is there; `Unsupported` or `TooLarge` for types and columns.
     pub fn create(directory: &Path, generation: u64, table: &Table, options: &Options) -> Result<SsTableWriter> {
-        let version = match options.version {
-            Version::Nb => "nb",
-            Version::Oa => "oa",
-        };
         let generation = Generation::Number(generation);
-        let descriptor = Descriptor { generation, version: version.to_string(), format: "big".to_string() };
+        let descriptor = Descriptor { generation, version: options.version.to_string(), format: "big".to_string() };
         let layout = Layout::of(table)?;
         let mut writer = SsTableWriter {
             directory: directory.to_path_buf(),
             descriptor,
             layout,
+            columns: Columns::of(table)?,
             times: Times::new(options.version, options.late_times, TIME_EPOCH),
             facts: Facts::default(),
             encoder: Encoder::default(),

@@ -31,7 +31,11 @@ impl SsTableWriter {
             Class::Marker => self.marker(record),
             Class::Group => self.partition_deletion(record),
         }
-        .map_err(|e| e.within(self.descriptor.to_string()))
+        .map_err(|e| match Shown::new(self.columns.clone(), 0).key(record) {
+            Ok(key) => e.within(key.get()),
+            Err(_) => e,
+        })
+        .map_err(|e| e.within(&self.descriptor))
     }
 
     fn partition_deletion(&mut self, record: &Record<'_>) -> Result<()> {

@@ -76,13 +76,13 @@ impl Times {
             return Ok(latest);
         }
         let (what, version) = (if of == Of::Cell { "expires" } else { "was deleted" }, self.version);
-        let message = format_args!("something {what} at second {ldt}; version {version:?} ends at {latest}");
+        let message = format_args!("something {what} at second {ldt}; version {version} ends at {latest}");
         let hint = if self.is_oa() {
-            "let such times be capped"
+            "--late-times cap brings such times forward"
         } else {
-            "write version oa if the cluster reads it, or let such times be capped"
+            "--late-times cap brings such times forward; or --sstable-version oa, if the cluster reads it"
         };
-        Err(Error::new(Kind::Unsupported, "local deletion time", message).hint(hint))
+        Err(Error::new(Kind::Unsupported, "time", message).hint(hint))
     }
 
     /// Appends a write time.
