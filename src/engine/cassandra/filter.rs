@@ -24,7 +24,7 @@ use super::types::CqlType;
 use crate::error::{Error, Kind, Result};
 use crate::run::Run;
 use matching::Matching;
-use scope::{Scope, composite};
+use scope::{PRODUCTS_MAX, Scope, composite};
 use sliced::Sliced;
 
 /// Keys from the first (inclusive) to the second (exclusive); an empty second is the end of the table.
@@ -112,6 +112,11 @@ impl Filter {
                 None => conditions.push(condition(&mut lexer, table, layout)?),
             }
         }
+        if first {
+            return Err(
+                Error::new(Kind::Usage, "condition", "is empty").hint("leave --where out to have the whole table")
+            );
+        }
         let scope = Arc::new(Scope::of(&conditions, tokens, layout)?);
         let is_static =
             |c: &Condition| layout.columns().nth(c.place).is_some_and(|(c, _)| c.role == ColumnRole::Static);
@@ -159,6 +164,20 @@ impl Filter {
     /// more rows than are named; [`Filter::predicate`] tells.
     pub fn rows<'a>(&self, run: Box<dyn Run + 'a>, by_reads: bool) -> Box<dyn Run + 'a> {
         self.sliced(run, true, by_reads)
+    }
+
+    /// Whether [`Filter::records`] can be had. It cannot where lists of `IN` multiply to more slices than are kept: tested row by row
+    /// instead, the rows would be the same, but the deletions in the slices would be missing.
+    pub fn names_records(&self) -> Result<()> {
+        match self.scope.too_many {
+            false => Ok(()),
+            true => Err(Error::new(
+                Kind::Usage,
+                "condition",
+                format!("its lists multiply to more than {PRODUCTS_MAX} slices of rows"),
+            )
+            .hint("give shorter lists, in several restores")),
+        }
     }
 
     /// Exactly what the conditions name, slice by slice; `None` where that is not said by keys alone.
@@ -310,12 +329,7 @@ fn value(lexer: &mut Lexer<'_>, name: &str, t: &CqlType) -> Result<Value> {
     let token = lexer.next()?;
     let t = if t.is_counter() { &CqlType::BigInt } else { t };
     let Some(raw) = token.as_ref().and_then(|token| literal::parse(t, token)) else {
-        let given = match &token {
-            Some(Token::Text(text)) => format!("'{text}'"),
-            Some(Token::Number(text) | Token::Uuid(text) | Token::Word(text)) => text.to_string(),
-            Some(other) => format!("{other:?}"),
-            None => "nothing".to_string(),
-        };
+        let given = token.as_ref().map_or("nothing".to_owned(), Token::to_string);
         let hint = literal::hint(t);
         return Err(
             Error::new(Kind::Usage, format!("column {name}"), format!("{given} is no value of type {t}")).hint(hint)

@@ -10,7 +10,7 @@ use crate::engine::cassandra::rows::Layout;
 use crate::error::Result;
 
 /// What `IN` and `=` may multiply to, partitions and prefixes of clusterings each, before rows are tested one by one.
-const PRODUCTS_MAX: usize = 10_000;
+pub(super) const PRODUCTS_MAX: usize = 10_000;
 
 /// Where the rows are that conditions may hold for, and what is left to be tested there.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Scope {
     pub(super) slices: Option<Vec<KeyRange>>,
     /// On partition keys that `partitions` does not settle: they hold for a partition as a whole.
     pub(super) of_partitions: Vec<Condition>,
+    /// The slices would be too many: their conditions are among `of_rows`.
+    pub(super) too_many: bool,
     /// Not settled by `slices`: they hold row by row.
     pub(super) of_rows: Vec<Condition>,
 }
@@ -40,15 +42,18 @@ impl Scope {
         let given = |place: &usize| values(conditions, *place).is_some();
         let depth = clustering.clone().take_while(given).count();
         let narrowed = clustering.start..clustering.end.min(clustering.start + depth + 1);
-        let mut slices = None;
-        if conditions.iter().any(|c| narrowed.contains(&c.place))
-            && let Some(prefixes) = products(conditions, clustering.start..clustering.start + depth)
-        {
-            slices = Some(merged_slices(&prefixes, conditions, narrowed.start + depth, layout.clustering())?);
-            rest.retain(|c| !narrowed.contains(&c.place));
+        let (mut slices, mut too_many) = (None, false);
+        if conditions.iter().any(|c| narrowed.contains(&c.place)) {
+            match products(conditions, clustering.start..clustering.start + depth) {
+                Some(prefixes) => {
+                    slices = Some(merged_slices(&prefixes, conditions, narrowed.start + depth, layout.clustering())?);
+                    rest.retain(|c| !narrowed.contains(&c.place));
+                }
+                None => too_many = true,
+            }
         }
         let (of_partitions, of_rows) = rest.into_iter().cloned().partition(|c| keys.contains(&c.place));
-        Ok(Scope { partitions, tokens, slices, of_partitions, of_rows })
+        Ok(Scope { partitions, tokens, slices, too_many, of_partitions, of_rows })
     }
 
     /// Whether the rows are looked up, partition by partition; otherwise partitions are gone through.
