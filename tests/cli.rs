@@ -58,6 +58,19 @@ fn the_readmes_commands() {
     again.failed(1, &[to, "nothing is yet"]);
 }
 
+/// The README shows what `tools/demo` prints; but for the sizes, which differ with random names.
+#[test]
+fn the_readmes_figures() {
+    let user = User::new();
+    let said = user.backup(&three(&capture("cassandra-5.0")), &[]).fine();
+    let drift = user.run(&["drift", "--table", "lab.users"]).fine();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let first = said.lines().find(|line| line.contains(" tables, ")).unwrap();
+    for line in drift.lines().chain([first]) {
+        assert!(readme.contains(line), "the README does not show: {line}");
+    }
+}
+
 #[test]
 fn every_table_comes_back_as_json() {
     let root = capture("cassandra-5.0");
