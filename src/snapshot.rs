@@ -226,10 +226,7 @@ impl Snapshot {
     /// Up to three tables whose names are most like `name`.
     fn like(&self, name: &str) -> Vec<&str> {
         let table = |name: &str| name.rsplit('.').next().unwrap_or_default().to_lowercase();
-        let alike = |of: &str| {
-            let whole = strsim::normalized_levenshtein(&of.to_lowercase(), &name.to_lowercase());
-            whole.max(strsim::normalized_levenshtein(&table(of), &table(name)))
-        };
+        let alike = |of: &str| strsim::normalized_levenshtein(&table(of), &table(name));
         let mut all: Vec<(f64, &str)> = self.shards.iter().map(|s| (alike(&s.name), s.name.as_str())).collect();
         all.retain(|(alike, _)| *alike >= 0.6);
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));

@@ -326,7 +326,7 @@ fn what_a_user_does_wrong() {
     run(&["--ring", "/no/such/file", "--out", out_text]).failed(1, &["/no/such/file"]);
     run(&["--ring", ring_text, "--out", out_text, "--layout", "once"]).failed(1, &["--ring", "no use"]);
     run(&["--ring", ring_text, "--out", out_text, "--ttl"]).failed(1, &["--ttl belongs to --to json"]);
-    run(&["--ring", ring_text, "--out", out_text, "--table", "lab.nothing"]).failed(1, &["lab.nothing", "lab.users"]);
+    run(&["--ring", ring_text, "--out", out_text, "--table", "lab.nothing"]).failed(1, &["lab.nothing", "onefold ls"]);
     run(&["--ring", ring_text, "--out", out_text, "--table", "lab.users", "--into", "x"])
         .failed(1, &["KEYSPACE.TABLE"]);
     user.run(&["restore", "--to", "json", "--ring", ring_text]).failed(1, &["--ring belongs to --to sstables"]);
