@@ -48,8 +48,11 @@ impl Tuple {
         let types: Vec<CqlType> = places.iter().filter_map(|p| layout.column(*p)).map(|(_, t)| t.clone()).collect();
         let one = |lexer: &mut Lexer<'_>| -> Result<Vec<Value>> {
             let mut values = Vec::with_capacity(names.len());
+            lexer.expect("(")?;
             for (name, t) in names.iter().zip(&types) {
-                lexer.expect(if values.is_empty() { "(" } else { "," })?;
+                if !values.is_empty() {
+                    lexer.expect(",")?;
+                }
                 values.push(value(lexer, name, t)?);
             }
             lexer.expect(")")?;
