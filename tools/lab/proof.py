@@ -211,7 +211,8 @@ class Probe:
                        for change in self.change(c, round_)]
             if changes:
                 for position in [""] if static else self.positions:
-                    yield (f"UPDATE lab.{quote(self.table.name)} USING TIMESTAMP {self.times[round_]} "
+                    # A default TTL would count from the moment of the write, which is another on the twin.
+                    yield (f"UPDATE lab.{quote(self.table.name)} USING TIMESTAMP {self.times[round_]} AND TTL 0 "
                            f"SET {', '.join(changes)} WHERE {self.where}{position}")
 
     @staticmethod
