@@ -2,6 +2,8 @@
 //!
 //! Patches are read, and of the view the branches and those leaves that patches speak of.
 
+use std::sync::atomic::Ordering;
+
 use repo_format::record::Class;
 use serde_json::value::RawValue;
 
@@ -192,8 +194,14 @@ fn survey(
     }
     // What a node may have purged by the first capture, as the backup reckoned.
     let purge_before = u32::try_from(s.window.0.saturating_sub(u64::from(table.gc_grace))).unwrap_or(0);
+    watch.bytes_total.store(shard.bytes_read, Ordering::Relaxed);
     differences(view, &mut nodes, purge_before, chunks, &mut |d| {
         watch.check()?;
+        if let Some(record) = d.view.or(d.held) {
+            // How far along the tokens: what lies between is not read.
+            let part = (Shown::token(&record)? as f64 - i64::MIN as f64) / 2f64.powi(64);
+            watch.bytes_done.store((shard.bytes_read as f64 * part) as u64, Ordering::Relaxed);
+        }
         each(d)
     })
 }

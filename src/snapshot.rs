@@ -210,11 +210,27 @@ impl Snapshot {
 
     /// The shard called `name` (`keyspace.table`).
     pub fn shard(&self, name: &str) -> Result<&Shard> {
-        self.shards.iter().find(|s| s.name == name).ok_or_else(|| {
-            let names: Vec<&str> = self.shards.iter().map(|s| s.name.as_str()).collect();
-            Error::new(crate::Kind::Usage, format!("table {name}"), "is not in this snapshot")
-                .hint(format!("tables: {}", names.join(", ")))
+        // As CQL writes it, with quotes, too.
+        let plain = name.replace('"', "");
+        let found =
+            self.shards.iter().find(|s| s.name == name).or_else(|| self.shards.iter().find(|s| s.name == plain));
+        found.ok_or_else(|| {
+            let hint = match self.like(&plain).as_slice() {
+                [] => "`onefold ls` lists its tables".to_owned(),
+                names => format!("perhaps {}; `onefold ls` lists its tables", names.join(" or ")),
+            };
+            Error::new(crate::Kind::Usage, format!("table {name}"), "is not in this snapshot").hint(hint)
         })
+    }
+
+    /// Up to three tables whose names are most like `name`.
+    fn like(&self, name: &str) -> Vec<&str> {
+        let table = |name: &str| name.rsplit('.').next().unwrap_or_default().to_lowercase();
+        let alike = |of: &str| strsim::normalized_levenshtein(&table(of), &table(name));
+        let mut all: Vec<(f64, &str)> = self.shards.iter().map(|s| (alike(&s.name), s.name.as_str())).collect();
+        all.retain(|(alike, _)| *alike >= 0.6);
+        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        all.into_iter().take(3).map(|(_, name)| name).collect()
     }
 
     /// The place of the node called `name`.

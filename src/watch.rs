@@ -61,7 +61,7 @@ impl Watch {
     /// Fails once somebody asked the work to stop.
     pub fn check(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Kind::Interrupted, "onefold", "interrupted"));
+            return Err(Error::new(Kind::Interrupted, "interrupted", "the work was ended before it was done"));
         }
         Ok(())
     }

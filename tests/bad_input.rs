@@ -156,7 +156,9 @@ fn spoil(what: &str, words: &[&str], change: &dyn Fn(&Path)) {
         let name = file.strip_prefix(&s.nodes[0]).unwrap();
         assert!(fs::read(out.join("n1").join(name)).unwrap() == fs::read(file).unwrap(), "{what} {}", name.display());
     }
-    let rows = s.user.rows("latest", "lab.users");
+    let rows = s.user.run(&["restore", "--to", "json", "--table", "lab.users"]);
+    rows.failed(3, &["lab.users", "of node n1", "not restored", "--to files"]);
+    let rows = crate::user::lines(&rows.out);
     spoiled.iter().for_each(|file| fs::remove_file(file).unwrap());
     s.backup().fine();
     assert_eq!(rows, s.user.rows("latest", "lab.users"), "{what}: the rows of all other files");
@@ -355,16 +357,10 @@ fn a_writer_beside_another() {
 fn a_limit_on_files_stops_the_backup() {
     let s = Spoiled::new();
     fs::write(table_dir(&s.nodes[0], "lab", "users").join("new"), noise(3 << 20)).unwrap();
-    let mut command = std::process::Command::new("sh");
-    let own = s.user.command();
-    own.get_envs().for_each(|(name, value)| match value {
-        Some(value) => drop(command.env(name, value)),
-        None => drop(command.env_remove(name)),
-    });
-    let limited = "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\"";
-    command.args(["-c", limited, env!("CARGO_BIN_EXE_onefold"), "backup", "cassandra", "--cluster", "prod"]);
-    command.args(crate::user::nodes(&s.nodes));
-    ran(&mut command).failed(1, &["repo", "free some space"]);
+    let nodes = crate::user::nodes(&s.nodes);
+    let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    let ran = s.user.run_with_little_room(200, &[&["backup", "cassandra", "--cluster", "prod"], &nodes[..]].concat());
+    ran.failed(1, &["repo", "free some space"]);
     s.backup().fine();
     s.nothing_lost(2);
 }

@@ -144,5 +144,5 @@ fn what_a_user_sees() {
     assert!(said.starts_with("first token  last token  node") && said.contains("a repair would bring n1"), "{said}");
     // What is asked of no table is refused.
     user.run(&["drift", "--samples", "3"]).failed(1, &["--table"]);
-    user.run(&["drift", "--table", "lab.nothing", "--samples", "3"]).failed(1, &["lab.nothing", "lab.users"]);
+    user.run(&["drift", "--table", "lab.nothing", "--samples", "3"]).failed(1, &["lab.nothing", "onefold ls"]);
 }

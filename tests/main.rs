@@ -24,6 +24,7 @@ mod merge;
 mod repo;
 #[cfg(feature = "cql")]
 mod restore_cql;
+mod restore_rows;
 mod restore_sstables;
 mod select;
 mod sim_disk;

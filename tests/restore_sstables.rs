@@ -26,7 +26,7 @@ use repo_format::keyfile::KeyFile;
 use repo_format::record::{BodyWriter, Entries};
 use serde_json::{Value, json};
 
-use crate::user::{Ran, User, capture, copy, files_below, ran, table_dir, three};
+use crate::user::{Ran, User, capture, copy, files_below, table_dir, three};
 
 /// Key and body of records.
 type Plain = Vec<(Vec<u8>, Vec<u8>)>;
@@ -392,7 +392,7 @@ fn what_a_user_does_wrong() {
     run(&["--ring", "/no/such/file", "--out", out_text]).failed(1, &["/no/such/file"]);
     run(&["--ring", ring_text, "--out", out_text, "--layout", "once"]).failed(1, &["--ring", "no use"]);
     run(&["--ring", ring_text, "--out", out_text, "--ttl"]).failed(1, &["--ttl belongs to --to json"]);
-    run(&["--ring", ring_text, "--out", out_text, "--table", "lab.nothing"]).failed(1, &["lab.nothing", "lab.users"]);
+    run(&["--ring", ring_text, "--out", out_text, "--table", "lab.nothing"]).failed(1, &["lab.nothing", "onefold ls"]);
     run(&["--ring", ring_text, "--out", out_text, "--table", "lab.users", "--into", "x"])
         .failed(1, &["KEYSPACE.TABLE"]);
     user.run(&["restore", "--to", "json", "--ring", ring_text]).failed(1, &["--ring belongs to --to sstables"]);
@@ -544,15 +544,18 @@ fn interrupted_it_stops_cleanly() {
 fn without_room_it_says_where_and_how_much() {
     let user = user_with(&["lab/metrics"]);
     let (ring, out) = (capture("cassandra-5.0").join("ring.txt"), user.path("out"));
-    let mut command = std::process::Command::new("sh");
-    user.command().get_envs().for_each(|(name, value)| match value {
-        Some(value) => drop(command.env(name, value)),
-        None => drop(command.env_remove(name)),
-    });
-    let limited = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
-    command.args(["-c", limited, env!("CARGO_BIN_EXE_onefold"), "restore", "--no-cache", "--to", "sstables", "--ring"]);
-    command.arg(&ring).args(["--table", "lab.metrics", "--out"]).arg(&out);
-    ran(&mut command)
+    let args = [
+        "restore",
+        "--no-cache",
+        "--to",
+        "sstables",
+        "--ring",
+        ring.to_str().unwrap(),
+        "--table",
+        "lab.metrics",
+        "--out",
+    ];
+    user.run_with_little_room(40, &[&args[..], &[out.to_str().unwrap()]].concat())
         .failed(1, &["127.0.0.1/lab/metrics", "more bytes are needed", "make room and repeat the command"]);
     let document: Value = serde_json::from_slice(&fs::read(out.join("restore.json")).unwrap()).unwrap();
     assert_eq!(document["state"], "writing");

@@ -99,6 +99,17 @@ impl User {
         ran(self.command().args(args))
     }
 
+    /// With a limit on the size of files, of `blocks` of 512 bytes, which stops writing as a full disk does.
+    pub fn run_with_little_room(&self, blocks: u32, args: &[&str]) -> Ran {
+        let mut command = Command::new("sh");
+        self.command().get_envs().for_each(|(name, value)| match value {
+            Some(value) => drop(command.env(name, value)),
+            None => drop(command.env_remove(name)),
+        });
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        ran(command.args(["-c", &limited, env!("CARGO_BIN_EXE_onefold")]).args(args))
+    }
+
     pub fn backup(&self, dirs: &[PathBuf], more: &[&str]) -> Ran {
         ran(self.command().args(["backup", "cassandra", "--cluster", "prod"]).args(nodes(dirs)).args(more))
     }

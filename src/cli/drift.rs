@@ -1,15 +1,17 @@
 //! `onefold drift`: how each node differed from the reconciled view.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::access;
 use super::args::{Drift, Global};
 use super::output::bytes;
+use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
 use crate::drift::{self, Counts, Range, Sample};
 use crate::error::Result;
-use crate::run::ChunkSource;
 use crate::snapshot::{Shard, Snapshot};
 use crate::tree;
 use crate::watch::Watch;
@@ -22,12 +24,16 @@ pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
     let Some(shard) = only.filter(|_| args.samples.is_some() || args.token_ranges.is_some()) else {
         return counts(&s, only, output);
     };
-    let reader = repo.reader()?;
-    if let Some(parts) = args.token_ranges {
-        ranges(&s, shard, parts, &reader, output)?;
+    let (reader, watch) = (repo.reader()?, Arc::new(Watch::new()));
+    let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
+    let counted = args.token_ranges.map(|parts| drift::ranges(&s, shard, parts, &reader, &watch)).transpose()?;
+    let sampled = args.samples.map(|wanted| drift::samples(&s, shard, wanted, &reader, &watch)).transpose()?;
+    drop(progress);
+    if let Some(counted) = counted {
+        ranges(&s, shard, &counted, output)?;
     }
-    if let Some(wanted) = args.samples {
-        samples(&s, shard, wanted, &reader, output)?;
+    if let Some(sampled) = sampled {
+        samples(&s, shard, &sampled, output)?;
     }
     Ok(Outcome::Fine)
 }
@@ -55,12 +61,11 @@ fn counts(s: &Snapshot, only: Option<&Shard>, output: &Output) -> Result<Outcome
     Ok(Outcome::Fine)
 }
 
-fn ranges(s: &Snapshot, t: &Shard, parts: u32, chunks: &dyn ChunkSource, output: &Output) -> Result<()> {
-    let ranges = drift::ranges(s, t, parts, chunks, &Watch::new())?;
+fn ranges(s: &Snapshot, t: &Shard, ranges: &[Range], output: &Output) -> Result<()> {
     if !output.is_json() {
         output.line("first token  last token  node  missing  stale  extra  deletions  purged  to be repaired")?;
     }
-    for range in &ranges {
+    for range in ranges {
         for (node, counts) in s.nodes.iter().zip(&range.nodes).filter(|(_, c)| **c != Counts::default()) {
             line(t, range, &node.name, counts, output)?;
         }
@@ -108,16 +113,19 @@ fn line(t: &Shard, range: &Range, node: &str, c: &Counts, output: &Output) -> Re
     ))
 }
 
-fn samples(s: &Snapshot, t: &Shard, wanted: usize, chunks: &dyn ChunkSource, output: &Output) -> Result<()> {
-    for sample in drift::samples(s, t, wanted, chunks, &Watch::new())? {
+fn samples(s: &Snapshot, t: &Shard, samples: &[Sample], output: &Output) -> Result<()> {
+    if samples.is_empty() && !output.is_json() {
+        return output.line(&format!("{}: no node differs from the view", t.name));
+    }
+    for sample in samples {
         let node = s.nodes.get(sample.node).map_or("?", |n| n.name.as_str());
         if output.is_json() {
-            output.object(&shown(t, node, &sample))?;
+            output.object(&shown(t, node, sample))?;
             continue;
         }
         output.line(&format!("{}  {node}  {} {}  {}", t.name, sample.what, sample.record, sample.key))?;
         output.line(&format!("  view  {}", sample.view.as_ref().map_or("nothing", |v| v.get())))?;
-        output.line(&format!("  {node}  {}", held(s, &sample)))?;
+        output.line(&format!("  {node}  {}", held(s, sample)))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use args::{Args, Command};
 pub use exit::Outcome;
 use output::Output;
@@ -28,6 +28,12 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(told) => {
             // Help and version come here too; if nobody reads them, there is nobody to tell.
+            let json = std::env::args_os().any(|word| word == "--json");
+            if told.use_stderr() && json {
+                let text = told.to_string();
+                let message = text.trim_end().trim_start_matches("error: ").to_owned();
+                return exit::report(Err(Error::new(Kind::Usage, "command line", message)), &Output::new(true));
+            }
             let _ = told.print();
             return if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }

@@ -1,7 +1,7 @@
 //! Kept files, as they were.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Component, Path};
 
 use crate::blob;
@@ -10,31 +10,69 @@ use crate::run::ChunkSource;
 use crate::snapshot::{self, Snapshot};
 use crate::watch::Watch;
 
+use super::whole::write_whole;
+
 /// The files kept of one node, or of all.
 pub fn kept_files(s: &Snapshot, node: Option<usize>) -> impl Iterator<Item = &snapshot::File> {
     s.files.iter().filter(move |f| node.is_none_or(|n| n == f.node))
 }
 
-/// Writes kept files below `out`, each in a folder of its node's name. Nothing that is there is overwritten.
+/// Writes kept files below `out`, each in a folder of its node's name. Nothing that is there is overwritten; what an
+/// interrupted restore wrote is compared and kept.
 pub fn files(s: &Snapshot, node: Option<usize>, chunks: &dyn ChunkSource, out: &Path, watch: &Watch) -> Result<u64> {
     let mut count = 0;
     for file in kept_files(s, node) {
         watch.check()?;
         let of = s.nodes.get(file.node).map_or("unknown", |n| n.name.as_str());
         let path = out.join(safe(of)?).join(safe(&file.name)?);
-        let failed = |e| Error::io(path.display(), e);
+        let subject = path.display().to_string();
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+            fs::create_dir_all(folder).map_err(|e| Error::io(&subject, e))?;
         }
-        let created = File::create_new(&path).map_err(|e| failed(e).hint("restore into an empty folder"))?;
-        let mut to = BufWriter::new(created);
-        blob::read(&file.blob()?, chunks, &mut to, &path.display().to_string())?;
-        to.flush().map_err(failed)?;
-        to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
+        let blob = file.blob()?;
+        match File::open(&path) {
+            Ok(there) => {
+                let mut same = Same { there: BufReader::new(there), differs: false };
+                blob::read(&blob, chunks, &mut same, &subject)?;
+                if same.differs || !same.ended().map_err(|e| Error::io(&subject, e))? {
+                    return Err(Error::new(Kind::AlreadyExists, subject, "is there with other contents")
+                        .hint("restore into an empty folder"));
+                }
+            }
+            Err(_) => write_whole(&path, |to| blob::read(&blob, chunks, to, &subject))?,
+        }
         watch.advance(file.length);
         count += 1;
     }
     Ok(count)
+}
+
+/// Compares what is written to it with a file.
+struct Same {
+    there: BufReader<File>,
+    differs: bool,
+}
+
+impl Same {
+    fn ended(&mut self) -> io::Result<bool> {
+        Ok(self.there.fill_buf()?.is_empty())
+    }
+}
+
+impl Write for Same {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut there = vec![0; bytes.len()];
+        self.differs |= match self.there.read_exact(&mut there) {
+            Ok(()) => there != bytes,
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => true,
+            Err(e) => return Err(e),
+        };
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A path that stays below the folder it is joined to.

@@ -7,6 +7,7 @@ mod rows;
 pub mod select;
 pub mod sstables;
 pub mod tables;
+pub mod whole;
 
 pub use files::{files, kept_files};
 pub use rows::{copy_from, rows};

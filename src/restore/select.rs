@@ -51,6 +51,7 @@ pub fn records<'a>(
     let table = table(shard)?;
     let layout = Layout::of(&table)?;
     let filter = Filter::parse(text, &table, &layout)?;
+    filter.names_records()?;
     let run = opened(s, shard, selection, Some((&filter, false)), rule, chunks)?;
     Ok(filter.records(run, selection.node.is_none(), &layout, s.cut))
 }

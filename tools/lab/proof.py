@@ -102,7 +102,11 @@ def rows(target, table, meta, node, session):
 
 
 def show(value):
-    return json.dumps(value, default=str, ensure_ascii=False)[:800]
+    return whole_text(value)[:800]
+
+
+def whole_text(value):
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def dump(version, folders):
@@ -207,7 +211,8 @@ class Probe:
                        for change in self.change(c, round_)]
             if changes:
                 for position in [""] if static else self.positions:
-                    yield (f"UPDATE lab.{quote(self.table.name)} USING TIMESTAMP {self.times[round_]} "
+                    # A default TTL would count from the moment of the write, which is another on the twin.
+                    yield (f"UPDATE lab.{quote(self.table.name)} USING TIMESTAMP {self.times[round_]} AND TTL 0 "
                            f"SET {', '.join(changes)} WHERE {self.where}{position}")
 
     @staticmethod
@@ -278,10 +283,20 @@ def whole(node, found):
         query = f"FROM lab.{quote(table.name)}"
         times = [(label, expression) for label, expression in table.times if "ttl(" not in label]
         columns = ", ".join(expression for _, expression in times)
-        answers[table.name] = [*lines(session, f"SELECT JSON * {query}", None, rows_as_json),
-                               *lines(session, f"SELECT {columns} {query}", None, TimesAsJson(times))]
+        answers[table.name] = [by_value(table, line) for line in (
+            *lines(session, f"SELECT JSON * {query}", None, rows_as_json),
+            *lines(session, f"SELECT {columns} {query}", None, TimesAsJson(times)))]
     disconnect(session)
     return answers
+
+
+def by_value(table, line):
+    """A line of an answer; clusterings that are equal in value are one row, under either spelling (1.0, 1.00), so they have one here."""
+    names = [c.column_name for c in table.columns if c.kind == "clustering" and c.type == "decimal"]
+    if not names:
+        return line
+    row = parse(line)
+    return whole_text({**row, **{name: Decimal(row[name]).normalize() for name in names}})
 
 
 def same(twin, ours):

@@ -90,11 +90,18 @@ const ROWS: &[Form] = &[Form::Json, Form::Csv];
 const SSTABLES: &[Form] = &[Form::SsTables];
 const CASSANDRA: &[Form] = &[Form::Cassandra];
 const INTO_TABLES: &[Form] = &[Form::SsTables, Form::Cassandra];
+const NOT_FILES: &[Form] = &[Form::Json, Form::Csv, Form::SsTables, Form::Cassandra];
+const OF_A_NODE: &[Form] = &[Form::Json, Form::Csv, Form::Files];
+const INTO_A_FILE: &[Form] = &[Form::Json, Form::Csv, Form::Files, Form::SsTables];
 
 /// An option of another form than the one asked for is a mistake, and not passed over.
 fn fits(args: &Restore) -> Result<()> {
     let (s, c) = (&args.sstables, &args.cassandra);
     let options = [
+        ("--table", args.table.is_some(), NOT_FILES),
+        ("--where", args.condition.is_some(), NOT_FILES),
+        ("--node", args.node.is_some(), OF_A_NODE),
+        ("--out", args.out.is_some(), INTO_A_FILE),
         ("--writetime", args.rows.writetime, ROWS),
         ("--ttl", args.rows.ttl, ROWS),
         ("--ring", s.ring.is_some(), SSTABLES),

@@ -1,8 +1,7 @@
 //! `restore --to json` and `--to csv`: rows as the cluster or cqlsh would print them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
@@ -13,6 +12,7 @@ use crate::cli::args::Form;
 use crate::engine::cassandra::rows::{self, Show};
 use crate::error::{Error, Result};
 use crate::repo::Repo;
+use crate::restore::whole::{unused, write_whole};
 use crate::restore::{self, Selection};
 use crate::snapshot::Shard;
 
@@ -55,12 +55,12 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             let mut to = BufWriter::with_capacity(1 << 16, output.pipe());
             shards.iter().try_for_each(|t| write(t, &mut to))?;
         }
-        Some(path) if args.table.is_some() => create(path, |to| write(shards[0], to))?,
+        Some(path) if args.table.is_some() => write_whole(path, |to| write(shards[0], to))?,
         Some(folder) => {
             fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
-            for t in &shards {
-                create(&folder.join(format!("{}.{extension}", t.name)), |to| write(t, to))?;
-            }
+            let path = |t: &Shard| folder.join(format!("{}.{extension}", t.name));
+            shards.iter().try_for_each(|t| unused(&path(t)))?;
+            shards.iter().try_for_each(|t| write_whole(&path(t), |to| write(t, to)))?;
         }
     }
     match (&args.out, output.is_json()) {
@@ -82,13 +82,4 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
 /// How many rows, and what was asked of the store for them since the program started.
 fn summary(rows: u64, repo: &Repo) -> serde_json::Value {
     json!({ "message_type": "summary", "rows": rows, "requests": repo.requests() })
-}
-
-/// Writes a new file and makes it last.
-fn create(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let failed = |e| Error::io(path.display(), e);
-    let file = File::create_new(path).map_err(|e| failed(e).hint("give a path where nothing is yet"))?;
-    let mut to = BufWriter::with_capacity(1 << 16, file);
-    write(&mut to)?;
-    to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)
 }

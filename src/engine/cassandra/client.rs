@@ -35,6 +35,7 @@ use crate::error::{Error, Kind, Result};
 pub use pump::{Checkpoint, Rate, Sent, Unit, Writing};
 pub use tls::Tls;
 
+const NOT_THERE: &str = "give --contact HOST[:PORT] of nodes that are up and listen for clients";
 /// The port of CQL where a contact names none.
 const PORT: u16 = 9042;
 /// How often a statement is tried while nodes are overloaded, restarting or away; half a minute in all.
@@ -99,8 +100,7 @@ impl Client {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(io)?;
         let contacts: Vec<String> = access.contacts.iter().map(|c| with_port(c)).collect();
         let subject = format!("cluster at {}", access.contacts.join(", "));
-        let hint = "give --contact HOST[:PORT] of nodes that are up and listen for clients";
-        let filter = AllowListHostFilter::new(&contacts).map_err(|e| Error::io(&subject, e).hint(hint))?;
+        let filter = AllowListHostFilter::new(&contacts).map_err(|e| Error::io(&subject, e).hint(NOT_THERE))?;
         let level = match access.level {
             Level::One => Consistency::One,
             Level::LocalQuorum => Consistency::LocalQuorum,
@@ -123,15 +123,7 @@ impl Client {
         if let Some((user, password)) = &access.login {
             builder = builder.user(user, password.as_str());
         }
-        let session = runtime.block_on(builder.build()).map_err(|e| {
-            let text = e.to_string();
-            let denied = text.to_lowercase().contains("authenticat") || text.contains("credentials");
-            let (kind, hint) = match denied {
-                true => (Kind::Denied, "give --cql-user and --cql-password-file"),
-                false => (Kind::Io, hint),
-            };
-            Error::new(kind, &subject, text).hint(hint)
-        })?;
+        let session = runtime.block_on(builder.build()).map_err(|e| refused(&subject, &e.to_string()))?;
         Ok(Client { runtime, shared: Arc::new(Shared { session, prepared: Mutex::new(HashMap::new()) }) })
     }
 
@@ -236,6 +228,25 @@ fn decoded(text: &str, result: QueryResult) -> Result<Rows> {
         all.push(values);
     }
     Ok(Rows { names, rows: all })
+}
+
+/// Why a cluster was not reached. The driver tells the reasons of the last node in words alone.
+fn refused(subject: &str, text: &str) -> Error {
+    let said = |words: &[&str]| words.iter().any(|word| text.to_lowercase().contains(word));
+    let (kind, hint) = if said(&["authenticat", "credentials"]) {
+        (Kind::Denied, "give --cql-user and --cql-password-file")
+    } else if said(&["not valid for name"]) {
+        (Kind::Denied, "give --contact as the certificate names it, or --cql-any-name")
+    } else if said(&["invalid peer certificate"]) {
+        (Kind::Denied, "give --cql-ca the certificate that signed those of the nodes")
+    } else if said(&["certificaterequired", "certificate required", "badcertificate", "unknownca"]) {
+        (Kind::Denied, "the nodes ask for a certificate that they know: give --cql-cert and --cql-key")
+    } else if said(&["setup request", "connection reset"]) {
+        (Kind::Io, "something else than CQL answers there; where the nodes want TLS, give --cql-ca")
+    } else {
+        (Kind::Io, NOT_THERE)
+    };
+    Error::new(kind, subject, text).hint(hint)
 }
 
 fn with_port(contact: &str) -> String {

@@ -1,6 +1,6 @@
 //! `--where "id = 42 AND ck >= 5"`: conditions in the manner of CQL, to ranges of keys and a predicate on rows.
 //!
-//! Conditions on the whole partition key become look-ups, those on a prefix of the clustering and a range behind it slices;
+//! Conditions on the whole partition key become look-ups, those on a prefix of the clustering and a range behind it slices, `(c, d) > (1, 2)` too;
 //! `token(id) > 5` is a range of partitions. What is left is tested: on a part of the partition key per partition, on
 //! anything else row by row.
 
@@ -9,6 +9,7 @@ mod matching;
 mod scope;
 mod sliced;
 mod temporal;
+mod tuple;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use super::types::CqlType;
 use crate::error::{Error, Kind, Result};
 use crate::run::Run;
 use matching::Matching;
-use scope::{Scope, composite};
+use scope::{PRODUCTS_MAX, Scope, composite};
 use sliced::Sliced;
+use tuple::Tuple;
 
 /// Keys from the first (inclusive) to the second (exclusive); an empty second is the end of the table.
 pub type KeyRange = (Vec<u8>, Vec<u8>);
@@ -34,6 +36,7 @@ pub type KeyRange = (Vec<u8>, Vec<u8>);
 #[derive(Debug, Clone)]
 pub struct Filter {
     conditions: Vec<Condition>,
+    tuples: Vec<Tuple>,
     /// From the first to the last.
     tokens: (i64, i64),
     /// Columns of the partition key.
@@ -100,23 +103,31 @@ impl Filter {
     /// Parses `text` as conditions on `table`.
     pub fn parse(text: &str, table: &Table, layout: &Layout) -> Result<Filter> {
         let mut lexer = Lexer::new(text, "condition", Kind::Usage)?;
-        let mut conditions = Vec::new();
+        let (mut conditions, mut tuples) = (Vec::new(), Vec::new());
         let mut tokens = (i64::MIN, i64::MAX);
         let mut first = true;
         while lexer.peek().is_some() {
             if !std::mem::take(&mut first) {
                 lexer.expect_word("and")?;
             }
-            match token_range(&mut lexer, layout)? {
-                Some((from, to)) => tokens = (tokens.0.max(from), tokens.1.min(to)),
-                None => conditions.push(condition(&mut lexer, table, layout)?),
+            if let Some((from, to)) = token_range(&mut lexer, layout)? {
+                tokens = (tokens.0.max(from), tokens.1.min(to));
+            } else if let Some(tuple) = Tuple::parse(&mut lexer, table, layout)? {
+                tuples.push(tuple);
+            } else {
+                conditions.push(condition(&mut lexer, table, layout)?);
             }
         }
-        let scope = Arc::new(Scope::of(&conditions, tokens, layout)?);
+        if first {
+            return Err(
+                Error::new(Kind::Usage, "condition", "is empty").hint("leave --where out to have the whole table")
+            );
+        }
+        let scope = Arc::new(Scope::of(&conditions, &tuples, tokens, layout)?);
         let is_static =
             |c: &Condition| layout.columns().nth(c.place).is_some_and(|(c, _)| c.role == ColumnRole::Static);
         let on_statics = scope.of_rows.iter().any(is_static);
-        Ok(Filter { conditions, tokens, keys: layout.partition_keys(), on_statics, scope })
+        Ok(Filter { conditions, tuples, tokens, keys: layout.partition_keys(), on_statics, scope })
     }
 
     /// Where in the table the rows that may satisfy the conditions are; with the static rows of their partitions where
@@ -161,6 +172,20 @@ impl Filter {
         self.sliced(run, true, by_reads)
     }
 
+    /// Whether [`Filter::records`] can be had. It cannot where lists of `IN` multiply to more slices than are kept: tested row by row
+    /// instead, the rows would be the same, but the deletions in the slices would be missing.
+    pub fn names_records(&self) -> Result<()> {
+        match self.scope.too_many {
+            false => Ok(()),
+            true => Err(Error::new(
+                Kind::Usage,
+                "condition",
+                format!("its lists multiply to more than {PRODUCTS_MAX} slices of rows"),
+            )
+            .hint("give shorter lists, in several restores")),
+        }
+    }
+
     /// Exactly what the conditions name, slice by slice; `None` where that is not said by keys alone.
     pub fn slices(&self) -> Option<Reads> {
         (self.looks_up() && self.scope.of_rows.is_empty()).then(|| self.reads(false))
@@ -173,11 +198,17 @@ impl Filter {
 
     /// Whether a row satisfies the conditions; null satisfies none. Those on keys are tested again: ranges hold more.
     pub fn predicate(&self) -> Predicate<'static> {
-        let (conditions, (first, last), keys) = (self.conditions.clone(), self.tokens, self.keys);
+        let (conditions, tuples) = (self.conditions.clone(), self.tuples.clone());
+        let ((first, last), keys) = (self.tokens, self.keys);
         Box::new(move |values| {
             if (first, last) != (i64::MIN, i64::MAX) {
                 let key: Vec<&[u8]> = values.iter().take(keys).map(|v| v.unwrap_or_default()).collect();
                 if !(first..=last).contains(&murmur3::token(&composite(&key))) {
+                    return Ok(false);
+                }
+            }
+            for tuple in &tuples {
+                if !tuple.holds(values)? {
                     return Ok(false);
                 }
             }
@@ -310,12 +341,7 @@ fn value(lexer: &mut Lexer<'_>, name: &str, t: &CqlType) -> Result<Value> {
     let token = lexer.next()?;
     let t = if t.is_counter() { &CqlType::BigInt } else { t };
     let Some(raw) = token.as_ref().and_then(|token| literal::parse(t, token)) else {
-        let given = match &token {
-            Some(Token::Text(text)) => format!("'{text}'"),
-            Some(Token::Number(text) | Token::Uuid(text) | Token::Word(text)) => text.to_string(),
-            Some(other) => format!("{other:?}"),
-            None => "nothing".to_string(),
-        };
+        let given = token.as_ref().map_or("nothing".to_owned(), Token::to_string);
         let hint = literal::hint(t);
         return Err(
             Error::new(Kind::Usage, format!("column {name}"), format!("{given} is no value of type {t}")).hint(hint)

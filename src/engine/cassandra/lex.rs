@@ -1,5 +1,7 @@
 //! The tokens of CQL, as `Lexer.g` of Cassandra has them: for types, conditions and `schema.cql`.
 
+use std::fmt;
+
 use crate::error::{Error, Kind, Result};
 
 /// One token of CQL.
@@ -17,6 +19,18 @@ pub enum Token<'a> {
     Uuid(&'a str),
     /// One of `( ) { } [ ] < > , ; : . = + * ? /`, or `<= >= !=`.
     Symbol(&'static str),
+}
+
+impl fmt::Display for Token<'_> {
+    /// As it is written, but for escapes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Token::Word(text) | Token::Number(text) | Token::Uuid(text) => f.write_str(text),
+            Token::Symbol(text) => f.write_str(text),
+            Token::Quoted(text) => write!(f, "\"{text}\""),
+            Token::Text(text) => write!(f, "'{text}'"),
+        }
+    }
 }
 
 const SYMBOLS: [&str; 21] =
@@ -112,7 +126,7 @@ impl<'a> Lexer<'a> {
     /// An error at the next token.
     pub fn unexpected(&self, wanted: &str) -> Error {
         let found = match &self.peeked {
-            Some(token) => format!("{token:?}"),
+            Some(token) => token.to_string(),
             None => "the end".to_string(),
         };
         self.error(format!("expected {wanted}, found {}", clip(&found, 60)))

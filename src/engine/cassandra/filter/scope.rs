@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use repo_format::murmur3::token_bytes;
 
-use super::{Condition, KeyRange, Operator, Part, Value};
+use super::{Condition, KeyRange, Operator, Part, Tuple, Value};
 use crate::engine::cassandra::comparable::{self, Clustering};
 use crate::engine::cassandra::rows::Layout;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// What `IN` and `=` may multiply to, partitions and prefixes of clusterings each, before rows are tested one by one.
-const PRODUCTS_MAX: usize = 10_000;
+pub(super) const PRODUCTS_MAX: usize = 10_000;
 
 /// Where the rows are that conditions may hold for, and what is left to be tested there.
 #[derive(Debug)]
@@ -23,13 +23,15 @@ pub struct Scope {
     pub(super) slices: Option<Vec<KeyRange>>,
     /// On partition keys that `partitions` does not settle: they hold for a partition as a whole.
     pub(super) of_partitions: Vec<Condition>,
+    /// The slices would be too many: their conditions are among `of_rows`.
+    pub(super) too_many: bool,
     /// Not settled by `slices`: they hold row by row.
     pub(super) of_rows: Vec<Condition>,
 }
 
 impl Scope {
     /// Of conditions that must all hold, on partitions with tokens from the first to the second.
-    pub(super) fn of(conditions: &[Condition], tokens: (i64, i64), layout: &Layout) -> Result<Scope> {
+    pub(super) fn of(conditions: &[Condition], tuples: &[Tuple], tokens: (i64, i64), layout: &Layout) -> Result<Scope> {
         let keys = 0..layout.partition_keys();
         let clustering = keys.end..keys.end + layout.clustering().columns().len();
         let mut rest: Vec<&Condition> = conditions.iter().collect();
@@ -40,15 +42,27 @@ impl Scope {
         let given = |place: &usize| values(conditions, *place).is_some();
         let depth = clustering.clone().take_while(given).count();
         let narrowed = clustering.start..clustering.end.min(clustering.start + depth + 1);
-        let mut slices = None;
-        if conditions.iter().any(|c| narrowed.contains(&c.place))
-            && let Some(prefixes) = products(conditions, clustering.start..clustering.start + depth)
-        {
-            slices = Some(merged_slices(&prefixes, conditions, narrowed.start + depth, layout.clustering())?);
-            rest.retain(|c| !narrowed.contains(&c.place));
+        let (mut slices, mut too_many) = (None, false);
+        if conditions.iter().any(|c| narrowed.contains(&c.place)) {
+            match products(conditions, clustering.start..clustering.start + depth) {
+                Some(prefixes) => {
+                    slices = Some(merged_slices(&prefixes, conditions, narrowed.start + depth, layout.clustering())?);
+                    rest.retain(|c| !narrowed.contains(&c.place));
+                }
+                None => too_many = true,
+            }
+        }
+        for tuple in tuples {
+            let named = tuple.slices(conditions, layout.clustering(), clustering.start)?.ok_or_else(|| {
+                let what = "stands behind clustering columns that are not given, or by too long lists";
+                Error::new(Kind::Usage, "a condition in parentheses", what)
+                    .hint("give each column before it by = or IN")
+            })?;
+            let named = merged(named);
+            slices = Some(slices.map_or(named.clone(), |slices| common(&slices, &named)));
         }
         let (of_partitions, of_rows) = rest.into_iter().cloned().partition(|c| keys.contains(&c.place));
-        Ok(Scope { partitions, tokens, slices, of_partitions, of_rows })
+        Ok(Scope { partitions, tokens, slices, too_many, of_partitions, of_rows })
     }
 
     /// Whether the rows are looked up, partition by partition; otherwise partitions are gone through.
@@ -116,10 +130,14 @@ fn merged_slices(
     for prefix in prefixes {
         let prefix: Vec<_> = prefix.iter().map(|v| Some(&v.raw[..])).collect();
         let (from, to) = slice(&prefix, conditions.iter().filter(|c| c.place == next), clustering)?;
-        if from < to {
-            slices.push((from, to));
-        }
+        slices.push((from, to));
     }
+    Ok(merged(slices))
+}
+
+/// Ascending; what touches is one.
+fn merged(mut slices: Vec<KeyRange>) -> Vec<KeyRange> {
+    slices.retain(|(from, to)| from < to);
     slices.sort_unstable();
     let mut merged: Vec<KeyRange> = Vec::with_capacity(slices.len());
     for (from, to) in slices {
@@ -128,11 +146,28 @@ fn merged_slices(
             _ => merged.push((from, to)),
         }
     }
-    Ok(merged)
+    merged
+}
+
+/// What lies in slices of both: each ascending and disjoint, and so is the result.
+fn common(one: &[KeyRange], other: &[KeyRange]) -> Vec<KeyRange> {
+    let (mut i, mut j, mut both) = (0, 0, Vec::new());
+    while let (Some(a), Some(b)) = (one.get(i), other.get(j)) {
+        let (from, to) = (a.0.clone().max(b.0.clone()), a.1.clone().min(b.1.clone()));
+        if a.1 <= b.1 {
+            i += 1
+        } else {
+            j += 1
+        }
+        if from < to {
+            both.push((from, to));
+        }
+    }
+    both
 }
 
 /// From where to where rows of `prefix` satisfy conditions on the next clustering column: all of them together.
-fn slice<'c>(
+pub(super) fn slice<'c>(
     prefix: &[Option<&[u8]>],
     conditions: impl Iterator<Item = &'c Condition>,
     clustering: &Clustering,
@@ -172,7 +207,7 @@ fn values(conditions: &[Condition], place: usize) -> Option<Vec<&Value>> {
 }
 
 /// All combinations of the values given for each of some columns; `None` where one is not given, or there are too many.
-fn products(conditions: &[Condition], places: Range<usize>) -> Option<Vec<Vec<&Value>>> {
+pub(super) fn products(conditions: &[Condition], places: Range<usize>) -> Option<Vec<Vec<&Value>>> {
     let mut all = vec![Vec::new()];
     for place in places {
         let values = values(conditions, place)?;

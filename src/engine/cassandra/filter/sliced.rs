@@ -16,10 +16,10 @@ pub struct Sliced<'a> {
     batch: RecordBatch,
     at: usize,
     ended: bool,
-    cut: Cut,
+    slicer: Slicer,
 }
 
-struct Cut {
+struct Slicer {
     scope: Arc<Scope>,
     statics: bool,
     /// The run shows no markers between slices, but says anew what is in force where each begins.
@@ -37,7 +37,7 @@ struct Cut {
 impl<'a> Sliced<'a> {
     /// Of a run over whole partitions, or (`restated`) over the slices alone.
     pub(super) fn new(run: Box<dyn Run + 'a>, scope: Arc<Scope>, statics: bool, restated: bool) -> Sliced<'a> {
-        let cut = Cut {
+        let slicer = Slicer {
             scope,
             statics,
             restated,
@@ -48,7 +48,7 @@ impl<'a> Sliced<'a> {
             inside: false,
             said: None,
         };
-        Sliced { run, batch: RecordBatch::new(), at: 0, ended: false, cut }
+        Sliced { run, batch: RecordBatch::new(), at: 0, ended: false, slicer }
     }
 }
 
@@ -60,12 +60,12 @@ impl Run for Sliced<'_> {
                 self.at = 0;
                 if !self.run.next_batch(&mut self.batch)? {
                     self.ended = true;
-                    self.cut.reach(None, true, out);
+                    self.slicer.reach(None, true, out);
                     break;
                 }
             }
             while self.at < self.batch.len() && !out.is_full() {
-                self.cut.take(&self.batch.get(self.at), out)?;
+                self.slicer.take(&self.batch.get(self.at), out)?;
                 self.at += 1;
             }
         }
@@ -73,7 +73,7 @@ impl Run for Sliced<'_> {
     }
 }
 
-impl Cut {
+impl Slicer {
     fn take(&mut self, r: &Record<'_>, out: &mut RecordBatch) -> Result<()> {
         if r.group() != self.group {
             self.reach(None, true, out);

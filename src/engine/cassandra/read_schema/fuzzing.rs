@@ -9,6 +9,7 @@ use super::rows::SystemRow;
 use super::{
     component, drop_column, dropped_column, live_column, node, number_columns, table, table_name, text_map, user_type,
 };
+use crate::engine::cassandra::ring::Ring;
 
 const COLUMNS: [&str; 36] = [
     "kind",
@@ -65,6 +66,15 @@ pub fn system_rows(bytes: &[u8]) {
     let _ = (details::options(&row), details::index(&row), details::mask(&row));
     let _ = (details::function(&row), details::aggregate(&row));
     let _ = (node::peer(&row), text_map(row.value("replication")), component(&row, 1).is_ok());
+    // As a live node answers: its tokens are one value.
+    let rows = |_: &str| {
+        let mut row = SystemRow { key: row.key.clone(), clustering: row.clustering.clone(), cells: row.cells.clone() };
+        row.expand_set("tokens")?;
+        Ok(vec![row])
+    };
+    if let Ok(Some(node)) = node::node_of(&rows) {
+        let _ = Ring::of(&node);
+    }
 }
 
 fn row(bytes: &[u8]) -> repo_format::Result<SystemRow> {

@@ -1,0 +1,41 @@
+//! A file that is there whole, or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+
+/// Fails where something is at `path` already.
+pub fn unused(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(Error::new(Kind::AlreadyExists, path.display(), "is there already")
+            .hint("give a path where nothing is yet, or remove what is there")),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Writes a new file: under another name (`PATH.new`, which a restore that was killed may leave and the next one
+/// overwrites), then synced, then under its own. Where that fails nothing is left.
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    unused(path)?;
+    let mut name = OsString::from(path);
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let failed = |e| Error::io(path.display(), e);
+    let fill = || {
+        let mut to = BufWriter::with_capacity(1 << 16, File::create(&new).map_err(failed)?);
+        write(&mut to).map_err(|e| match e.kind() {
+            Kind::Full => e.within(path.display()).hint("make room and repeat the command; nothing was left behind"),
+            Kind::Interrupted => e.hint("nothing was left behind; repeat the command to begin again"),
+            _ => e,
+        })?;
+        to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
+        fs::rename(&new, path).map_err(failed)
+    };
+    fill().inspect_err(|_| {
+        // The error that is told is the one that matters.
+        let _ = fs::remove_file(&new);
+    })
+}
