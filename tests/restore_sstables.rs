@@ -204,7 +204,7 @@ fn count(user: &User) -> usize {
 
 const SOME: [&str; 3] = ["lab/users", "lab/orders", "lab/counters"];
 
-/// Every file of a restore, with what it holds; numbered from 0, as two restores that differ in their second are the same.
+/// Every file of a restore, with what it holds; numbered from 0, as two restores draw other numbers.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let document = fs::read(folder.join("restore.json")).unwrap_or_default();
     let mut document: Value = serde_json::from_slice(&document).unwrap_or_default();

@@ -152,7 +152,7 @@ impl<'s> Planner<'_, 's> {
         // Refused now, not after hours.
         options(&table, request.version, request.late_times, 0)?;
         if let Some(condition) = request.condition {
-            Filter::parse(condition, &captured, &Layout::of(&captured)?)?;
+            Filter::parse(condition, &captured, &Layout::of(&captured)?)?.names_records()?;
         }
         let size = one_copy(self.s, shard, &self.cluster, &captured.keyspace)?;
         let (plan, replication) = match (request.ring, replication) {
