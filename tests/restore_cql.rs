@@ -101,9 +101,9 @@ impl Tiny {
     }
 
     /// Restores until `writes` statements were answered, and is killed.
-    fn killed(&self, node: &Node, writes: usize) {
+    fn killed(&self, node: &Node, writes: usize, more: &[&str]) {
         node.held.lock().unwrap().writes_left = Some(writes);
-        let mut child = self.command(node, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = self.command(node, more).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while node.held.lock().unwrap().writes_left != Some(0) {
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
             thread::sleep(Duration::from_millis(5));
@@ -125,7 +125,7 @@ fn a_restore_that_is_killed_goes_on_and_knows_its_cluster_and_table() {
     assert!(dry[0]["seconds"].as_u64().is_some_and(|s| s > 0) && dry[1]["requests"].is_object(), "{dry:?}");
     assert!(!user.0.path("state").exists(), "a dry run writes nothing");
     for writes in [100, 50, 50] {
-        user.killed(&node, writes);
+        user.killed(&node, writes, &[]);
     }
     // Another cluster, by the same state or its own.
     let other = Node::start("staging", 2);
@@ -146,8 +146,9 @@ fn a_restore_that_is_killed_goes_on_and_knows_its_cluster_and_table() {
     node.held.lock().unwrap().rows.insert((vec![9], vec![9]));
     user.restore(&node, &[]).failed(1, &["other.tiny", "nothing of what was restored", "remove"]);
     node.held.lock().unwrap().rows = rows;
-    // As it was left, it goes on; without a cache, too.
-    let done = user.restore(&node, &["--no-cache"]).objects();
+    // As it was left, it goes on; without a cache and by another contact, too.
+    let contact = node.contact.replace("127.0.0.1", "localhost");
+    let done = user.restore(&node, &["--no-cache", "--contact", &contact]).objects();
     let (before, now) = (done[0]["rows_before"].as_u64().unwrap(), done[0]["rows"].as_u64().unwrap());
     assert!(before >= 100 && before + now == 480, "{done:?}");
     let held = node.held.lock().unwrap();
@@ -185,5 +186,25 @@ fn one_partition_takes_few_questions() {
     assert!(number("rows") == 100 && done[1]["requests"]["range_reads"].as_u64().unwrap() <= 12, "{done:?}");
     // Six about the schema, one whether there is anything; then rows, written and read.
     assert_eq!(node.held.lock().unwrap().writes, number("statements"));
+    let prepared = node.held.lock().unwrap().prepared;
+    assert!(prepared <= 8, "some by the driver, then each statement once: {prepared}");
     assert!(node.count("system_schema.") <= 6 && node.count("LIMIT 1") == 1 && node.count("writetime(") <= 40);
+}
+
+#[test]
+fn what_is_there_is_deleted_once_and_only_if_asked_to() {
+    let (user, node) = (Tiny::new(), Node::start("prod", 1));
+    node.held.lock().unwrap().table = Some(("other".to_owned(), "tiny".to_owned(), [7; 16]));
+    node.held.lock().unwrap().rows.insert((vec![9], vec![9]));
+    user.restore(&node, &[]).failed(1, &["other.tiny", "holds data", "--replace", "--rewrite-times now"]);
+    user.restore(&node, &["--dry-run"]).failed(1, &["other.tiny", "holds data"]);
+    assert_eq!(user.restore(&node, &["--dry-run", "--replace"]).code, Some(0));
+    assert_eq!((node.count("TRUNCATE"), node.held.lock().unwrap().writes), (0, 0));
+    user.killed(&node, 60, &["--replace"]);
+    let done = user.restore(&node, &["--replace"]).objects();
+    assert!(done[0]["rows_before"].as_u64().is_some_and(|rows| rows > 0), "{done:?}");
+    assert_eq!(node.count("TRUNCATE"), 1);
+    let held = node.held.lock().unwrap();
+    let first = |part: &str| held.statements.iter().position(|text| text.contains(part)).unwrap();
+    assert!(first("TRUNCATE") < first("INSERT"));
 }

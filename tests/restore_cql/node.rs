@@ -18,6 +18,8 @@ pub struct Held {
     pub rows: BTreeSet<(Vec<u8>, Vec<u8>)>,
     /// Every statement that came.
     pub statements: Vec<String>,
+    /// How often a statement was prepared.
+    pub prepared: usize,
     /// So many rows are written; then no write is answered any more.
     pub writes_left: Option<usize>,
     /// Writes that were answered.
@@ -74,7 +76,10 @@ fn serve(mut stream: TcpStream, held: &Mutex<Held>) -> Result<()> {
             5 => (6, vec![0, 0]),
             // STARTUP, REGISTER: READY.
             1 | 11 => (2, Vec::new()),
-            9 => (8, prepared(&body[4..4 + long(0)])),
+            9 => {
+                held.lock().unwrap().prepared += 1;
+                (8, prepared(&body[4..4 + long(0)]))
+            }
             7 => (8, answer(&text(&body[4..4 + long(0)]), &[], &mut held.lock().unwrap()).unwrap_or_default()),
             10 => {
                 let (id, values) = executed(&body);

@@ -105,6 +105,8 @@ pub struct Client {
 struct Shared {
     session: Session,
     prepared: Mutex<HashMap<String, PreparedStatement>>,
+    /// Held while one is prepared, so that those that wait for the same find it.
+    preparing: tokio::sync::Mutex<()>,
 }
 
 /// Rows as the protocol carries them.
@@ -149,7 +151,7 @@ impl Client {
         }
         let session = runtime.block_on(builder.build()).map_err(|e| refused(&subject, &e.to_string()))?;
         let hosts = session.get_cluster_state().get_nodes_info().iter().map(|node| node.host_id.to_string()).collect();
-        let shared = Arc::new(Shared { session, prepared: Mutex::new(HashMap::new()) });
+        let shared = Arc::new(Shared { session, prepared: Mutex::default(), preparing: tokio::sync::Mutex::default() });
         let told = "SELECT cluster_name, release_version FROM system.local";
         let told = runtime.block_on(shared.rows(told, &[])).map_err(|e| e.within(&subject))?;
         let text = |place: usize| {
@@ -238,7 +240,12 @@ impl Shared {
     }
 
     async fn prepare(&self, text: &str) -> std::result::Result<PreparedStatement, ExecutionError> {
-        if let Some(found) = self.prepared.lock().ok().and_then(|p| p.get(text).cloned()) {
+        let find = || self.prepared.lock().ok().and_then(|p| p.get(text).cloned());
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let _alone = self.preparing.lock().await;
+        if let Some(found) = find() {
             return Ok(found);
         }
         let mut prepared = self.session.prepare(text).await?;
