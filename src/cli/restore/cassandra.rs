@@ -65,7 +65,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     }
     if output.is_json() {
         output.object(&json!({
-            "message_type": "summary", "tables": orders.len(), "tables_refused": refused.len(), "rows": all.rows,
+            "message_type": "summary", "tables": shards.len() - refused.len(), "tables_refused": refused.len(), "rows": all.rows,
             "statements": all.statements, "bytes": all.bytes, "dry_run": args.dry_run, "requests": repo.requests(),
             "seconds": started.elapsed().as_secs_f64(),
         }))?;
