@@ -59,7 +59,9 @@ fn statements_of_every_kind_of_record() {
         let mut text = String::new();
         for name in TABLES {
             let (table, batches) = merged(&source, &format!("lab.{name}"), now);
-            for (what, times) in [("kept", Times::Keep), ("of now", Times::From(1_800_000_000_000_000))] {
+            let base = 1_800_000_000_000_000;
+            let all = [("kept", Times::Keep), ("of now", Times::From(base)), ("over what is there", Times::Over(base))];
+            for (what, times) in all {
                 let mut mutations = Mutations::new(&table, "ks2", &table.name, Ttl::Keep, times).unwrap();
                 let mut out = Vec::new();
                 for record in batches.iter().flat_map(RecordBatch::iter) {

@@ -45,9 +45,19 @@ pub fn cache_dir(global: &Global) -> Option<PathBuf> {
     if global.no_cache {
         return None;
     }
+    global.cache_dir.clone().or_else(|| standard("XDG_CACHE_HOME", ".cache"))
+}
+
+/// The folder of what is remembered and cannot be made again; `None` where there is no home.
+#[cfg(feature = "cql")]
+pub fn state_dir() -> Option<PathBuf> {
+    standard("XDG_STATE_HOME", ".local/state")
+}
+
+/// Our folder in a standard one, which a variable names or which lies in the home.
+fn standard(variable: &str, in_home: &str) -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let standard = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
-    global.cache_dir.clone().or_else(|| Some(standard()?.join("onefold")))
+    Some(named(variable).or_else(|| Some(named("HOME")?.join(in_home)))?.join("onefold"))
 }
 
 /// The password or key file, from options, the environment, or the terminal.

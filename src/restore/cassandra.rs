@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::select::{self, Selection};
+use super::tables;
 use crate::engine::cassandra::client::{Client, Rate, Sent, Writing};
 use crate::engine::cassandra::filter::Filter;
 use crate::engine::cassandra::mutate::{Mutations, Times, Ttl};
@@ -28,11 +29,13 @@ use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::{Shard, Snapshot};
 use crate::watch::Watch;
 use source::Source;
-use state::{Header, State};
+use state::{Before, Header, State};
 use target::Target;
 
 /// Rows of the target that are looked at to say how much of a restore would stay hidden.
-const SHADOW_PROBES: u64 = 500;
+const SHADOW_PROBES: usize = 500;
+/// So many of them at once.
+const AT_ONCE: usize = 50;
 
 /// What may happen to what the target holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,7 @@ pub enum Mode {
     Empty,
     /// It is deleted as far as the selection names it, and the restored data take its place.
     Replace,
-    /// It stays where the restored data say nothing; they are written with times of now, so that they win elsewhere.
+    /// Rows that are not restored stay. Those that are win by times of now, where the snapshot says anything of them.
     RewriteTimes,
 }
 
@@ -96,9 +99,15 @@ pub struct Report {
     pub not_carried: BTreeMap<&'static str, u64>,
     /// What of the captured schema was not made.
     pub left_out: Vec<String>,
-    /// Seconds that sending takes at the rate that was asked for; only of a dry run.
+    /// Seconds that sending takes by reckoning; only of a dry run.
     pub seconds: Option<u64>,
 }
+
+/// What a dry run reckons that a cluster takes in a second, statements and bytes of values, where no rate is given: a cautious
+/// guess for a few nodes.
+const RECKONED: (u64, u64) = (5_000, 20_000_000);
+/// So many SSTables that are missing are named.
+const NAMED: usize = 3;
 
 impl Order<'_> {
     /// What makes it this restore and no other.
@@ -111,6 +120,28 @@ impl Order<'_> {
             "mode": format!("{:?}", self.mode),
             "expiry": format!("{:?}", self.expiry),
         })
+    }
+
+    /// Refuses what needs no cluster to be refused: counters, conditions that the table does not allow, and the deletion of
+    /// what the snapshot cannot replace.
+    pub fn check(&self, s: &Snapshot, shard: &Shard) -> Result<()> {
+        self.mutations(s, 0)?;
+        let filter = self.filter()?;
+        if self.mode != Mode::Replace {
+            return Ok(());
+        }
+        if filter.is_some_and(|f| f.slices().is_none()) {
+            let message = "names rows by more than their keys: what else is there cannot be told apart and deleted";
+            return Err(Error::new(Kind::Usage, "--replace with --where", message)
+                .hint("give conditions on the partition key and clustering alone, or --rewrite-times now"));
+        }
+        let missing = missing(s, shard);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!("would delete what the snapshot cannot replace: {}", missing.join("; "));
+        Err(Error::new(Kind::Usage, format!("--replace of table {}", self.name()), message)
+            .hint("restore --into another table, or with --rewrite-times now, which deletes no rows"))
     }
 
     fn name(&self) -> String {
@@ -127,7 +158,8 @@ impl Order<'_> {
             Mode::Empty => Times::Keep,
             // A whole table is truncated, which hides nothing.
             Mode::Replace if self.condition.is_none() => Times::Keep,
-            Mode::Replace | Mode::RewriteTimes => Times::From(base),
+            Mode::Replace => Times::From(base),
+            Mode::RewriteTimes => Times::Over(base),
         };
         Mutations::new(self.table, self.into.0, self.into.1, ttl, times)
     }
@@ -138,10 +170,19 @@ impl Order<'_> {
     }
 }
 
-/// Units that may be ahead of the last checkpoint: what fifty interruptions send twice is less than a hundredth of 20,000
-/// rows or more.
-fn window(rows: u64) -> u64 {
-    (rows / 5_000).clamp(4, 2048)
+/// What the snapshot does not hold of a table.
+fn missing(s: &Snapshot, shard: &Shard) -> Vec<String> {
+    let mut missing = tables::unread(s, Some(&shard.name), true);
+    let more = missing.len().saturating_sub(NAMED);
+    missing.truncate(NAMED);
+    if more > 0 {
+        missing.push(format!("and {more} more SSTables"));
+    }
+    missing.extend(shard.unread.iter().map(|node| format!("node {node} was not read")));
+    if missing.is_empty() && !s.complete {
+        missing.push("it is incomplete (`onefold show`)".to_string());
+    }
+    missing
 }
 
 /// A table of a snapshot on its way into a cluster.
@@ -171,47 +212,60 @@ impl<'a> Job<'a> {
 
     /// Restores the table, or goes on with it.
     ///
-    /// Errors, before anything is written: a target that does not fit, or holds data without leave to touch them; counters;
-    /// a state file of another restore. Later: what nodes refuse, nodes that stay away, rows that do not show after they
-    /// were written. What was sent is remembered in every case.
+    /// Errors, before anything is written: what [`Order::check`] refuses; a target that does not fit, or holds data without
+    /// leave to touch them; a state file of another restore or cluster, or one that another process is at; a table that is
+    /// not as an earlier run left it. Later: what nodes refuse, nodes that stay away, rows that do not show after they were
+    /// written. What was sent is remembered in every case.
     pub fn run(&self) -> Result<Report> {
         let Job { client, order, .. } = *self;
+        order.check(self.snapshot, self.shard)?;
+        let _lock = state::lock(&order.state)?;
         let about = order.about();
-        let before = state::read(&order.state, &about)?;
+        let before = state::read(&order.state, &about, client.cluster())?;
         let mut report = Report::default();
+        let target = Target::ask(client, order)?;
+        let mut header = match &before {
+            Some(before) => {
+                target.is_as_left(client, order, before)?;
+                before.header.next_run()
+            }
+            None => {
+                self.may_write(&target)?;
+                Header::new(about, client.cluster(), target::base(order.mode, now_ms()), target.table.is_none())
+            }
+        };
         if let Some(before) = before.as_ref().filter(|b| b.done) {
             (report.rows_before, report.done_before) = (before.rows, true);
             return Ok(report);
         }
-        let fresh = target::base(order.mode, now_ms());
-        order.mutations(self.snapshot, fresh)?;
-        let target = Target::ask(client, order)?;
-        let header = match &before {
-            Some(before) => before.header.clone(),
-            None => {
-                self.may_write(&target)?;
-                Header::new(about, fresh, target.table.is_none(), window(self.shard.rows))
-            }
-        };
-        let mut mutations = order.mutations(self.snapshot, header.base)?;
-        let behind = before.as_ref().and_then(|b| Some((b.position.as_deref()?, b.rows)));
-        let state = State::start(&order.state, &header, behind)?;
-        if !before.as_ref().is_some_and(|b| b.ready) {
-            target.prepare(client, order, &header, &mut report)?;
-            clear(client, order, &mut mutations, header.base, &target)?;
+        if !header.created && order.mode != Mode::Replace {
+            // Nothing is to be made ready.
+            header.table = target.table.as_ref().map(|t| t.id.clone());
         }
-        state.ready(behind)?;
+        let behind = before.as_ref().and_then(Before::behind);
+        let mut state = State::start(&order.state, &header, behind)?;
+        let mut mutations = order.mutations(self.snapshot, header.base)?;
+        if header.table.is_none() {
+            if header.created {
+                target.make(client, order, &mut report)?;
+            }
+            clear(client, order, &mut mutations, header.base, &target)?;
+            header.table = client.table_id(order.into)?;
+            state = State::start(&order.state, &header, None)?;
+        }
         let state = Arc::new(state);
+        let mut source = self.source(mutations)?;
+        if let Some((position, rows)) = behind {
+            source.pass(position, client, order)?;
+            report.rows_before = rows;
+        }
         let writing = Writing {
             concurrency: order.concurrency,
-            window: header.window,
             rate: order.rate,
-            again: before.as_ref().map_or(0, |_| header.window),
+            runs_before: header.runs_before,
+            rows_before: report.rows_before,
         };
-        let mut source = self.source(mutations, behind.map(|b| b.0.to_vec()))?;
-        let sent = client.write(writing, state.clone(), &mut || source.next());
-        report.sent = sent?;
-        report.rows_before = behind.map_or(0, |b| b.1);
+        report.sent = client.write(writing, state.clone(), &mut || source.next())?;
         report.not_carried = source.not_carried().clone();
         source.read_back(client, &order.name())?;
         if header.created {
@@ -223,13 +277,15 @@ impl<'a> Job<'a> {
 
     /// Says what would be sent, after the same refusals; writes nothing.
     pub fn dry_run(&self) -> Result<Report> {
-        let order = self.order;
+        let Job { client, order, .. } = *self;
+        order.check(self.snapshot, self.shard)?;
         let mutations = order.mutations(self.snapshot, target::base(order.mode, now_ms()))?;
-        let target = Target::ask(self.client, order)?;
-        if state::read(&order.state, &order.about())?.is_none() {
-            self.may_write(&target)?;
+        let target = Target::ask(client, order)?;
+        match state::read(&order.state, &order.about(), client.cluster())? {
+            Some(before) => target.is_as_left(client, order, &before)?,
+            None => self.may_write(&target)?,
         }
-        let mut source = self.source(mutations, None)?;
+        let mut source = self.source(mutations)?;
         let mut report = Report::default();
         while let Some(unit) = source.next()? {
             report.sent.rows += unit.rows;
@@ -237,10 +293,12 @@ impl<'a> Job<'a> {
             report.sent.bytes += unit.mutations.iter().map(|m| m.bytes() as u64).sum::<u64>();
         }
         report.not_carried = source.not_carried().clone();
-        report.seconds = order.rate.map(|rate| match rate {
+        let reckoned = (report.sent.statements / RECKONED.0).max(report.sent.bytes / RECKONED.1);
+        let at_rate = order.rate.map_or(0, |rate| match rate {
             Rate::Rows(n) => report.sent.rows / n.max(1),
             Rate::Bytes(n) => report.sent.bytes / n.max(1),
         });
+        report.seconds = Some(reckoned.max(at_rate) + 1);
         Ok(report)
     }
 
@@ -250,19 +308,14 @@ impl<'a> Job<'a> {
         select::records(self.snapshot, self.shard, &selection, &self.rule, self.chunks)
     }
 
-    fn source(&self, mutations: Mutations, behind: Option<Vec<u8>>) -> Result<Source<'_>> {
-        Ok(Source::new(self.records(Some(self.watch))?, mutations, behind, self.shard.rows, self.watch))
+    fn source(&self, mutations: Mutations) -> Result<Source<'_>> {
+        Ok(Source::new(self.records(Some(self.watch))?, mutations, self.watch))
     }
 
     /// Refuses where data are there that the order does not give leave to touch, with how much of the restore they would
     /// hide.
     fn may_write(&self, target: &Target) -> Result<()> {
         let Job { client, order, .. } = *self;
-        if order.mode == Mode::Replace && order.filter()?.is_some_and(|f| f.slices().is_none()) {
-            let message = "names rows by more than their keys: what else is there cannot be told apart and deleted";
-            return Err(Error::new(Kind::Usage, "--replace with --where", message)
-                .hint("give conditions on the partition key and clustering alone, or --rewrite-times now"));
-        }
         if target.table.is_none() || order.mode != Mode::Empty || !client.holds_data(order.table, order.into)? {
             return Ok(());
         }
@@ -280,18 +333,25 @@ impl<'a> Job<'a> {
 
 /// How many cells of the first rows are newer in the target; of how many rows; whether those were all.
 fn hidden(client: &Client, mutations: &mut Mutations, mut run: Box<dyn Run + '_>) -> Result<(u64, u64, bool)> {
-    let (mut hidden, mut seen, now) = (0, 0, state::now());
+    let (mut probes, mut all, now) = (Vec::new(), true, state::now());
     let (mut batch, mut unused) = (RecordBatch::new(), Vec::new());
-    while run.next_batch(&mut batch)? {
+    while all && run.next_batch(&mut batch)? {
         for record in batch.iter() {
             mutations.push(&record, now, &mut unused)?;
             unused.clear();
             let Some(probe) = mutations.probe(&record, now)? else { continue };
-            if seen == SHADOW_PROBES {
-                return Ok((hidden, seen, false));
+            all = probes.len() < SHADOW_PROBES;
+            if !all {
+                break;
             }
-            seen += 1;
-            for row in client.rows(&probe.text, &probe.keys)?.rows {
+            probes.push(probe);
+        }
+    }
+    let mut hidden = 0;
+    for some in probes.chunks(AT_ONCE) {
+        let found = client.all_rows(some.iter().map(|probe| (probe.text.clone(), probe.keys.clone())))?;
+        for (probe, found) in some.iter().zip(&found) {
+            for row in &found.rows {
                 let newer = |(there, ours): &(&Option<Vec<u8>>, &i64)| {
                     let there = there.as_deref().and_then(|v| v.first_chunk::<8>());
                     there.is_some_and(|there| i64::from_be_bytes(*there) > **ours)
@@ -300,7 +360,7 @@ fn hidden(client: &Client, mutations: &mut Mutations, mut run: Box<dyn Run + '_>
             }
         }
     }
-    Ok((hidden, seen, true))
+    Ok((hidden, probes.len() as u64, all))
 }
 
 /// Makes room for what replaces what is there: the whole table, or exactly what the conditions name.

@@ -42,7 +42,8 @@ pub struct Cassandra {
     /// Delete what the target holds of what is restored (all of the table without --where), then write.
     #[arg(long, conflicts_with = "rewrite_times")]
     pub replace: bool,
-    /// Write with times of now, so that restored cells win over those that are there; rows that are younger stay.
+    /// Write with times of now, so that restored rows win over those that are there. Other rows stay: deletions are written
+    /// only within restored rows, the others are counted.
     #[arg(long, value_enum, value_name = "now")]
     pub rewrite_times: Option<RewriteTimesArg>,
     /// Cells that expire [default: keep].
@@ -51,13 +52,15 @@ pub struct Cassandra {
     /// At most so much a second: 5000 (rows), 10MB (bytes of values).
     #[arg(long, value_name = "ROWS|BYTES")]
     pub rate: Option<String>,
-    /// Statements in flight [default: 32].
+    /// Statements in flight [default: 32]; never more than a 500th of the rows that are done, or 32, so that little is sent
+    /// twice when an interrupted restore goes on.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: Option<u16>,
     /// Replicas that must have each write [default: local-quorum].
     #[arg(long, value_enum)]
     pub consistency: Option<ConsistencyArg>,
-    /// Where to remember what was sent, so that a repeated restore goes on [default: in the cache folder].
+    /// Where to remember what was sent, so that a repeated restore goes on; without --table a folder [default: in
+    /// $XDG_STATE_HOME/onefold/restores, or ~/.local/state/onefold/restores].
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 }

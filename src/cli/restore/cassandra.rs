@@ -2,46 +2,73 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde_json::json;
 
 use super::connect::client;
 use super::{Context, warn};
-use crate::cli::access::cache_dir;
+use crate::cli::access::state_dir;
 use crate::cli::args::{ConsistencyArg, ExpiryArg};
 use crate::cli::output::bytes;
 use crate::cli::{Outcome, Output};
-use crate::engine::cassandra::client::{Client, Level, Rate};
+use crate::engine::cassandra::client::{Client, Cluster, Level, Rate, Sent};
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::target::ring::parse_replication;
 use crate::error::{Error, Kind, Result};
 use crate::restore::cassandra::{Expiry, Job, Mode, Order, Report};
 use crate::restore::{select, tables};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Shard, Snapshot};
 
 /// Rows sent at once unless told otherwise.
 const CONCURRENCY: u16 = 32;
 
 /// Writes into a cluster, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
+    let started = Instant::now();
     let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let shards = tables::chosen(s, args.table.as_deref())?;
     watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
+    if args.connect.contact.is_empty() {
+        return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")
+            .hint("give --contact HOST[:PORT] of some of its nodes"));
+    }
+    let described = described(s, &shards)?;
+    let (mut orders, mut refused) = (Vec::new(), Vec::new());
+    // One table of several: the others can be had.
+    let mut or_refused = |done: Result<()>| match done {
+        Err(e) if shards.len() > 1 && matches!(e.kind(), Kind::Unsupported | Kind::Usage) => {
+            refused.push(e);
+            Ok(false)
+        }
+        done => done.map(|()| true),
+    };
+    for (shard, (table, keyspace)) in shards.iter().zip(&described) {
+        let order = order(context, table, keyspace)?;
+        // What needs no cluster to be refused does not wait for one.
+        if or_refused(order.check(s, shard))? {
+            orders.push((shard, order));
+        }
+    }
     let client = connect(context)?;
     let reader = repo.reader()?;
-    let mut refused = Vec::new();
-    for shard in &shards {
-        let table = select::table(shard)?;
-        let keyspace = keyspace(s, &table)?;
-        let order = order(context, &table, &keyspace)?;
-        let job = Job::new(&client, s, shard, &order, &reader, watch);
-        match if args.dry_run { job.dry_run() } else { job.run() } {
-            Ok(report) => told(&report, &order, args.dry_run, output)?,
-            // One table of several: the others can be had.
-            Err(e) if shards.len() > 1 && matches!(e.kind(), Kind::Unsupported | Kind::Usage) => refused.push(e),
-            Err(e) => return Err(e),
-        }
+    let mut all = Sent::default();
+    for (shard, order) in &mut orders {
+        order.state = state(context, order, client.cluster())?;
+        let job = Job::new(&client, s, shard, order, &reader, watch);
+        let done = if args.dry_run { job.dry_run() } else { job.run() };
+        or_refused(done.and_then(|report| {
+            all.add(report.sent);
+            told(&report, order, args.dry_run, output)
+        }))?;
+    }
+    if output.is_json() {
+        output.object(&json!({
+            "message_type": "summary", "tables": shards.len() - refused.len(), "tables_refused": refused.len(), "rows": all.rows,
+            "statements": all.statements, "bytes": all.bytes, "dry_run": args.dry_run, "requests": repo.requests(),
+            "seconds": started.elapsed().as_secs_f64(),
+        }))?;
     }
     for e in &refused {
         warn(output, e.subject(), &format!("not restored: {}", e.message()));
@@ -54,10 +81,6 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
 
 fn connect(context: &Context<'_>) -> Result<Client> {
     let args = context.args;
-    if args.connect.contact.is_empty() {
-        return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")
-            .hint("give --contact HOST[:PORT] of some of its nodes"));
-    }
     let level = match args.cassandra.consistency {
         Some(ConsistencyArg::One) => Level::One,
         None | Some(ConsistencyArg::LocalQuorum) => Level::LocalQuorum,
@@ -67,24 +90,29 @@ fn connect(context: &Context<'_>) -> Result<Client> {
     client(&args.connect, level)
 }
 
-fn keyspace(s: &Snapshot, table: &Table) -> Result<Keyspace> {
+/// The tables as captured, each with its keyspace.
+fn described(s: &Snapshot, shards: &[&Shard]) -> Result<Vec<(Table, Keyspace)>> {
     let cluster: ClusterDescription =
         serde_json::from_value(s.description.clone()).map_err(|e| Error::damaged("snapshot: cluster", e))?;
-    let found = cluster.keyspaces.into_iter().find(|k| k.name == table.keyspace);
-    // A capture without system_schema says nothing of keyspaces: --replication must.
-    Ok(found.unwrap_or_else(|| Keyspace { name: table.keyspace.clone(), durable_writes: true, ..Keyspace::default() }))
+    let of = |shard: &&Shard| {
+        let table = select::table(shard)?;
+        let found = cluster.keyspaces.iter().find(|k| k.name == table.keyspace).cloned();
+        // A capture without system_schema says nothing of keyspaces: --replication must.
+        let made = || Keyspace { name: table.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
+        let keyspace = found.unwrap_or_else(made);
+        Ok((table, keyspace))
+    };
+    shards.iter().map(of).collect()
 }
 
 /// What is asked for of one table.
 fn order<'a>(context: &Context<'a>, table: &'a Table, keyspace: &'a Keyspace) -> Result<Order<'a>> {
     let (args, of) = (context.args, &context.args.cassandra);
     let into = match args.into.as_deref() {
-        Some(name) => name.split_once('.').ok_or_else(|| {
-            Error::new(Kind::Usage, format!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
-        })?,
+        Some(name) => super::sstables::into(name)?,
         None => (table.keyspace.as_str(), table.name.as_str()),
     };
-    let mut order = Order {
+    Ok(Order {
         snapshot: context.info.id.to_string(),
         table,
         keyspace,
@@ -103,22 +131,25 @@ fn order<'a>(context: &Context<'a>, table: &'a Table, keyspace: &'a Keyspace) ->
         replication: args.replication.as_deref().map(parse_replication).transpose()?,
         rate: of.rate.as_deref().map(rate).transpose()?,
         concurrency: usize::from(of.concurrency.unwrap_or(CONCURRENCY)),
+        // Named when the cluster is known.
         state: PathBuf::new(),
-    };
-    order.state = match &of.state {
-        Some(path) if args.table.is_some() => path.clone(),
-        Some(path) => path.join(format!("{}.{}", table.keyspace, table.name)),
-        None => {
-            let contacts = args.connect.contact.join(",");
-            let name = blake3::hash(format!("{contacts} {}", order.about()).as_bytes()).to_hex();
-            let folder = cache_dir(context.global).ok_or_else(|| {
-                Error::new(Kind::Usage, "restore --to cassandra", "has no place to remember what was sent")
-                    .hint("give --state FILE")
-            })?;
-            folder.join("restores").join(&name[..32])
-        }
-    };
-    Ok(order)
+    })
+}
+
+/// Where to remember what was sent: what names it is the cluster, however it is reached, and what is asked for.
+fn state(context: &Context<'_>, order: &Order<'_>, cluster: &Cluster) -> Result<PathBuf> {
+    if let Some(path) = &context.args.cassandra.state {
+        return Ok(match context.args.table {
+            Some(_) => path.clone(),
+            None => path.join(format!("{}.{}", order.table.keyspace, order.table.name)),
+        });
+    }
+    let folder = state_dir().ok_or_else(|| {
+        Error::new(Kind::Usage, "restore --to cassandra", "has no place to remember what was sent: there is no HOME")
+            .hint("give --state FILE")
+    })?;
+    let name = blake3::hash(json!([cluster.name, order.about()]).to_string().as_bytes()).to_hex();
+    Ok(folder.join("restores").join(&name[..32]))
 }
 
 /// `5000` rows, `10MB` bytes a second.
@@ -164,7 +195,7 @@ fn told(report: &Report, order: &Order<'_>, dry_run: bool, output: &Output) -> R
         0 => String::new(),
         n => format!(", {n} rows by an earlier run"),
     };
-    let time = report.seconds.map(|s| format!(", in {s} s at that rate")).unwrap_or_default();
+    let time = report.seconds.map(|s| format!(", in about {s} s")).unwrap_or_default();
     let (rows, statements, size) = (sent.rows, sent.statements, bytes(sent.bytes));
     output.line(&format!("{name}: {rows} rows in {statements} statements, {size} {done}{before}{time}"))?;
     for (what, n) in &report.not_carried {

@@ -25,8 +25,6 @@ use crate::watch::Watch;
 
 /// What every form works on.
 struct Context<'a> {
-    #[cfg(feature = "cql")]
-    global: &'a Global,
     repo: &'a Repo,
     info: &'a SnapshotInfo,
     snapshot: &'a Snapshot,
@@ -47,16 +45,7 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         !global.quiet && (args.out.is_some() || args.form == Form::Cassandra),
         output,
     )?;
-    let context = Context {
-        #[cfg(feature = "cql")]
-        global,
-        repo: &repo,
-        info: &info,
-        snapshot: &snapshot,
-        args,
-        watch: &watch,
-        output,
-    };
+    let context = Context { repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
     if !snapshot.complete && args.form != Form::Files {
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
         warn(output, "snapshot", what);

@@ -173,7 +173,8 @@ fn short_of_nodes<'p>(plans: &'p [TablePlan<'_>], ring: Option<&TargetRing>) -> 
     plans.iter().flat_map(of).collect()
 }
 
-fn into(name: &str) -> Result<(&str, &str)> {
+/// The keyspace and table of `--into`.
+pub(super) fn into(name: &str) -> Result<(&str, &str)> {
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
         Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")

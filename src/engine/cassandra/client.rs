@@ -8,7 +8,7 @@ mod ring;
 mod schema;
 mod tls;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
@@ -45,6 +46,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(60);
+/// Nodes that do not agree on the schema yet are asked again after this.
+const AGREEMENT: Duration = Duration::from_millis(20);
 /// Prepared statements that are kept; a table has one for each combination of columns that is written together.
 const PREPARED_MAX: usize = 1000;
 
@@ -73,16 +76,37 @@ pub struct Access {
     pub level: Level,
 }
 
+/// What tells a cluster from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// As configured: often the same for several.
+    pub name: String,
+    /// Ids of its nodes.
+    pub hosts: BTreeSet<String>,
+}
+
+impl Cluster {
+    /// Whether both are one cluster: nodes come and go, but not all at once.
+    pub fn is(&self, other: &Cluster) -> bool {
+        self.name == other.name && !self.hosts.is_disjoint(&other.hosts)
+    }
+}
+
 /// A connection to a cluster.
 pub struct Client {
     runtime: Runtime,
     shared: Arc<Shared>,
+    cluster: Cluster,
+    /// What the node that was asked first runs.
+    version: String,
 }
 
 /// What requests in flight share.
 struct Shared {
     session: Session,
     prepared: Mutex<HashMap<String, PreparedStatement>>,
+    /// Held while one is prepared, so that those that wait for the same find it.
+    preparing: tokio::sync::Mutex<()>,
 }
 
 /// Rows as the protocol carries them.
@@ -116,6 +140,8 @@ impl Client {
             .host_filter(Arc::new(filter))
             .default_execution_profile_handle(profile.build().into_handle())
             .fetch_schema_metadata(false)
+            .refresh_metadata_on_auto_schema_agreement(false)
+            .schema_agreement_interval(AGREEMENT)
             .connection_timeout(Duration::from_secs(10));
         if let Some(tls) = &access.tls {
             builder = builder.tls_context(Some(tls.config()?));
@@ -124,21 +150,49 @@ impl Client {
             builder = builder.user(user, password.as_str());
         }
         let session = runtime.block_on(builder.build()).map_err(|e| refused(&subject, &e.to_string()))?;
-        Ok(Client { runtime, shared: Arc::new(Shared { session, prepared: Mutex::new(HashMap::new()) }) })
+        let hosts = session.get_cluster_state().get_nodes_info().iter().map(|node| node.host_id.to_string()).collect();
+        let shared = Arc::new(Shared { session, prepared: Mutex::default(), preparing: tokio::sync::Mutex::default() });
+        let told = "SELECT cluster_name, release_version FROM system.local";
+        let told = runtime.block_on(shared.rows(told, &[])).map_err(|e| e.within(&subject))?;
+        let text = |place: usize| {
+            let value = told.rows.first().and_then(|row| row.get(place)?.as_deref()).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        let (cluster, version) = (Cluster { name: text(0), hosts }, text(1));
+        Ok(Client { runtime, shared, cluster, version })
     }
 
-    /// What the node that is asked runs.
+    /// Which cluster it is.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// What the node that was asked first runs.
     pub fn release(&self) -> Result<Release> {
-        let rows = self.rows("SELECT release_version FROM system.local", &[])?;
-        let text = rows.rows.first().and_then(|row| row.first()?.clone()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        Release::parse(&text)
-            .ok_or_else(|| Error::new(Kind::Unsupported, "cluster", format!("is of a version called {text:?}")))
+        let version = &self.version;
+        Release::parse(version)
+            .ok_or_else(|| Error::new(Kind::Unsupported, "cluster", format!("is of a version called {version:?}")))
     }
 
     /// Reads some rows, all in one answer: the statement must be limited to a few.
     pub fn rows(&self, text: &str, values: &[Vec<u8>]) -> Result<Rows> {
         self.runtime.block_on(self.shared.rows(text, values))
+    }
+
+    /// Reads several at once, each as [`Client::rows`] does: statements with their values, a few of them. The answers are in
+    /// the order of the questions.
+    pub fn all_rows(&self, asked: impl Iterator<Item = (String, Vec<Vec<u8>>)>) -> Result<Vec<Rows>> {
+        self.runtime.block_on(async {
+            let ask = |(text, values): (String, Vec<Vec<u8>>)| {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move { shared.rows(&text, &values).await })
+            };
+            let mut answers = Vec::new();
+            for running in asked.map(ask).collect::<Vec<_>>() {
+                answers.push(pump::joined(running.await)?);
+            }
+            Ok(answers)
+        })
     }
 
     /// Executes a statement once, such as a change of the schema, and waits until the nodes agree about it.
@@ -177,12 +231,21 @@ impl Shared {
     }
 
     async fn attempt(&self, text: &str, values: &[Vec<u8>]) -> std::result::Result<QueryResult, ExecutionError> {
+        // What has no values is asked once: preparing it would be another round trip.
+        if values.is_empty() {
+            return self.session.query_unpaged(text, &[]).await;
+        }
         let prepared = self.prepare(text).await?;
         self.session.execute_unpaged(&prepared, Raw(values)).await
     }
 
     async fn prepare(&self, text: &str) -> std::result::Result<PreparedStatement, ExecutionError> {
-        if let Some(found) = self.prepared.lock().ok().and_then(|p| p.get(text).cloned()) {
+        let find = || self.prepared.lock().ok().and_then(|p| p.get(text).cloned());
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let _alone = self.preparing.lock().await;
+        if let Some(found) = find() {
             return Ok(found);
         }
         let mut prepared = self.session.prepare(text).await?;

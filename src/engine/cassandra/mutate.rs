@@ -52,6 +52,20 @@ pub enum Times {
     /// what is in rows, in its own order within each row. So nothing that is there survives what replaces it, and nothing
     /// that is restored is hidden by what is restored.
     From(i64),
+    /// As [`Times::From`], but rows that nobody restores stay: deletions are written only as far as a restored row needs
+    /// them to read as captured. Those of partitions and ranges become one of each restored row that they were around; a row
+    /// of which nothing lives is left out.
+    Over(i64),
+}
+
+impl Times {
+    /// The time that all are moved to.
+    fn base(self) -> Option<i64> {
+        match self {
+            Times::Keep => None,
+            Times::From(base) | Times::Over(base) => Some(base),
+        }
+    }
 }
 
 /// A statement with its values, as the protocol carries them.
@@ -113,9 +127,15 @@ pub struct Mutations {
     not_carried: BTreeMap<&'static str, u64>,
     group: Vec<u8>,
     keys: Vec<Vec<u8>>,
+    /// The partition has a deletion.
+    deleted: bool,
     /// The range deletion in force: from which key on, and its time.
     open: Option<(Vec<u8>, i64)>,
 }
+
+/// What is counted of deletions: that their grace begins anew, or that they were not written.
+const DELETIONS: &str = "deletions";
+const LEFT_OUT: &str = "deletions left out, so that what is younger stays";
 
 impl Mutations {
     /// For `table` as captured, to be written to `keyspace.name`. Errors: counters, types that are not understood.
@@ -135,7 +155,7 @@ impl Mutations {
         }
         let texts = Texts::new(&layout, keyspace, name);
         let (not_carried, group, keys) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Mutations { layout, texts, places, ttl, times, not_carried, group, keys, open: None })
+        Ok(Mutations { layout, texts, places, ttl, times, not_carried, group, keys, deleted: false, open: None })
     }
 
     /// What could not be carried exactly so far: names and numbers.
@@ -153,9 +173,10 @@ impl Mutations {
         match record.class {
             Class::Group => {
                 if let Some(entry) = Entries::new(record.body).next_entry()? {
-                    self.count("deletions", 1);
-                    let time = self.outer_time(entry.time, 0);
-                    out.push(self.texts.delete(&[], &[], time, &self.keys, 0));
+                    self.deleted = true;
+                    if let Some(time) = self.outer_time(entry.time, 0) {
+                        out.push(self.texts.delete(&[], &[], time, &self.keys, 0));
+                    }
                 }
             }
             Class::Marker => {
@@ -194,14 +215,14 @@ impl Mutations {
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8], time: i64, out: &mut Vec<Mutation>) -> Result<()> {
-        self.count("deletions", 1);
-        let time = self.outer_time(time, 1);
+        let Some(time) = self.outer_time(time, 1) else { return Ok(()) };
         slice::delete(self.layout.clustering(), &self.texts, &self.keys, (from, to), time, out)
     }
 
     fn begin(&mut self, record: &Record<'_>) -> Result<()> {
         self.group.clear();
         self.group.extend_from_slice(record.group());
+        self.deleted = false;
         let key = comparable::split(record.key)?.partition_key;
         self.keys = self.partition_values(&key)?;
         Ok(())
@@ -217,12 +238,16 @@ impl Mutations {
         }
     }
 
-    /// The time of a deletion around rows; `depth` 0 that of a partition, 1 that of a range.
-    fn outer_time(&self, time: i64, depth: i64) -> i64 {
-        match self.times {
-            Times::Keep => time,
-            Times::From(base) => base.saturating_add(depth),
-        }
+    /// Counts a deletion around rows, and gives its time if it is to be written; `depth` 0 that of a partition, 1 that of
+    /// a range.
+    fn outer_time(&mut self, time: i64, depth: i64) -> Option<i64> {
+        let time = match self.times {
+            Times::Keep => Some(time),
+            Times::From(base) => Some(base.saturating_add(depth)),
+            Times::Over(_) => None,
+        };
+        self.count(if time.is_some() { DELETIONS } else { LEFT_OUT }, 1);
+        time
     }
 
     /// The raw clustering of a row.

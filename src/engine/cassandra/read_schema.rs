@@ -13,6 +13,7 @@ use crate::engine::cassandra::capture::{Capture, CapturedTable};
 use crate::engine::cassandra::cql;
 pub use crate::engine::cassandra::schema::Keyspace;
 use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
+use crate::engine::cassandra::types::hex;
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 
@@ -276,10 +277,6 @@ fn text_map(value: Option<&[u8]>) -> Result<BTreeMap<String, String>> {
 /// A non-negative int.
 fn number(value: Option<&[u8]>) -> Option<u32> {
     u32::try_from(i32::from_be_bytes(*value?.first_chunk::<4>()?)).ok()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

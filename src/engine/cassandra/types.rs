@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 mod class;
 mod names;
 
-pub(crate) use class::unhex;
+pub(crate) use class::{hex, unhex};
 pub use class::{parse_class, parse_clustering_class};
 pub use names::quote_name;
 

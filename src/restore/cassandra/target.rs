@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::state::Header;
+use super::source::gone;
+use super::state::Before;
 use super::{Mode, Order, Report};
 use crate::engine::cassandra::client::Client;
 use crate::engine::cassandra::schema::Table;
@@ -55,17 +56,23 @@ impl Target {
         Ok(Target { release, keyspace: keyspace.is_some(), table })
     }
 
-    /// Makes what is not there. What an interrupted restore had begun to make is made anew.
-    pub(super) fn prepare(
-        &self,
-        client: &Client,
-        order: &Order<'_>,
-        header: &Header,
-        report: &mut Report,
-    ) -> Result<()> {
-        if !header.created {
-            return Ok(());
+    /// Refuses where the table is not the one that an earlier run wrote to, or holds nothing of it any more.
+    pub(super) fn is_as_left(&self, client: &Client, order: &Order<'_>, before: &Before) -> Result<()> {
+        let Some(id) = &before.header.table else { return Ok(()) };
+        let Some(table) = &self.table else {
+            return Err(gone(order, "was dropped after this restore had begun"));
+        };
+        if table.id != *id {
+            return Err(gone(order, "was dropped and made again after this restore had begun"));
         }
+        if before.rows > 0 && !client.holds_data(order.table, order.into)? {
+            return Err(gone(order, "was emptied after this restore had begun, or all of it has expired"));
+        }
+        Ok(())
+    }
+
+    /// Makes what is not there. What an interrupted restore had begun to make is made anew.
+    pub(super) fn make(&self, client: &Client, order: &Order<'_>, report: &mut Report) -> Result<()> {
         if self.table.is_some() {
             let name = qualified(order.into.0, order.into.1);
             if client.holds_data(order.table, order.into)? {

@@ -19,6 +19,12 @@ use crate::error::{Error, Kind, Result};
 
 /// Bytes of statements in flight; one larger statement may pass it.
 const BYTES_MAX: usize = 32 << 20;
+/// How many units may be ahead of the last checkpoint: a 500th of the rows that are done, within these bounds. A run that
+/// follows interrupted ones has a part of that, so that even fifty of them send less than a hundredth of 20,000 rows twice.
+const AHEAD: (u64, u64) = (32, 2048);
+const AHEAD_OF: u64 = 500;
+/// The least that is left to a run, however often there was one before.
+const AHEAD_MIN: u64 = 2;
 /// Units that wait to be sent.
 const QUEUE: usize = 64;
 
@@ -59,14 +65,14 @@ pub enum Rate {
 /// How to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Writing {
-    /// Units in flight at once.
+    /// Units in flight at once, as far as the distance to the last checkpoint allows.
     pub concurrency: usize,
-    /// How many units may be ahead of the last checkpoint; also a limit to `concurrency`.
-    pub window: u64,
     /// No limit where absent.
     pub rate: Option<Rate>,
-    /// So many units at the beginning may have been sent before, by a restore that was interrupted.
-    pub again: u64,
+    /// How many runs of the same restore were interrupted before.
+    pub runs_before: u64,
+    /// Rows that they had saved as done.
+    pub rows_before: u64,
 }
 
 /// What was sent.
@@ -78,6 +84,15 @@ pub struct Sent {
     pub statements: u64,
     /// Bytes of values.
     pub bytes: u64,
+}
+
+impl Sent {
+    /// Adds what else was sent.
+    pub fn add(&mut self, other: Sent) {
+        self.rows += other.rows;
+        self.statements += other.statements;
+        self.bytes += other.bytes;
+    }
 }
 
 impl Client {
@@ -131,12 +146,17 @@ struct Pump {
     in_flight: usize,
     /// Number of rows that the first pending unit and all after it are not among.
     rows_done: u64,
+    /// How many units may be pending or unsaved.
+    window: u64,
+    /// So many units at the beginning may have been sent before.
+    again: u64,
     free_at: Instant,
     sent: Sent,
 }
 
 impl Pump {
     fn new(shared: Arc<Shared>, writing: Writing, checkpoint: Arc<dyn Checkpoint>) -> Pump {
+        let again = if writing.runs_before > 0 { window(writing.rows_before, 0) } else { 0 };
         Pump {
             shared,
             writing,
@@ -148,6 +168,8 @@ impl Pump {
             first: 0,
             in_flight: 0,
             rows_done: 0,
+            window: window(writing.rows_before, writing.runs_before),
+            again,
             free_at: Instant::now(),
             sent: Sent::default(),
         }
@@ -161,7 +183,7 @@ impl Pump {
                 && failure.is_none()
                 && self.sending.len() < self.writing.concurrency.max(1)
                 && self.in_flight < BYTES_MAX
-                && self.pending.len() as u64 + self.unsaved < self.writing.window.max(1);
+                && self.pending.len() as u64 + self.unsaved < self.window;
             tokio::select! {
                 unit = receiver.recv(), if room => match unit {
                     Some(Ok(unit)) => self.send(unit).await,
@@ -175,6 +197,8 @@ impl Pump {
                 Some(saved) = self.saving.join_next() => match joined(saved) {
                     Ok(()) => {
                         self.unsaved = 0;
+                        let rows = self.writing.rows_before + self.rows_done;
+                        self.window = window(rows, self.writing.runs_before);
                         self.save();
                     }
                     Err(e) => (failure, open) = (failure.or(Some(e)), false),
@@ -195,7 +219,7 @@ impl Pump {
         self.pending.push_back(Pending { position: unit.position, rows: unit.rows, done: false });
         self.in_flight += bytes;
         let (shared, checkpoint) = (Arc::clone(&self.shared), Arc::clone(&self.checkpoint));
-        let again = number < self.writing.again;
+        let again = number < self.again;
         self.sending.spawn(async move {
             for mut mutation in unit.mutations {
                 shared.apply(&mut mutation, &*checkpoint, again).await?;
@@ -243,7 +267,13 @@ impl Pump {
     }
 }
 
-fn joined<T>(done: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+/// How many units may be ahead of a checkpoint that has `rows` behind it. Never more than without runs before, and more with
+/// more rows: so what any run may have sent beyond a checkpoint is within `window(rows, 0)` units of it.
+fn window(rows: u64, runs_before: u64) -> u64 {
+    ((rows / AHEAD_OF).clamp(AHEAD.0, AHEAD.1) / (runs_before + 1)).max(AHEAD_MIN)
+}
+
+pub(super) fn joined<T>(done: std::result::Result<Result<T>, JoinError>) -> Result<T> {
     done.unwrap_or_else(|e| Err(Error::new(Kind::Io, "CQL client", e)))
 }
 
@@ -275,5 +305,22 @@ impl Shared {
         let list = found.rows.first().and_then(|row| row.first()?.as_deref());
         let there = list.map_or(Ok(0), |list| Parts::new(list).count(1))?;
         Ok(there >= append.before + append.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::window;
+
+    #[test]
+    fn fifty_kills_send_at_most_a_hundredth_twice_and_none_holds_a_small_restore_back() {
+        for rows in [20_000, 50_000, 1_000_000, 1_000_000_000] {
+            let twice: u64 = (0..50).map(|runs_before| window(rows, runs_before)).sum();
+            assert!(twice <= rows / 100, "{twice} of {rows}");
+        }
+        assert_eq!((window(0, 0), window(0, 60), window(1_000_000_000, 0)), (32, 2, 2048));
+        for (rows, runs_before) in [(0, 3), (20_000, 1), (3_000_000, 49)] {
+            assert!(window(rows, runs_before) <= window(rows, 0) && window(rows, 0) <= window(rows + 5_000, 0));
+        }
     }
 }

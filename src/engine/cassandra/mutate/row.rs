@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use repo_format::record::{Class, Entries, Entry, EntryKind};
 
 use super::text::Part;
-use super::{Append, Mutation, Mutations, STATEMENT_BYTES, Times, Ttl};
+use super::{Append, DELETIONS, LEFT_OUT, Mutation, Mutations, STATEMENT_BYTES, Times, Ttl};
 use crate::engine::cassandra::comparable::encode_component;
 use crate::engine::cassandra::rule::EXPIRED_LIVENESS_TTL;
+use crate::engine::cassandra::schema::ColumnRole;
 use crate::engine::cassandra::types::{CqlType, quote_name};
 use crate::engine::cassandra::value::{damaged, put_part};
 use crate::error::{Error, Result};
 use crate::run::Record;
+
+/// Parts of one DELETE. A statement has 65,535 values at most; each number of parts is a prepared statement of its own.
+const PARTS_MAX: usize = 500;
 
 /// Write time, and when it ends (0: never).
 type When = (i64, u32);
@@ -32,6 +36,8 @@ type Elements<'e> = Vec<(&'e [u8], When, &'e [u8])>;
 #[derive(Default)]
 struct Sorted<'e> {
     deletion: Option<i64>,
+    /// How many deletions, of whatever in it, were captured.
+    deletions: u64,
     deletes: BTreeMap<i64, Vec<Part>>,
     cells: BTreeMap<When, Cells<'e>>,
     lists: BTreeMap<usize, Elements<'e>>,
@@ -54,18 +60,32 @@ impl Mutations {
             let time = times.of(entry.time);
             self.sort(entry, time, now, &mut sorted)?;
         }
-        if let Some(time) = sorted.deletion {
-            let clustering = keys.len() - self.keys.len();
-            out.push(self.texts.delete(&[], &[], time, &keys, clustering));
+        let over = matches!(self.times, Times::Over(_));
+        if over && sorted.cells.is_empty() && sorted.lists.is_empty() {
+            self.count(LEFT_OUT, sorted.deletions);
+            return Ok(());
         }
+        self.count(DELETIONS, sorted.deletions);
+        let clustering = keys.len() - self.keys.len();
         if let Some(base) = times.base {
+            if over && (self.deleted || self.open.is_some()) {
+                self.delete_around(record.class, base, &mut sorted);
+            }
             for place in sorted.lists.keys() {
-                let part = Part { text: self.texts.column(*place).to_string(), values: Vec::new() };
-                sorted.deletes.entry(base).or_default().push(part);
+                sorted.deletes.entry(base).or_default().push(self.whole(*place));
             }
         }
+        if let Some(time) = sorted.deletion {
+            out.push(self.texts.delete(&[], &[], time, &keys, clustering));
+        }
         for (time, parts) in &sorted.deletes {
-            out.push(self.texts.delete(parts, &[], *time, &keys, keys.len() - self.keys.len()));
+            let mut rest = &parts[..];
+            while !rest.is_empty() {
+                let count = fitting(rest.iter().map(Part::bytes)).min(PARTS_MAX);
+                let (now, later) = rest.split_at(count);
+                out.push(self.texts.delete(now, &[], *time, &keys, clustering));
+                rest = later;
+            }
         }
         for (when, cells) in &sorted.cells {
             self.cells(*when, cells, &keys, out)?;
@@ -76,13 +96,29 @@ impl Mutations {
         Ok(())
     }
 
+    /// A deletion around the row or the static columns becomes one of theirs.
+    fn delete_around(&self, class: Class, time: i64, sorted: &mut Sorted<'_>) {
+        if class == Class::Row {
+            sorted.deletion.get_or_insert(time);
+            return;
+        }
+        let statics = self.layout.columns().enumerate().filter(|(_, (c, _))| c.role == ColumnRole::Static);
+        let parts = statics.map(|(place, _)| place).filter(|place| !sorted.lists.contains_key(place));
+        sorted.deletes.entry(time).or_default().extend(parts.map(|place| self.whole(place)));
+    }
+
+    /// A column, to be deleted.
+    fn whole(&self, place: usize) -> Part {
+        Part { text: self.texts.column(place).to_string(), values: Vec::new() }
+    }
+
     /// Puts an entry where it belongs.
     fn sort<'e>(&mut self, entry: &Entry<'e>, time: i64, now: u32, sorted: &mut Sorted<'e>) -> Result<()> {
         let end = self.end(entry, now);
         if entry.column == 0 {
             match entry.kind {
                 EntryKind::Deletion => {
-                    self.count("deletions", 1);
+                    sorted.deletions += 1;
                     sorted.deletion = Some(time);
                 }
                 EntryKind::Cell => match end.filter(|_| entry.ttl != EXPIRED_LIVENESS_TTL) {
@@ -95,8 +131,7 @@ impl Mutations {
         }
         let place = self.places.get(entry.column as usize).copied().flatten();
         let known = place.and_then(|place| Some((place, self.layout.column(place)?)));
-        let Some((place, (column, t))) =
-            known.filter(|(_, (c, _))| c.dropped_at.is_none_or(|dropped| entry.time > dropped))
+        let Some((place, (_, t))) = known.filter(|(_, (c, _))| c.dropped_at.is_none_or(|dropped| entry.time > dropped))
         else {
             self.count("cells of dropped columns", 1);
             return Ok(());
@@ -105,9 +140,8 @@ impl Mutations {
         let path = entry.element.unwrap_or_default();
         match (entry.kind, end) {
             (EntryKind::Deletion, _) => {
-                let part = Part { text: quote_name(&column.name), values: Vec::new() };
-                sorted.deletes.entry(time).or_default().push(part);
-                self.count("deletions", 1);
+                sorted.deletes.entry(time).or_default().push(self.whole(place));
+                sorted.deletions += 1;
             }
             (EntryKind::Raw, _) => {}
             (EntryKind::Cell, Some(end)) if list => {
@@ -127,8 +161,10 @@ impl Mutations {
             (kind, _) => {
                 let part = self.deleted(place, path)?;
                 sorted.deletes.entry(time).or_default().push(part);
-                let expired = kind == EntryKind::Cell;
-                self.count(if expired { "cells expired since the snapshot" } else { "deletions" }, 1);
+                match kind {
+                    EntryKind::Cell => self.count("cells expired since the snapshot", 1),
+                    _ => sorted.deletions += 1,
+                }
             }
         }
         Ok(())
@@ -160,7 +196,7 @@ impl Mutations {
                 Part { text: format!("{name}.{}", self.field(place, path)?), values: Vec::new() }
             }
             Some(t) if t.is_multi_cell() => Part { text: format!("{name}[?]"), values: vec![path.to_vec()] },
-            _ => Part { text: name.to_string(), values: Vec::new() },
+            _ => self.whole(place),
         })
     }
 
@@ -206,8 +242,7 @@ impl Mutations {
             let mut columns = BTreeSet::new();
             // One statement sets a column once.
             let once = parts.iter().take_while(|p| columns.insert(p.text.as_str())).count();
-            let size = |p: &Part| p.values.iter().map(Vec::len).sum();
-            let count = fitting(parts.iter().take(once).map(size));
+            let count = fitting(parts.iter().take(once).map(Part::bytes));
             let later = parts.split_off(count);
             out.push(self.texts.update(&parts, when, keys));
             parts = later;
@@ -259,7 +294,7 @@ impl Mutations {
 
     /// How the times of a row are moved.
     fn ranks(&self, entries: &[Entry<'_>]) -> Ranks {
-        let Times::From(base) = self.times else { return Ranks { base: None, times: Vec::new() } };
+        let Some(base) = self.times.base() else { return Ranks { base: None, times: Vec::new() } };
         let times: BTreeSet<i64> = entries.iter().filter(|e| e.kind != EntryKind::Raw).map(|e| e.time).collect();
         Ranks { base: Some(base.saturating_add(2)), times: times.into_iter().collect() }
     }

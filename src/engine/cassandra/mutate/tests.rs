@@ -204,6 +204,77 @@ fn large_rows_are_written_by_several_statements() {
     assert!(made.iter().all(|m| m.text.starts_with("INSERT INTO ks.t (k, v")), "{}", made[0].text);
 }
 
+fn deletion(column: u32, time: i64) -> Entry<'static> {
+    Entry { column, kind: EntryKind::Deletion, element: None, time, ldt: 9, ttl: 0, value: None }
+}
+
+fn tombstone(column: u32, time: i64) -> Entry<'static> {
+    Entry { kind: EntryKind::Tombstone, ..deletion(column, time) }
+}
+
+/// What a statement does to which columns, and when: `DELETE v 1002`.
+fn brief(mutations: &[Mutation]) -> Vec<String> {
+    let of = |m: &Mutation| {
+        let (verb, rest) = m.text.split_once(' ').unwrap();
+        let what = if verb == "DELETE" { rest.split_once("FROM").unwrap().0.trim() } else { "" };
+        let place = m.text.split_once("TIMESTAMP").unwrap().0.matches('?').count();
+        format!("{verb} {what} {}", i64::from_be_bytes(m.values[place].as_slice().try_into().unwrap()))
+    };
+    mutations.iter().map(of).collect()
+}
+
+#[test]
+fn over_what_is_there_deletions_are_written_within_restored_rows_only() {
+    let mut table = clustered([false; 3]);
+    let document = serde_json::json!({
+        "name": "s", "number": 9, "role": "static", "position": 9,
+        "descending": false, "cql_type": "int", "dropped_at": null, "gone": false,
+    });
+    table.columns.push(serde_json::from_value(document).unwrap());
+    let mut mutations = Mutations::new(&table, "ks", "t", Ttl::Keep, Times::Over(1_000)).unwrap();
+    let key = |n| row_key(&table, [n, 2, 3]);
+    let live = [cell(5, 20, 0, b"\0\0\0\x01")];
+    let mut of = |key: &[u8], class, entries: &[Entry<'_>]| brief(&push(&mut mutations, key, class, entries, 0));
+    assert_eq!(of(&key(1), Class::Row, &live), ["UPDATE  1003"], "nothing was deleted around it");
+    assert!(of(&key(2), Class::Row, &[deletion(0, 10), tombstone(5, 20)]).is_empty(), "a row that was deleted");
+    let deleted = [deletion(0, 10), deletion(4, 15), cell(5, 20, 0, b"\0\0\0\x01")];
+    assert_eq!(of(&key(3), Class::Row, &deleted), ["DELETE  1003", "DELETE l 1004", "UPDATE  1005"]);
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    put_group(&mut from, &int(7));
+    put_group(&mut to, &int(7));
+    let clustering = Clustering::of(&table).unwrap();
+    clustering.bound(&mut from, &[Some(&int(4)[..])], false).unwrap();
+    clustering.bound(&mut to, &[Some(&int(5)[..])], true).unwrap();
+    assert!(of(&from, Class::Marker, &[deletion(0, 10)]).is_empty());
+    assert_eq!(of(&key(5), Class::Row, &live), ["DELETE  1002", "UPDATE  1003"], "other columns of it were deleted");
+    assert!(of(&to, Class::Marker, &[]).is_empty());
+    assert_eq!(of(&key(6), Class::Row, &live), ["UPDATE  1003"]);
+    let mut partition = Vec::new();
+    put_group(&mut partition, &int(8));
+    let mut statics = partition.clone();
+    comparable::put_group_record(&mut partition);
+    comparable::put_static(&mut statics);
+    assert!(of(&partition, Class::Group, &[deletion(0, 10)]).is_empty());
+    assert_eq!(of(&statics, Class::Static, &[cell(9, 20, 0, b"\0\0\0\x01")]), ["DELETE s 1002", "UPDATE  1003"]);
+    assert_eq!(mutations.not_carried()[LEFT_OUT], 4);
+    assert_eq!(mutations.not_carried()[DELETIONS], 2);
+}
+
+#[test]
+fn no_number_of_deleted_elements_is_too_large_for_statements() {
+    let table = table(&[("k", "partition_key", "int", false), ("m", "regular", "map<int, int>", false)]);
+    let mut key = Vec::new();
+    put_group(&mut key, &int(7));
+    Clustering::of(&table).unwrap().row(&mut key, &[]).unwrap();
+    let paths: Vec<Vec<u8>> = (0..70_000).map(int).collect();
+    let entries: Vec<_> = paths.iter().map(|path| Entry { element: Some(path), ..tombstone(1, 5) }).collect();
+    let mut mutations = Mutations::new(&table, "ks", "t", Ttl::Keep, Times::Keep).unwrap();
+    let made = push(&mut mutations, &key, Class::Row, &entries, 0);
+    assert!(made.iter().all(|m| m.text.matches('?').count() == m.values.len() && m.values.len() <= 502));
+    let deleted: Vec<&Vec<u8>> = made.iter().flat_map(|m| &m.values[..m.values.len() - 2]).collect();
+    assert_eq!(deleted, paths.iter().collect::<Vec<_>>());
+}
+
 #[test]
 fn counters_are_refused() {
     let counters = Table { counter: true, ..clustered([false; 3]) };

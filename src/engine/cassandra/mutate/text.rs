@@ -22,6 +22,13 @@ pub(super) struct Part {
     pub(super) values: Vec<Vec<u8>>,
 }
 
+impl Part {
+    /// Bytes of its values.
+    pub(super) fn bytes(&self) -> usize {
+        self.values.iter().map(Vec::len).sum()
+    }
+}
+
 impl Texts {
     pub(super) fn new(layout: &Layout, keyspace: &str, name: &str) -> Texts {
         let columns: Vec<String> = layout.columns().map(|(c, _)| quote_name(&c.name)).collect();
