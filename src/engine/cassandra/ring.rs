@@ -17,8 +17,9 @@ use super::read_schema::{Node, Peer};
 
 pub use placement::Placement;
 
-/// Tokens greater than `start` and not greater than `end`; `start < end`. The least `i64` is no token, so
-/// `(i64::MIN, i64::MAX)` is all of them.
+/// Tokens greater than `start` and not greater than `end`; `start < end`. No key has the least `i64` for its token, so
+/// `(i64::MIN, i64::MAX)` is all of them; but a node may have it (calculators of tokens begin there): its range ends where
+/// all do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TokenRange {
     /// Exclusive.
@@ -193,9 +194,6 @@ impl Ring {
         let mut seen = BTreeSet::new();
         for member in &mut self.members {
             member.tokens.sort_unstable();
-            if member.tokens.first() == Some(&i64::MIN) {
-                return Err(format!("node {}: {} is no token", member.address, i64::MIN));
-            }
             if let Some(twice) = member.tokens.iter().find(|token| !seen.insert(**token)) {
                 return Err(format!("token {twice} stands there twice"));
             }

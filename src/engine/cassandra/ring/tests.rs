@@ -111,6 +111,20 @@ fn data_centers_states_and_odd_names() {
     assert_eq!(placement.owned(0), [range(i64::MIN, -100), range(0, i64::MAX)]);
 }
 
+/// Tokens as calculators give them for rings without virtual nodes: the first is the least number there is, which is nobody's
+/// token. Its node holds what comes after the greatest token.
+#[test]
+fn a_node_may_have_the_least_token() {
+    let text = "Datacenter: dc1\n==========\nAddress  Rack  Status  State  Load  Owns  Token\n  4611686018427387904\n\
+        a  r  Up  Normal  1 KiB  ?  -9223372036854775808\nb  r  Up  Normal  1 KiB  ?  0\nc  r  Up  Normal  1 KiB  ?  4611686018427387904\n";
+    let ring = Ring::parse(text, "ring.txt").unwrap();
+    let placement = ring.placement(&options(&[("class", "SimpleStrategy"), ("replication_factor", "2")])).unwrap();
+    let half = 1 << 62;
+    let range = |start, end| TokenRange { start, end };
+    let (first, middle, last) = (range(i64::MIN, 0), range(0, half), range(half, i64::MAX));
+    assert_eq!(placement.natural(), [(first, vec![1, 2]), (middle, vec![2, 0]), (last, vec![0, 1])]);
+}
+
 #[test]
 fn a_ring_cut_short_is_refused() {
     let cut = |text: &str, words: &str| {

@@ -99,7 +99,6 @@ fn rings_that_cannot_be_used_are_named() {
     refused(&json(&[member("a", "1"), member("b", "1")]), "token 1 stands there twice");
     refused(&json(&[member("a", "1"), member("a", "2")]), "node a stands there twice");
     refused(&json(&[member("a", "")]), "node a has no token");
-    refused(&json(&[member("a", "-9223372036854775808")]), "is no token");
     let ring = fixture("5.0", "ring.txt");
     refused(&ring.replacen("Normal", "Joining", 1), "joining");
     let twice = ring.lines().find(|l| l.starts_with("127.0.0.1")).unwrap();
