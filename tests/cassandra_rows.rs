@@ -175,11 +175,19 @@ fn conditions_find_rows() {
                     if column.role == ColumnRole::Clustering {
                         for operator in ["<=", ">="] {
                             let range = format!("{condition}{and}{name} {operator} {value}");
-                            assert!(select(&table, &batches, now, Some(&range)).contains(line), "{} {range}", shard.name);
+                            assert!(
+                                select(&table, &batches, now, Some(&range)).contains(line),
+                                "{} {range}",
+                                shard.name
+                            );
                         }
                         for operator in ["<", ">"] {
                             let range = format!("{condition}{and}{name} {operator} {value}");
-                            assert!(!select(&table, &batches, now, Some(&range)).contains(line), "{} {range}", shard.name);
+                            assert!(
+                                !select(&table, &batches, now, Some(&range)).contains(line),
+                                "{} {range}",
+                                shard.name
+                            );
                         }
                     }
                     condition.push_str(&format!("{and}{name} = {value}"));

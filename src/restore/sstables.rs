@@ -11,7 +11,6 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::schema::statements::Release;
 use crate::engine::cassandra::source::CassandraRule;
 use crate::engine::cassandra::target::folders::{Folders, Out, Totals, options};
@@ -57,7 +56,7 @@ pub struct Left {
 
 /// What a restore into `out` finds to do. Nothing is made; errors as those of [`sstables`] before its first byte.
 pub fn left(plans: &Plans<'_>, request: &Request<'_>, out: Option<&Path>) -> Result<Left> {
-    let look = |out| Folder::look(out, &arguments(request), request.late_times);
+    let look = |out| Folder::look(out, &arguments(plans, request), request.late_times);
     left_of(plans, out.map(look).transpose()?.flatten().as_ref())
 }
 
@@ -99,7 +98,7 @@ pub fn sstables(
     chunks: &dyn ChunkSource,
     watch: &Watch,
 ) -> Result<Report> {
-    let mut folder = Folder::open(out, arguments(request), request.late_times, now_ms())?;
+    let mut folder = Folder::open(out, arguments(plans, request), request.late_times, now_ms())?;
     let schema = schema::files(&plans.tables, release(s), request.table.is_none())?;
     let mut left = left_of(plans, Some(&folder))?;
     let mut report = Report { schema_left_out: schema.left_out, kept: left.kept, ..Report::default() };
@@ -190,17 +189,15 @@ fn each(run: &mut dyn Run, take: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> R
 }
 
 /// Everything that decides what is written: a restore goes on only where all of it is the same.
-fn arguments(request: &Request<'_>) -> BTreeMap<String, serde_json::Value> {
+fn arguments(plans: &Plans<'_>, request: &Request<'_>) -> BTreeMap<String, serde_json::Value> {
     let into = request.into.map(|(keyspace, table)| format!("{keyspace}.{table}"));
-    let of_keyspace =
-        |(name, schema): (&'_ String, &'_ Schema)| (name.clone(), schema.keyspace(name).map(|k| k.replication.clone()));
-    let replicated: BTreeMap<_, _> = request.there.iter().map(of_keyspace).collect();
+    // As it comes out: the captured one, and the same in the keyspace that `schema-1.cql` made of it, are no difference.
+    let replicated: BTreeMap<_, _> = plans.tables.iter().map(|p| (&p.table.keyspace, &p.replication)).collect();
     let of = [
         ("snapshot", json!(request.snapshot)),
         // All tokens of a large ring are no reading.
         ("ring", json!(request.ring.map(|ring| blake3::hash(json!(ring).to_string().as_bytes()).to_string()))),
-        ("replication", json!(request.replication)),
-        ("target", json!(replicated)),
+        ("replication", json!(replicated)),
         ("table", json!(request.table)),
         ("into", json!(into)),
         ("where", json!(request.condition)),
