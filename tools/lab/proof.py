@@ -61,13 +61,14 @@ class Table:
                     self.truth.append((self.tokens[key][turns[key] - 1], whole))
 
     def of_first_read(self, rows, times):
-        """The rows of the first read at ALL with the times of the second, which had deleted counters besides (README.md, "Traps met"):
-        the first is the truth. A static row that stood alone in the first has no times here."""
+        """The rows of the first read at ALL with the times of the second; without them where the second had deleted counters besides
+        (README.md, "Traps met"), and so the times of these."""
         keys = [name_in_json(c.column_name) for c in self.columns if c.kind in ("partition_key", "clustering")]
         second = {repr([when[name] for name in keys]): line for line, when in ((line, parse(line)) for line in times)}
+        rows = list(rows)
+        alike = len(rows) == len(second)
         for line in rows:
-            row = parse(line)
-            yield line, second.get(repr([row[name] for name in keys]), "{}")
+            yield line, second[repr([parse(line)[name] for name in keys])] if alike else "{}"
 
 
 def name_in_json(name):

@@ -42,9 +42,11 @@ def schema(capture):
     return before, names, after
 
 
-def reconcile(capture):
+def reconcile(capture, answers=False):
     """Imports the capture of every node into one node that has nothing else, and compacts. Returns that cluster's name and
-    its tables' folders. A node that runs already is emptied: that is quicker than a start."""
+    its tables' folders. A node that runs already is emptied: that is quicker than a start.
+
+    `answers`: every node's files are compacted before they meet, so that they meet as replicas answer a read at ALL."""
     capture = Path(capture).resolve()
     version = twin(capture)
     if not empty(version, NODE):
@@ -62,7 +64,7 @@ def reconcile(capture):
         calls = []
         for name in names:
             table, folders = name.rsplit("-", 1)[0], folders_of(capture, name)
-            if re.search(r"\bcounter\b", (capture / "node1/lab" / name / "schema.cql").read_text()):
+            if answers or re.search(r"\bcounter\b", (capture / "node1/lab" / name / "schema.cql").read_text()):
                 folders = node_by_node(session, version, table, folders, places[table], Path(merged))
             if folders:
                 calls.append(("nodetool", NODE, "import", "--copy-data", "lab", table, *folders))
@@ -72,10 +74,11 @@ def reconcile(capture):
 
 
 def node_by_node(session, version, table, folders, place, out):
-    """The files of a table of counters, each node's made one: returns their folders.
+    """The files of a table, each node's made one: returns their folders.
 
-    Each node answers a read with its own cells merged, and of those a deletion takes all or nothing: what one node deleted between
-    two increments, another brings back whole. All files in one merge would lose the increments before the deletion.
+    Each node answers a read with its own cells merged. Of counters a deletion takes all or nothing: what one node deleted between
+    two increments, another brings back whole; all files in one merge would lose the increments before the deletion. And each node
+    answers with tombstones for what has expired, which win against cells of the same write time that have not.
     """
     found = []
     for node in sorted({re.search(r"/(node\d)/lab/", str(folder))[1] for folder in folders}):
