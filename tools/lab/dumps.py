@@ -60,22 +60,30 @@ def cell(cell, liveness):
     return f"{name} at {time}{expiry(cell if 'ttl' in cell else liveness)} = {json.dumps(cell['value'], sort_keys=True)}"
 
 
+def clustering(parts):
+    """As text; a decimal is the same under every spelling (1.0, 1.00, 1), as two such clusterings are one."""
+    return json.dumps([int(part) if isinstance(part, float) and part.is_integer() else part for part in parts])
+
+
 def item(item):
     """A row, the static row, or a bound of a deleted range."""
     if item["type"] in ("row", "static_block"):
         liveness = item.get("liveness_info", {})
-        head = f"{item['type']} {json.dumps(item.get('clustering', []))}"
+        head = f"{item['type']} {clustering(item.get('clustering', []))}"
         if "tstamp" in liveness:
             head += f" live {micros(liveness['tstamp'])}{expiry(liveness)}"
         if "deletion_info" in item:
             head += f" deleted {deletion(item['deletion_info'])}"
         cells = sorted(cell(each, liveness) for each in item["cells"])
+        if "deletion_info" in item:
+            # A column's deletion that is the row's own deletes nothing more: a compaction of Cassandra drops it or not, as it meets it.
+            cells = [each for each in cells if each.partition(" deleted ")[2] != deletion(item["deletion_info"])]
         return [head, *(f"  {each}" for each in cells)]
     sides = []
     for side in ("end", "start"):
         if side in item:
             bound = item[side]
-            sides.append(f"{side}s {bound['type']} {json.dumps(bound.get('clustering'))} {deletion(bound['deletion_info'])}")
+            sides.append(f"{side}s {bound['type']} {clustering(bound.get('clustering', []))} {deletion(bound['deletion_info'])}")
     return ["range " + ", ".join(sides)]
 
 

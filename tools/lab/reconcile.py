@@ -1,6 +1,9 @@
 """One node that holds all replicas of a capture, compacted: the reconciled copy as Cassandra itself would make it."""
 
 import re
+import shutil
+import tempfile
+import time
 from pathlib import Path
 
 import bulk
@@ -39,9 +42,11 @@ def schema(capture):
     return before, names, after
 
 
-def reconcile(capture):
+def reconcile(capture, answers=False):
     """Imports the capture of every node into one node that has nothing else, and compacts. Returns that cluster's name and
-    its tables' folders. A node that runs already is emptied: that is quicker than a start."""
+    its tables' folders. A node that runs already is emptied: that is quicker than a start.
+
+    `answers`: every node's files are compacted before they meet, so that they meet as replicas answer a read at ALL."""
     capture = Path(capture).resolve()
     version = twin(capture)
     if not empty(version, NODE):
@@ -53,12 +58,40 @@ def reconcile(capture):
     for statement in before:
         session.execute(statement)
     ids = {row.table_name: row.id.hex for row in session.execute("SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = 'lab'")}
-    disconnect(session)
-    calls = [("nodetool", NODE, "import", "--copy-data", "lab", name.rsplit("-", 1)[0], *folders)
-             for name in names if (folders := folders_of(capture, name))]
-    many(version, [*calls, ("nodetool", NODE, "compact", "lab"), ("nodetool", NODE, "flush", "lab")])
     data = LAB / "run" / version / f"node{NODE}/data/lab"
-    return version, {table: data / f"{table}-{id}" for table, id in ids.items()}
+    places = {table: data / f"{table}-{id}" for table, id in ids.items()}
+    with tempfile.TemporaryDirectory(dir=LAB) as merged:
+        calls = []
+        for name in names:
+            table, folders = name.rsplit("-", 1)[0], folders_of(capture, name)
+            if answers or re.search(r"\bcounter\b", (capture / "node1/lab" / name / "schema.cql").read_text()):
+                folders = node_by_node(session, version, table, folders, places[table], Path(merged))
+            if folders:
+                calls.append(("nodetool", NODE, "import", "--copy-data", "lab", table, *folders))
+        many(version, [*calls, ("nodetool", NODE, "compact", "lab"), ("nodetool", NODE, "flush", "lab")])
+    disconnect(session)
+    return version, places
+
+
+def node_by_node(session, version, table, folders, place, out):
+    """The files of a table, each node's made one: returns their folders.
+
+    Each node answers a read with its own cells merged. Of counters a deletion takes all or nothing: what one node deleted between
+    two increments, another brings back whole; all files in one merge would lose the increments before the deletion. And each node
+    answers with tombstones for what has expired, which win against cells of the same write time that have not.
+    """
+    found = []
+    for node in sorted({re.search(r"/(node\d)/lab/", str(folder))[1] for folder in folders}):
+        mine = [folder for folder in folders if f"/{node}/lab/" in str(folder)]
+        many(version, [("nodetool", NODE, "import", "--copy-data", "lab", table, *mine), ("nodetool", NODE, "compact", "lab", table)])
+        found.append(out / f"{table}.{node}" / "lab" / table)
+        found[-1].mkdir(parents=True)
+        while len(list(place.glob("*-Data.db"))) > 1:  # what was compacted goes a little later
+            time.sleep(0.1)
+        for file in place.glob("*-*-big-*"):
+            shutil.copy(file, found[-1])
+        session.execute(f'TRUNCATE lab."{table}"')
+    return found
 
 
 def folders_of(capture, name):
