@@ -3,14 +3,13 @@
 
 mod node;
 
-use std::fs;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use node::Node;
 
-use crate::user::{Ran, User, capture, copy, files_below, ran, table_dir, three};
+use crate::user::{Ran, User, capture, copy, files_below, ran, spoil_data, three};
 
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_connected_to() {
@@ -62,12 +61,7 @@ fn nothing_is_deleted_that_the_snapshot_cannot_replace() {
     };
     // Of a whole snapshot it is the contact that is missing.
     restore("latest", &["--table", "lab.users", "--replace"]).failed(1, &["127.0.0.1:1"]);
-    let folder = table_dir(&dirs[0], "lab", "users");
-    let data = files_below(&folder).into_iter().find(|f| f.to_str().unwrap().ends_with("-Data.db")).unwrap();
-    let mut bytes = fs::read(&data).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    fs::write(&data, bytes).unwrap();
+    spoil_data(&dirs[0], "lab", "users");
     assert_eq!(user.backup(&dirs, &[]).code, Some(3));
     let refused = ["lab.users", "cannot replace", "node n1", "--into", "--rewrite-times now"];
     restore("latest", &["--table", "lab.users", "--replace"]).failed(1, &refused);

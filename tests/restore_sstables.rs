@@ -26,7 +26,7 @@ use repo_format::keyfile::KeyFile;
 use repo_format::record::{BodyWriter, Entries};
 use serde_json::{Value, json};
 
-use crate::user::{Ran, User, capture, copy, files_below, table_dir, three};
+use crate::user::{Ran, User, capture, copy, files_below, spoil_data, three};
 
 /// Key and body of records.
 type Plain = Vec<(Vec<u8>, Vec<u8>)>;
@@ -440,12 +440,7 @@ fn what_could_not_be_read_is_named() {
         dirs.push(user.path(&format!("node{n}")));
         copy(&capture("cassandra-5.0").join(format!("node{n}")), &dirs[n - 1], &keep);
     }
-    let folder = table_dir(&dirs[0], "lab", "users");
-    let data = files_below(&folder).into_iter().find(|f| f.to_str().unwrap().ends_with("-Data.db")).unwrap();
-    let mut bytes = fs::read(&data).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    fs::write(&data, bytes).unwrap();
+    spoil_data(&dirs[0], "lab", "users");
     assert_eq!(user.backup(&dirs, &[]).code, Some(3));
     let ring = capture("cassandra-5.0").join("ring.txt");
     let ran = to_out(&user, &ring, &user.path("out"), &[]);

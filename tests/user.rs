@@ -179,6 +179,16 @@ pub fn copy(from: &Path, to: &Path, keep: &dyn Fn(&str) -> bool) {
     }
 }
 
+/// Flips a byte in the middle of a table's `Data.db`, one of them.
+pub fn spoil_data(node: &Path, keyspace: &str, table: &str) {
+    let folder = table_dir(node, keyspace, table);
+    let data = files_below(&folder).into_iter().find(|f| f.to_str().unwrap().ends_with("-Data.db")).unwrap();
+    let mut bytes = fs::read(&data).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&data, bytes).unwrap();
+}
+
 /// The folder of a table of a captured node.
 pub fn table_dir(node: &Path, keyspace: &str, table: &str) -> PathBuf {
     let here = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().rsplit_once('-').unwrap().0 == table;

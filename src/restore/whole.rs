@@ -1,8 +1,7 @@
 //! A file that is there whole, or not at all.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -16,13 +15,36 @@ pub fn unused(path: &Path) -> Result<()> {
     }
 }
 
+/// `PATH.extension`, where the name may have a dot of its own.
+pub fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+/// Puts `bytes` in place of whatever is at `path`, durably; gives the file, open for more.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let new = beside(path, "new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    name(&new, path)?;
+    Ok(file)
+}
+
+/// Gives what was written and synced its own name, durably.
+fn name(new: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(new, path)?;
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
 /// Writes a new file: under another name (`PATH.new`, which a restore that was killed may leave and the next one
 /// overwrites), then synced, then under its own. Where that fails nothing is left.
 pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     unused(path)?;
-    let mut name = OsString::from(path);
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let new = beside(path, "new");
     let failed = |e| Error::io(path.display(), e);
     let fill = || {
         let mut to = BufWriter::with_capacity(1 << 16, File::create(&new).map_err(failed)?);
@@ -32,7 +54,7 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>
             _ => e,
         })?;
         to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
-        fs::rename(&new, path).map_err(failed)
+        name(&new, path).map_err(failed)
     };
     fill().inspect_err(|_| {
         // The error that is told is the one that matters.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::connect::client;
-use super::{Context, warn};
+use super::{Context, into, warn};
 use crate::cli::access::state_dir;
 use crate::cli::args::{ConsistencyArg, ExpiryArg};
 use crate::cli::output::bytes;
@@ -92,14 +92,12 @@ fn connect(context: &Context<'_>) -> Result<Client> {
 
 /// The tables as captured, each with its keyspace.
 fn described(s: &Snapshot, shards: &[&Shard]) -> Result<Vec<(Table, Keyspace)>> {
-    let cluster: ClusterDescription =
-        serde_json::from_value(s.description.clone()).map_err(|e| Error::damaged("snapshot: cluster", e))?;
+    let cluster = ClusterDescription::read(&s.description)?;
     let of = |shard: &&Shard| {
         let table = select::table(shard)?;
         let found = cluster.keyspaces.iter().find(|k| k.name == table.keyspace).cloned();
         // A capture without system_schema says nothing of keyspaces: --replication must.
-        let made = || Keyspace { name: table.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
-        let keyspace = found.unwrap_or_else(made);
+        let keyspace = found.unwrap_or_else(|| Keyspace::unknown(&table.keyspace));
         Ok((table, keyspace))
     };
     shards.iter().map(of).collect()
@@ -109,7 +107,7 @@ fn described(s: &Snapshot, shards: &[&Shard]) -> Result<Vec<(Table, Keyspace)>> 
 fn order<'a>(context: &Context<'a>, table: &'a Table, keyspace: &'a Keyspace) -> Result<Order<'a>> {
     let (args, of) = (context.args, &context.args.cassandra);
     let into = match args.into.as_deref() {
-        Some(name) => super::sstables::into(name)?,
+        Some(name) => into(name)?,
         None => (table.keyspace.as_str(), table.name.as_str()),
     };
     Ok(Order {

@@ -115,3 +115,11 @@ fn fits(args: &Restore) -> Result<()> {
     Err(Error::new(Kind::Usage, format_args!("restore --to {}", args.form), format_args!("has no option {name}"))
         .hint(format_args!("{name} belongs to --to {}", forms.join(", --to "))))
 }
+
+/// The keyspace and table of `--into`.
+fn into(name: &str) -> Result<(&str, &str)> {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
+        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
+    })
+}

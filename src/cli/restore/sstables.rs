@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[cfg(feature = "cql")]
 use super::connect::client;
-use super::{Context, warn};
+use super::{Context, into, warn};
 use crate::cli::args::{LateTimesArg, LayoutArg, VersionArg};
 use crate::cli::output::{bytes, time};
 use crate::cli::{Outcome, Output};
@@ -171,14 +171,6 @@ fn short_of_nodes<'p>(plans: &'p [TablePlan<'_>], ring: Option<&TargetRing>) -> 
         short.into_iter().map(|what| (p.table.keyspace.as_str(), what))
     };
     plans.iter().flat_map(of).collect()
-}
-
-/// The keyspace and table of `--into`.
-pub(super) fn into(name: &str) -> Result<(&str, &str)> {
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
-        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
-    })
 }
 
 /// Says what would be written, table by table and node by node.

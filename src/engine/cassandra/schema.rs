@@ -178,6 +178,13 @@ pub struct Keyspace {
     pub aggregates: Vec<Aggregate>,
 }
 
+impl Keyspace {
+    /// One of which nothing but its name was captured.
+    pub fn unknown(name: &str) -> Keyspace {
+        Keyspace { name: name.to_owned(), durable_writes: true, ..Keyspace::default() }
+    }
+}
+
 /// A table as the captured schema describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Table {

@@ -19,6 +19,7 @@ use crate::engine::cassandra::client::{Checkpoint, Cluster};
 use crate::engine::cassandra::types::{hex, unhex};
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::now_ms;
+use crate::restore::whole::{beside, replace};
 
 /// A file that is longer is made anew, bytes.
 const GROWN: usize = 1 << 20;
@@ -192,22 +193,9 @@ impl State {
 
 /// Puts a file in place, whole or not at all; gives it, open for more, with its length.
 fn put(path: &Path, header: &str, line: &str) -> Result<(File, usize)> {
-    let io = |e| Error::io(path.display(), e);
-    let new = beside(path, "new");
-    let mut file = File::create(&new).map_err(io)?;
-    file.write_all(header.as_bytes()).and_then(|()| file.write_all(line.as_bytes())).map_err(io)?;
-    file.sync_all().and_then(|()| fs::rename(&new, path)).map_err(io)?;
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|f| f.sync_all()).map_err(io)?;
-    Ok((file, header.len() + line.len()))
-}
-
-/// `PATH.extension`; a table's name has a dot of its own.
-fn beside(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
-    PathBuf::from(name)
+    let text = [header, line].concat();
+    let file = replace(path, text.as_bytes()).map_err(|e| Error::io(path.display(), e))?;
+    Ok((file, text.len()))
 }
 
 impl Checkpoint for State {

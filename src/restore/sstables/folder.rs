@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::engine::cassandra::target::folders::{Out, Totals, folder};
 use crate::error::{Error, Kind, Result};
+use crate::restore::whole::replace;
 
 const NAME: &str = "restore.json";
 /// Tells ours from any other file of that name.
@@ -178,18 +179,11 @@ impl Folder {
 
     /// Puts a file into the folder unless it is there as it should be, whole or not at all.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let write = || -> io::Result<()> {
-            if fs::read(&path).is_ok_and(|there| there == bytes) {
-                return Ok(());
-            }
-            let mut file = File::create(&new)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|e| Error::io(path.display(), e))
+        let path = self.path.join(name);
+        if fs::read(&path).is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
+        replace(&path, bytes).map(drop).map_err(|e| Error::io(path.display(), e))
     }
 
     fn write(&self) -> Result<()> {

@@ -80,14 +80,10 @@ pub struct Plans<'s> {
     pub refused: Vec<Error>,
 }
 
-fn cluster(s: &Snapshot) -> Result<ClusterDescription> {
-    serde::Deserialize::deserialize(&s.description).map_err(|e| Error::damaged("snapshot: cluster", e))
-}
-
 /// The version of SSTables that the captured cluster wrote: `oa` where any was, else `nb`.
 pub fn version(s: &Snapshot) -> Result<Version> {
     // `da` is the same rows under another index.
-    let newer = cluster(s)?.sstable_versions.iter().any(|v| v == "oa" || v == "da");
+    let newer = ClusterDescription::read(&s.description)?.sstable_versions.iter().any(|v| v == "oa" || v == "da");
     Ok(if newer { Version::Oa } else { Version::Nb })
 }
 
@@ -104,7 +100,8 @@ pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
         None => vec![ONCE.to_owned()],
     };
-    let mut planner = Planner { s, request, cluster: cluster(s)?, folders: folders.into(), placed: BTreeMap::new() };
+    let cluster = ClusterDescription::read(&s.description)?;
+    let mut planner = Planner { s, request, cluster, folders: folders.into(), placed: BTreeMap::new() };
     let mut plans = Plans { tables: Vec::new(), refused: Vec::new() };
     for shard in &shards {
         watch.check()?;
@@ -167,8 +164,7 @@ impl<'s> Planner<'_, 's> {
                     .hint("say how the target replicates it: --replication \"{'class': …}\""));
             }
         };
-        let unknown = || Keyspace { name: captured.keyspace.clone(), durable_writes: true, ..Keyspace::default() };
-        let keyspace = known.unwrap_or_else(unknown);
+        let keyspace = known.unwrap_or_else(|| Keyspace::unknown(&captured.keyspace));
         Ok(TablePlan { shard, captured, table, keyspace, replication, plan, folders: Arc::clone(&self.folders) })
     }
 

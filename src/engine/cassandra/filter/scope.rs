@@ -59,7 +59,10 @@ impl Scope {
                     .hint("give each column before it by = or IN")
             })?;
             let named = merged(named);
-            slices = Some(slices.map_or(named.clone(), |slices| common(&slices, &named)));
+            slices = Some(match slices {
+                None => named,
+                Some(slices) => common(&slices, &named),
+            });
         }
         let (of_partitions, of_rows) = rest.into_iter().cloned().partition(|c| keys.contains(&c.place));
         Ok(Scope { partitions, tokens, slices, too_many, of_partitions, of_rows })
