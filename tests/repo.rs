@@ -210,7 +210,7 @@ fn one_deduplicates_against_own_and_vouched_chunks_only() {
     backup(&other(), &theirs);
     let repo = open(&store, None).unwrap();
     let indexes: Vec<_> = repo.state().indexes().keys().copied().collect();
-    repo.administer(&mut |_| Ok(Body::Vouch { indexes: indexes.clone() })).unwrap();
+    repo.administer(&mut |_| Ok(Body::Vouch { indexes: indexes.clone(), snapshots: vec![] })).unwrap();
     assert_eq!(backup(&repo, &theirs).chunks_new, 0, "vouched for");
 
     // A writer cannot read back, nor administer.

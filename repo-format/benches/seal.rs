@@ -146,7 +146,7 @@ fn checkpoint() {
         black_box(state.to_checkpoint(&repo, &admin).unwrap());
     });
     speed("read it", bytes.len(), || {
-        black_box(State::from_checkpoint(&name, &bytes, &repo, &admin.id(), None).unwrap());
+        black_box(State::from_checkpoint(&name, &bytes, &config, None).unwrap());
     });
     let entry = Entry {
         n: state.n() + 1,

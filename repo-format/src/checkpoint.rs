@@ -6,6 +6,7 @@
 //!        │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ signature 64
 //! ```
 
+use crate::config::Config;
 use crate::error::{FormatError, Result};
 use crate::header;
 use crate::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
@@ -39,8 +40,10 @@ impl State {
         put_all(&mut out, self.snapshots.iter(), |out, (id, s)| {
             out.extend_from_slice(&id.0);
             out.extend_from_slice(&s.session.0);
+            out.extend_from_slice(&s.writer.0);
             out.put_u64(s.n);
             out.put_u64(s.time_ms);
+            out.push(u8::from(s.vouched));
         });
         put_all(&mut out, self.held.iter(), |out, id| out.extend_from_slice(&id.0));
         put_all(&mut out, self.indexes.iter(), |out, (name, state)| {
@@ -72,13 +75,8 @@ impl State {
 
     /// The state in a checkpoint. Refused ([`FormatError::WrongKey`]) unless the administrator signed it, or `own` did.
     /// It says nothing of what came later: read on from entry n+1, whose chain must fit.
-    pub fn from_checkpoint(
-        name: &Name,
-        bytes: &[u8],
-        repo: &RepoId,
-        admin: &WriterId,
-        own: Option<&WriterId>,
-    ) -> Result<State> {
+    pub fn from_checkpoint(name: &Name, bytes: &[u8], config: &Config, own: Option<&WriterId>) -> Result<State> {
+        let (repo, admin) = (&config.repo, &config.admin);
         if bytes.len() > CHECKPOINT_MAX {
             return Err(FormatError::TooLarge("checkpoint"));
         }
@@ -99,15 +97,13 @@ impl State {
         }
         let state = State {
             admin: *admin,
+            atomic: config.create_atomic,
             n,
             head,
             time_ms,
             writers: read_all(&mut r, 33, |r| Ok((WriterId(r.array()?), Roles(r.u8()?))))?,
             sessions: read_all(&mut r, 149, read_session)?,
-            snapshots: read_all(&mut r, 64, |r| {
-                let id = SnapshotId(r.array()?);
-                Ok((id, Committed { session: SessionId(r.array()?), n: r.u64()?, time_ms: r.u64()? }))
-            })?,
+            snapshots: read_all(&mut r, 97, |r| Ok((SnapshotId(r.array()?), read_committed(r)?)))?,
             held: read_set(&mut r, 32, |r| Ok(SnapshotId(r.array()?)))?,
             indexes: read_all(&mut r, 81, |r| {
                 let name = read_index(r)?;
@@ -167,6 +163,11 @@ fn read_session(r: &mut Reader<'_>) -> Result<(SessionId, Session)> {
         _ => return Err(FormatError::Invalid("status of a session")),
     };
     Ok((id, Session { writer, opened, time_ms, key, status, bases, adopted }))
+}
+
+fn read_committed(r: &mut Reader<'_>) -> Result<Committed> {
+    let (session, writer) = (SessionId(r.array()?), WriterId(r.array()?));
+    Ok(Committed { session, writer, n: r.u64()?, time_ms: r.u64()?, vouched: read_bool(r)? })
 }
 
 fn read_bool(r: &mut Reader<'_>) -> Result<bool> {

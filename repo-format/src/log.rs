@@ -83,15 +83,17 @@ pub enum Body {
         /// Which.
         session: SessionId,
     },
-    /// Says what is damaged or missing, so that it is stored anew.
+    /// Says what is damaged or missing, so that it is stored anew. Of packs of others only by who may vouch.
     Lost {
         /// Which frames, by pack.
         lost: Vec<LostFrames>,
     },
-    /// Countersigns index objects whose chunks a holder of *read* has opened.
+    /// Countersigns index objects and snapshots whose chunks a holder of *read* has opened.
     Vouch {
-        /// Which.
+        /// Which index objects.
         indexes: Vec<IndexName>,
+        /// Which snapshots.
+        snapshots: Vec<SnapshotId>,
     },
     /// Adds, changes and (with [`Roles::NONE`]) removes writers. Administrator only.
     Writers {
@@ -107,6 +109,11 @@ pub enum Body {
     Epoch {
         /// Its public half.
         content: ContentPublic,
+    },
+    /// Takes a loss back: these packs are whole. Of packs of others only by who may vouch, and has opened them.
+    Found {
+        /// Which packs.
+        packs: Vec<PackName>,
     },
 }
 
@@ -199,9 +206,10 @@ impl Body {
                 Ok(())
             }
             Body::Lost { lost } => put_lost(out, lost),
-            Body::Vouch { indexes } => {
+            Body::Vouch { indexes, snapshots } => {
                 out.push(7);
-                put_list(out, indexes, put_index)
+                put_list(out, indexes, put_index)?;
+                put_list(out, snapshots, |out, id| out.extend_from_slice(&id.0))
             }
             Body::Writers { writers } => {
                 out.push(8);
@@ -220,6 +228,10 @@ impl Body {
                 out.put_u32(content.epoch);
                 out.extend_from_slice(&content.key);
                 Ok(())
+            }
+            Body::Found { packs } => {
+                out.push(11);
+                put_list(out, packs, put_pack)
             }
         }
     }
@@ -243,7 +255,10 @@ impl Body {
             4 => Body::Condemn { computed: r.u64()?, packs: read_list(r, 48, read_pack)? },
             5 => Body::Fence { session: SessionId(r.array()?) },
             6 => Body::Lost { lost: read_lost(r)? },
-            7 => Body::Vouch { indexes: read_list(r, 48, read_index)? },
+            7 => Body::Vouch {
+                indexes: read_list(r, 48, read_index)?,
+                snapshots: read_list(r, 32, |r| Ok(SnapshotId(r.array()?)))?,
+            },
             8 => {
                 let read = |r: &mut Reader<'_>| Ok((WriterId(r.array()?), Roles(r.u8()?)));
                 let writers = read_list(r, 33, read)?;
@@ -255,6 +270,7 @@ impl Body {
             }
             9 => Body::Retire { packs: read_list(r, 48, read_pack)? },
             10 => Body::Epoch { content: ContentPublic { epoch: r.u32()?, key: r.array()? } },
+            11 => Body::Found { packs: read_list(r, 48, read_pack)? },
             _ => return Err(FormatError::Unsupported(format!("log entry kind {kind}"))),
         })
     }

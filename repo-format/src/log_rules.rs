@@ -29,6 +29,7 @@ pub struct Rules {
     pub retire_waits: bool,
     pub adopted_cannot_commit: bool,
     pub forget_holds_bases: bool,
+    pub losses_of_own_packs: bool,
 }
 
 impl Rules {
@@ -40,6 +41,7 @@ impl Rules {
         retire_waits: true,
         adopted_cannot_commit: true,
         forget_holds_bases: true,
+        losses_of_own_packs: true,
     };
 }
 
@@ -112,12 +114,16 @@ impl State {
                 let own = self.sessions.get(session).ok_or("no such session")?;
                 check(own.status == SessionStatus::Open, "session is no longer open")
             }
-            Body::Lost { .. } => check(roles != Roles::NONE || *writer == self.admin, "not a listed writer"),
-            Body::Vouch { indexes } => {
-                check(roles.has(Roles::VOUCH) || *writer == self.admin, "may not vouch")?;
-                check(indexes.iter().all(|i| self.indexes.contains_key(i)), "no such index object")
+            Body::Lost { lost } => lost.iter().try_for_each(|l| self.judge_loss(writer, &l.pack, rules)),
+            Body::Vouch { indexes, snapshots } => {
+                check(self.may_vouch(writer), "may not vouch")?;
+                check(indexes.iter().all(|i| self.indexes.contains_key(i)), "no such index object")?;
+                check(snapshots.iter().all(|s| self.snapshots.contains_key(s)), "no such snapshot")
             }
-            Body::Writers { .. } => admin(),
+            Body::Writers { writers } => {
+                admin()?;
+                check(self.atomic || self.writers_after(writers) <= 1, "the store does not order several writers")
+            }
             Body::Retire { packs } => {
                 admin()?;
                 let oldest = self.open_sessions().map(|(_, s)| s.opened).min().unwrap_or(u64::MAX);
@@ -130,7 +136,27 @@ impl State {
                 let next = self.content().epoch.checked_add(1);
                 check(Some(content.epoch) == next && self.content.len() < EPOCHS_MAX, "not the next epoch")
             }
+            Body::Found { packs } => packs.iter().try_for_each(|p| self.judge_loss(writer, p, rules)),
         }
+    }
+
+    fn may_vouch(&self, writer: &WriterId) -> bool {
+        self.roles(writer).has(Roles::VOUCH) || *writer == self.admin
+    }
+
+    /// Who says that a pack is lost, or found again: any writer of its own, of others' who may vouch. Otherwise one
+    /// stolen key could make all others store everything anew, or rely on what is gone.
+    fn judge_loss(&self, writer: &WriterId, pack: &PackName, rules: Rules) -> Verdict {
+        let listed = self.roles(writer) != Roles::NONE || *writer == self.admin;
+        check(listed, "not a listed writer")?;
+        let own = self.sessions.get(&pack.session).is_some_and(|s| s.writer == *writer);
+        check(own || self.may_vouch(writer) || !rules.losses_of_own_packs, "pack of another writer")
+    }
+
+    /// How many writers there would be.
+    fn writers_after(&self, changes: &[(WriterId, Roles)]) -> usize {
+        let kept = self.writers.keys().filter(|id| !changes.iter().any(|(changed, _)| changed == *id)).count();
+        kept + changes.iter().filter(|(_, roles)| *roles != Roles::NONE).count()
     }
 
     /// One may replace one's own index objects; a holder of *read* those of others too.
@@ -159,7 +185,8 @@ impl State {
                 let vouched = self.roles(&entry.writer).has(Roles::VOUCH);
                 let state = IndexState { writer: entry.writer, vouched };
                 self.indexes.extend(indexes.iter().map(|i| (*i, state)));
-                let committed = Committed { session: *session, n: entry.n, time_ms: entry.time_ms };
+                let (writer, n, time_ms) = (entry.writer, entry.n, entry.time_ms);
+                let committed = Committed { session: *session, writer, n, time_ms, vouched };
                 self.snapshots.extend(snapshot.iter().map(|s| (*s, committed)));
                 self.end(session, SessionStatus::Committed);
             }
@@ -183,9 +210,14 @@ impl State {
                 (self.basis, self.withdrawn) = (entry.n, entry.n);
                 lost.iter().for_each(|l| self.lose(l));
             }
-            Body::Vouch { indexes } => {
+            Body::Vouch { indexes, snapshots } => {
                 for index in indexes {
                     if let Some(state) = self.indexes.get_mut(index) {
+                        state.vouched = true;
+                    }
+                }
+                for snapshot in snapshots {
+                    if let Some(state) = self.snapshots.get_mut(snapshot) {
                         state.vouched = true;
                     }
                 }
@@ -207,6 +239,9 @@ impl State {
             Body::Epoch { content } => {
                 self.content.insert(content.epoch, content.key);
             }
+            Body::Found { packs } => packs.iter().for_each(|pack| {
+                self.lost.remove(pack);
+            }),
         }
     }
 

@@ -45,10 +45,14 @@ pub struct Session {
 pub struct Committed {
     /// The session that made it.
     pub session: SessionId,
+    /// Who committed it.
+    pub writer: WriterId,
     /// Number of the entry that committed it.
     pub n: u64,
     /// When, in milliseconds since 1970, by its writer's clock.
     pub time_ms: u64,
+    /// Whether a holder of *read* stands for it: its writer, or an entry that names it.
+    pub vouched: bool,
 }
 
 /// An index object that counts.
@@ -64,6 +68,8 @@ pub struct IndexState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub(crate) admin: WriterId,
+    /// Whether of several creators of one object exactly one wins; where not, there is one writer at most.
+    pub(crate) atomic: bool,
     pub(crate) n: u64,
     pub(crate) head: ObjectHash,
     pub(crate) time_ms: u64,
@@ -84,6 +90,7 @@ impl State {
     pub fn new(hash: ObjectHash, config: &Config) -> State {
         State {
             admin: config.admin,
+            atomic: config.create_atomic,
             n: 0,
             head: hash,
             time_ms: 0,
@@ -143,6 +150,17 @@ impl State {
     /// The snapshots that can be restored.
     pub fn snapshots(&self) -> &BTreeMap<SnapshotId, Committed> {
         &self.snapshots
+    }
+
+    /// Who committed a snapshot that can be restored.
+    pub fn writer_of(&self, snapshot: &SnapshotId) -> Option<WriterId> {
+        self.snapshots.get(snapshot).map(|s| s.writer)
+    }
+
+    /// Whether a holder of *read* stands for this snapshot: it was committed by one, or an entry of one names it. That
+    /// its chunks can be opened alone does not make it so.
+    pub fn is_vouched(&self, snapshot: &SnapshotId) -> bool {
+        self.snapshots.get(snapshot).is_some_and(|s| s.vouched)
     }
 
     /// Snapshots that were forgotten while an open session builds on them: still to be marked.

@@ -81,7 +81,10 @@ impl ObjectKind {
     }
 }
 
-/// The name of any object. Prints and parses as it stands in the store; one name has one spelling.
+/// The folder of second objects.
+pub const COPIES: &str = "copy";
+
+/// The name of any object but second ones. Prints and parses as it stands in the store; one name has one spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Name {
     /// `config`
@@ -132,6 +135,24 @@ impl Name {
             Some(hash) if hash != ObjectHash::of(object) => Err(FormatError::Mismatch("object's name")),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a second object of the same bytes stands under [`Name::copy`]: all else hangs on this one, or nothing can
+    /// make it again. (Of checkpoints the administrator's alone.)
+    pub fn has_copy(&self) -> bool {
+        !matches!(self, Name::Pack(_) | Name::Index(_))
+    }
+
+    /// Where the second object of the same bytes stands.
+    pub fn copy(&self) -> String {
+        format!("{COPIES}/{self}")
+    }
+
+    /// Parses the name of a second object, and gives that of the first.
+    pub fn parse_copy(text: &str) -> Result<Name> {
+        let bad = FormatError::Invalid("object name");
+        let first = text.strip_prefix(COPIES).and_then(|rest| rest.strip_prefix('/')).ok_or(bad.clone())?;
+        Name::parse(first).and_then(|name| if name.has_copy() { Ok(name) } else { Err(bad) })
     }
 
     /// Parses a name as it stands in the store.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use repo_format::config::Config;
 use repo_format::id::{ObjectHash, SessionId, SnapshotId, WriterId};
 use repo_format::key::ContentPublic;
 use repo_format::log::{Body, Entry, LostFrames, Roles};
@@ -82,6 +83,14 @@ fn commit(n: u8, snapshot: Option<u8>, indexes: Vec<IndexName>, replaces: Vec<In
     Body::Commit { session: s(n), snapshot: snapshot.map(snap), indexes, replaces }
 }
 
+fn lost(pack: PackName) -> Body {
+    Body::Lost { lost: vec![LostFrames { pack, frames: vec![] }] }
+}
+
+fn vouch(indexes: Vec<IndexName>, snapshots: Vec<SnapshotId>) -> Body {
+    Body::Vouch { indexes, snapshots }
+}
+
 #[test]
 fn only_the_administrator_takes_away() {
     let mut log = Log::new();
@@ -99,8 +108,7 @@ fn only_the_administrator_takes_away() {
     for body in bodies {
         log.void(VOUCHER, body, "administrator");
     }
-    log.void(WRITER, Body::Vouch { indexes: vec![index(1, 1)] }, "vouch");
-    log.void(WriterId([9; 32]), Body::Lost { lost: vec![] }, "listed");
+    log.void(WRITER, vouch(vec![index(1, 1)], vec![]), "vouch");
     log.void(WriterId([9; 32]), open(7, None, vec![]), "listed");
 }
 
@@ -157,14 +165,80 @@ fn a_condemn_has_seen_the_last_commit_condemn_and_loss() {
     log.ok(admin().id(), body(before + 1));
     assert!(!log.0.usable(&pack_name(1, 1), 0) && log.0.usable(&pack_name(1, 2), 0));
     log.void(admin().id(), body(before + 1), "older state");
-    let lost = vec![LostFrames { pack: pack_name(1, 2), frames: vec![26] }];
+    let damaged = vec![LostFrames { pack: pack_name(1, 2), frames: vec![26] }];
     let before = log.0.n();
-    log.ok(OTHER, Body::Lost { lost });
+    log.ok(WRITER, Body::Lost { lost: damaged });
     assert!(!log.0.usable(&pack_name(1, 2), 26) && log.0.usable(&pack_name(1, 2), 4122));
     log.void(admin().id(), body(before), "older state");
     assert_eq!(log.0.withdrawn(), before + 1);
-    log.ok(OTHER, Body::Lost { lost: vec![LostFrames { pack: pack_name(1, 2), frames: vec![] }] });
+    log.ok(WRITER, lost(pack_name(1, 2)));
     assert!(!log.0.usable(&pack_name(1, 2), 4122));
+}
+
+/// A loss stops deduplication and a find allows it again: of one's own packs every writer says so, of others' only who
+/// may vouch.
+#[test]
+fn losses_and_finds_are_of_own_packs_or_by_who_may_vouch() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    let pack = pack_name(1, 1);
+    let found = Body::Found { packs: vec![pack] };
+    for stranger in [OTHER, WriterId([9; 32])] {
+        log.void(stranger, lost(pack), "writer");
+        log.void(stranger, found.clone(), "writer");
+    }
+    log.void(OTHER, lost(pack_name(77, 1)), "another writer");
+    for (loses, finds) in [(WRITER, WRITER), (VOUCHER, WRITER), (WRITER, VOUCHER), (admin().id(), admin().id())] {
+        log.ok(loses, lost(pack));
+        assert!(!log.0.usable(&pack, 26));
+        log.void(OTHER, found.clone(), "another writer");
+        assert!(!log.0.usable(&pack, 26));
+        let withdrawn = log.0.withdrawn();
+        log.ok(finds, found.clone());
+        assert!(log.0.usable(&pack, 26) && log.0.lost().is_empty());
+        assert_eq!(log.0.withdrawn(), withdrawn, "a find takes nothing away");
+    }
+    // One item that is not allowed makes the whole entry void.
+    log.open(OTHER, 2);
+    let mixed = [pack_name(1, 1), pack_name(2, 1)].map(|pack| LostFrames { pack, frames: vec![] });
+    log.void(OTHER, Body::Lost { lost: mixed.to_vec() }, "another writer");
+    log.ok(OTHER, lost(pack_name(2, 1)));
+}
+
+#[test]
+fn a_snapshot_is_vouched_by_its_writer_or_by_an_entry() {
+    let mut log = Log::new();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    log.open(VOUCHER, 2);
+    log.commit(VOUCHER, 2);
+    let both = |log: &Log| [1, 2].map(|n| log.0.is_vouched(&snap(n)));
+    assert_eq!(both(&log), [false, true]);
+    assert_eq!([1, 2, 3].map(|n| log.0.writer_of(&snap(n))), [Some(WRITER), Some(VOUCHER), None]);
+    // Of its index objects alone that says nothing of the snapshot.
+    log.ok(VOUCHER, vouch(vec![index(1, 1)], vec![]));
+    assert_eq!(both(&log), [false, true]);
+    log.void(VOUCHER, vouch(vec![], vec![snap(9)]), "no such snapshot");
+    log.void(WRITER, vouch(vec![], vec![snap(1)]), "vouch");
+    log.ok(VOUCHER, vouch(vec![], vec![snap(1)]));
+    assert_eq!(both(&log), [true, true]);
+    // What a writer may do later changes nothing about what it did.
+    log.ok(admin().id(), Body::Writers { writers: vec![(VOUCHER, Roles::NONE)] });
+    assert_eq!(both(&log), [true, true]);
+}
+
+#[test]
+fn a_store_that_does_not_order_creates_has_one_writer() {
+    let config = Config { create_atomic: false, ..config() };
+    let mut log = Log(State::new(ObjectHash([0; 32]), &config));
+    let writers = |writers: &[(WriterId, Roles)]| Body::Writers { writers: writers.to_vec() };
+    log.void(admin().id(), writers(&[(WRITER, Roles::WRITE), (OTHER, Roles::WRITE)]), "several writers");
+    log.ok(admin().id(), writers(&[(WRITER, Roles::WRITE_VOUCH)]));
+    log.void(admin().id(), writers(&[(OTHER, Roles::VOUCH)]), "several writers");
+    log.ok(admin().id(), writers(&[(WRITER, Roles::WRITE)]));
+    log.ok(admin().id(), writers(&[(WRITER, Roles::NONE), (OTHER, Roles::WRITE)]));
+    assert_eq!(log.0.writers().keys().collect::<Vec<_>>(), [&OTHER]);
 }
 
 #[test]
@@ -211,8 +285,8 @@ fn trust_is_for_own_and_vouched_index_objects() {
     log.open(OTHER, 3);
     log.void(OTHER, commit(3, None, vec![], vec![index(1, 1)]), "another writer");
     log.void(OTHER, commit(3, None, vec![], vec![index(9, 9)]), "no standing");
-    log.void(VOUCHER, Body::Vouch { indexes: vec![index(9, 9)] }, "no such index");
-    log.ok(VOUCHER, Body::Vouch { indexes: vec![index(1, 1)] });
+    log.void(VOUCHER, vouch(vec![index(9, 9)], vec![]), "no such index");
+    log.ok(VOUCHER, vouch(vec![index(1, 1)], vec![]));
     assert!(trusts(&log, OTHER, index(1, 1)));
     log.open(VOUCHER, 4);
     log.ok(VOUCHER, commit(4, None, vec![index(4, 4)], vec![index(1, 1), index(2, 2)]));

@@ -185,6 +185,7 @@ fn all_rules_are_on_by_default() {
         retire_waits: true,
         adopted_cannot_commit: true,
         forget_holds_bases: true,
+        losses_of_own_packs: true,
     } = Rules::ALL
     else {
         panic!("a rule is off");

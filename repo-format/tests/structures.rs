@@ -302,12 +302,12 @@ fn checkpoints_round_trip_at_every_entry_and_are_believed_from_few() {
         state.apply(hash, &entry).unwrap();
         let (name, object) = state.to_checkpoint(&repo(), &writer()).unwrap();
         let own = writer().id();
-        let from = |own| State::from_checkpoint(&name, &object, &repo(), &admin().id(), own);
+        let from = |own| State::from_checkpoint(&name, &object, &config(), own);
         assert_eq!(from(Some(&own)).unwrap(), state, "{what}");
         assert!(matches!(from(None), Err(FormatError::WrongKey(_))));
     }
     let (name, object) = checkpoint();
-    let refused = |b: &[u8]| State::from_checkpoint(&name, b, &repo(), &admin().id(), None).is_err();
+    let refused = |b: &[u8]| State::from_checkpoint(&name, b, &config(), None).is_err();
     assert!(!refused(&object));
     for at in 0..object.len() {
         let mut bad = object.clone();
@@ -315,7 +315,7 @@ fn checkpoints_round_trip_at_every_entry_and_are_believed_from_few() {
         assert!(refused(&bad), "byte {at}");
         let Name::Checkpoint(n, _) = name else { panic!() };
         let fitting = Name::Checkpoint(n, ObjectHash::of(&bad));
-        assert!(State::from_checkpoint(&fitting, &bad, &repo(), &admin().id(), None).is_err(), "byte {at}, new name");
+        assert!(State::from_checkpoint(&fitting, &bad, &config(), None).is_err(), "byte {at}, new name");
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use repo_format::config::Config;
 use repo_format::credential::KeyRing;
-use repo_format::id::{CredentialId, ObjectHash, RepoId, SessionId, WriterId};
+use repo_format::id::{CredentialId, ObjectHash, RepoId, SessionId};
 use repo_format::key::{RepoKeys, SignKey};
 use repo_format::log_state::State;
 use repo_format::names::Name;
@@ -93,12 +93,12 @@ impl RepoCache {
     }
 
     /// The state, if it is whole and ours.
-    pub fn state(&self, repo: &RepoId, keys: &RepoKeys, admin: &WriterId) -> Option<State> {
+    pub fn state(&self, config: &Config, keys: &RepoKeys) -> Option<State> {
         let bytes = fs::read(&self.state).ok()?;
         let (n, object) = bytes.split_first_chunk::<8>()?;
         let name = Name::Checkpoint(u64::from_le_bytes(*n), ObjectHash::of(object));
         let own = state_key(keys).id();
-        State::from_checkpoint(&name, object, repo, admin, Some(&own)).ok()
+        State::from_checkpoint(&name, object, config, Some(&own)).ok()
     }
 
     /// Remembers the state.

@@ -59,7 +59,7 @@ impl Log {
         config: &Config,
         own: Option<WriterId>,
     ) -> Result<Log> {
-        let state = match newest_checkpoint(&*store, &repo, &config.admin, own.as_ref())? {
+        let state = match newest_checkpoint(&*store, config, own.as_ref())? {
             Some(state) => state,
             None => State::new(hash, config),
         };
@@ -189,12 +189,7 @@ fn apply(state: &mut State, bytes: &[u8], repo: &RepoId) -> Result<()> {
 }
 
 /// The newest checkpoint that we may believe and that is whole. Others are passed over: they only save time.
-fn newest_checkpoint(
-    store: &dyn Store,
-    repo: &RepoId,
-    admin: &WriterId,
-    own: Option<&WriterId>,
-) -> Result<Option<State>> {
+fn newest_checkpoint(store: &dyn Store, config: &Config, own: Option<&WriterId>) -> Result<Option<State>> {
     let mut names = Vec::new();
     store.list(ObjectKind::Checkpoint.word(), &mut |text, _| {
         if let Ok(name @ Name::Checkpoint(n, _)) = Name::parse(text) {
@@ -205,7 +200,7 @@ fn newest_checkpoint(
     names.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     for (_, name) in names {
         let Some(bytes) = read_if_exists(store, &name.to_string())? else { continue };
-        if let Ok(state) = State::from_checkpoint(&name, &bytes, repo, admin, own) {
+        if let Ok(state) = State::from_checkpoint(&name, &bytes, config, own) {
             return Ok(Some(state));
         }
     }

@@ -98,9 +98,7 @@ impl Repo {
         let (id, ring) = unlock_any(&*store, unlock, &config)?;
         remember(cache.as_ref(), &store.place(), &ring, &id, &bytes);
         let own = ring.writer.as_ref().map(SignKey::id);
-        let seen = cache
-            .as_ref()
-            .and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&ring.repo_id, &ring.repo, &ring.admin));
+        let seen = cache.as_ref().and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&config, &ring.repo));
         let n = seen.as_ref().map(State::n);
         let log = match seen {
             Some(seen) => Log::resume(store.clone(), ring.repo_id, seen)?,
@@ -122,9 +120,8 @@ fn open_known(
     let Some(bytes) = read_if_exists(&**store, &Name::Key(id).to_string())? else { return Ok(None) };
     let Ok(ring) = Credential::parse(&id, &bytes).and_then(|c| c.open(unlock)) else { return Ok(None) };
     let repo_cache = cache.repo(&repo, &store.place());
-    let config = repo_cache.config(&ring);
-    let state = repo_cache.state(&ring.repo_id, &ring.repo, &ring.admin);
-    let (Some((config_hash, config)), Some(state)) = (config, state) else { return Ok(None) };
+    let Some((config_hash, config)) = repo_cache.config(&ring) else { return Ok(None) };
+    let Some(state) = repo_cache.state(&config, &ring.repo) else { return Ok(None) };
     let seen = Some(state.n());
     let log = Log::resume(store.clone(), ring.repo_id, state)?;
     let (store, watched) = (store.clone(), watched.clone());

@@ -277,6 +277,7 @@ fn kind(body: &Body) -> &'static str {
         Body::Condemn { .. } => "condemn",
         Body::Fence { .. } => "fence",
         Body::Lost { .. } => "lost",
+        Body::Found { .. } => "found",
         Body::Vouch { .. } => "vouch",
         Body::Writers { .. } => "writers",
         Body::Retire { .. } => "retire",

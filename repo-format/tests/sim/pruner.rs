@@ -157,7 +157,7 @@ impl Pruner {
         let unvouched = known.indexes().iter().filter(|(i, s)| !s.vouched && real(i));
         let indexes: Vec<IndexName> = unvouched.map(|(i, _)| *i).take(2).collect();
         if !indexes.is_empty() {
-            self.job = Job::Write { known, body: Body::Vouch { indexes } };
+            self.job = Job::Write { known, body: Body::Vouch { indexes, snapshots: vec![] } };
         }
     }
 

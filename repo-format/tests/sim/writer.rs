@@ -243,9 +243,9 @@ pub fn stolen_key_step(world: &mut World, id: WriterId) {
         (3, _, Some(pack), _) if world.rng.one_in(4) => Body::Lost { lost: vec![LostFrames { pack, frames: vec![] }] },
         (4, _, Some(pack), _) => Body::Condemn { computed: head.n(), packs: vec![pack] },
         (5, _, _, Some(session)) => Body::Fence { session },
-        (6, ..) => Body::Forget { snapshots },
+        (6, ..) => Body::Forget { snapshots: snapshots.clone() },
         (7, _, _, Some(session)) => Body::Commit { session, snapshot: None, indexes: vec![], replaces: indexes },
-        _ => Body::Vouch { indexes },
+        _ => Body::Vouch { indexes, snapshots },
     };
     world.append(&head, id, 0, body);
     world.verify();
