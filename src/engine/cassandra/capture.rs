@@ -1,7 +1,7 @@
 //! The frozen files of one node, listed: `KEYSPACE/TABLE-ID/` folders with the components of SSTables.
 //!
-//! Nothing is opened here but `manifest.json`. Index components and the folders of secondary indexes are recognised and
-//! left out, because the database rebuilds them; whatever is not recognised is listed, so that it can be kept as bytes.
+//! Nothing is opened here but `manifest.json`. The folders of secondary indexes are recognised and left out, because the
+//! database rebuilds them; whatever is not recognised is listed, so that it can be kept as bytes.
 //!
 //! What a table's folder may hold besides files:
 //! - `snapshots/TAG/`: read in place of the files where the operator names the tag; otherwise left aside.
@@ -36,7 +36,7 @@ pub struct CapturedFile {
     pub length: u64,
 }
 
-/// The files of one SSTable that are no indexes.
+/// The files of one SSTable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedSsTable {
     /// Generation, version, format.
@@ -50,9 +50,10 @@ pub struct CapturedSsTable {
 }
 
 impl CapturedSsTable {
-    /// Bytes on disk of the files listed.
+    /// Bytes on disk of what is read of it where its rows are: all but indexes.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|(_, file)| file.length).sum()
+        let read = self.files.iter().filter(|(component, _)| *component != Component::Index);
+        read.map(|(_, file)| file.length).sum()
     }
 }
 
@@ -71,8 +72,6 @@ pub struct CapturedTable {
     pub schema_cql: Option<PathBuf>,
     /// Files that belong to no SSTable and are not known by name.
     pub unknown: Vec<CapturedFile>,
-    /// Bytes of index components left out.
-    pub index_bytes: u64,
 }
 
 /// What one node's folder holds.

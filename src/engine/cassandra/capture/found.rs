@@ -60,7 +60,6 @@ struct FoundTable {
     backups: Vec<Backup>,
     schema_cql: Option<PathBuf>,
     unknown: Vec<CapturedFile>,
-    index_bytes: u64,
     /// Milliseconds since 1970: by `manifest.json`, and of the newest file.
     created: Option<i64>,
     newest: Option<i64>,
@@ -142,7 +141,6 @@ impl FoundTable {
             let found = CapturedFile { path: directory.join(&file), length: entry.length };
             self.newest = self.newest.max(Some(entry.modified));
             match Descriptor::parse(&file) {
-                Some((_, Component::Rebuildable)) => self.index_bytes += found.length,
                 Some((descriptor, component)) => groups.entry(descriptor).or_default().push((component, found)),
                 None if file == "schema.cql" && self.schema_cql.is_none() => self.schema_cql = Some(found.path),
                 None if file == "manifest.json" => self.created = self.created.max(created_at(&found.path)),
@@ -160,7 +158,6 @@ impl FoundTable {
     fn add_backups(&mut self, further: FoundTable) {
         self.backups.extend(further.sstables.into_iter().map(Backup::new));
         self.unknown.extend(further.unknown);
-        self.index_bytes += further.index_bytes;
     }
 
     fn finish(
@@ -184,7 +181,7 @@ impl FoundTable {
             let (from, to) = window.unwrap_or((first, last));
             *window = Some((from.min(first), to.max(last)));
         }
-        let FoundTable { sstables, schema_cql, unknown, index_bytes, .. } = self;
-        Ok(CapturedTable { keyspace, name, id, sstables, schema_cql, unknown, index_bytes })
+        let FoundTable { sstables, schema_cql, unknown, .. } = self;
+        Ok(CapturedTable { keyspace, name, id, sstables, schema_cql, unknown })
     }
 }

@@ -20,8 +20,9 @@ pub enum Component {
     Digest,
     /// The list of components.
     Toc,
-    /// Rebuilt by the database when it is missing: primary index, summary, Bloom filter, secondary index.
-    Rebuildable,
+    /// What finds rows: primary index, summary, Bloom filter, secondary index. Reading all rows needs none of it, but
+    /// Cassandra takes in no SSTable without its primary index.
+    Index,
     /// A name of no known component.
     Unknown,
 }
@@ -36,10 +37,8 @@ impl Component {
             "CRC.db" => Component::Crc,
             "Digest.crc32" => Component::Digest,
             "TOC.txt" => Component::Toc,
-            "Index.db" | "Summary.db" | "Filter.db" | "Partitions.db" | "Rows.db" => Component::Rebuildable,
-            _ if (name.starts_with("SAI") || name.starts_with("SI_")) && name.ends_with(".db") => {
-                Component::Rebuildable
-            }
+            "Index.db" | "Summary.db" | "Filter.db" | "Partitions.db" | "Rows.db" => Component::Index,
+            _ if (name.starts_with("SAI") || name.starts_with("SI_")) && name.ends_with(".db") => Component::Index,
             _ => Component::Unknown,
         }
     }
@@ -53,7 +52,7 @@ impl Component {
             Component::Crc => "CRC.db",
             Component::Digest => "Digest.crc32",
             Component::Toc => "TOC.txt",
-            Component::Rebuildable | Component::Unknown => "",
+            Component::Index | Component::Unknown => "",
         }
     }
 }
@@ -210,7 +209,7 @@ mod tests {
         assert_eq!(d.file(Component::CompressionInfo), "nb-48-big-CompressionInfo.db");
         let (d, c) = Descriptor::parse("da-3fw2_0tj4_46w3k2cpidnirvjy7k-bti-SAI+aa+idx+Meta.db").unwrap();
         assert_eq!(d.generation, Generation::Id("3fw2_0tj4_46w3k2cpidnirvjy7k".into()));
-        assert_eq!(c, Component::Rebuildable);
+        assert_eq!(c, Component::Index);
         assert_eq!(Revision::of(&d, "x").unwrap(), Revision::Oa);
         let (unknown, _) = Descriptor::parse("zz-1-big-Data.db").unwrap();
         assert_eq!(Revision::of(&unknown, "x").unwrap_err().kind(), Kind::Unsupported);
