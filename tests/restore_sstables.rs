@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use onefold::engine::cassandra::placing::TargetRing;
+use onefold::engine::cassandra::placing::parts::token;
 use onefold::engine::cassandra::ring::TokenRange;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::CassandraRule;
 use onefold::engine::cassandra::sstable::{Component, Descriptor, SsTable};
-use onefold::engine::cassandra::target::TargetRing;
-use onefold::engine::cassandra::target::parts::token;
 use onefold::merge::Merge;
 use onefold::repo::Repo;
 use onefold::restore::Selection;

@@ -356,17 +356,21 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn walk(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
-    const OTHERS: [&str; 6] = ["target", ".git", "lab", "corpus", "fixtures", "artifacts"];
+/// Folders that hold nothing of ours to judge, as paths from the root: another folder of such a name is like any other.
+const PASSED_OVER: [&str; 7] =
+    ["target", ".git", "lab", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "tests/fixtures"];
+
+/// Every file below `folder`, by its path from `root`.
+fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap()).collect();
     entries.sort_by_key(|e| e.path());
     for entry in entries {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let relative = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+        let path = entry.path();
+        let relative = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
         let kind = entry.file_type().unwrap();
-        if kind.is_dir() && (relative == "tools/lab" || !OTHERS.contains(&name.as_str())) {
-            walk(&path, found);
-        } else if kind.is_file() && name != ".git" {
+        if kind.is_dir() && !PASSED_OVER.contains(&relative.as_str()) {
+            walk(root, &path, found);
+        } else if kind.is_file() && relative != ".git" {
             found.push((relative, fs::read(&path).unwrap()));
         }
     }
@@ -375,7 +379,7 @@ fn walk(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 /// Text files of the project, and the Rust among them.
 fn project() -> (Vec<(String, String)>, Vec<Source>) {
     let mut found = Vec::new();
-    walk(root(), &mut found);
+    walk(root(), root(), &mut found);
     let files: Vec<_> = found.into_iter().filter_map(|(p, b)| Some((p, String::from_utf8(b).ok()?))).collect();
     let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
     let sources = rust.map(|(path, text)| Source::new(path, text)).collect();

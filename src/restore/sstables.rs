@@ -11,10 +11,10 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::engine::cassandra::placing::folders::{Folders, Out, Totals, options};
+use crate::engine::cassandra::placing::{Cut, Progress, Windows, Writing};
 use crate::engine::cassandra::schema::statements::Release;
 use crate::engine::cassandra::source::CassandraRule;
-use crate::engine::cassandra::target::folders::{Folders, Out, Totals, options};
-use crate::engine::cassandra::target::{Cut, Progress, Windows, Writing};
 use crate::error::{Error, Kind, Result};
 use crate::merge::ahead;
 use crate::repo::world::now_ms;
@@ -85,7 +85,7 @@ fn bytes_of(plan: &TablePlan<'_>, missing: &[bool]) -> u64 {
 }
 
 /// Writes the tables of `plans` below `out`, which is empty, not there yet, or holds the same restore, unfinished: then only what is missing
-/// is written. Memory: as `target::files` says, whatever the number of nodes.
+/// is written. Memory: as `placing::files` says, whatever the number of nodes.
 ///
 /// Errors: see `Folder::open`; `Full` before the first byte where the file system has no room for what is estimated (but
 /// not under a condition, which makes it less by nobody knows how much), and later where it runs out, with what is still to come;

@@ -136,6 +136,28 @@ fn orphan() {
 }
 
 #[test]
+fn no_folder_of_sources_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    for passed_over in PASSED_OVER {
+        for at in [passed_over.to_owned(), format!("src/engine/x/{passed_over}"), format!("tests/{passed_over}/tests")]
+        {
+            let at = folder.path().join(at);
+            fs::create_dir_all(&at).unwrap();
+            fs::write(at.join("a.rs"), "").unwrap();
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder.path(), folder.path(), &mut found);
+    let mut seen: Vec<String> = found.into_iter().map(|(path, _)| path).collect();
+    let below = |top: &'static str| PASSED_OVER.map(|name| format!("{top}/{name}"));
+    let mut wanted: Vec<String> = below("src/engine/x").iter().map(|path| format!("{path}/a.rs")).collect();
+    wanted.extend(below("tests").iter().map(|path| format!("{path}/tests/a.rs")));
+    seen.sort();
+    wanted.sort();
+    assert_eq!(seen, wanted);
+}
+
+#[test]
 fn parser_without_fuzzing() {
     let body = ("src/engine/x/fuzzing.rs", "pub fn data(bytes: &[u8]) {}\npub fn two(a: &X, b: &[u8]) {}");
     let target =

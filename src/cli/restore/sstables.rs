@@ -14,11 +14,11 @@ use crate::cli::output::{bytes, time};
 use crate::cli::{Outcome, Output};
 #[cfg(feature = "cql")]
 use crate::engine::cassandra::client::Level;
+use crate::engine::cassandra::placing::TargetRing;
+use crate::engine::cassandra::placing::ring::parse_replication;
 use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
-use crate::engine::cassandra::target::TargetRing;
-use crate::engine::cassandra::target::ring::parse_replication;
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::now_ms;
 use crate::restore::sstables::{self, ONCE, Plans, Report, Request, TablePlan};

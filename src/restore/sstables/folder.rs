@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::engine::cassandra::placing::folders::{Out, Totals, folder};
 use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::sstable::write::LateTimes;
-use crate::engine::cassandra::target::folders::{Out, Totals, folder};
 use crate::error::{Error, Kind, Result};
 use crate::restore::whole::replace;
 

@@ -9,13 +9,13 @@ use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits};
 
 use super::{options, placed, racks, simple, size};
 use crate::engine::cassandra::comparable;
+use crate::engine::cassandra::placing::cut::newest;
+use crate::engine::cassandra::placing::files::{FileSink, Files, Finished, OPEN_MAX, Place, Progress};
+use crate::engine::cassandra::placing::parts::token;
+use crate::engine::cassandra::placing::windows::WINDOWS_MAX;
+use crate::engine::cassandra::placing::*;
 use crate::engine::cassandra::ring::Ring;
 use crate::engine::cassandra::source::CassandraRule;
-use crate::engine::cassandra::target::cut::newest;
-use crate::engine::cassandra::target::files::{FileSink, Files, Finished, OPEN_MAX, Place, Progress};
-use crate::engine::cassandra::target::parts::token;
-use crate::engine::cassandra::target::windows::WINDOWS_MAX;
-use crate::engine::cassandra::target::*;
 use crate::error::Result;
 use crate::merge::Merge;
 use crate::run::{Record, RecordBatch, Run};

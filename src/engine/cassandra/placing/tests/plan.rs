@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{fixture, options, placed, racks, simple, size};
-use crate::engine::cassandra::target::{By, Cut, Parts, Placed, Plan, TargetRing};
+use crate::engine::cassandra::placing::{By, Cut, Parts, Placed, Plan, TargetRing};
 
 #[test]
 fn parts_and_levels_of_a_plan() {
