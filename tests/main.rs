@@ -16,6 +16,7 @@ mod crash;
 mod csv;
 mod damage;
 mod drift;
+mod faces;
 mod flow;
 mod fuzz;
 mod kill;

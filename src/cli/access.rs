@@ -1,7 +1,9 @@
 //! From arguments and environment to an open repository. Secrets are wiped after use and never printed.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -63,48 +65,64 @@ fn standard(variable: &str, in_home: &str) -> Option<PathBuf> {
 /// The password or key file, from options, the environment, or the terminal.
 pub fn secret(global: &Global) -> Result<Secret> {
     if let Some(path) = &global.key_file {
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?);
-        let file = KeyFile::from_text(&text).map_err(|_| {
+        let bytes = read(path)?;
+        let none = || {
             Error::new(Kind::Denied, path.display(), "is no key file").hint("`onefold init --new-key-file` makes one")
+        };
+        let text = std::str::from_utf8(without_mark(&bytes)).map_err(|_| none())?;
+        return Ok(Secret::KeyFile(KeyFile::from_text(text).map_err(|_| none())?));
+    }
+    let password = if let Some(path) = &global.password_file {
+        password_in(path)?
+    } else if let Some(command) = &global.password_command {
+        from_command(command)?
+    } else if let Some(password) = std::env::var_os("ONEFOLD_PASSWORD") {
+        first_line(&Zeroizing::new(password.into_vec()), "ONEFOLD_PASSWORD")?
+    } else {
+        let prompted = rpassword::prompt_password("password of the repository: ");
+        let typed = prompted.map(Zeroizing::new).map_err(|_| {
+            Error::new(Kind::Denied, "password", "none was given")
+                .hint("set ONEFOLD_PASSWORD, ONEFOLD_PASSWORD_FILE or ONEFOLD_PASSWORD_COMMAND, or give --key-file")
         })?;
-        return Ok(Secret::KeyFile(file));
-    }
-    if let Some(path) = &global.password_file {
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?);
-        return first_line(&text, &path.display().to_string());
-    }
-    if let Some(command) = &global.password_command {
-        return from_command(command);
-    }
-    if let Ok(password) = std::env::var("ONEFOLD_PASSWORD") {
-        return first_line(&Zeroizing::new(password), "ONEFOLD_PASSWORD");
-    }
-    let prompted = rpassword::prompt_password("password of the repository: ");
-    let typed = prompted.map(Zeroizing::new).map_err(|_| {
-        Error::new(Kind::Denied, "password", "none was given")
-            .hint("set ONEFOLD_PASSWORD, ONEFOLD_PASSWORD_FILE or ONEFOLD_PASSWORD_COMMAND, or give --key-file")
-    })?;
-    first_line(&typed, "password")
+        first_line(typed.as_bytes(), "password")?
+    };
+    Ok(Secret::Password(password))
 }
 
-fn first_line(text: &str, subject: &str) -> Result<Secret> {
-    let line = text.lines().next().unwrap_or_default();
+/// The password that a file holds: its first line.
+pub fn password_in(path: &Path) -> Result<Zeroizing<String>> {
+    first_line(&read(path)?, &path.display().to_string())
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    fs::read(path).map(Zeroizing::new).map_err(|e| Error::io(path.display(), e))
+}
+
+/// Editors put a byte order mark before what they save as UTF-8: it is no part of the text, and nobody sees it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+fn first_line(bytes: &[u8], subject: &str) -> Result<Zeroizing<String>> {
+    let line = without_mark(bytes).split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = std::str::from_utf8(line).map_err(|_| {
+        Error::new(Kind::Denied, subject, "is not UTF-8, which passwords are").hint("write it anew as UTF-8")
+    })?;
     if line.is_empty() {
         return Err(Error::new(Kind::Denied, subject, "holds no password"));
     }
-    Ok(Secret::Password(Zeroizing::new(line.to_owned())))
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
-fn from_command(command: &str) -> Result<Secret> {
+fn from_command(command: &OsStr) -> Result<Zeroizing<String>> {
     let run = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = run.map_err(|e| Error::io("password command", e))?;
     let text = Zeroizing::new(output.stdout);
     if !output.status.success() {
         return Err(Error::new(Kind::Denied, "password command", format!("ended with {}", output.status)));
     }
-    let text =
-        std::str::from_utf8(&text).map_err(|_| Error::new(Kind::Denied, "password command", "printed no UTF-8"))?;
-    first_line(text, "password command")
+    first_line(&text, "password command")
 }
 
 /// Opens the repository.

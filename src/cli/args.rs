@@ -5,6 +5,7 @@ mod connect;
 mod restore;
 mod sstables;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -38,13 +39,13 @@ Exit codes: 0 done · 1 failed · 3 some source files could not be decoded and a
 pub struct Global {
     /// The repository: a folder.
     #[arg(short, long, global = true, env = "ONEFOLD_REPOSITORY", value_name = "PLACE")]
-    pub repository: Option<String>,
+    pub repository: Option<OsString>,
     /// File whose first line is the password.
     #[arg(long, global = true, env = "ONEFOLD_PASSWORD_FILE", value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     /// Command that prints the password.
     #[arg(long, global = true, env = "ONEFOLD_PASSWORD_COMMAND", value_name = "COMMAND")]
-    pub password_command: Option<String>,
+    pub password_command: Option<OsString>,
     /// Key file to be used in place of a password.
     #[arg(long, global = true, env = "ONEFOLD_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
@@ -88,7 +89,7 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the man pages into a folder.
+    /// Write the man pages into a folder, which is made where it is not there.
     Man {
         /// The folder.
         out: PathBuf,
@@ -127,7 +128,7 @@ pub struct BackupCassandra {
     /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, with
     /// commas, where a node has several data directories.
     #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR[,DIR…]")]
-    pub nodes: Vec<String>,
+    pub nodes: Vec<OsString>,
     /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
     #[arg(long)]
     pub tag: Option<String>,

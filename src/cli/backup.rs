@@ -1,5 +1,7 @@
 //! `onefold backup`
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,22 +45,32 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
         store(&repo, before, &source, args, &options, &watch)?
     };
     drop(_progress);
-    report(&snapshot, stored.as_ref(), output)?;
+    let printed = report(&snapshot, stored.as_ref(), output);
+    match &stored {
+        None => printed?,
+        // The commit stands, whoever could be told of it.
+        Some((id, _)) => output.told(printed, &format!("snapshot {id} was made, see `onefold show`")),
+    }
     Ok(outcome(&snapshot, source.problems()))
 }
 
 /// `NAME[@ADDRESS]=DIR[,DIR…]`; a folder whose own name has a comma is one folder.
-fn node(text: &str, tag: Option<&str>) -> Result<NodeDir> {
-    let bad =
-        |message| Error::new(Kind::Usage, format!("--node {text}"), message).hint("write NAME[@ADDRESS]=DIR[,DIR…]");
-    let (name, dir) = text.split_once('=').ok_or_else(|| bad("has no folder"))?;
+fn node(text: &OsStr, tag: Option<&str>) -> Result<NodeDir> {
+    let bad = |message| {
+        Error::new(Kind::Usage, format!("--node {}", text.display()), message).hint("write NAME[@ADDRESS]=DIR[,DIR…]")
+    };
+    let bytes = text.as_bytes();
+    let at = bytes.iter().position(|b| *b == b'=').ok_or_else(|| bad("has no folder"))?;
+    // Folders are any bytes; a name is text.
+    let name = std::str::from_utf8(&bytes[..at]).map_err(|_| bad("has a name that is not UTF-8"))?;
+    let dir = OsStr::from_bytes(&bytes[at + 1..]);
     let (name, address) = match name.split_once('@') {
         Some((name, address)) => (name, Some(address.to_owned())),
         None => (name, None),
     };
     let dirs: Vec<PathBuf> = match Path::new(dir).exists() {
         true => vec![PathBuf::from(dir)],
-        false => dir.split(',').map(PathBuf::from).collect(),
+        false => dir.as_bytes().split(|b| *b == b',').map(|d| PathBuf::from(OsStr::from_bytes(d))).collect(),
     };
     if name.is_empty() || dirs.iter().any(|d| d.as_os_str().is_empty()) || address.as_deref() == Some("") {
         return Err(bad("lacks a name, an address or a folder"));

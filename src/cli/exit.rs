@@ -67,6 +67,9 @@ fn complain(error: &Error, code: u8, output: &Output) {
             "hint": error.advice(),
         }));
     } else {
-        output.note(&format!("onefold: {error}"));
+        output.note(&format!("onefold: {}: {}", error.subject(), error.message()));
+        if let Some(hint) = error.advice() {
+            output.note(&format!("  {hint}"));
+        }
     }
 }

@@ -30,12 +30,15 @@ pub fn run(global: &Global, args: &Init, output: &Output) -> Result<Outcome> {
     })?;
     let place = repo.store().place();
     let id = repo.ring().repo_id.to_string();
-    if output.is_json() {
-        output.object(&json!({ "message_type": "initialized", "id": id, "repository": place }))?;
-    } else {
-        output.line(&format!("made repository {id} at {place}"))?;
+    let made = format!("made repository {id} at {place}");
+    let printed = match output.is_json() {
+        true => output.object(&json!({ "message_type": "initialized", "id": id, "repository": place })),
+        false => output.line(&made),
+    };
+    if !output.is_json() {
         output.note("Without its password or key file nothing in it can be read: keep it in a second place.");
     }
+    output.told(printed, &made);
     Ok(Outcome::Fine)
 }
 

@@ -13,9 +13,11 @@ mod restore;
 mod show;
 mod stats;
 
+use std::fs;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use rustix::fs::Mode;
 
 use crate::error::{Error, Kind, Result};
 use args::{Args, Command};
@@ -27,15 +29,18 @@ pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(told) => {
-            // Help and version come here too; if nobody reads them, there is nobody to tell.
+            // Help and version come here, too.
             let json = std::env::args_os().any(|word| word == "--json");
             if told.use_stderr() && json {
                 let text = told.to_string();
                 let message = text.trim_end().trim_start_matches("error: ").to_owned();
                 return exit::report(Err(Error::new(Kind::Usage, "command line", message)), &Output::new(true));
             }
-            let _ = told.print();
-            return if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            let printed = told.print();
+            return match printed.map_err(output::failed) {
+                _ if told.use_stderr() => ExitCode::FAILURE,
+                printed => exit::report(printed.map(|()| Outcome::Fine), &Output::new(false)),
+            };
         }
     };
     let output = Output::new(args.global.json);
@@ -45,6 +50,10 @@ pub fn main() -> ExitCode {
 
 fn run(args: &Args, output: &Output) -> Result<Outcome> {
     let global = &args.global;
+    if !matches!(args.command, Command::Man { .. }) {
+        // Repository, cache, keys, states and restored rows are for this user alone, whatever the shell allows.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    }
     match &args.command {
         Command::Init(a) => init::run(global, a, output),
         Command::Backup(a) => backup::run(global, a, output),
@@ -56,12 +65,13 @@ fn run(args: &Args, output: &Output) -> Result<Outcome> {
         Command::Check(a) => check::run(global, a, output),
         Command::Restore(a) => restore::run(global, a, output),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Args::command(), "onefold", &mut std::io::stdout());
-            Ok(Outcome::Fine)
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "onefold", &mut text);
+            output.text(&text).map(|()| Outcome::Fine)
         }
         Command::Man { out } => {
-            clap_mangen::generate_to(Args::command(), out).map_err(|e| Error::io(out.display(), e))?;
-            Ok(Outcome::Fine)
+            let written = fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(Args::command(), out));
+            written.map(|()| Outcome::Fine).map_err(|e| Error::io(out.display(), e))
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use repo_format::leaf::Layout;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::merge::{Owned, Rule};
 use crate::run::Run;
 use crate::watch::Watch;
@@ -29,6 +29,19 @@ pub struct Node {
     pub version: Option<String>,
     /// When its files were captured, seconds since 1970.
     pub captured: u64,
+}
+
+/// The longest name of a node, in bytes: it is a folder when its files come back.
+const NAME_MAX: usize = 255;
+
+/// Refuses a name of a node that could not be the folder of its files in a restore.
+pub fn check_node_name(name: &str) -> Result<()> {
+    let folder = !matches!(name, "" | "." | "..") && !name.contains(|c: char| c == '/' || c.is_control());
+    if folder && name.len() <= NAME_MAX {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format_args!("node {name}"), "cannot be called so")
+        .hint(format_args!("a name has 1 to {NAME_MAX} bytes, without / and control characters, and is not . or ..")))
 }
 
 /// Something merged on its own: a table, a collection.

@@ -131,10 +131,14 @@ impl Repo {
         let missing = |what: &str| {
             Error::new(Kind::NotFound, format!("snapshot {name}"), what).hint("`onefold snapshots` lists what is there")
         };
+        if name.is_empty() {
+            return Err(Error::new(Kind::Usage, "snapshot", "has no name")
+                .hint("name a snapshot by the beginning of its id, or `latest`"));
+        }
         if name == "latest" {
             return all.last().copied().ok_or_else(|| missing("the repository holds no snapshot yet"));
         }
-        let mut fitting = all.iter().filter(|s| !name.is_empty() && s.id.to_string().starts_with(name));
+        let mut fitting = all.iter().filter(|s| s.id.to_string().starts_with(name));
         match (fitting.next(), fitting.next()) {
             (Some(one), None) => Ok(*one),
             (None, _) => Err(missing("there is no such snapshot")),

@@ -135,7 +135,9 @@ impl Disk for RealDisk {
     }
 
     fn place(&self) -> String {
-        self.root.display().to_string()
+        // Two paths must never read the same: a machine knows a repository by its place.
+        let bytes = self.root.as_os_str().as_encoded_bytes();
+        self.root.to_str().map_or_else(|| bytes.escape_ascii().to_string(), str::to_owned)
     }
 }
 

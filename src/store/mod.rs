@@ -12,7 +12,9 @@ pub mod probe;
 pub mod retry;
 pub mod watched;
 
+use std::ffi::OsStr;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Kind, Result};
@@ -94,14 +96,37 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 }
 
 /// Opens the store that `place` names: today a folder, given by its path.
-pub fn open(place: &str) -> Result<Arc<dyn Store>> {
-    if let Some((scheme, _)) = place.split_once("://") {
-        return Err(Error::new(Kind::Unsupported, place, format!("this version has no store of type {scheme:?}"))
-            .hint("give the path of a folder"));
-    }
+pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Store>> {
+    let place = place.as_ref();
+    is_path(place)?;
     // The whole path: it is by its place that a machine knows a repository again.
-    let path = std::path::absolute(place).map_err(|e| Error::io(place, e))?;
+    let path = std::path::absolute(place).map_err(|e| Error::io(place.display(), e))?;
     Ok(Arc::new(folder::Folder::new(disk::RealDisk::new(path))))
+}
+
+/// Refuses what other programs take for a place elsewhere (`s3:…`, `me@host:/…`, `host:/…`, `scheme://…`), and a `~` that no
+/// shell expanded, unless a folder is called so: a folder of that name, made here, would pass for a copy far away.
+pub fn is_path(place: &OsStr) -> Result<()> {
+    let bytes = place.as_encoded_bytes();
+    let there = || Path::new(place).is_dir();
+    if bytes.first() == Some(&b'~') && !there() {
+        let name = place.display();
+        return Err(Error::new(
+            Kind::Unsupported,
+            &name,
+            "is no folder: the shell expands ~ only at the beginning of a word, unquoted",
+        )
+        .hint(format_args!("write the home folder out, or ./{name} for a folder called so")));
+    }
+    let first = bytes.split(|b| *b == b'/').next().unwrap_or_default();
+    let Some(colon) = first.iter().position(|b| *b == b':') else { return Ok(()) };
+    let scheme = bytes.get(colon..).is_some_and(|rest| rest.starts_with(b"://"));
+    if scheme || !there() {
+        let (name, kind) = (place.display(), String::from_utf8_lossy(first.get(..colon).unwrap_or_default()));
+        return Err(Error::new(Kind::Unsupported, &name, format_args!("this version has no store of type {kind:?}"))
+            .hint(format_args!("give the path of a folder; ./{name} or an absolute path for one that is called so")));
+    }
+    Ok(())
 }
 
 /// Reads an object that may be missing.

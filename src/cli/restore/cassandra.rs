@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::connect::client;
-use super::{Context, into, warn};
+use super::{Context, into};
 use crate::cli::access::state_dir;
 use crate::cli::args::{ConsistencyArg, ExpiryArg};
 use crate::cli::output::bytes;
@@ -71,7 +71,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         }))?;
     }
     for e in &refused {
-        warn(output, e.subject(), &format!("not restored: {}", e.message()));
+        output.warn(e.subject(), &format!("not restored: {}", e.message()));
     }
     match refused.len() {
         0 => Ok(Outcome::Fine),
@@ -200,7 +200,7 @@ fn told(report: &Report, order: &Order<'_>, dry_run: bool, output: &Output) -> R
         output.line(&format!("  not exactly as captured: {n} {what}"))?;
     }
     for what in &report.left_out {
-        warn(output, &name, &format!("not made: {what}"));
+        output.warn(&name, &format!("not made: {what}"));
     }
     Ok(())
 }

@@ -1,21 +1,14 @@
 //! The live cluster that is restored to, or whose ring is read.
 
-use std::fs;
-
-use zeroize::Zeroizing;
-
+use crate::cli::access::password_in;
 use crate::cli::args::Connect;
 use crate::engine::cassandra::client::{Access, Client, Level, Tls};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Connects; reads and writes at `level`.
 pub fn client(of: &Connect, level: Level) -> Result<Client> {
     let login = match (&of.cql_user, &of.cql_password_file) {
-        (Some(user), Some(path)) => {
-            let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?);
-            let line = text.lines().next().unwrap_or_default();
-            Some((user.clone(), Zeroizing::new(line.to_string())))
-        }
+        (Some(user), Some(path)) => Some((user.clone(), password_in(path)?)),
         _ => None,
     };
     let tls = of.cql_ca.clone().map(|authority| Tls {

@@ -10,8 +10,6 @@ mod sstables;
 
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::access;
 use super::args::{Form, Global, Restore};
 use super::progress::Progress;
@@ -21,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
 use crate::restore::tables;
 use crate::snapshot::Snapshot;
+use crate::store::is_path;
 use crate::watch::Watch;
 
 /// What every form works on.
@@ -36,6 +35,7 @@ struct Context<'a> {
 /// Gets data back.
 pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> {
     fits(args)?;
+    args.out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
     let repo = access::open(global)?;
     let (info, snapshot) = load(&repo, &args.snapshot)?;
     let watch = Arc::new(Watch::new());
@@ -48,7 +48,7 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     let context = Context { repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
     if !snapshot.complete && args.form != Form::Files {
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
-        warn(output, "snapshot", what);
+        output.warn("snapshot", what);
     }
     let outcome = match args.form {
         Form::Files => return files::run(&context),
@@ -62,17 +62,9 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     }?;
     let unread = tables::unread(&snapshot, args.table.as_deref(), ROWS.contains(&args.form));
     for what in &unread {
-        warn(output, what, "not restored: kept byte for byte (`onefold restore --to files`)");
+        output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }
     Ok(if unread.is_empty() { outcome } else { Outcome::SourceUnread })
-}
-
-fn warn(output: &Output, subject: &str, message: &str) {
-    if output.is_json() {
-        output.error_line(&json!({ "message_type": "warning", "subject": subject, "message": message }));
-    } else {
-        output.note(&format!("{subject}: {message}"));
-    }
 }
 
 const ROWS: &[Form] = &[Form::Json, Form::Csv];
@@ -116,10 +108,17 @@ fn fits(args: &Restore) -> Result<()> {
         .hint(format_args!("{name} belongs to --to {}", forms.join(", --to "))))
 }
 
-/// The keyspace and table of `--into`.
+/// The keyspace and table of `--into`, plain or in the quotes of CQL.
 fn into(name: &str) -> Result<(&str, &str)> {
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    name.split_once('.').filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
-        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table").hint("give KEYSPACE.TABLE")
+    let parts = name.split_once('.').map(|(keyspace, table)| (bare(keyspace), bare(table)));
+    parts.filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
+        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table")
+            .hint("give KEYSPACE.TABLE, of letters, digits and _")
     })
+}
+
+/// A name without the quotes of CQL, if it has them.
+fn bare(name: &str) -> &str {
+    name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name)
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Context;
 use crate::cli::Outcome;
 use crate::cli::args::Form;
+use crate::cli::output::of_pipe;
 use crate::engine::cassandra::rows::{self, Show};
 use crate::error::{Error, Result};
 use crate::repo::Repo;
@@ -53,7 +54,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     match &args.out {
         None => {
             let mut to = BufWriter::with_capacity(1 << 16, output.pipe());
-            shards.iter().try_for_each(|t| write(t, &mut to))?;
+            shards.iter().try_for_each(|t| write(t, &mut to)).map_err(of_pipe)?;
         }
         Some(path) if args.table.is_some() => write_whole(path, |to| write(shards[0], to))?,
         Some(folder) => {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[cfg(feature = "cql")]
 use super::connect::client;
-use super::{Context, into, warn};
+use super::{Context, into};
 use crate::cli::args::{LateTimesArg, LayoutArg, VersionArg};
 use crate::cli::output::{bytes, time};
 use crate::cli::{Outcome, Output};
@@ -53,11 +53,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     };
     let plans = sstables::plan(s, &request, watch)?;
     for (keyspace, what) in short_of_nodes(&plans.tables, request.ring) {
-        warn(
-            output,
-            &format!("keyspace {keyspace}"),
-            &format!("{what}: QUORUM and ALL fail there until nodes are added"),
-        );
+        output
+            .warn(&format!("keyspace {keyspace}"), &format!("{what}: QUORUM and ALL fail there until nodes are added"));
     }
     if let [first, rest @ ..] = &target.holding[..] {
         let (subject, hold) = match rest.len() {
@@ -66,7 +63,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         };
         let lose =
             "imported cells lose against newer ones and newer deletions; TRUNCATE first, or restore --into another";
-        warn(output, &subject, &format!("{hold} data: {lose}"));
+        output.warn(&subject, &format!("{hold} data: {lose}"));
     }
     let mut refused: Vec<&Error> = plans.refused.iter().collect();
     let report;
@@ -86,7 +83,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         refused.extend(&report.refused);
     }
     for name in sstables::left_out(s, &request) {
-        warn(output, name, "not restored: a table of Cassandra's own; name it with --table if you want it");
+        output.warn(name, "not restored: a table of Cassandra's own; name it with --table if you want it");
     }
     refusals(&refused, plans.tables.len() + plans.refused.len(), output)
 }
@@ -95,7 +92,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
 fn refusals(refused: &[&Error], of: usize, output: &Output) -> Result<Outcome> {
     for e in refused {
         let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        warn(output, e.subject(), &format!("not restored: {}{advice}", e.message()));
+        output.warn(e.subject(), &format!("not restored: {}{advice}", e.message()));
     }
     match refused.len() {
         0 => Ok(Outcome::Fine),
@@ -200,7 +197,7 @@ fn would(plans: &Plans<'_>, request: &Request<'_>, out: Option<&Path>, output: &
     if let Some(out) = out.filter(|_| !at_most)
         && let Some(short) = left.bytes.checked_sub(sstables::free_bytes(out)?).filter(|short| *short > 0)
     {
-        warn(output, &out.display().to_string(), &format!("has about {} too little room", bytes(short)));
+        output.warn(&out.display().to_string(), &format!("has about {} too little room", bytes(short)));
     }
     let tables = plans.tables.len();
     if output.is_json() {
@@ -247,24 +244,33 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
         next(&plans.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
     }
     if capped > 0 {
-        warn(output, "times", &format!("{capped} deletion and expiry times after 2038 were brought forward to it"));
+        output.warn("times", &format!("{capped} deletion and expiry times after 2038 were brought forward to it"));
     }
     for what in &report.schema_left_out {
-        warn(output, "schema", &format!("not in schema-1.cql and schema-2.cql: {what}"));
+        output.warn("schema", &format!("not in schema-1.cql and schema-2.cql: {what}"));
     }
     let now = i64::try_from(now_ms()).unwrap_or(i64::MAX).saturating_mul(1000);
     for (name, newest) in report.tables.iter().filter_map(|(name, t)| Some((name, t.newest.filter(|n| *n > now)?))) {
         let when = time(u64::try_from(newest / 1_000_000).unwrap_or(0));
         let what = "newer than now: until then, what the target writes without a time of its own loses against them";
-        warn(output, name, &format!("holds write times up to {when}, {what}"));
+        output.warn(name, &format!("holds write times up to {when}, {what}"));
     }
     Ok(())
 }
 
+/// What `next` says of the folders of nodes.
+const ON_NODES: [&str; 4] = [
+    "Run nodetool on every node, with the folder that has its address for NODE, copied there and readable for Cassandra (`chown -R`);",
+    "add --copy-data if the data directory is on another file system. Or stop the node and copy the files into the table's data",
+    "directory, with a copy that fails where a name is taken (`cp --update=none-fail`, or `ln` on one file system): one that passes",
+    "over it loses an SSTable.",
+];
+
 /// What the operator does next.
 fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
     let at = |rest: &str| quoted(&format!("{}/{rest}", out.display()));
-    output.line("\nNext:")?;
+    output.line("")?;
+    output.line("Next:")?;
     output.line(&format!("  cqlsh -f {}", at("schema-1.cql")))?;
     for plan in plans {
         let (keyspace, table) = (&plan.table.keyspace, &plan.table.name);
@@ -281,17 +287,13 @@ fn next(plans: &[&TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Ou
     }
     output.line(&format!("  cqlsh -f {}", at("schema-2.cql")))?;
     if request.ring.is_some() {
-        output.line(
-            "Run nodetool on every node, with the folder that has its address for NODE, copied there; add --copy-data if the data\n\
-             directory is on another file system. Or stop the node and copy the files into the table's data directory, with a copy that\n\
-             fails where a name is taken (`cp --update=none-fail`, or `ln` on one file system): one that passes over it loses an SSTable.",
-        )?;
+        for line in ON_NODES {
+            output.line(line)?;
+        }
         output.line("The ring must still be the one that was given: one token that a node does not own, and it refuses the folder.")?;
     }
-    output.line(
-        "Cells keep their times: they lose against newer writes and deletions in the target. So into empty or truncated tables, or\n\
-         others (--into).",
-    )?;
+    output.line("Cells keep their times: they lose against newer writes and deletions in the target. So into empty or truncated tables, or")?;
+    output.line("others (--into).")?;
     if plans.iter().any(|p| p.captured.counter) {
         output.line("Counters go into empty tables only: anything there already would be counted twice.")?;
     }

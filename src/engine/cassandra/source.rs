@@ -12,7 +12,7 @@ use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
 use super::rule::{self, Survivor};
 use super::schema::Table;
 use super::sstable::{self, Component, SsTable, SsTableRun};
-use crate::engine::{Described, FileRun, Kept, Node, NodeRuns, Shard, Source};
+use crate::engine::{Described, FileRun, Kept, Node, NodeRuns, Shard, Source, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Deletion, Owned, Rule, Stands};
 use crate::run::{RecordBatch, Run};
@@ -69,6 +69,7 @@ impl Cassandra {
     pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described) -> Result<Cassandra> {
         let mut captured = Vec::new();
         for node in nodes {
+            check_node_name(&node.name)?;
             let place = node.tag.as_deref().map_or(Place::Itself, Place::Snapshot);
             let opened = capture::open_all(&node.dirs, place, None);
             let (capture, frozen) = opened.map_err(|e| e.within(format!("node {}", node.name)))?;
