@@ -90,6 +90,21 @@ impl Error {
         self
     }
 
+    /// The same error once more, for everybody who asks.
+    #[must_use]
+    pub fn again(&self) -> Error {
+        let copy = Error::new(self.kind(), self.subject(), self.message());
+        match self.advice() {
+            Some(hint) => copy.hint(hint),
+            None => copy,
+        }
+    }
+
+    /// Whether bytes that were read are to blame, not the reading.
+    pub fn is_of_bytes(&self) -> bool {
+        matches!(self.kind(), Kind::Damaged | Kind::Unsupported | Kind::TooLarge | Kind::Denied)
+    }
+
     /// What a caller can do something about.
     pub fn kind(&self) -> Kind {
         self.0.kind

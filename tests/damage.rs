@@ -31,11 +31,17 @@ fn build(backups: u64, each: usize) -> Small {
     Small { store: store.fork(), roots, data: chunks(backups - 1, each) }
 }
 
-/// What opening, checking and reading say of a damaged store: everything that was found, as text. Bytes that are read
-/// are right.
-fn examine(small: &Small, damaged: Memory) -> String {
-    let store: Arc<dyn Store> = Arc::new(damaged);
-    let repo = match open(&store, None) {
+/// What opening, checking and reading say of a store in which `name` is damaged: everything that was found, as text.
+/// Bytes that are read are right. Whether the object was healed: written again as it was.
+fn examine(small: &Small, damaged: Memory, name: &str) -> (String, bool) {
+    let memory = Arc::new(damaged);
+    let store: Arc<dyn Store> = memory.clone();
+    let found = examined(small, &store);
+    (found, memory.read(name).ok() == small.store.read(name).ok())
+}
+
+fn examined(small: &Small, store: &Arc<dyn Store>) -> String {
+    let repo = match open(store, None) {
         Ok(repo) => repo,
         Err(e) => return e.to_string(),
     };
@@ -70,8 +76,8 @@ fn every_byte_flipped_is_found() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             damaged.overwrite(&name, &flipped);
-            let found = examine(&small, damaged);
-            assert!(found.contains(&name), "{name}, byte {at}: {found}");
+            let (found, healed) = examine(&small, damaged, &name);
+            assert!(healed || found.contains(&name), "{name}, byte {at}: {found}");
         }
     }
 }
@@ -97,7 +103,6 @@ fn damaged_checkpoints_are_found_and_not_needed() {
 
 fn matrix(small: &Small, which: impl Fn(&str) -> bool) {
     let names = small.store.names();
-    let newest_log = names.iter().rfind(|n| n.starts_with("log/")).unwrap();
     for name in names.iter().filter(|n| which(n)) {
         let bytes = small.store.read(name).unwrap();
         let kind = name.split('/').next().unwrap();
@@ -118,11 +123,9 @@ fn matrix(small: &Small, which: impl Fn(&str) -> bool) {
                 Some(version) => damaged.overwrite(name, &version),
                 None => damaged.delete(name).unwrap(),
             }
-            // A hidden newest entry is found by those who have seen it: `caches::a_hidden_newest_entry_is_noticed`.
-            let found = examine(small, damaged);
-            let excused = what == "deleted" && name == newest_log;
+            let (found, healed) = examine(small, damaged, name);
             let named = found.contains(name.as_str()) || what == "deleted" && found.contains(kind);
-            assert!(excused || named, "{name} {what}: {found}");
+            assert!(healed || named, "{name} {what}: {found}");
         }
     }
 }

@@ -31,5 +31,6 @@ mod select;
 mod sim_disk;
 mod stores;
 mod tidy;
+mod twice;
 mod user;
 mod world;

@@ -174,34 +174,36 @@ fn requests_are_counted_and_recorded() {
     );
 }
 
+/// Lets every creator win.
+pub struct LastWins(pub Memory);
+impl Store for LastWins {
+    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+        self.0.overwrite(name, bytes);
+        Ok(())
+    }
+    fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
+        self.0.read(name)
+    }
+    fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
+        self.0.read_range(name, range)
+    }
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
+        self.0.list(folder, visit)
+    }
+    fn delete(&self, name: &str) -> onefold::Result<()> {
+        self.0.delete(name)
+    }
+    fn concurrency(&self) -> usize {
+        1
+    }
+    fn place(&self) -> String {
+        "last wins".to_string()
+    }
+}
+
 /// A store that lets every creator win is found out.
 #[test]
 fn the_race_finds_a_store_with_several_winners() {
-    struct LastWins(Memory);
-    impl Store for LastWins {
-        fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
-            self.0.overwrite(name, bytes);
-            Ok(())
-        }
-        fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
-            self.0.read(name)
-        }
-        fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
-            self.0.read_range(name, range)
-        }
-        fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
-            self.0.list(folder, visit)
-        }
-        fn delete(&self, name: &str) -> onefold::Result<()> {
-            self.0.delete(name)
-        }
-        fn concurrency(&self) -> usize {
-            1
-        }
-        fn place(&self) -> String {
-            "last wins".to_string()
-        }
-    }
     assert_eq!(race(&LastWins(Memory::new()), "probe/1").unwrap(), Verdict::SeveralWinners);
 }
 

@@ -53,15 +53,21 @@ impl State {
         self.apply_with(hash, entry, Rules::ALL)
     }
 
-    /// [`State::apply`] under some of the rules.
-    #[doc(hidden)]
-    pub fn apply_with(&mut self, hash: ObjectHash, entry: &Entry, rules: Rules) -> Result<Outcome> {
+    /// Whether this can be entry n+1: number and chain.
+    pub fn expects(&self, entry: &Entry) -> Result<()> {
         if Some(entry.n) != self.n.checked_add(1) {
             return Err(FormatError::Mismatch("number of a log entry"));
         }
         if entry.previous != self.head {
             return Err(FormatError::Mismatch("chain of the log"));
         }
+        Ok(())
+    }
+
+    /// [`State::apply`] under some of the rules.
+    #[doc(hidden)]
+    pub fn apply_with(&mut self, hash: ObjectHash, entry: &Entry, rules: Rules) -> Result<Outcome> {
+        self.expects(entry)?;
         let verdict = self.judge(entry, rules);
         (self.n, self.head, self.time_ms) = (entry.n, hash, entry.time_ms);
         match verdict {

@@ -12,6 +12,7 @@ use repo_format::keyfile::KeyFile;
 use zeroize::Zeroizing;
 
 use super::args::Global;
+use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::store::{self, Store};
@@ -125,8 +126,18 @@ fn from_command(command: &OsStr) -> Result<Zeroizing<String>> {
     first_line(&text, "password command")
 }
 
-/// Opens the repository.
-pub fn open(global: &Global) -> Result<Repo> {
+/// Opens the repository. What in its log cannot be read is said, and makes the exit code that of damage.
+pub fn open(global: &Global, output: &Output) -> Result<Repo> {
     let store = store(global)?;
-    Repo::open(store, secret(global)?.unlock(), cache_dir(global).as_deref())
+    let repo = Repo::open(store, secret(global)?.unlock(), cache_dir(global).as_deref())?;
+    if let Some(stopped) = repo.stopped() {
+        output.damage(&stopped);
+    }
+    notes(&repo, output);
+    Ok(repo)
+}
+
+/// Says what went wrong without stopping the work.
+pub fn notes(repo: &Repo, output: &Output) {
+    repo.take_notes().iter().for_each(|note| output.warn(note.subject(), note.message()));
 }

@@ -26,7 +26,7 @@ use crate::watch::Watch;
 pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let BackupEngine::Cassandra(args) = &args.engine;
     let nodes = args.nodes.iter().map(|n| node(n, args.tag.as_deref())).collect::<Result<Vec<_>>>()?;
-    let repo = access::open(global)?;
+    let repo = access::open(global, output)?;
     let before = previous(&repo)?;
     let source = Cassandra::open(
         &nodes,
@@ -45,6 +45,7 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
         store(&repo, before, &source, args, &options, &watch)?
     };
     drop(_progress);
+    access::notes(&repo, output);
     let printed = report(&snapshot, stored.as_ref(), output);
     match &stored {
         None => printed?,

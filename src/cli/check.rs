@@ -15,7 +15,7 @@ use crate::watch::Watch;
 
 /// Verifies the repository; 5 if damage was found.
 pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
+    let repo = access::open(global, output)?;
     let watch = Arc::new(Watch::new());
     let checked = {
         let _progress = Progress::start(&watch, "checking", !global.quiet, output)?;

@@ -45,6 +45,7 @@ fn code_of(kind: Kind) -> u8 {
 /// Prints an error, if there is one, and gives the exit code.
 pub fn report(outcome: Result<Outcome>, output: &Output) -> ExitCode {
     let code = match outcome {
+        Ok(_) if output.saw_damage() => Outcome::Damage.code(),
         Ok(outcome) => outcome.code(),
         // As `head` does to any program: no reason to complain.
         Err(error) if error.kind() == Kind::Interrupted && error.subject() == CLOSED => 141,

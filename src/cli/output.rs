@@ -1,6 +1,7 @@
 //! Where lines go: results to standard output, everything else to standard error.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
@@ -14,12 +15,13 @@ pub const CLOSED: &str = "standard output";
 /// Prints for people or, with `--json`, one object a line.
 pub struct Output {
     json: bool,
+    damage: Cell<bool>,
 }
 
 impl Output {
     /// `json`: objects in place of text.
     pub fn new(json: bool) -> Output {
-        Output { json }
+        Output { json, damage: Cell::new(false) }
     }
 
     /// Whether objects are wanted.
@@ -58,6 +60,17 @@ impl Output {
     pub fn note(&self, text: &str) {
         // Nobody is left to be told if standard error is closed.
         let _ = write(io::stderr().lock(), &plain(text));
+    }
+
+    /// Damage beside what was asked for: said on standard error, and by the exit code.
+    pub fn damage(&self, error: &Error) {
+        self.damage.set(true);
+        self.note(&format!("onefold: {error}"));
+    }
+
+    /// Whether [`Output::damage`] was called.
+    pub fn saw_damage(&self) -> bool {
+        self.damage.get()
     }
 
     /// An object on standard error.

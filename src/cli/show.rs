@@ -47,7 +47,7 @@ pub fn unread(snapshot: &Snapshot) -> Vec<String> {
 
 /// `onefold snapshots`
 pub fn snapshots(global: &Global, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
+    let repo = access::open(global, output)?;
     for info in repo.snapshots() {
         let (_, s) = load(&repo, &info.id.to_string())?;
         let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
@@ -73,7 +73,7 @@ pub fn snapshots(global: &Global, output: &Output) -> Result<Outcome> {
 
 /// `onefold show`
 pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
+    let repo = access::open(global, output)?;
     let (info, s) = load(&repo, &args.snapshot)?;
     if output.is_json() {
         let mut all = serde_json::to_value(&s).map_err(|e| crate::Error::damaged("snapshot", e))?;
@@ -123,7 +123,7 @@ fn reasons(s: &Snapshot) -> BTreeMap<&str, usize> {
 
 /// `onefold ls`
 pub fn ls(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global)?;
+    let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.snapshot)?;
     for t in &s.shards {
         if output.is_json() {

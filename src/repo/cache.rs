@@ -1,4 +1,4 @@
-//! What this machine remembers of a repository, so that opening it again takes three small requests.
+//! What this machine remembers of a repository, so that opening it again takes four small requests.
 //!
 //! ```text
 //! DIR/places/<hash of the place>   which repository is there, and which credential opened it
@@ -81,10 +81,11 @@ impl RepoCache {
         self.dir.join("index")
     }
 
-    /// The configuration, if its signature is that of the administrator whom the ring names.
-    pub fn config(&self, ring: &KeyRing) -> Option<(ObjectHash, Config)> {
-        let (hash, config) = Config::parse(&fs::read(self.dir.join("config")).ok()?).ok()?;
-        (config.repo == ring.repo_id && config.admin == ring.admin).then_some((hash, config))
+    /// The configuration and its object, if its signature is that of the administrator whom the ring names.
+    pub fn config(&self, ring: &KeyRing) -> Option<(Vec<u8>, ObjectHash, Config)> {
+        let bytes = fs::read(self.dir.join("config")).ok()?;
+        let (hash, config) = Config::parse(&bytes).ok()?;
+        (config.repo == ring.repo_id && config.admin == ring.admin).then_some((bytes, hash, config))
     }
 
     /// Remembers the configuration.

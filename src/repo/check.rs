@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::credential::Credential;
 use repo_format::frame::Opener;
 use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
-use repo_format::names::{Name, ObjectKind, PackName};
+use repo_format::names::{COPIES, Name, ObjectKind, PackName};
 use repo_format::pack::{PackFrame, open_pack};
 
-use super::{Core, Repo};
+use super::{Core, Repo, twice};
 use crate::error::{Error, Kind, Result};
 use crate::watch::Watch;
 
@@ -38,6 +39,11 @@ pub struct CheckStats {
 /// Every object of the store, with its size in bytes.
 type Listing = BTreeMap<Name, u64>;
 
+/// Of a name all that is known without a key: its object's hash.
+fn named(name: Name) -> impl Fn(&[u8]) -> std::result::Result<(), FormatError> {
+    move |bytes| name.verify(bytes)
+}
+
 impl Repo {
     /// Verifies all objects; each problem goes into `watch`, named by its object. `read_data` also reads and opens
     /// every pack (opening needs *read*). Memory: one pack, one index object's contents for each pack it names, and
@@ -51,8 +57,7 @@ impl Repo {
         let listing = check.list()?;
         check.configuration()?;
         check.credentials(&listing)?;
-        stats.log_entries =
-            self.core.log.verify(self.core.config_hash, &self.core.config, &mut |e| check.problem(&e))?;
+        stats.log_entries = self.core.log.verify(&mut |e| check.problem(&e))?;
         check.checkpoints(&listing)?;
         check.snapshots(&listing, &mut stats)?;
         check.data(&listing, read_data, &mut stats)?;
@@ -96,8 +101,27 @@ impl Check<'_> {
         Ok(bytes)
     }
 
+    /// Both objects of a name: what is wrong with one is told, and mended from the other.
+    fn twice<T>(&self, name: &Name, fits: impl Fn(&[u8]) -> std::result::Result<T, FormatError>) -> Result<Option<T>> {
+        self.watch.check()?;
+        twice::check(&*self.core.store, name, self.core.mends(), fits, &mut |e| self.problem(&e))
+    }
+
+    /// Every object, and under its first name what has a second one; of that, what is there under its second name only
+    /// has no size.
     fn list(&self) -> Result<Listing> {
         let mut listing = Listing::new();
+        self.core.store.list(COPIES, &mut |text, _| {
+            match Name::parse_copy(text) {
+                // The log is walked by its numbers, and a checkpoint needs no second copy.
+                Ok(Name::Log(_) | Name::Checkpoint(..)) => {}
+                Ok(name) => {
+                    listing.insert(name, 0);
+                }
+                Err(_) => self.watch.problem(true, text, "is not the name of an object; remove it"),
+            }
+            Ok(())
+        })?;
         for kind in ObjectKind::ALL.iter().filter(|k| **k != ObjectKind::Config) {
             self.core.store.list(kind.word(), &mut |text, size| {
                 match Name::parse(text) {
@@ -113,21 +137,17 @@ impl Check<'_> {
     }
 
     fn configuration(&self) -> Result<()> {
-        let done = self.read(&Name::Config).and_then(|bytes| {
-            let (hash, _) = Config::parse(&bytes)?;
-            if hash != self.core.config_hash {
-                return Err(Error::damaged(Name::Config, "is not the one that this repository was opened with"));
-            }
-            Ok(())
-        });
-        self.tell(&Name::Config, done).map(drop)
+        let same = |bytes: &[u8]| match Config::parse(bytes)?.0 == self.core.config_hash {
+            true => Ok(()),
+            false => Err(FormatError::Mismatch("configuration that this repository was opened with")),
+        };
+        self.twice(&Name::Config, same).map(drop)
     }
 
     fn credentials(&self, listing: &Listing) -> Result<()> {
         for name in listing.keys() {
             let Name::Key(id) = name else { continue };
-            let done = self.read(name).and_then(|bytes| Ok(Credential::parse(id, &bytes).map(drop)?));
-            self.tell(name, done)?;
+            self.twice(name, |bytes| Credential::parse(id, bytes).map(drop))?;
         }
         Ok(())
     }
@@ -154,19 +174,17 @@ impl Check<'_> {
     fn snapshots(&self, listing: &Listing, stats: &mut CheckStats) -> Result<()> {
         for id in self.state.snapshots().keys() {
             let name = Name::Snapshot(*id);
-            let done = match self.core.ring.read.is_empty() {
-                true => self.read(&name).map(drop),
-                false => self.core.snapshot(id).map(drop),
-            };
-            self.tell(&name, done)?;
             stats.snapshots += 1;
+            if self.twice(&name, named(name))?.is_some() && !self.core.ring.read.is_empty() {
+                self.tell(&name, self.core.snapshot(id).map(drop))?;
+            }
         }
         for name in listing.keys() {
             let Name::Snapshot(id) = name else { continue };
             if !self.state.snapshots().contains_key(id) {
                 // Of a session that was interrupted before its commit: nobody relies on it, but damage is damage.
                 stats.unnamed += 1;
-                self.tell(name, self.read(name).map(drop))?;
+                self.tell(name, twice::read(&*self.core.store, name, named(*name)).map(drop))?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ pub mod open;
 pub mod packer;
 pub mod reader;
 pub mod session;
+pub mod twice;
 pub mod world;
 pub mod writer;
 
@@ -105,6 +106,17 @@ impl Repo {
         Ok(state)
     }
 
+    /// Why the log cannot be read to its end: one entry is damaged or missing. The snapshots before it stand; nothing can
+    /// be added.
+    pub fn stopped(&self) -> Option<Error> {
+        self.core.log.stopped()
+    }
+
+    /// What went wrong since the last call without stopping the work, and costs no data.
+    pub fn take_notes(&self) -> Vec<Error> {
+        self.core.log.take_notes()
+    }
+
     /// Appends an entry that only the administrator may write (fence, forget, writers).
     pub fn administer(&self, make: &mut dyn FnMut(&State) -> Result<Body>) -> Result<Arc<State>> {
         let key = self.core.ring.admin_key.as_ref().ok_or_else(|| self.core.lacks(Sets::ADMIN))?;
@@ -169,6 +181,11 @@ impl Core {
         Error::new(Kind::Denied, self.store.place(), message).hint("use a credential that holds it")
     }
 
+    /// Whether what is missing may be written again from its second copy: not by who only reads.
+    fn mends(&self) -> bool {
+        may_write(&self.ring)
+    }
+
     fn sign_key(&self) -> Result<&SignKey> {
         self.ring.writer.as_ref().ok_or_else(|| self.lacks(Sets::WRITE))
     }
@@ -205,26 +222,34 @@ impl Core {
     }
 
     fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
-        let name = Name::Snapshot(*id).to_string();
+        let name = Name::Snapshot(*id);
         let state = self.log.state();
-        let missing = || Error::new(Kind::NotFound, &name, "there is no such snapshot");
+        let missing = || Error::new(Kind::NotFound, name, "there is no such snapshot");
         let committed = state.snapshots().get(id).ok_or_else(missing)?;
-        let bytes = self.store.read(&name).map_err(|e| match e.kind() {
-            Kind::NotFound => Error::damaged(&name, "is missing, though the log names it").hint(LOST_SNAPSHOT),
-            _ => e,
-        })?;
-        let within = |e| Error::from(e).within(&name);
+        let lost = || Error::damaged(name, "is missing, though the log names it").hint(LOST_SNAPSHOT);
+        let found = twice::read(&*self.store, &name, |bytes| Snapshot::session(id, bytes))
+            .map_err(|e| e.hint(LOST_SNAPSHOT))?
+            .ok_or_else(lost)?;
+        if self.mends() {
+            // As long as this fails, the second copy serves.
+            let _ = twice::mend(&*self.store, &name, &found);
+        }
+        let within = |e| Error::from(e).within(name);
         // The log's word for the session, not the object's: only its writer can have made the snapshot.
-        if Snapshot::session(id, &bytes).map_err(within)? != committed.session {
-            return Err(Error::damaged(&name, "is of another session than the log says"));
+        if found.value != committed.session {
+            return Err(Error::damaged(name, "is of another session than the log says"));
         }
         let key = self.content_key(&committed.session)?;
-        let snapshot = Snapshot::open(id, &bytes, &self.ring.repo_id, &key).map_err(within)?;
-        if state.sessions().get(&committed.session).map(|s| s.writer) != Some(snapshot.writer) {
-            return Err(Error::damaged(&name, "is signed by another writer than its session's"));
+        let snapshot = Snapshot::open(id, &found.bytes, &self.ring.repo_id, &key).map_err(within)?;
+        if committed.writer != snapshot.writer {
+            return Err(Error::damaged(name, "is signed by another writer than the log says"));
         }
         Ok(snapshot)
     }
+}
+
+fn may_write(ring: &KeyRing) -> bool {
+    ring.writer.is_some() || ring.admin_key.is_some()
 }
 
 const LOST_SNAPSHOT: &str =

@@ -1,6 +1,6 @@
 //! Making a repository and opening one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -11,17 +11,17 @@ use repo_format::id::{CredentialId, ObjectHash, RepoId, SessionId};
 use repo_format::key::{ContentSecret, RepoKeys, SignKey};
 use repo_format::log::{Body, Roles};
 use repo_format::log_state::State;
-use repo_format::names::{Name, ObjectKind};
+use repo_format::names::{COPIES, Name, ObjectKind};
 use zeroize::Zeroizing;
 
 use super::cache::Cache;
-use super::log::Log;
-use super::{Core, Repo, world};
+use super::log::{Log, Start};
+use super::{Core, Repo, may_write, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::probe::{self, Verdict};
 use crate::store::retry::Retry;
 use crate::store::watched::Watched;
-use crate::store::{Store, read_if_exists};
+use crate::store::{Store, create_or_same, read_if_exists};
 
 /// What is chosen when a repository is made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +66,7 @@ impl Repo {
         let (ring, config) = new_keys(atomic, options.sizes)?;
         let (salt, nonce) = (world::random()?, world::random()?);
         let (id, credential) = Credential::seal(&ring, unlock, options.cost, &salt, &nonce)?;
-        store.create(&Name::Key(id).to_string(), &credential)?;
+        twice::create(&*store, &Name::Key(id), &credential)?;
         let admin = ring.admin_key.as_ref().ok_or_else(there)?;
         let bytes = config.encode(admin)?;
         // From here on there is a repository. Whoever creates the configuration first has made it.
@@ -74,14 +74,13 @@ impl Repo {
             Kind::AlreadyExists => there(),
             _ => e,
         })?;
-        let config_hash = ObjectHash::of(&bytes);
         let cache = cache.map(Cache::new);
         remember(cache.as_ref(), &place, &ring, &id, &bytes);
-        let log = Log::read(store.clone(), ring.repo_id, config_hash, &config, None)?;
-        finish(Parts { store, watched, ring, config, config_hash, log, seen: None }, cache.as_ref())
+        let hash = ObjectHash::of(&bytes);
+        finish(Parts { store, watched, ring, config, hash, seen: None }, cache.as_ref())
     }
 
-    /// Opens a repository. With a cache directory that knows it, that takes three small reads.
+    /// Opens a repository. With a cache directory that knows it, that takes four small reads.
     ///
     /// Errors: [`Kind::NoRepository`]; [`Kind::Denied`] where nothing there is opened by `unlock`;
     /// [`Kind::Unsupported`] for a newer version; [`Kind::Damaged`].
@@ -92,19 +91,10 @@ impl Repo {
         if let Some(repo) = known.transpose()?.flatten() {
             return Ok(repo);
         }
-        let name = Name::Config.to_string();
-        let Some(bytes) = read_if_exists(&*store, &name)? else { return Err(no_repository(&*store)?) };
-        let (config_hash, config) = Config::parse(&bytes).map_err(|e| newer(e, &name))?;
-        let (id, ring) = unlock_any(&*store, unlock, &config)?;
+        let Unlocked { id, ring, bytes, hash, config } = unlock_any(&*store, unlock, cache.as_ref())?;
         remember(cache.as_ref(), &store.place(), &ring, &id, &bytes);
-        let own = ring.writer.as_ref().map(SignKey::id);
         let seen = cache.as_ref().and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&config, &ring.repo));
-        let n = seen.as_ref().map(State::n);
-        let log = match seen {
-            Some(seen) => Log::resume(store.clone(), ring.repo_id, seen)?,
-            None => Log::read(store.clone(), ring.repo_id, config_hash, &config, own)?,
-        };
-        finish(Parts { store, watched, ring, config, config_hash, log, seen: n }, cache.as_ref())
+        finish(Parts { store, watched, ring, config, hash, seen }, cache.as_ref())
     }
 }
 
@@ -117,15 +107,14 @@ fn open_known(
 ) -> Result<Option<Repo>> {
     let Some((repo, id)) = cache.place(&store.place()) else { return Ok(None) };
     // Read from the store each time: a credential that was removed opens nothing any more.
-    let Some(bytes) = read_if_exists(&**store, &Name::Key(id).to_string())? else { return Ok(None) };
-    let Ok(ring) = Credential::parse(&id, &bytes).and_then(|c| c.open(unlock)) else { return Ok(None) };
+    let Ok(Some(found)) = credential(&**store, &id) else { return Ok(None) };
+    let Ok(ring) = found.value.open(unlock) else { return Ok(None) };
+    mend(&**store, &ring, &Name::Key(id), &found);
     let repo_cache = cache.repo(&repo, &store.place());
-    let Some((config_hash, config)) = repo_cache.config(&ring) else { return Ok(None) };
-    let Some(state) = repo_cache.state(&config, &ring.repo) else { return Ok(None) };
-    let seen = Some(state.n());
-    let log = Log::resume(store.clone(), ring.repo_id, state)?;
+    let Some((_, hash, config)) = repo_cache.config(&ring) else { return Ok(None) };
+    let Some(seen) = repo_cache.state(&config, &ring.repo) else { return Ok(None) };
     let (store, watched) = (store.clone(), watched.clone());
-    finish(Parts { store, watched, ring, config, config_hash, log, seen }, Some(cache)).map(Some)
+    finish(Parts { store, watched, ring, config, hash, seen: Some(seen) }, Some(cache)).map(Some)
 }
 
 /// Without retries below, which would hide who won; so a race that was disturbed is run again, for other names.
@@ -144,38 +133,48 @@ fn race(store: &dyn Store) -> Result<Verdict> {
 /// There is no configuration: was there never one, or is it lost?
 fn no_repository(store: &dyn Store) -> Result<Error> {
     let mut entries = 0;
-    store.list(ObjectKind::Log.word(), &mut |_, _| {
-        entries += 1;
-        Ok(())
-    })?;
+    for folder in [ObjectKind::Log.word(), COPIES] {
+        store.list(folder, &mut |name, _| {
+            // A credential alone is what an interrupted `init` leaves.
+            entries += u64::from(!matches!(Name::parse_copy(name), Ok(Name::Key(_))));
+            Ok(())
+        })?;
+    }
     Ok(match entries {
         0 => Error::new(Kind::NoRepository, store.place(), "there is no repository here")
             .hint("`onefold init` makes one; or is the path wrong, or a disk not mounted?"),
-        _ => Error::damaged(Name::Config, "is missing, though there is a log")
-            .hint("copy it from another copy of the store, or from the cache directory of a machine that used it"),
+        _ => Error::damaged(Name::Config, "is missing, and so is its second copy, though there is a log")
+            .hint(LOST_CONFIG),
     })
 }
+
+const LOST_CONFIG: &str =
+    "copy it from another copy of the store, or open the repository on a machine that has used it";
 
 struct Parts {
     store: Arc<dyn Store>,
     watched: Arc<Watched<Arc<dyn Store>>>,
     ring: KeyRing,
     config: Config,
-    config_hash: ObjectHash,
-    log: Log,
-    /// The last entry that the cache knew.
-    seen: Option<u64>,
+    /// Of the configuration's object.
+    hash: ObjectHash,
+    /// What the cache knew of the log.
+    seen: Option<State>,
 }
 
 fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
-    let Parts { store, watched, ring, config, config_hash, log, seen } = parts;
+    let Parts { store, watched, ring, config, hash, seen } = parts;
+    let known = seen.as_ref().map(State::n);
+    let own = ring.writer.as_ref().map(SignKey::id);
+    let start = Start { config: config.clone(), hash, own, mends: may_write(&ring) };
+    let log = Log::open(store.clone(), start, seen)?;
     let cache = cache.map(|c| c.repo(&ring.repo_id, &store.place()));
     let core = Core {
         store,
         watched,
         ring,
         config,
-        config_hash,
+        config_hash: hash,
         log,
         cache,
         index: RwLock::default(),
@@ -183,19 +182,22 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
     };
     core.list_first_writer()?;
     let state = core.log.state();
-    if seen != Some(state.n()) {
+    if known != Some(state.n()) {
         core.remember(&state);
     }
     Ok(Repo { core: Arc::new(core) })
 }
 
 impl Core {
-    /// The first entry lists the first writer. Where `init` was interrupted before it, the administrator writes it now.
+    /// The first entry lists the first writer; before it the configuration has its second copy. Where `init` was
+    /// interrupted before, the administrator writes both now.
     fn list_first_writer(&self) -> Result<()> {
-        if self.log.state().n() > 0 {
+        // Entries that cannot be read are not none.
+        if self.log.state().n() > 0 || self.log.stopped().is_some() {
             return Ok(());
         }
         let (Some(admin), Some(writer)) = (&self.ring.admin_key, &self.ring.writer) else { return Ok(()) };
+        create_or_same(&*self.store, &Name::Config.copy(), &self.config.encode(admin)?)?;
         let first = self.log.append(admin, &mut |state| {
             // Another process may have been faster.
             if state.n() > 0 {
@@ -233,15 +235,74 @@ fn new_keys(atomic: bool, sizes: Option<Sizes>) -> Result<(KeyRing, Config)> {
     Ok((ring, config))
 }
 
-/// Tries every credential of the repository.
-fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, config: &Config) -> Result<(CredentialId, KeyRing)> {
-    let mut ids = Vec::new();
-    store.list(ObjectKind::Key.word(), &mut |name, _| {
-        if let Ok(Name::Key(id)) = Name::parse(name) {
-            ids.push(id);
+/// A credential that opened, and the configuration that it anchors.
+struct Unlocked {
+    id: CredentialId,
+    ring: KeyRing,
+    bytes: Vec<u8>,
+    hash: ObjectHash,
+    config: Config,
+}
+
+/// Tries every credential of the repository. Where the configuration is lost or damaged under both its names, this
+/// machine's cache may know it.
+fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> Result<Unlocked> {
+    let stored = match twice::read(store, &Name::Config, Config::parse) {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(no_repository(store)?),
+        Err(e) if e.kind() == Kind::Unsupported => Err(e.hint(NEWER)),
+        Err(e) if e.is_of_bytes() => Err(e.hint(LOST_CONFIG)),
+        Err(e) => return Err(e),
+    };
+    let fits = |ring: &KeyRing| match &stored {
+        Ok(found) => {
+            let (hash, config) = &found.value;
+            let ours = ring.repo_id == config.repo && ring.admin == config.admin;
+            ours.then(|| (found.bytes.clone(), *hash, config.clone()))
         }
-        Ok(())
-    })?;
+        Err(_) => cache.and_then(|c| c.repo(&ring.repo_id, &store.place()).config(ring)),
+    };
+    match (try_all(store, unlock, &fits), &stored) {
+        (Ok(unlocked), Ok(found)) => {
+            mend(store, &unlocked.ring, &Name::Config, found);
+            Ok(unlocked)
+        }
+        (Ok(unlocked), Err(_)) => {
+            // Only where it is missing; under a name that is taken this changes nothing.
+            if may_write(&unlocked.ring) {
+                let _ = twice::create(store, &Name::Config, &unlocked.bytes);
+            }
+            Ok(unlocked)
+        }
+        (Err(_), Err(lost)) => Err(lost.again()),
+        (Err(e), Ok(_)) => Err(e),
+    }
+}
+
+fn credential(store: &dyn Store, id: &CredentialId) -> Result<Option<twice::Found<Credential>>> {
+    twice::read(store, &Name::Key(*id), |bytes| Credential::parse(id, bytes))
+}
+
+/// As long as this fails, the second copy serves.
+fn mend<T>(store: &dyn Store, ring: &KeyRing, name: &Name, found: &twice::Found<T>) {
+    if may_write(ring) {
+        let _ = twice::mend(store, name, found);
+    }
+}
+
+/// The configuration that belongs to a credential: its object, the hash of that, and what it says.
+type Anchored = (Vec<u8>, ObjectHash, Config);
+
+fn try_all(store: &dyn Store, unlock: Unlock<'_>, fits: &dyn Fn(&KeyRing) -> Option<Anchored>) -> Result<Unlocked> {
+    let mut ids = BTreeSet::new();
+    for folder in [ObjectKind::Key.word(), COPIES] {
+        store.list(folder, &mut |text, _| {
+            if let Ok(Name::Key(id)) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
+                ids.insert(id);
+            }
+            Ok(())
+        })?;
+    }
     if ids.is_empty() {
         return Err(
             Error::damaged(store.place(), "holds no credential").hint("copy `key/` from another copy of the store")
@@ -249,14 +310,30 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, config: &Config) -> Result<
     }
     let mut worst: Option<Error> = None;
     for id in ids {
-        let name = Name::Key(id).to_string();
-        let Some(bytes) = read_if_exists(store, &name)? else { continue };
-        match Credential::parse(&id, &bytes).and_then(|c| c.open(unlock)) {
-            // Another repository's, or left by an interrupted `init`.
-            Ok(ring) if ring.repo_id != config.repo || ring.admin != config.admin => {}
-            Ok(ring) => return Ok((id, ring)),
+        let name = Name::Key(id);
+        let found = match credential(store, &id) {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(e) if e.kind() == Kind::Unsupported => {
+                worst = Some(e.hint(NEWER));
+                continue;
+            }
+            Err(e) if e.is_of_bytes() => {
+                worst = Some(e);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        match found.value.open(unlock) {
+            Ok(ring) => {
+                // Otherwise it is another repository's, or left by an interrupted `init`.
+                if let Some((bytes, hash, config)) = fits(&ring) {
+                    mend(store, &ring, &name, &found);
+                    return Ok(Unlocked { id, ring, bytes, hash, config });
+                }
+            }
             Err(FormatError::WrongKey(_)) => {}
-            Err(e) => worst = Some(newer(e, &name)),
+            Err(e) => worst = Some(Error::from(e).within(name)),
         }
     }
     let denied = || Error::new(Kind::Denied, store.place(), "wrong password or key file").hint(WRONG_PASSWORD);
@@ -264,12 +341,7 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, config: &Config) -> Result<
 }
 
 const WRONG_PASSWORD: &str = "no credential of this repository is opened by it; nothing was changed";
-
-fn newer(e: FormatError, name: &str) -> Error {
-    let hint = matches!(e, FormatError::Unsupported(_));
-    let error = Error::from(e).within(name);
-    if hint { error.hint("written by a newer version of onefold: use that or a later one") } else { error }
-}
+const NEWER: &str = "written by a newer version of onefold: use that or a later one";
 
 /// Best effort: a full or read-only cache directory must not stop work.
 fn remember(cache: Option<&Cache>, place: &str, ring: &KeyRing, id: &CredentialId, config: &[u8]) {

@@ -144,7 +144,7 @@ impl Packer {
 
     /// Nothing of this session may count any more.
     pub fn fail(&self, error: &Error) {
-        self.shared.fail(again(error));
+        self.shared.fail(error.again());
     }
 
     /// What was done so far.
@@ -181,7 +181,7 @@ impl Packer {
             return Ok(());
         }
         match &*lock(&self.shared.failure) {
-            Some(e) => Err(again(e)),
+            Some(e) => Err(e.again()),
             None => Ok(()),
         }
     }
@@ -297,15 +297,6 @@ fn empty_pack(setup: &Setup) -> PackBuilder {
 fn list_length(pack: &PackBuilder, chunks: usize) -> u32 {
     let held: usize = pack.frames().iter().map(|f| 12 + 36 * f.chunks.len()).sum();
     u32::try_from(held + 12 + 36 * chunks + 128).unwrap_or(u32::MAX)
-}
-
-/// The same error once more, for everybody who asks.
-fn again(e: &Error) -> Error {
-    let copy = Error::new(e.kind(), e.subject(), e.message());
-    match e.advice() {
-        Some(hint) => copy.hint(hint),
-        None => copy,
-    }
 }
 
 const FAULTY_MACHINE: &str = "memory or processor may be faulty: test this machine before trusting it with backups";

@@ -23,7 +23,7 @@ use super::index::{Index, Place};
 use super::locate::Purpose;
 use super::packer::{INDEX_PACKS, Packer, Setup};
 use super::session::Session;
-use super::{Core, SnapshotInfo, world};
+use super::{Core, SnapshotInfo, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
 use crate::store::lock;
@@ -191,8 +191,8 @@ impl Writer {
         indexes.dedup();
         let mut stats = self.stats();
         let (id, bytes) = self.seal_snapshot(roots, body)?;
-        self.core.store.create(&Name::Snapshot(id).to_string(), &bytes)?;
-        stats.bytes_stored += bytes.len() as u64;
+        twice::create(&*self.core.store, &Name::Snapshot(id), &bytes)?;
+        stats.bytes_stored += 2 * bytes.len() as u64;
         let session = self.session.id;
         let key = self.core.sign_key()?;
         let state = self.core.append(key, &mut |state| {

@@ -36,7 +36,7 @@ struct Context<'a> {
 pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> {
     fits(args)?;
     args.out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
-    let repo = access::open(global)?;
+    let repo = access::open(global, output)?;
     let (info, snapshot) = load(&repo, &args.snapshot)?;
     let watch = Arc::new(Watch::new());
     let _progress = Progress::start(
