@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub use repo_format::blob::BlobRef;
 
 use crate::error::{Error, Kind, Result};
-use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, RECORD_MAX};
+use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, RECORD_MAX, Reached};
 
 /// Chunker 1 of SPEC: FastCDC with a secret table. Its minimum is half its mean, its maximum eight times the mean (and
 /// at most [`DATA_CHUNK_MAX`]), its normalization level 2.
@@ -165,13 +165,10 @@ pub fn visit(blob: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&[u8
     visit_list(blob, None, source, show)
 }
 
-/// Names every chunk of a blob (lists and data) without reading the data.
-pub fn chunks(
-    blob: &BlobRef,
-    source: &dyn ChunkSource,
-    show: &mut dyn FnMut(ChunkKind, ChunkId) -> Result<()>,
-) -> Result<()> {
-    chunks_of_list(blob, None, source, show)
+/// Shows every chunk of a blob, lists and data, without reading the data. `visit` says whether to go on below a chunk.
+/// Errors: those of `visit`.
+pub fn reach(blob: &BlobRef, source: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
+    reach_list(blob, None, source, visit)
 }
 
 fn open_list(blob: &BlobRef, level: Option<u8>, source: &dyn ChunkSource) -> Result<BlobList> {
@@ -207,18 +204,26 @@ fn visit_list(
     list.entries.iter().try_for_each(|entry| visit_list(entry, Some(below), source, show))
 }
 
-fn chunks_of_list(
+fn reach_list(
     blob: &BlobRef,
     level: Option<u8>,
     source: &dyn ChunkSource,
-    show: &mut dyn FnMut(ChunkKind, ChunkId) -> Result<()>,
+    visit: &mut dyn FnMut(Reached) -> Result<bool>,
 ) -> Result<()> {
-    let list = open_list(blob, level, source)?;
-    show(ChunkKind::BlobList, blob.root)?;
-    match list.level.checked_sub(1) {
-        None => list.entries.iter().try_for_each(|entry| show(ChunkKind::Data, entry.root)),
-        Some(below) => list.entries.iter().try_for_each(|entry| chunks_of_list(entry, Some(below), source, show)),
+    if !visit(Reached::Chunk { kind: ChunkKind::BlobList, id: blob.root, more: true })? {
+        return Ok(());
     }
+    let list = match open_list(blob, level, source) {
+        Ok(list) => list,
+        Err(e) => return visit(Reached::Broken(e)).map(drop),
+    };
+    for entry in &list.entries {
+        match list.level.checked_sub(1) {
+            None => visit(Reached::Chunk { kind: ChunkKind::Data, id: entry.root, more: false }).map(drop)?,
+            Some(below) => reach_list(entry, Some(below), source, visit)?,
+        }
+    }
+    Ok(())
 }
 
 fn blob_name(root: &ChunkId) -> String {
@@ -235,9 +240,9 @@ pub fn external_body(body: &[u8], cutter: &Cutter, sink: &dyn ChunkSink) -> Resu
     Ok(out)
 }
 
-/// Replaces the body from `start` on, which stands for one beside its leaf, by that one.
-pub fn internal_body(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize) -> Result<Traits> {
-    let mut r = Reader::new(&out[start..], "external body");
+/// The blob of a body that stands in a leaf for one beside it.
+pub fn of_external_body(body: &[u8]) -> Result<BlobRef> {
+    let mut r = Reader::new(body, "external body");
     if (r.u8()?, r.u8()?) != (EXTERNAL_BODY, 0) {
         return Err(FormatError::Invalid("external body").into());
     }
@@ -245,6 +250,12 @@ pub fn internal_body(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize) 
     r.end()?;
     let blob = BlobRef::read(&mut value)?;
     value.end()?;
+    Ok(blob)
+}
+
+/// Replaces the body from `start` on, which stands for one beside its leaf, by that one.
+pub fn internal_body(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize) -> Result<Traits> {
+    let blob = of_external_body(&out[start..])?;
     let body = read_bytes(&blob, source, RECORD_MAX as u64)?;
     let traits = repo_format::record::check(&body)?;
     out.truncate(start);

@@ -1,16 +1,12 @@
 //! Is everything there that the snapshots need? Objects are verified by the repository; here their trees are walked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use repo_format::tree::read_branch;
-
-use crate::blob;
 use crate::error::{Error, Kind, Result};
 use crate::repo::check::CheckStats;
 use crate::repo::{Reader, Repo};
-use crate::run::{ChunkId, ChunkKind, ChunkSource};
+use crate::run::{ChunkId, Reached};
 use crate::snapshot::Snapshot;
-use crate::tree::Root;
 use crate::watch::Watch;
 
 /// What was looked at.
@@ -50,7 +46,7 @@ pub fn check(repo: &Repo, read_data: bool, watch: &Watch) -> Result<Checked> {
 struct Walk<'a> {
     reader: &'a Reader,
     watch: &'a Watch,
-    /// Branches and blobs walked already: snapshots share most of them. Leaves are not kept here.
+    /// What other chunks hang under and was walked already: snapshots share most of it. Leaves without blobs are not kept.
     seen: HashSet<ChunkId>,
     reached: u64,
 }
@@ -60,7 +56,7 @@ impl Walk<'_> {
     fn tell(&self, subject: &str, done: Result<()>) -> Result<()> {
         self.watch.check()?;
         match done {
-            Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported | Kind::TooLarge) => {
+            Err(e) if is_damage(&e) => {
                 self.watch.problem(true, subject, e);
                 Ok(())
             }
@@ -69,48 +65,37 @@ impl Walk<'_> {
     }
 
     fn snapshot(&mut self, subject: &str, snapshot: &Snapshot) -> Result<()> {
-        for shard in &snapshot.shards {
-            let parts = shard.nodes.iter().flat_map(|n| n.bits.iter().chain(&n.held));
-            for tree in shard.layers.iter().chain(parts) {
-                let done = tree.root().and_then(|root| self.tree(root));
-                self.tell(&format!("{subject}: {}", shard.name), done)?;
-            }
-        }
-        for file in &snapshot.files {
-            let done = file.blob().and_then(|blob| {
-                if !self.seen.insert(blob.root) {
-                    return Ok(());
-                }
-                blob::chunks(&blob, self.reader, &mut |_, id| {
-                    self.reached += 1;
-                    there(self.reader, &id)
-                })
-            });
-            self.tell(&format!("{subject}: {}", file.name), done)?;
-        }
-        Ok(())
-    }
-
-    /// Every branch is read; leaves must be where the index says that they are.
-    fn tree(&mut self, root: Root) -> Result<()> {
-        let mut open = vec![(root.level, root.id)];
-        while let Some((level, id)) = open.pop() {
+        let mut broken: BTreeMap<String, (Error, u64)> = BTreeMap::new();
+        snapshot.reach(self.reader, &mut |part, reached| {
             self.watch.check()?;
-            if level == 0 {
-                self.reached += 1;
-                there(self.reader, &id)?;
-                continue;
+            let e = match reached {
+                Reached::Chunk { id, more: true, .. } if !self.seen.insert(id) => return Ok(false),
+                Reached::Chunk { id, .. } => {
+                    self.reached += 1;
+                    match there(self.reader, &id) {
+                        Ok(()) => return Ok(true),
+                        Err(e) => e,
+                    }
+                }
+                Reached::Broken(e) => e,
+            };
+            if !is_damage(&e) {
+                return Err(e);
             }
-            if !self.seen.insert(id) {
-                continue;
-            }
-            self.reached += 1;
-            let bytes = self.reader.get(ChunkKind::Branch, &id)?;
-            let children = read_branch(&bytes, level).map_err(|e| Error::from(e).within(format!("branch {id}")))?;
-            open.extend(children.iter().map(|c| (level - 1, c.id)));
+            broken.entry(part.to_owned()).or_insert((e, 0)).1 += 1;
+            Ok(false)
+        })?;
+        for (part, (e, chunks)) in broken {
+            let others = if chunks > 1 { format!(" (and {} more of its chunks)", chunks - 1) } else { String::new() };
+            self.watch.problem(true, format!("{subject}: {part}"), format_args!("{e}{others}"));
         }
         Ok(())
     }
+}
+
+/// Whether something stored is not as it should be; other errors end the check.
+fn is_damage(e: &Error) -> bool {
+    matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported | Kind::TooLarge)
 }
 
 fn there(reader: &Reader, id: &ChunkId) -> Result<()> {

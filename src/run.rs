@@ -1,6 +1,6 @@
 //! The traits of the flow: a run of records, and where chunks go to and come from.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::record::{Class, Traits};
 
@@ -209,6 +209,23 @@ impl<R: Run + ?Sized> Run for Box<R> {
 pub trait ChunkSink: Send + Sync {
     /// Stores `plain` unless it is there already.
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId>;
+}
+
+/// What a walk from a root comes by: what marking and checking follow.
+#[derive(Debug)]
+pub enum Reached {
+    /// A chunk that is needed.
+    Chunk {
+        /// Its kind.
+        kind: ChunkKind,
+        /// Its name.
+        id: ChunkId,
+        /// Whether others hang under it: it is a branch, a blob list, or a leaf beside which blobs lie. It is read, and they
+        /// are shown, if that is wanted.
+        more: bool,
+    },
+    /// One into which the walk could not look: what hangs under it is not known.
+    Broken(Error),
 }
 
 /// Gives chunks back. The bytes hash to `id`, or it is an error.

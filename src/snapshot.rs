@@ -5,10 +5,11 @@ pub mod fuzzing;
 use repo_format::id::{ChunkId, ChunkKind};
 use serde::{Deserialize, Serialize};
 
-use crate::blob::BlobRef;
+use crate::blob::{self, BlobRef};
 use crate::engine::{Described, Node};
 use crate::error::{Error, Result};
-use crate::tree::{Drift, NodePatch, Root};
+use crate::run::{ChunkSource, Reached};
+use crate::tree::{self, Drift, NodePatch, Root};
 use crate::watch::Problem;
 
 /// Version of the body. Readers refuse newer ones.
@@ -111,18 +112,20 @@ pub struct Tree {
     pub level: u8,
     /// Records in all.
     pub records: u64,
+    /// Of these, the ones whose bodies lie beside their leaves, as blobs.
+    pub blobs: u64,
 }
 
 impl Tree {
     /// As the tree module has it.
     pub fn root(&self) -> Result<Root> {
-        Ok(Root { id: chunk_id(&self.id)?, level: self.level, records: self.records })
+        Ok(Root { id: chunk_id(&self.id)?, level: self.level, records: self.records, blobs: self.blobs })
     }
 }
 
 impl From<Root> for Tree {
     fn from(r: Root) -> Tree {
-        Tree { id: r.id.to_string(), level: r.level, records: r.records }
+        Tree { id: r.id.to_string(), level: r.level, records: r.records, blobs: r.blobs }
     }
 }
 
@@ -201,6 +204,29 @@ impl Snapshot {
         roots.sort_unstable();
         roots.dedup();
         Ok(roots)
+    }
+
+    /// Shows every chunk that the snapshot needs, tree by tree and file by file, under the name of the table or file; see
+    /// [`tree::reach`].
+    pub fn reach(&self, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(&str, Reached) -> Result<bool>) -> Result<()> {
+        for shard in &self.shards {
+            let parts = shard.nodes.iter().flat_map(|n| n.bits.iter().chain(&n.held));
+            for tree in shard.layers.iter().chain(parts) {
+                let mut visit = |reached| visit(&shard.name, reached);
+                match tree.root() {
+                    Ok(root) => tree::reach(root, chunks, &mut visit)?,
+                    Err(e) => visit(Reached::Broken(e)).map(drop)?,
+                }
+            }
+        }
+        for file in &self.files {
+            let mut visit = |reached| visit(&file.name, reached);
+            match file.blob() {
+                Ok(blob) => blob::reach(&blob, chunks, &mut visit)?,
+                Err(e) => visit(Reached::Broken(e)).map(drop)?,
+            }
+        }
+        Ok(())
     }
 
     /// What it says of its shards, for the engine that reads the cluster again.

@@ -65,9 +65,9 @@ fn long_blobs_have_several_levels() {
     let lists = map.0.lock().unwrap().values().filter(|(kind, _)| *kind == ChunkKind::BlobList).count();
     assert!(lists > 3, "{lists} lists");
     let mut named = 0;
-    blob::chunks(&root, &map, &mut |_, _| {
+    blob::reach(&root, &map, &mut |_| {
         named += 1;
-        Ok(())
+        Ok(true)
     })
     .unwrap();
     assert_eq!(named, map.0.lock().unwrap().len());

@@ -20,6 +20,7 @@ mod faces;
 mod flow;
 mod fuzz;
 mod kill;
+mod large_values;
 mod measure;
 mod merge;
 mod repo;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! branch = version u8 (0) │ level u8 │ children varint │ ints shared │ strings rests │ children × id 32 │ ints records
+//!        │ ints blobs
 //! ```
 
 use std::hash::Hasher;
@@ -73,6 +74,9 @@ pub struct Child {
     pub id: ChunkId,
     /// Records under it.
     pub records: u64,
+    /// Of these, the ones whose bodies lie beside their leaves, as blobs. Where there is none, nothing hangs under its
+    /// leaves.
+    pub blobs: u64,
 }
 
 /// Appends a branch at `level` (1: its children are leaves).
@@ -95,6 +99,8 @@ pub fn put_branch(out: &mut Vec<u8>, level: u8, children: &[Child]) {
     children.iter().for_each(|c| out.extend_from_slice(&c.id.0));
     let records: Vec<u64> = children.iter().map(|c| c.records).collect();
     put_ints(out, &records, &mut scratch);
+    let blobs: Vec<u64> = children.iter().map(|c| c.blobs).collect();
+    put_ints(out, &blobs, &mut scratch);
 }
 
 /// Reads a branch that must be at `level`.
@@ -115,6 +121,7 @@ pub fn read_branch(bytes: &[u8], level: u8) -> Result<Vec<Child>> {
     let mut rests = StringsReader::read(&mut r, count)?;
     let ids = r.bytes(32 * count)?;
     let mut records = Ints::read(&mut r, count)?;
+    let mut blobs = Ints::read(&mut r, count)?;
     r.end()?;
     let mut children: Vec<Child> = Vec::with_capacity(count);
     let mut buffer = [0; PLANES_MAX];
@@ -131,7 +138,11 @@ pub fn read_branch(bytes: &[u8], level: u8) -> Result<Vec<Child>> {
             return Err(FormatError::Invalid("order of children"));
         }
         bytes += first_key.len();
-        children.push(Child { first_key, id: ChunkId(*id), records: records.next_int()? });
+        let child = Child { first_key, id: ChunkId(*id), records: records.next_int()?, blobs: blobs.next_int()? };
+        if child.blobs > child.records {
+            return Err(FormatError::Invalid("blobs under a child"));
+        }
+        children.push(child);
     }
     if !rests.is_used_up() {
         return Err(FormatError::Invalid("branch with more than its children"));

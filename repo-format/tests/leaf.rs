@@ -133,8 +133,8 @@ fn a_leaf_gives_no_more_than_its_limit() {
     builder.finish(&mut leaf);
     assert_eq!(read(&leaf).unwrap().len(), 2);
     let children = |n: usize| -> Vec<tree::Child> {
-        let child =
-            |key: &Vec<u8>| tree::Child { first_key: key.clone(), records: 1, id: repo_format::id::ChunkId([1; 32]) };
+        let id = repo_format::id::ChunkId([1; 32]);
+        let child = |key: &Vec<u8>| tree::Child { first_key: key.clone(), id, records: 1, blobs: 0 };
         keys.iter().take(n).map(child).collect()
     };
     for n in [1, 2, 3, 20] {

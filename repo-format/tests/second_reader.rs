@@ -66,6 +66,12 @@ fn layouts() -> impl Strategy<Value = Layout> {
         .prop_map(|(tokens, numeric_groups, numeric)| Layout { tokens, numeric_groups, numeric })
 }
 
+/// Id, records and blobs of a child.
+fn branch_numbers() -> impl Strategy<Value = (u8, u64, u64)> {
+    let blobs = prop_oneof![2 => Just(0), 1 => Just(u64::MAX), 1 => 0u64..9];
+    (any::<u8>(), any::<u64>(), blobs).prop_map(|(id, records, blobs)| (id, records, blobs.min(records)))
+}
+
 fn patches() -> impl Strategy<Value = LeafPatch> {
     let others = proptest::collection::vec((any::<i64>(), any::<u64>()), 0..3);
     let ordinals = proptest::collection::btree_map(prop_oneof![0u32..50, 0u32..65536], (0u8..3, others), 0..200);
@@ -109,13 +115,13 @@ proptest! {
 
     #[test]
     fn branches(
-        keys in proptest::collection::btree_map(proptest::collection::vec(0u8..4, 0..9), any::<(u8, u64)>(), 1..60),
+        keys in proptest::collection::btree_map(proptest::collection::vec(0u8..4, 0..9), branch_numbers(), 1..60),
         level in 1u8..9,
     ) {
-        let keys: BTreeMap<Vec<u8>, (u8, u64)> = keys;
-        let put: Vec<_> = keys.into_iter().map(|(key, (id, records))| (key, [id; 32], records)).collect();
-        let child = |(key, id, records): &(Vec<u8>, [u8; 32], u64)| {
-            Child { first_key: key.clone(), id: ChunkId(*id), records: *records }
+        let keys: BTreeMap<Vec<u8>, (u8, u64, u64)> = keys;
+        let put: Vec<_> = keys.into_iter().map(|(key, (id, records, blobs))| (key, [id; 32], records, blobs)).collect();
+        let child = |(key, id, records, blobs): &plain::Child| {
+            Child { first_key: key.clone(), id: ChunkId(*id), records: *records, blobs: *blobs }
         };
         let children: Vec<Child> = put.iter().map(child).collect();
         let mut bytes = Vec::new();

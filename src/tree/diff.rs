@@ -30,7 +30,7 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn new(root: Option<Root>, chunks: &'a dyn ChunkSource) -> Side<'a> {
-        let top = root.map(|r| (r.level, vec![Child { first_key: Vec::new(), id: r.id, records: r.records }]));
+        let top = root.map(|r| (r.level, vec![r.child()]));
         let path = top.into_iter().collect();
         Side { chunks, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0 }
     }

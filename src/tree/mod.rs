@@ -6,6 +6,7 @@ mod context;
 mod diff;
 mod differing;
 mod patch;
+mod reach;
 mod read;
 mod view;
 mod write;
@@ -13,6 +14,7 @@ mod write;
 pub use diff::{Change, Diff};
 pub use differing::{Difference, NodeSide, differences};
 pub use patch::{Drift, NodePatch, PatchWriter};
+pub use reach::reach;
 pub use read::TreeRun;
 pub use view::NodeView;
 pub use write::{TreeWriter, write};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use crate::blob;
 use repo_format::id::ChunkId;
 use repo_format::leaf::Layout;
+use repo_format::tree::Child;
 
 /// Where a tree begins. An empty tree has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,15 @@ pub struct Root {
     pub level: u8,
     /// Records in all.
     pub records: u64,
+    /// Of these, the ones whose bodies lie beside their leaves, as blobs.
+    pub blobs: u64,
+}
+
+impl Root {
+    /// As the only child of nothing; its first key is not known.
+    fn child(&self) -> Child {
+        Child { first_key: Vec::new(), id: self.id, records: self.records, blobs: self.blobs }
+    }
 }
 
 /// What shapes a tree. Fixed for a table once it is stored: another value would share no leaf with what is there.

@@ -35,13 +35,8 @@ impl<'a> TreeRun<'a> {
     /// say which deletions are in force there, even where no record follows.
     pub fn range(root: Option<Root>, chunks: &'a dyn ChunkSource, from: Vec<u8>, to: Option<Vec<u8>>) -> TreeRun<'a> {
         let root = root.filter(|_| to.as_ref().is_none_or(|to| from < *to));
-        let top = root.map(|r| (r.level, vec![Child { first_key: Vec::new(), id: r.id, records: r.records }]));
+        let top = root.map(|r| (r.level, vec![r.child()]));
         TreeRun { chunks, path: top.into_iter().collect(), from, to, first: true, context: Context::default() }
-    }
-
-    /// The next leaf whose keys may lie in the range.
-    fn next_leaf(&mut self) -> Result<Option<ChunkId>> {
-        Ok(self.next_child()?.map(|child| child.id))
     }
 
     /// The next leaf whose keys may lie in the range, as its branch names it; the first key of a lone leaf is not known.
@@ -79,7 +74,9 @@ impl<'a> TreeRun<'a> {
         Ok(())
     }
 
-    fn fill(&mut self, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
+    /// Adds the records of a leaf that lie in the range. How many of the leaf have blobs, if it was read to its end.
+    fn fill(&mut self, id: &ChunkId, out: &mut RecordBatch) -> Result<Option<u64>> {
+        let mut blobs = 0;
         let bytes = self.chunks.get(ChunkKind::Leaf, id)?;
         let mut leaf = LeafReader::new(&bytes)?;
         let (mut key, mut body) = (Vec::new(), Vec::new());
@@ -94,11 +91,12 @@ impl<'a> TreeRun<'a> {
             }
             if self.to.as_ref().is_some_and(|to| key >= *to) {
                 self.path.clear();
-                break;
+                return Ok(None);
             }
             if self.first && key < self.from {
                 body.clear();
-                let (traits, _) = leaf.body(&mut body)?;
+                let (traits, external) = leaf.body(&mut body)?;
+                blobs += u64::from(external);
                 self.context.follow(&Record { key: &key, group_len, class, traits, body: &body })?;
                 continue;
             }
@@ -109,11 +107,14 @@ impl<'a> TreeRun<'a> {
                 let start = buffer.len();
                 match leaf.body(buffer)? {
                     (traits, false) => Ok(traits),
-                    (_, true) => blob::internal_body(self.chunks, buffer, start),
+                    (_, true) => {
+                        blobs += 1;
+                        blob::internal_body(self.chunks, buffer, start)
+                    }
                 }
             })?;
         }
-        Ok(())
+        Ok(Some(blobs))
     }
 }
 
@@ -121,13 +122,18 @@ impl Run for TreeRun<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
         out.clear();
         while out.is_empty() {
-            let Some(id) = self.next_leaf()? else {
+            let Some(Child { id, blobs, .. }) = self.next_child()? else {
                 if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
                     self.context.say(&self.from, None, out);
                 }
                 return Ok(!out.is_empty());
             };
-            self.fill(&id, out).map_err(|e| e.within(format!("leaf {id}")))?;
+            let within = |e: Error| e.within(format!("leaf {id}"));
+            let found = self.fill(&id, out).map_err(within)?;
+            // What a branch does not count would be neither marked nor checked.
+            if let Some(found) = found.filter(|found| *found != blobs) {
+                return Err(within(Error::damaged("tree", format!("has {found} blobs in place of {blobs}"))));
+            }
         }
         Ok(true)
     }
@@ -136,5 +142,5 @@ impl Run for TreeRun<'_> {
 /// Adds all records of a leaf.
 pub(super) fn fill_leaf(chunks: &dyn ChunkSource, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
     let mut run = TreeRun::new(None, chunks);
-    run.fill(id, out).map_err(|e| e.within(format!("leaf {id}")))
+    run.fill(id, out).map(drop).map_err(|e| e.within(format!("leaf {id}")))
 }

@@ -31,6 +31,8 @@ pub struct TreeWriter<'a> {
     context: Context,
     buffer: Vec<u8>,
     records: u64,
+    /// Bodies of the open leaf that are blobs.
+    external: u64,
 }
 
 impl<'a> TreeWriter<'a> {
@@ -48,6 +50,7 @@ impl<'a> TreeWriter<'a> {
             context: Context::default(),
             buffer: Vec::new(),
             records: 0,
+            external: 0,
         }
     }
 
@@ -63,6 +66,7 @@ impl<'a> TreeWriter<'a> {
         if r.body.len() > BODY_INLINE_MAX {
             let stored = blob::external_body(r.body, &self.blobs, self.sink)?;
             self.leaf.push(r.key, r.group_len, r.class, &stored)?;
+            self.external += 1;
         } else {
             self.leaf.push(r.key, r.group_len, r.class, r.body)?;
         }
@@ -78,7 +82,8 @@ impl<'a> TreeWriter<'a> {
         self.buffer.clear();
         self.leaf.finish(&mut self.buffer);
         let id = self.sink.put(ChunkKind::Leaf, &self.buffer)?;
-        let child = Child { first_key: std::mem::take(&mut self.first_key), id, records };
+        let blobs = std::mem::take(&mut self.external);
+        let child = Child { first_key: std::mem::take(&mut self.first_key), id, records, blobs };
         self.add(1, child)
     }
 
@@ -103,11 +108,12 @@ impl<'a> TreeWriter<'a> {
         here.grown = true;
         let Some(first) = children.first() else { return Ok(()) };
         let records = children.iter().map(|c| c.records).sum();
+        let blobs = children.iter().map(|c| c.blobs).sum();
         let first_key = first.first_key.clone();
         self.buffer.clear();
         put_branch(&mut self.buffer, level, &children);
         let id = self.sink.put(ChunkKind::Branch, &self.buffer)?;
-        self.add(level + 1, Child { first_key, id, records })
+        self.add(level + 1, Child { first_key, id, records, blobs })
     }
 
     /// Ends the tree. `None` if it has no record.
@@ -120,7 +126,8 @@ impl<'a> TreeWriter<'a> {
             let here = &self.levels[usize::from(level) - 1];
             let top = usize::from(level) == self.levels.len() && !here.grown;
             if let ([only], true) = (here.children.as_slice(), top) {
-                return Ok(Some(Root { id: only.id, level: level - 1, records: self.records }));
+                let Child { id, blobs, .. } = *only;
+                return Ok(Some(Root { id, level: level - 1, records: self.records, blobs }));
             }
             self.end_branch(level)?;
             level += 1;

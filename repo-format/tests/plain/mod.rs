@@ -285,10 +285,10 @@ pub fn group(partition_key: &[u8]) -> Vec<u8> {
     out
 }
 
-/// First key, id, records.
-pub type Child = (Vec<u8>, [u8; 32], u64);
+/// First key, id, records, blobs.
+pub type Child = (Vec<u8>, [u8; 32], u64, u64);
 
-/// A branch: its level; each child's first key, id, records.
+/// A branch: its level; each child's first key, id, records, blobs.
 pub fn branch(bytes: &[u8]) -> (u8, Vec<Child>) {
     let mut input = Input(bytes);
     assert_eq!(input.u8(), 0, "version");
@@ -298,12 +298,14 @@ pub fn branch(bytes: &[u8]) -> (u8, Vec<Child>) {
     let rests = input.strings(children);
     let ids: Vec<[u8; 32]> = (0..children).map(|_| input.take(32).try_into().unwrap()).collect();
     let records = input.ints(children);
+    let blobs = input.ints(children);
     assert!(input.0.is_empty(), "more than a branch");
+    assert!(blobs.iter().zip(&records).all(|(blobs, records)| blobs <= records), "more blobs than records");
     let mut out: Vec<Child> = Vec::new();
     for (i, rest) in rests.iter().enumerate() {
         let mut key = out.last().map_or(Vec::new(), |c| c.0[..shared[i] as usize].to_vec());
         key.extend(rest);
-        out.push((key, ids[i], records[i]));
+        out.push((key, ids[i], records[i], blobs[i]));
     }
     (level, out)
 }

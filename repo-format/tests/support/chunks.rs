@@ -94,7 +94,10 @@ fn other() -> Vec<u8> {
 }
 
 fn branch() -> Vec<u8> {
-    let child = |key: &[u8], n: u8| Child { first_key: key.into(), records: 1000 + u64::from(n), id: ChunkId([n; 32]) };
+    let child = |key: &[u8], n: u8| {
+        let (records, blobs) = (1000 + u64::from(n), u64::from(n / 3));
+        Child { first_key: key.into(), id: ChunkId([n; 32]), records, blobs }
+    };
     let mut out = Vec::new();
     put_branch(&mut out, 1, &[child(b"", 1), child(b"aster/22", 2), child(b"aster/3", 3), child(b"rose", 4)]);
     out

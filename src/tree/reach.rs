@@ -1,0 +1,71 @@
+//! Every chunk that hangs under a root. Of leaves, only those beside which blobs lie are read.
+
+use repo_format::leaf::LeafReader;
+use repo_format::tree::{Child, read_branch};
+
+use super::Root;
+use crate::blob::{self, BlobRef};
+use crate::error::{Error, Result};
+use crate::run::{ChunkKind, ChunkSource, Reached};
+
+/// Shows every chunk of a tree: branches, leaves, and the blobs of bodies that are too large for a leaf. `visit` says
+/// whether to go on below a chunk; of one that was walked before, nothing below needs to be shown again. What cannot be
+/// read, or is not what refers to it, is shown as broken, and the walk goes on beside it.
+///
+/// Errors: those of `visit`. Memory: the children of one branch of each level.
+pub fn reach(root: Root, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
+    let mut open = vec![(root.level, root.child())];
+    while let Some((level, child)) = open.pop() {
+        let kind = if level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch };
+        let more = level > 0 || child.blobs > 0;
+        if !visit(Reached::Chunk { kind, id: child.id, more })? || !more {
+            continue;
+        }
+        if level == 0 {
+            match blobs_of(&child, chunks) {
+                Ok(blobs) => blobs.iter().try_for_each(|blob| blob::reach(blob, chunks, visit))?,
+                Err(e) => visit(Reached::Broken(e.within(format!("leaf {}", child.id)))).map(drop)?,
+            }
+            continue;
+        }
+        match children_of(&child, level, chunks) {
+            Ok(children) => open.extend(children.into_iter().rev().map(|child| (level - 1, child))),
+            Err(e) => visit(Reached::Broken(e.within(format!("branch {}", child.id)))).map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+/// The children of a branch, which together hold what is said of it.
+fn children_of(branch: &Child, level: u8, chunks: &dyn ChunkSource) -> Result<Vec<Child>> {
+    let children = read_branch(&chunks.get(ChunkKind::Branch, &branch.id)?, level)?;
+    let sum = |of: fn(&Child) -> u64| children.iter().try_fold(0u64, |sum, child| sum.checked_add(of(child)));
+    fits(branch, sum(|c| c.records), sum(|c| c.blobs))?;
+    Ok(children)
+}
+
+/// The blobs beside a leaf, which are as many as is said of it.
+fn blobs_of(child: &Child, chunks: &dyn ChunkSource) -> Result<Vec<BlobRef>> {
+    let bytes = chunks.get(ChunkKind::Leaf, &child.id)?;
+    let mut leaf = LeafReader::new(&bytes)?;
+    let mut blobs = Vec::new();
+    let mut body = Vec::new();
+    while leaf.next_key()?.is_some() {
+        body.clear();
+        if let (_, true) = leaf.body(&mut body)? {
+            blobs.push(blob::of_external_body(&body)?);
+        }
+    }
+    fits(child, Some(leaf.count() as u64), Some(blobs.len() as u64))?;
+    Ok(blobs)
+}
+
+fn fits(said: &Child, records: Option<u64>, blobs: Option<u64>) -> Result<()> {
+    if (records, blobs) == (Some(said.records), Some(said.blobs)) {
+        return Ok(());
+    }
+    Err(Error::damaged(
+        "tree",
+        format!("does not hold the {} records and {} blobs said of it", said.records, said.blobs),
+    ))
+}
