@@ -6,7 +6,7 @@ use repo_format::id::{ChunkId, ChunkKind};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::{self, BlobRef};
-use crate::engine::{Described, Node};
+use crate::engine::{Described, Narrowed, Node};
 use crate::error::{Error, Result};
 use crate::run::{ChunkSource, Reached};
 use crate::tree::{self, Drift, NodePatch, Root};
@@ -44,6 +44,9 @@ pub struct Snapshot {
     pub files: Vec<File>,
     /// What was not covered or is damaged.
     pub problems: Vec<Problem>,
+    /// What the backup was narrowed to, by name; `complete` is said of that.
+    #[serde(default)]
+    pub narrowed: Narrowed,
     /// What was seen in the capture and left aside, and is no loss.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -177,6 +177,24 @@ fn any_order_of_nodes_gives_the_same_trees() {
     }
 }
 
+/// Gives every SSTable below `node` another generation, as another node would, in its name and in the manifest.
+fn renumber(node: &Path) {
+    for file in crate::user::files_below(node) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let parts: Vec<&str> = name.splitn(3, '-').collect();
+        if let [version, generation, rest] = parts[..]
+            && let Ok(generation) = generation.parse::<u32>()
+        {
+            fs::rename(&file, file.with_file_name(format!("{version}-{}-{rest}", generation + 1000))).unwrap();
+        }
+    }
+    for file in crate::user::files_below(node) {
+        if file.ends_with("manifest.json") && !file.parent().unwrap().ends_with("backups") {
+            crate::user::mend_manifest(file.parent().unwrap());
+        }
+    }
+}
+
 /// A fourth node that holds what another holds adds nothing but its name.
 #[test]
 fn a_replica_that_agrees_adds_nothing() {
@@ -190,6 +208,7 @@ fn a_replica_that_agrees_adds_nothing() {
         let (mut nodes, dirs): (Vec<_>, Vec<_>) =
             [(1, 1), (2, 2), (3, 3), (4, 3)].map(|(n, of)| bare(n, of)).into_iter().unzip();
         let fourth = nodes.pop().unwrap();
+        renumber(&fourth.dirs[0]);
         let repo = new_repo(&memory());
         let (three, _) = store(&repo, &source(&nodes), false).unwrap();
         nodes.push(fourth);
@@ -213,7 +232,8 @@ fn an_interrupted_backup_commits_nothing() {
     let watch = Watch::new();
     watch.interrupt();
     let target = Target::of(&repo, None, &writer).unwrap();
-    let error = backup(&all, &target, &Options::default(), &watch).err().unwrap();
+    let options = Options { cluster: "lab".into(), ..Options::default() };
+    let error = backup(&all, &target, &options, &watch).err().unwrap();
     assert_eq!(error.kind(), Kind::Interrupted);
     drop(writer);
     assert!(repo.refresh().unwrap().snapshots().is_empty());

@@ -313,6 +313,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         shards: vec![shard],
         files: Vec::new(),
         problems: Vec::new(),
+        narrowed: Default::default(),
         notes: Vec::new(),
         bytes_read: 0,
         description: serde_json::to_value(ClusterDescription::default()).unwrap(),

@@ -166,7 +166,8 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Copies a folder; without the tables (`KEYSPACE/TABLE`) that `keep` refuses.
+/// Copies a folder. Of the tables (`KEYSPACE/TABLE`) that `keep` refuses those of Cassandra are left out, and others empty: a
+/// folder with nothing but a manifest that names nothing, as `nodetool snapshot` leaves it.
 pub fn copy(from: &Path, to: &Path, keep: &dyn Fn(&str) -> bool) {
     for file in files_below(from) {
         let name = file.strip_prefix(from).unwrap();
@@ -175,8 +176,26 @@ pub fn copy(from: &Path, to: &Path, keep: &dyn Fn(&str) -> bool) {
         if keep(&table) {
             fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
             fs::copy(&file, to.join(name)).unwrap();
+        } else if name.ends_with("manifest.json") && !parts[0].starts_with("system") {
+            fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
+            fs::copy(&file, to.join(name)).unwrap();
+            name_in_manifest(to.join(name).parent().unwrap(), &[]);
         }
     }
+}
+
+/// Makes the manifest of a table's folder name these files.
+pub fn name_in_manifest(folder: &Path, files: &[String]) {
+    let path = folder.join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["files"] = files.into();
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+/// Makes the manifest of a table's folder name what is there.
+pub fn mend_manifest(folder: &Path) {
+    let names = files_below(folder).into_iter().map(|f| f.file_name().unwrap().to_str().unwrap().to_owned());
+    name_in_manifest(folder, &names.filter(|name| name.ends_with("-Data.db")).collect::<Vec<_>>());
 }
 
 /// Flips a byte in the middle of a table's `Data.db`, one of them.

@@ -65,6 +65,11 @@ impl<'a> Target<'a> {
 /// Everything between reading the capture and committing the snapshot. The caller commits.
 pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch: &Watch) -> Result<Snapshot> {
     let started_ms = now_ms();
+    if options.cluster.trim().is_empty() {
+        return Err(
+            Error::new(Kind::Usage, "--cluster", "an empty name").hint("give the cluster the name it is known by")
+        );
+    }
     let captured = || source.nodes().iter().map(|n| n.captured);
     let (Some(first), Some(last)) = (captured().min(), captured().max()) else {
         return Err(Error::new(Kind::Usage, "backup", "no node was given").hint("give at least one --node NAME=DIR"));
@@ -103,6 +108,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         shards,
         files: work.files,
         problems,
+        narrowed: source.narrowed().clone(),
         notes: source.notes().to_vec(),
         description: source.describe(None)?,
     })
@@ -164,12 +170,18 @@ impl Work<'_> {
 
     /// Keeps the files of a run that could not be decoded, and says so.
     fn refuse(&mut self, shard: &engine::Shard, refused: &fold::Refused) -> Result<()> {
-        let damage = matches!(refused.error.kind(), Kind::Damaged | Kind::Io);
-        let what = if damage { "is damaged" } else { "is not understood" };
+        let kind = refused.error.kind();
+        let damage = matches!(kind, Kind::Damaged | Kind::Io | Kind::NotFound);
+        let what = match kind {
+            Kind::Damaged => "the file is damaged: its files are kept byte for byte",
+            // A file that cannot be read cannot be kept: what is left of its SSTable is.
+            Kind::Io | Kind::NotFound => "the file cannot be read and is not kept, others of its SSTable are",
+            _ => "the file is not understood: its files are kept byte for byte",
+        };
         self.watch.problem(
             damage,
             self.subject(refused.node, &refused.error.to_string()),
-            format_args!("the file {what}: its rows of {} are not merged, the file is kept byte for byte", shard.name),
+            format_args!("{what}; its rows of {} are not merged", shard.name),
         );
         for path in &refused.files {
             let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -185,14 +197,14 @@ impl Work<'_> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(e) => {
-                self.watch.problem(true, subject, format_args!("cannot be read: {e}"));
+                self.watch.problem(true, subject, format_args!("cannot be read, and is not kept: {e}"));
                 return Ok(());
             }
         };
         let blob = match blob::write(&mut file, &subject, &self.target.blobs, self.target.sink) {
             Ok(blob) => blob,
             Err(e) if e.subject() == subject && e.kind() == Kind::Io => {
-                self.watch.problem(true, subject, format_args!("cannot be read: {}", e.message()));
+                self.watch.problem(true, subject, format_args!("cannot be read, and is not kept: {}", e.message()));
                 return Ok(());
             }
             Err(e) => return Err(e),

@@ -132,6 +132,15 @@ pub struct BackupCassandra {
     /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
     #[arg(long)]
     pub tag: Option<String>,
+    /// Only this keyspace; may be given several times. What is left out is neither expected nor counted, and `show` says so.
+    #[arg(long = "keyspace", value_name = "KEYSPACE")]
+    pub keyspaces: Vec<String>,
+    /// Without this keyspace or table; may be given several times.
+    #[arg(long, value_name = "KEYSPACE[.TABLE]")]
+    pub exclude: Vec<String>,
+    /// Expect the nodes of this data center only. Keyspaces that have no replicas in it are left out.
+    #[arg(long, value_name = "NAME")]
+    pub data_center: Option<String>,
     /// Output of `nodetool ring`, where the capture does not hold the system tables.
     #[arg(long, value_name = "FILE")]
     pub source_ring: Option<PathBuf>,

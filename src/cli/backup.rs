@@ -14,8 +14,8 @@ use super::progress::Progress;
 use super::show::{load, unread};
 use super::{Outcome, Output};
 use crate::backup::{Options, Target, backup};
-use crate::engine::Source;
 use crate::engine::cassandra::source::{Cassandra, NodeDir};
+use crate::engine::{Narrowed, Source};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, WriteOptions, WriteStats};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
@@ -28,11 +28,14 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let nodes = args.nodes.iter().map(|n| node(n, args.tag.as_deref())).collect::<Result<Vec<_>>>()?;
     let repo = access::open(global, output)?;
     let before = previous(&repo)?;
-    let source = Cassandra::open(
-        &nodes,
-        args.source_ring.as_deref(),
-        &before.as_ref().map(Snapshot::described).unwrap_or_default(),
-    )?;
+    let narrowed = Narrowed {
+        only: args.keyspaces.clone(),
+        excluded: args.exclude.clone(),
+        data_center: args.data_center.clone(),
+        absent: Vec::new(),
+    };
+    let described = before.as_ref().map(Snapshot::described).unwrap_or_default();
+    let source = Cassandra::open_narrowed(&nodes, args.source_ring.as_deref(), &described, narrowed)?;
     let watch = Arc::new(Watch::new());
     let _progress = Progress::start(&watch, "backup", !global.quiet, output)?;
     watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);
@@ -131,7 +134,7 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
-            "complete": s.complete, "not_read": unread(s), "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
             "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files.len(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
@@ -141,6 +144,9 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     }
     for line in unread(s) {
         output.note(&format!("not read: {line}"));
+    }
+    for line in s.narrowed.lines() {
+        output.note(&format!("narrowed: {line}"));
     }
     let (nodes, tables, read) = (s.nodes.len(), s.shards.len(), bytes(s.bytes_read));
     output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))?;

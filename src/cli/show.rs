@@ -87,6 +87,9 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("committed  {}", time(info.time_ms / 1000)))?;
     output.line(&format!("window     {} to {}", time(s.window.0), time(s.window.1)))?;
     output.line(&format!("coverage   {}", verdict(&s)))?;
+    for line in s.narrowed.lines() {
+        output.line(&format!("narrowed   {line}"))?;
+    }
     output.line(&format!(
         "node views {}",
         if s.node_views { "kept" } else { "not kept (--keep-node-views keeps them)" }

@@ -103,6 +103,35 @@ pub struct Kept {
     pub problem: bool,
 }
 
+/// What a backup was narrowed to. It stands in the snapshot, so that *complete* says of what.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Narrowed {
+    /// Only these keyspaces; all, where there are none.
+    pub only: Vec<String>,
+    /// Without these keyspaces, and tables (`keyspace.table`).
+    pub excluded: Vec<String>,
+    /// Only what the nodes of this data center own.
+    pub data_center: Option<String>,
+    /// Keyspaces with tables that are not in the snapshot though nobody named them: the database's own where no capture
+    /// has them, and those without replicas in the data center.
+    pub absent: Vec<String>,
+}
+
+impl Narrowed {
+    /// Lines for people; none where everything is meant and there.
+    pub fn lines(&self) -> Vec<String> {
+        let list = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+        let center = self.data_center.as_ref().map(|center| format!("only data center {center}"));
+        let lines = [
+            list("only keyspace", &self.only),
+            list("without", &self.excluded),
+            center,
+            list("not captured:", &self.absent),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+}
+
 /// What an earlier snapshot says of its shards ([`Source::describe`]), by the database's id of each.
 pub type Described = BTreeMap<String, serde_json::Value>;
 
@@ -123,6 +152,8 @@ pub trait Source: Sync {
     fn kept(&self) -> &[Kept];
     /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.
     fn problems(&self) -> &[String];
+    /// What was left out by name, or is not captured of any node and was not asked for.
+    fn narrowed(&self) -> &Narrowed;
     /// What was seen in the capture and left aside, and is no loss: said in the snapshot.
     fn notes(&self) -> &[String];
     /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot.

@@ -172,7 +172,7 @@ impl Order<'_> {
 
 /// What the snapshot does not hold of a table.
 fn missing(s: &Snapshot, shard: &Shard) -> Vec<String> {
-    let mut missing = tables::unread(s, Some(&shard.name), true);
+    let mut missing = tables::unread(s, Some(&shard.name), &|_| true);
     let more = missing.len().saturating_sub(NAMED);
     missing.truncate(NAMED);
     if more > 0 {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::cassandra::sstable::Descriptor;
+use crate::engine::cassandra::sstable::{self, Descriptor};
+pub use crate::engine::cassandra::whose::is_own;
 use crate::error::Result;
 use crate::snapshot::{Shard, Snapshot};
 
@@ -11,22 +12,25 @@ pub fn keyspace_of(shard: &Shard) -> &str {
     shard.name.split_once('.').map_or(shard.name.as_str(), |(keyspace, _)| keyspace)
 }
 
-/// Whether a keyspace is Cassandra's own: the target has one of its own, so its tables are restored by name only.
-pub fn is_own(keyspace: &str) -> bool {
-    keyspace == "dse" || keyspace == "system" || keyspace.starts_with("system_")
-}
+/// The keyspace of roles and grants.
+const ROLES: &str = "system_auth";
 
-/// One table, `keyspace.table`; all but Cassandra's own, for `None`.
-pub fn chosen<'s>(s: &'s Snapshot, table: Option<&str>) -> Result<Vec<&'s Shard>> {
+/// One table, `keyspace.table`; for `None` all but Cassandra's own, of which `with_roles` adds `system_auth`.
+pub fn chosen<'s>(s: &'s Snapshot, table: Option<&str>, with_roles: bool) -> Result<Vec<&'s Shard>> {
     Ok(match table {
         Some(name) => vec![s.shard(name)?],
-        None => s.shards.iter().filter(|t| !is_own(keyspace_of(t))).collect(),
+        None => s.shards.iter().filter(|t| is_of_everything(keyspace_of(t), with_roles)).collect(),
     })
 }
 
-/// SSTables of one table, or of all (`own`: Cassandra's own, too), that could not be decoded, with the reason: they are not in what is
+/// Whether a restore of everything writes the tables of a keyspace.
+pub fn is_of_everything(keyspace: &str, with_roles: bool) -> bool {
+    !is_own(keyspace) || (with_roles && keyspace == ROLES)
+}
+
+/// SSTables of one table, or of all whose keyspace is `meant`, that could not be decoded, with the reason: they are not in what is
 /// restored. Files of a table that was dropped and made again are no loss, and not among them.
-pub fn unread(s: &Snapshot, table: Option<&str>, own: bool) -> Vec<String> {
+pub fn unread(s: &Snapshot, table: Option<&str>, meant: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut found = BTreeSet::new();
     for file in &s.files {
         // `keyspace/table-id/…/file`
@@ -36,14 +40,20 @@ pub fn unread(s: &Snapshot, table: Option<&str>, own: bool) -> Vec<String> {
         };
         let asked = match table {
             Some(asked) => asked.split_once('.') == Some((keyspace, name)),
-            None => own || !is_own(keyspace),
+            None => meant(keyspace),
         };
-        let Some((descriptor, _)) = parts.next_back().and_then(Descriptor::parse).filter(|_| asked) else { continue };
+        let Some(sstable) = parts.next_back().and_then(sstable_of).filter(|_| asked) else { continue };
         let lost = s.shards.iter().any(|t| t.id == id) || s.problems.iter().any(|p| p.subject.contains(&file.name));
         if lost {
             let node = s.nodes.get(file.node).map_or("?", |n| n.name.as_str());
-            found.insert(format!("{keyspace}.{name}: {descriptor} of node {node}: {}", file.reason));
+            found.insert(format!("{keyspace}.{name}: {sstable} of node {node}: {}", file.reason));
         }
     }
     found.into_iter().collect()
+}
+
+/// The SSTable that a file belongs to, by its name.
+fn sstable_of(file: &str) -> Option<String> {
+    let known = Descriptor::parse(file).map(|(descriptor, _)| descriptor.to_string());
+    known.or_else(|| Some(sstable::old(file)?.0.to_string()))
 }

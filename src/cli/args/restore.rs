@@ -49,6 +49,10 @@ pub struct Restore {
     /// Put the table there, in place of where it was (sstables, cassandra).
     #[arg(long, value_name = "KEYSPACE.TABLE", requires = "table")]
     pub into: Option<String>,
+    /// Write roles and grants (`system_auth`), too, where everything is restored; other tables of Cassandra's own only with --table
+    /// (sstables, cassandra).
+    #[arg(long, conflicts_with = "table")]
+    pub with_roles: bool,
     /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,

@@ -28,7 +28,7 @@ const CONCURRENCY: u16 = 32;
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let started = Instant::now();
     let &Context { repo, snapshot: s, args, watch, output, .. } = context;
-    let shards = tables::chosen(s, args.table.as_deref())?;
+    let shards = tables::chosen(s, args.table.as_deref(), args.with_roles)?;
     watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
     if args.connect.contact.is_empty() {
         return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")

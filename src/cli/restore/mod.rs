@@ -60,7 +60,8 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         Form::Cassandra => Err(Error::new(Kind::Unsupported, "restore --to cassandra", "is not built in")
             .hint("build with the feature cql")),
     }?;
-    let unread = tables::unread(&snapshot, args.table.as_deref(), ROWS.contains(&args.form));
+    let meant = |keyspace: &str| ROWS.contains(&args.form) || tables::is_of_everything(keyspace, args.with_roles);
+    let unread = tables::unread(&snapshot, args.table.as_deref(), &meant);
     for what in &unread {
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }
@@ -91,6 +92,7 @@ fn fits(args: &Restore) -> Result<()> {
         ("--sstable-version", s.sstable_version.is_some(), SSTABLES),
         ("--late-times", s.late_times.is_some(), SSTABLES),
         ("--into", args.into.is_some(), INTO_TABLES),
+        ("--with-roles", args.with_roles, INTO_TABLES),
         ("--contact", !args.connect.contact.is_empty(), INTO_TABLES),
         ("--replace", c.replace, CASSANDRA),
         ("--rewrite-times", c.rewrite_times.is_some(), CASSANDRA),

@@ -39,6 +39,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         replication: args.replication.as_deref().map(parse_replication).transpose()?,
         there: target.there,
         table: args.table.as_deref(),
+        with_roles: args.with_roles,
         into,
         condition: args.condition.as_deref(),
         version: match args.sstables.sstable_version {
@@ -83,7 +84,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         refused.extend(&report.refused);
     }
     for name in sstables::left_out(s, &request) {
-        output.warn(name, "not restored: a table of Cassandra's own; name it with --table if you want it");
+        let advice = "name it with --table (roles and grants: --with-roles) if you want it";
+        output.warn(name, &format!("not restored: a table of Cassandra's own; {advice}"));
     }
     refusals(&refused, plans.tables.len() + plans.refused.len(), output)
 }
@@ -142,7 +144,7 @@ fn live(context: &Context<'_>, into: Option<(&str, &str)>, once: bool) -> Result
     if !once {
         target.ring = Some(TargetRing::of(&client.ring()?));
     }
-    for table in sstables::tables(s, args.table.as_deref(), into)? {
+    for table in sstables::tables(s, args.table.as_deref(), args.with_roles, into)? {
         let keyspace = &table.keyspace;
         if !target.there.contains_key(keyspace) {
             target.there.insert(keyspace.clone(), client.schema(keyspace)?);

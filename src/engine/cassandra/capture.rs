@@ -9,23 +9,29 @@
 //!   they are left aside, for what they hold is in the live files.
 //! - `.INDEX/`: a secondary index, left out.
 //!
+//! What lies where no table is, and what cannot be looked at, is listed too: somebody meant it to be backed up.
+//!
 //! A node may spread its tables over several data directories; they are listed as one.
 //! Sources: `Directories`, `Descriptor`, `SnapshotManifest`.
 
 mod backups;
 mod found;
 mod freeze;
+mod look;
+mod manifest;
 mod txn;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use crate::engine::cassandra::sstable::{Component, Descriptor};
 use crate::error::{Error, Kind, Result};
 
 pub use freeze::Frozen;
+pub use look::{Hole, escaped};
+pub use manifest::Manifest;
+
+use look::{folders, look};
 
 /// A file and its length in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +63,15 @@ impl CapturedSsTable {
     }
 }
 
+/// An SSTable whose files have names that no version from 3.0 on gives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OldSsTable {
+    /// Its version, where the names tell: `ka`, `jb`.
+    pub version: Option<String>,
+    /// Its files.
+    pub files: Vec<CapturedFile>,
+}
+
 /// A table's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedTable {
@@ -70,6 +85,10 @@ pub struct CapturedTable {
     pub sstables: Vec<CapturedSsTable>,
     /// `schema.cql`, where the capture has it.
     pub schema_cql: Option<PathBuf>,
+    /// What the snapshot was to hold; one for each of the node's data directories that has one.
+    pub manifests: Vec<Manifest>,
+    /// SSTables under names that are not understood, by what their names begin with.
+    pub old: BTreeMap<String, OldSsTable>,
     /// Files that belong to no SSTable and are not known by name.
     pub unknown: Vec<CapturedFile>,
 }
@@ -84,10 +103,25 @@ pub struct Capture {
     pub taken: Option<(i64, i64)>,
     /// A live data directory: writes that were only in memory are missing.
     pub unflushed: bool,
-    /// Tables without a snapshot of the tag, in keyspaces of which others have one: the keyspace, and the folder.
-    pub untagged: Vec<(String, PathBuf)>,
+    /// Tables that have files and no snapshot of the tag: keyspace, table's id, and the folder.
+    pub untagged: Vec<(String, String, PathBuf)>,
+    /// Folders with files, and SSTables' files, where no table is: in a keyspace's folder.
+    pub strays: Vec<Stray>,
+    /// What cannot be looked at.
+    pub holes: Vec<Hole>,
     /// What was seen and left aside, or needs a word: why, and where.
     pub notes: Notes,
+}
+
+/// A folder that is taken for no table, or a keyspace's folder with files of SSTables in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// As the capture names it: `KEYSPACE/FOLDER`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The files in it, at any depth.
+    pub files: Vec<CapturedFile>,
 }
 
 /// By what there is to say: the places.
@@ -132,13 +166,10 @@ fn named(roots: &[PathBuf]) -> String {
 fn list_all(roots: &[PathBuf], given: &[PathBuf], place: Place<'_>) -> Result<Capture> {
     let mut found = found::Found::default();
     for root in roots {
-        for (keyspace, path) in folders(root).map_err(|e| e.hint(REMEDY))? {
-            for (folder, path) in folders(&path)? {
-                match table_folder(&folder) {
-                    Some((name, id)) => found.table(&keyspace, name, id, &path, place)?,
-                    None => found.note("not a table's folder", path),
-                }
-            }
+        let looked = look(root).map_err(|e| e.hint(REMEDY))?;
+        found.holes(looked.holes);
+        for (keyspace, path) in looked.folders {
+            found.keyspace(&keyspace, &path, place);
         }
     }
     if found.is_empty() {
@@ -166,7 +197,7 @@ pub fn is_live(root: &Path) -> Result<bool> {
                 return Ok(false);
             }
             live = live || table.join("backups").is_dir() || table.join("snapshots").is_dir();
-            live = live || files(&table)?.iter().any(|(name, _)| txn::is_log(name));
+            live = live || look(&table)?.files.iter().any(|(name, ..)| txn::is_log(name));
         }
     }
     Ok(live)
@@ -191,15 +222,18 @@ pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> R
     let frozen = freeze::freeze(roots, beside)?;
     let paths: Vec<_> =
         if frozen.is_empty() { roots.to_vec() } else { frozen.iter().map(|f| f.path().into()).collect() };
-    let notes = found::beside(roots)?;
+    let beside = found::beside(roots)?;
     let listed = list_all(&paths, roots, place);
-    if listed.as_ref().is_err_and(|e| e.kind() == Kind::Usage) && notes.contains_key(SNAPSHOTS) {
+    let empty = |capture: &Capture| capture.tables.iter().all(|t| t.sstables.is_empty() && t.old.is_empty());
+    if listed.as_ref().map_or_else(|e| e.kind() == Kind::Usage, empty) && beside.notes.contains_key(SNAPSHOTS) {
         let error = Error::new(Kind::Usage, named(roots), "holds snapshots in its tables' folders and no other files");
         return Err(error.hint("say which one with --tag TAG"));
     }
     let mut capture = listed?;
-    capture.notes.extend(notes);
+    capture.notes.extend(beside.notes);
     capture.unflushed = true;
+    capture.strays = beside.strays;
+    capture.holes.extend(beside.holes);
     for path in frozen.iter().flat_map(freeze::left_behind) {
         capture.notes.entry("left by a run that was killed, or of one still at work").or_default().push(path);
     }
@@ -209,67 +243,17 @@ pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> R
     Ok((capture, frozen))
 }
 
-/// `name-id` apart.
-fn table_folder(folder: &str) -> Option<(&str, &str)> {
-    let (name, id) = folder.rsplit_once('-')?;
+/// `name-id` apart: the id as 32 hex digits, which a copy may have written with dashes, as CQL does.
+pub fn table_folder(folder: &str) -> Option<(&str, String)> {
+    let dashed = || {
+        let (name, id) = folder.split_at_checked(folder.len().checked_sub(36)?)?;
+        let groups = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        groups.then_some((name.strip_suffix('-')?, id.replace('-', "")))
+    };
+    let plain = || folder.rsplit_once('-').map(|(name, id)| (name, id.to_string()));
+    let (name, id) = dashed().or_else(plain)?;
     let hex = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    (hex && !name.is_empty()).then_some((name, id))
-}
-
-/// `created_at` of a `manifest.json`, milliseconds since 1970; versions before 4.1 do not write it.
-fn created_at(path: &Path) -> Option<i64> {
-    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let time: jiff::Timestamp = manifest.get("created_at")?.as_str()?.parse().ok()?;
-    Some(time.as_millisecond())
-}
-
-/// What a listing needs to know of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    length: u64,
-    /// Milliseconds since 1970.
-    modified: i64,
-    /// Tells a file that was replaced under its name.
-    inode: u64,
-}
-
-/// The folders in `path`, by name.
-fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in read_dir(path)? {
-        let entry = entry.map_err(|e| Error::io(path.display(), e))?;
-        if entry.path().is_dir() {
-            found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The files in `path`, by name. Those that vanish meanwhile are not listed.
-fn files(path: &Path) -> Result<Vec<(String, Entry)>> {
-    let mut found = Vec::new();
-    for entry in read_dir(path)? {
-        let entry = entry.map_err(|e| Error::io(path.display(), e))?;
-        let metadata = match fs::metadata(entry.path()) {
-            Ok(metadata) => metadata,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(Error::io(entry.path().display(), e)),
-        };
-        if metadata.is_file() {
-            use std::os::unix::fs::MetadataExt;
-            let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            let modified = modified.map_or(0, |since| since.as_millis() as i64);
-            let about = Entry { length: metadata.len(), modified, inode: metadata.ino() };
-            found.push((entry.file_name().to_string_lossy().into_owned(), about));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
-}
-
-fn read_dir(path: &Path) -> Result<fs::ReadDir> {
-    fs::read_dir(path).map_err(|e| Error::io(path.display(), e))
+    (hex && !name.is_empty()).then(|| (name, id.to_ascii_lowercase()))
 }
 
 #[cfg(test)]

@@ -34,3 +34,4 @@ pub mod sstable;
 pub mod text;
 pub mod types;
 mod value;
+pub mod whose;

@@ -159,6 +159,11 @@ impl Ring {
         self.only(exact).or_else(|| self.only(loose))
     }
 
+    /// Whether every node of `other` is here, with its tokens.
+    pub fn has_members_of(&self, other: &Ring) -> bool {
+        other.members.iter().all(|of| self.members.iter().any(|m| m.address == of.address && m.tokens == of.tokens))
+    }
+
     fn only(&self, fits: impl Fn(&Member) -> bool) -> Option<usize> {
         let mut found = self.members.iter().enumerate().filter(|(_, member)| fits(member));
         let first = found.next()?.0;

@@ -1,6 +1,9 @@
 //! Captured nodes of one cluster as a [`Source`]: which tables there are, who owns what, and every table's files.
 
 mod cluster;
+mod expected;
+mod identity;
+mod narrow;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +15,7 @@ use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
 use super::rule::{self, Survivor};
 use super::schema::Table;
 use super::sstable::{self, Component, SsTable, SsTableRun};
-use crate::engine::{Described, FileRun, Kept, Node, NodeRuns, Shard, Source, check_node_name};
+use crate::engine::{Described, FileRun, Kept, Narrowed, Node, NodeRuns, Shard, Source, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Deletion, Owned, Rule, Stands};
 use crate::run::{RecordBatch, Run};
@@ -58,33 +61,55 @@ pub struct Cassandra {
     captured: Vec<Captured>,
     cluster: Cluster,
     tables: Tables,
+    problems: Vec<String>,
+    narrowed: Narrowed,
     notes: Vec<String>,
 }
 
 impl Cassandra {
-    /// Lists the captures, reads schema and ring. `source_ring` is the output of `nodetool ring`; `before` gives tables that were stored
-    /// before the numbers of their columns.
-    ///
-    /// Errors: a folder that cannot be read, nodes of different clusters, one node given twice, schemas that disagree.
+    /// [`Cassandra::open_narrowed`] to nothing: everything.
     pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described) -> Result<Cassandra> {
+        Cassandra::open_narrowed(nodes, source_ring, before, Narrowed::default())
+    }
+
+    /// Lists the captures, reads schema and ring, and compares what should be there with what is. `source_ring` is the output of
+    /// `nodetool ring`; `before` gives tables that were stored before the numbers of their columns; `narrowed` says what the operator
+    /// leaves out.
+    ///
+    /// Errors: a folder that cannot be read, nodes of different clusters, one node given twice, schemas that disagree, names that
+    /// nobody has.
+    pub fn open_narrowed(
+        nodes: &[NodeDir],
+        source_ring: Option<&Path>,
+        before: &Described,
+        mut narrowed: Narrowed,
+    ) -> Result<Cassandra> {
         let mut captured = Vec::new();
         for node in nodes {
             check_node_name(&node.name)?;
+            if node.tag.as_deref().is_some_and(|tag| tag.trim().is_empty()) {
+                return Err(Error::new(Kind::Usage, format_args!("node {}", node.name), "an empty tag of a snapshot")
+                    .hint("give the tag of `nodetool snapshot -t TAG`: is a variable of your script not set?"));
+            }
             let place = node.tag.as_deref().map_or(Place::Itself, Place::Snapshot);
             let opened = capture::open_all(&node.dirs, place, None);
             let (capture, frozen) = opened.map_err(|e| e.within(format!("node {}", node.name)))?;
             captured.push(Captured { name: node.name.clone(), capture, _frozen: frozen });
         }
-        let cluster = Cluster::read(nodes, &captured, source_ring)?;
+        captured.iter_mut().for_each(|c| narrow::apply(&narrowed, c));
+        let cluster = Cluster::read(nodes, &captured, source_ring, &narrowed)?;
         for (c, truncated) in captured.iter_mut().zip(&cluster.description.truncated_at) {
             leave_truncated_backups(&mut c.capture, truncated);
         }
         let tables = Tables::read(&captured, &cluster, before)?;
+        narrowed.absent = cluster.absent.iter().cloned().collect();
+        let mut problems = cluster.problems.clone();
+        problems.extend(expected::problems(&captured, &cluster, &tables));
         let said = |c: &Captured| {
             capture::lines(&c.capture.notes).into_iter().map(|l| format!("node {}: {l}", c.name)).collect()
         };
         let notes = captured.iter().flat_map::<Vec<String>, _>(said).collect();
-        Ok(Cassandra { captured, cluster, tables, notes })
+        Ok(Cassandra { captured, cluster, tables, problems, narrowed, notes })
     }
 
     /// Bytes of all files that will be read.
@@ -139,7 +164,11 @@ impl Source for Cassandra {
     }
 
     fn problems(&self) -> &[String] {
-        &self.cluster.problems
+        &self.problems
+    }
+
+    fn narrowed(&self) -> &Narrowed {
+        &self.narrowed
     }
 
     fn notes(&self) -> &[String] {

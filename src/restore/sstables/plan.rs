@@ -17,7 +17,7 @@ use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::error::{Error, Kind, Result};
 use crate::restore::select;
-use crate::restore::tables::{self, is_own, keyspace_of};
+use crate::restore::tables::{self, keyspace_of};
 use crate::snapshot::{Shard, Snapshot};
 use crate::watch::Watch;
 
@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub there: BTreeMap<String, Schema>,
     /// One table, `keyspace.table`; all but Cassandra's own, for `None`.
     pub table: Option<&'a str>,
+    /// Roles and grants, too, where no table is named.
+    pub with_roles: bool,
     /// Keyspace and table that it goes into, where not its own.
     pub into: Option<(&'a str, &'a str)>,
     /// Conditions as in CQL.
@@ -94,7 +96,7 @@ pub fn version(s: &Snapshot) -> Result<Version> {
 /// does not allow; a `describering`, which is of one keyspace, for several. What cannot be written of one table alone of several is
 /// in [`Plans::refused`].
 pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result<Plans<'s>> {
-    let shards = tables::chosen(s, request.table)?;
+    let shards = tables::chosen(s, request.table, request.with_roles)?;
     one_keyspace(&shards, request)?;
     let folders = match request.ring {
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
@@ -115,9 +117,9 @@ pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result
 }
 
 /// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`].
-pub fn tables(s: &Snapshot, table: Option<&str>, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
+pub fn tables(s: &Snapshot, table: Option<&str>, with_roles: bool, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
     let renamed = |shard: &&Shard| Ok(rename(select::table(shard)?, into));
-    tables::chosen(s, table)?.iter().map(renamed).collect()
+    tables::chosen(s, table, with_roles)?.iter().map(renamed).collect()
 }
 
 fn rename(mut table: Table, into: Option<(&str, &str)>) -> Table {
@@ -228,7 +230,8 @@ fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace:
 
 /// Tables of Cassandra's own that a restore of everything leaves out.
 pub fn left_out<'s>(s: &'s Snapshot, request: &Request<'_>) -> Vec<&'s str> {
-    let own = s.shards.iter().filter(|t| request.table.is_none() && is_own(keyspace_of(t)) && t.rows > 0);
+    let is_out = |t: &&Shard| !tables::is_of_everything(keyspace_of(t), request.with_roles) && t.rows > 0;
+    let own = s.shards.iter().filter(|t| request.table.is_none() && is_out(t));
     own.map(|t| t.name.as_str()).collect()
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 
-use super::{Entry, REMEDY, files, folders, table_folder, txn};
+use super::look::{Entry, folders, look};
+use super::{REMEDY, table_folder, txn};
 
 /// So often is a directory listed before we give up on two listings that agree.
 const ATTEMPTS: usize = 20;
@@ -66,6 +67,9 @@ pub fn freeze(roots: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Frozen>> {
         let after = list()?;
         let agree = before.iter().zip(&after).all(|(before, after)| before.keys().eq(after.keys()));
         if complete && agree && linked.iter().zip(&before).all(|(linked, before)| same_files(linked, before)) {
+            for (root, folder) in roots.iter().zip(&frozen) {
+                empty_folders(root, &folder.path)?;
+            }
             return Ok(frozen);
         }
     }
@@ -107,19 +111,20 @@ fn listing(root: &Path) -> Result<Listing> {
             if table_folder(&folder).is_none() {
                 continue;
             }
-            let found = vanishing(files(&path))?;
+            let found = vanishing(look(&path))?.files;
             let mut excluded = Vec::new();
-            for (name, _) in found.iter().filter(|(name, _)| txn::is_log(name)) {
-                let log = path.join(name);
-                match fs::read(&log) {
+            for (_, log, _) in found.iter().filter(|(name, ..)| txn::is_log(name)) {
+                match fs::read(log) {
                     Ok(text) => excluded.extend(txn::excluded(&String::from_utf8_lossy(&text))),
                     Err(e) if e.kind() == ErrorKind::NotFound => {}
                     Err(e) => return Err(Error::io(log.display(), e)),
                 }
             }
-            for (name, entry) in found {
+            for (name, path, entry) in found {
                 if !txn::is_log(&name) && !excluded.iter().any(|prefix| name.starts_with(prefix.as_str())) {
-                    listing.insert(Path::new(&keyspace).join(&folder).join(name), entry);
+                    // As the disk spells it, which need not be UTF-8.
+                    let file = path.file_name().unwrap_or_default();
+                    listing.insert(Path::new(&keyspace).join(&folder).join(file), entry);
                 }
             }
         }
@@ -128,11 +133,22 @@ fn listing(root: &Path) -> Result<Listing> {
 }
 
 /// A folder that is dropped meanwhile is empty.
-pub fn vanishing<T>(found: Result<Vec<T>>) -> Result<Vec<T>> {
+pub fn vanishing<T: Default>(found: Result<T>) -> Result<T> {
     match found {
-        Err(e) if e.kind() == Kind::NotFound => Ok(Vec::new()),
+        Err(e) if e.kind() == Kind::NotFound => Ok(T::default()),
         other => other,
     }
+}
+
+/// Makes the folders of tables that have no files: that they are there says that the tables are empty.
+fn empty_folders(root: &Path, frozen: &Path) -> Result<()> {
+    for (keyspace, path) in folders(root)? {
+        for (folder, _) in vanishing(folders(&path))?.iter().filter(|(folder, _)| table_folder(folder).is_some()) {
+            let folder = frozen.join(&keyspace).join(folder);
+            fs::create_dir_all(&folder).map_err(|e| Error::io(folder.display(), e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `linked` what `wanted` is. False when a file vanished meanwhile.

@@ -1,5 +1,6 @@
 use super::*;
 use std::fs::{create_dir_all, write};
+use std::time::UNIX_EPOCH;
 
 const ID: &str = "00000000000000000000000000000001";
 
@@ -96,8 +97,8 @@ fn missing_and_foreign_folders_are_errors_with_a_remedy() {
 
 /// Sets the time of all files in a folder, seconds since 1970.
 fn set_time(folder: &Path, seconds: u64) {
-    for (name, _) in files(folder).unwrap() {
-        let file = std::fs::File::options().write(true).open(folder.join(name)).unwrap();
+    for (_, path, _) in look(folder).unwrap().files {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
         file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
     }
 }
@@ -154,8 +155,10 @@ fn backups_that_came_after_the_snapshot_count() {
     assert!(frozen.is_empty() && !capture.unflushed);
     assert_eq!(capture.tables.iter().map(generations).collect::<Vec<_>>(), [expected]);
     let notes = lines(&capture.notes);
-    assert!(notes.iter().any(|n| n.starts_with("keyspaces without") && n.contains("third-")), "{notes:?}");
-    assert!(capture.untagged.len() == 1 && capture.untagged[0].1.ends_with(format!("other-{ID}")), "{capture:?}");
+    assert!(notes.iter().any(|n| n.starts_with("incremental backups beside a snapshot")), "{notes:?}");
+    let untagged = ["other", "third"].map(|name| format!("{name}-{ID}"));
+    assert!(capture.untagged.iter().zip(untagged).all(|(is, name)| is.2.ends_with(name)), "{capture:?}");
+    assert_eq!(capture.untagged.len(), 2);
     let error = open_all(&[root.path().into()], Place::Snapshot("day"), None).unwrap_err();
     assert!(error.message().contains("day"), "{error}");
 }
@@ -191,4 +194,40 @@ fn several_data_directories_are_one_node() {
     sstable(&table(&roots[1], "ks", "t"), 1);
     let error = open_all(&roots, Place::Itself, None).unwrap_err();
     assert!(error.kind() == Kind::Usage && error.message().contains("nb-1-big"), "{error}");
+}
+
+#[test]
+fn what_is_no_tables_and_what_is_not_understood_is_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let path = table(root.path(), "ks", "t");
+    sstable(&path, 1);
+    for name in ["ks-t-ka-5-Data.db", "ks-t-ka-5-Digest.sha1", "nb-1-big-Data.db.part", "nb-x-big-Data.db"] {
+        write(path.join(name), name).unwrap();
+    }
+    write(path.join("nb-2-big-Index.db"), "x").unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", path.join("nb-3-big-Data.db")).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", root.path().join(format!("ks/u-{ID}"))).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", root.path().join("other")).unwrap();
+    let dashed = "t-00000000-0000-0000-0000-000000000002";
+    create_dir_all(root.path().join("ks").join(dashed)).unwrap();
+    create_dir_all(root.path().join("ks/users/deep")).unwrap();
+    create_dir_all(root.path().join("ks/.snapshot/hourly")).unwrap();
+    create_dir_all(root.path().join("ks/empty")).unwrap();
+    for file in ["ks/users/deep/nb-1-big-Data.db", "ks/.snapshot/hourly/x", "ks/nb-9-big-Data.db", "ks/readme"] {
+        write(root.path().join(file), file).unwrap();
+    }
+    let (capture, _) = open(root.path(), None).unwrap();
+    let ids: Vec<_> = capture.tables.iter().map(|t| t.id.as_str()).collect();
+    assert_eq!(ids, [ID, "00000000000000000000000000000002"]);
+    let t = &capture.tables[0];
+    let old: Vec<_> =
+        t.old.iter().map(|(prefix, old)| (prefix.as_str(), old.version.as_deref(), old.files.len())).collect();
+    assert_eq!(old, [("ks-t-ka-5", Some("ka"), 2), ("nb-x-big", None, 1)]);
+    assert_eq!(generations(t), ["1", "2"].map(|n| (n.to_string(), false)), "of the second there is an index alone");
+    let strays: Vec<_> = capture.strays.iter().map(|s| (s.name.as_str(), s.files.len())).collect();
+    assert_eq!(strays, [("ks", 1), ("ks/users", 1)]);
+    let holes: Vec<_> =
+        capture.holes.iter().map(|h| h.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(holes, ["other".to_string(), format!("u-{ID}"), "nb-3-big-Data.db".to_string()]);
+    assert_eq!(capture.notes["not a table's folder"].len(), 2, "{:?}", capture.notes);
 }

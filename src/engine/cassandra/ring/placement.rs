@@ -38,6 +38,30 @@ impl Ring {
         Ok(Placement { members: self.members.len(), natural: self.place(&strategy, MemberState::Joining), pending })
     }
 
+    /// Why a keyspace with these replication options does not fit this ring, where it does not: a data center that is to have
+    /// replicas and has no node, or ranges that no node is to have. `center`: only that data center matters. Errors: those of
+    /// [`Ring::placement`].
+    pub fn misfit(&self, replication: &BTreeMap<String, String>, center: Option<&str>) -> Result<Option<String>> {
+        if let Strategy::Topology(counts) = strategy(replication)? {
+            let has: BTreeSet<&str> = self.members.iter().map(|m| m.data_center.as_str()).collect();
+            let lacks = |(name, count): &(&String, &usize)| {
+                **count > 0 && !has.contains(name.as_str()) && center.is_none_or(|center| center == *name)
+            };
+            if let Some((center, _)) = counts.iter().find(lacks) {
+                let has: Vec<&str> = has.into_iter().collect();
+                let what = format!("is to have replicas in data center {center}, which the ring lacks");
+                return Ok(Some(format!("{what}; it has {}", has.join(", "))));
+            }
+        }
+        let unowned = self.placement(replication)?.natural.iter().any(|(_, nodes)| nodes.is_empty());
+        Ok(unowned.then(|| "has ranges that no node of the ring is to hold".to_string()))
+    }
+
+    /// Whether a keyspace's replicas are counted data center by data center.
+    pub fn is_by_data_center(replication: &BTreeMap<String, String>) -> bool {
+        matches!(strategy(replication), Ok(Strategy::Topology(_)))
+    }
+
     /// Without the nodes in state `without`.
     fn place(&self, strategy: &Strategy, without: MemberState) -> Vec<(TokenRange, Vec<usize>)> {
         let counts = |index: &usize| self.members[*index].state != without;

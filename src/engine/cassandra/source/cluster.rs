@@ -6,11 +6,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{DISAGREE, LOCAL};
-use super::{Captured, NodeDir, owned};
+use super::tables::DISAGREE;
+use super::{Captured, NodeDir, identity, narrow, owned};
 use crate::engine;
 use crate::engine::cassandra::read_schema::{Keyspace, Node, Schema, read_node, read_schema};
 use crate::engine::cassandra::ring::{Ring, TokenRange};
+use crate::engine::cassandra::schema::Table;
+use crate::engine::cassandra::whose::is_local;
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
 
@@ -57,28 +59,32 @@ pub struct Cluster {
     pub unread: BTreeMap<String, Vec<String>>,
     /// What is wrong with the capture as a whole.
     pub problems: Vec<String>,
+    /// Keyspaces with tables of data, all of them.
+    pub counted: BTreeSet<String>,
+    /// See [`engine::Narrowed::absent`].
+    pub absent: BTreeSet<String>,
+    narrowed: engine::Narrowed,
 }
 
 impl Cluster {
     /// Reads it out of the captures.
-    pub fn read(dirs: &[NodeDir], captured: &[Captured], source_ring: Option<&Path>) -> Result<Cluster> {
+    pub fn read(
+        dirs: &[NodeDir],
+        captured: &[Captured],
+        source_ring: Option<&Path>,
+        narrowed: &engine::Narrowed,
+    ) -> Result<Cluster> {
         let (mut known, mut schemas) = (Vec::new(), Vec::new());
         for c in captured {
             let within = |e: Error| e.within(format!("node {}", c.name));
             known.push(read_node(&c.capture).map_err(within)?);
             schemas.extend(read_schema(&c.capture).map_err(within)?);
         }
-        check_identities(dirs, &known)?;
-        let ring = read_ring(&known, source_ring)?;
-        let mut problems: Vec<String> = Vec::new();
+        let mut problems = identity::check(dirs, &known, captured)?;
+        let ring = read_ring(dirs, &known, source_ring, &mut problems)?;
+        narrow::check(narrowed, captured, &schemas, ring.as_ref())?;
         for c in captured.iter().filter(|c| c.capture.unflushed) {
             problems.push(format!("node {}: a live data directory: writes not yet flushed are missing", c.name));
-        }
-        for c in captured {
-            for (_, path) in c.capture.untagged.iter().filter(|(keyspace, _)| !LOCAL.contains(&keyspace.as_str())) {
-                let what = "has files and no snapshot of that tag, as others of its keyspace have: it is not read";
-                problems.push(format!("node {}: {} {what}", c.name, path.display()));
-            }
         }
         let mut members = Vec::new();
         for (dir, node) in dirs.iter().zip(&known) {
@@ -104,44 +110,75 @@ impl Cluster {
             schemas,
             unread: BTreeMap::new(),
             problems,
+            counted: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            narrowed: narrowed.clone(),
         };
-        if let Some(ring) = ring {
-            cluster.place(&ring, &members)?;
-            cluster.description.ring = Some(ring);
-        } else {
-            let what = "the ring is not known: every node counts as an owner of everything";
-            cluster.problems.push(format!("{what}; capture `system` too, or give --source-ring FILE"));
-        }
-        if cluster.description.ring.is_some() {
-            cluster.name_unplaced();
+        let tables = cluster.schemas.iter().flat_map(|s| &s.tables);
+        let meant = tables.filter(|t| !is_local(&t.keyspace) && !narrow::leaves_out(narrowed, &t.keyspace, &t.name));
+        let meant: BTreeSet<String> = meant.map(|t| t.keyspace.clone()).collect();
+        (cluster.counted, cluster.absent) = meant.into_iter().partition(|k| narrow::counts(narrowed, captured, k));
+        match ring {
+            Some(ring) => {
+                cluster.place(&ring, &members);
+                cluster.description.ring = Some(ring);
+            }
+            None => {
+                let what = "the ring is not known: every node counts as an owner of everything";
+                cluster.problems.push(format!("{what}; capture `system` too, or give --source-ring FILE"));
+            }
         }
         Ok(cluster)
     }
 
-    /// Finds out, keyspace by keyspace, what each captured node answers for, and which owners are not captured.
-    fn place(&mut self, ring: &Ring, members: &[Option<usize>]) -> Result<()> {
+    /// Finds out, keyspace by keyspace, what each captured node answers for, and which owners are not captured. Where the
+    /// replication does not fit the ring nobody is known to own anything: then every node counts as an owner of everything, so
+    /// that no row is left out.
+    fn place(&mut self, ring: &Ring, members: &[Option<usize>]) {
+        let mut unplaced = self.counted.clone();
         for keyspace in &self.description.keyspaces {
-            let placement = ring.placement(&keyspace.replication).map_err(|e| e.within(&keyspace.name))?;
+            let name = &keyspace.name;
+            unplaced.remove(name);
+            let center =
+                self.narrowed.data_center.as_deref().filter(|_| Ring::is_by_data_center(&keyspace.replication));
+            if center.is_some_and(|center| keyspace.replication.get(center).is_none_or(|count| count == "0")) {
+                if self.counted.remove(name) {
+                    self.absent.insert(name.clone());
+                }
+                continue;
+            }
+            let absent = |owns: &dyn Fn(usize) -> bool| -> Vec<String> {
+                let absent =
+                    ring.members().iter().enumerate().filter(|(m, _)| !members.contains(&Some(*m)) && owns(*m));
+                let absent = absent.filter(|(_, member)| center.is_none_or(|center| member.data_center == center));
+                absent.map(|(_, member)| member.address.clone()).collect()
+            };
+            let misfit = ring.misfit(&keyspace.replication, center).unwrap_or_else(|e| Some(e.to_string()));
+            let (Ok(placement), None) = (ring.placement(&keyspace.replication), &misfit) else {
+                if self.counted.contains(name) {
+                    let what = misfit.unwrap_or_default();
+                    let all = "every captured node counts as an owner of all of it";
+                    let mend = "mend its replication or --source-ring, or give --data-center";
+                    self.problems.push(format!("keyspace {name} {what}: {all}; {mend}"));
+                }
+                self.unread.insert(name.clone(), absent(&|_| true));
+                continue;
+            };
             let owned = |m: &Option<usize>| match m {
                 Some(m) => Some(placement.owned(*m)).filter(|ranges| ranges != &[TokenRange::ALL]),
                 None => Some(Vec::new()),
             };
-            self.description.owned.insert(keyspace.name.clone(), members.iter().map(owned).collect());
-            let absent = ring.members().iter().enumerate();
-            let absent = absent.filter(|(m, _)| !members.contains(&Some(*m)) && !placement.owned(*m).is_empty());
-            let names: Vec<String> = absent.map(|(_, member)| member.address.clone()).collect();
-            self.unread.insert(keyspace.name.clone(), names);
+            self.description.owned.insert(name.clone(), members.iter().map(owned).collect());
+            self.unread.insert(name.clone(), absent(&|m| !placement.owned(m).is_empty()));
         }
-        Ok(())
+        let line = |k| format!("keyspace {k}: how it is replicated is not known; capture `system_schema` too");
+        self.problems.extend(unplaced.into_iter().map(line));
     }
 
-    /// Names the keyspaces of which it is not known who owns what, although the ring is known.
-    fn name_unplaced(&mut self) {
-        let named = self.schemas.iter().flat_map(|s| &s.tables).map(|t| t.keyspace.as_str());
-        let unplaced: BTreeSet<&str> = named.filter(|k| !self.ring_known(k) && !LOCAL.contains(k)).collect();
-        let line = |k| format!("keyspace {k}: how it is replicated is not known; capture `system_schema` too");
-        let lines: Vec<String> = unplaced.into_iter().map(line).collect();
-        self.problems.extend(lines);
+    /// Whether a table is one whose rows are merged: of a keyspace that counts, not left out by name, and no view.
+    pub fn is_meant(&self, table: &Table) -> bool {
+        let left_out = narrow::leaves_out(&self.narrowed, &table.keyspace, &table.name);
+        self.counted.contains(&table.keyspace) && !left_out && !table.view
     }
 
     /// Whether it is known who owns what of a keyspace.
@@ -153,46 +190,12 @@ impl Cluster {
     pub fn owned(&self, node: usize, keyspace: &str) -> Owned {
         self.description.owned(node, keyspace)
     }
-}
 
-/// As the operator says it, else as the capture does.
-fn address(dir: &NodeDir, node: &Option<Node>) -> Option<String> {
-    dir.address.clone().or_else(|| node.as_ref()?.this.address.map(|a| a.to_string()))
-}
-
-fn host_id(node: &Option<Node>) -> Option<&str> {
-    node.as_ref()?.this.host_id.as_deref()
-}
-
-fn check_identities(dirs: &[NodeDir], known: &[Option<Node>]) -> Result<()> {
-    for (i, (dir, node)) in dirs.iter().zip(known).enumerate() {
-        for (other_dir, other) in dirs.iter().zip(known).take(i) {
-            let both =
-                |what: String| Error::new(Kind::Usage, format!("nodes {} and {}", other_dir.name, dir.name), what);
-            if dir.name == other_dir.name {
-                return Err(both("have the same name".into()).hint("give every --node a name of its own"));
-            }
-            let host_ids = (host_id(other), host_id(node));
-            if address(other_dir, other).is_some_and(|a| Some(a) == address(dir, node))
-                && (host_ids.0.is_none() || host_ids.1.is_none())
-            {
-                let what = format!("have the same address {}", address(dir, node).unwrap_or_default());
-                return Err(
-                    both(what).hint("one node was given twice, or a copy of it: leave one out, or mend the address")
-                );
-            }
-            let (Some(a), Some(b)) = (other, node) else { continue };
-            if a.cluster_name != b.cluster_name {
-                let what = format!("are of different clusters: {} and {}", a.cluster_name, b.cluster_name);
-                return Err(both(what).hint("back each cluster up by itself"));
-            }
-            if a.this.host_id.is_some() && a.this.host_id == b.this.host_id {
-                let what = format!("have the same host id {}", a.this.host_id.as_deref().unwrap_or_default());
-                return Err(both(what).hint("one node was given twice, or a copy of it: leave one out"));
-            }
-        }
+    /// Whether a captured node answers for any part of a keyspace.
+    pub fn is_owner(&self, node: usize, keyspace: &str) -> bool {
+        let ranges = self.description.owned.get(keyspace).and_then(|nodes| nodes.get(node)).and_then(Option::as_ref);
+        ranges.is_none_or(|ranges| !ranges.is_empty())
     }
-    Ok(())
 }
 
 /// The keyspaces of all nodes' schemas, which must agree where they overlap.
@@ -208,13 +211,39 @@ fn agreed_keyspaces(schemas: &[Schema]) -> Result<Vec<Keyspace>> {
     Ok(by_name.into_values().cloned().collect())
 }
 
-/// The ring as the operator gives it, else as a captured node knows it.
-fn read_ring(known: &[Option<Node>], source_ring: Option<&Path>) -> Result<Option<Ring>> {
+/// The ring as the operator gives it, else as a captured node knows it: the one who knows most of it, where they differ, which
+/// is a problem.
+fn read_ring(
+    dirs: &[NodeDir],
+    known: &[Option<Node>],
+    source_ring: Option<&Path>,
+    problems: &mut Vec<String>,
+) -> Result<Option<Ring>> {
     if let Some(path) = source_ring {
         let text = fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?;
         return Ring::parse(&text, &path.display().to_string()).map(Some);
     }
-    known.iter().flatten().find(|n| !n.this.tokens.is_empty()).map(Ring::of).transpose()
+    let mut best: Option<(&str, Ring)> = None;
+    for (dir, node) in dirs.iter().zip(known) {
+        let Some(node) = node.as_ref().filter(|n| !n.this.tokens.is_empty()) else { continue };
+        let ring = Ring::of(node)?;
+        let Some((name, first)) = &best else {
+            best = Some((&dir.name, ring));
+            continue;
+        };
+        if !first.has_members_of(&ring) || !ring.has_members_of(first) {
+            let (a, b) = (first.members().len(), ring.members().len());
+            problems.push(format!(
+                "nodes {name} and {}: know different rings, of {a} and {b} nodes; capture `system.local` and `system.peers_v2` \
+                 again when the ring has settled, or give --source-ring FILE",
+                dir.name
+            ));
+            if b > a {
+                best = Some((&dir.name, ring));
+            }
+        }
+    }
+    Ok(best.map(|(_, ring)| ring))
 }
 
 /// The place in the ring of a captured node.

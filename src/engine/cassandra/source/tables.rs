@@ -6,14 +6,12 @@ use std::path::Path;
 use repo_format::leaf::Layout;
 
 use super::{Captured, Cluster};
-use crate::engine::cassandra::capture::CapturedTable;
+use crate::engine::cassandra::capture::{CapturedTable, OldSsTable, Stray, escaped};
 use crate::engine::cassandra::read_schema::number_columns;
 use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::whose::is_local;
 use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};
-
-/// Keyspaces in which every node has something else: kept as files, for reference and for restoring a node as it was.
-pub const LOCAL: [&str; 4] = ["system", "system_schema", "system_views", "system_virtual_schema"];
 
 /// What to do about schemas that disagree.
 pub const DISAGREE: &str = "wait until `nodetool describecluster` shows one schema version, then capture again";
@@ -43,9 +41,12 @@ impl Tables {
             for table in &c.capture.tables {
                 tables.keep(node, table, earlier_ids.contains(&table.id), &mut names);
             }
+            for stray in &c.capture.strays {
+                tables.keep_stray(node, stray, &mut names);
+            }
         }
-        let decoded = |t: &&Table| !LOCAL.contains(&t.keyspace.as_str()) && !t.view;
-        let mut shards: Vec<Shard> = tables.by_id.values().filter(decoded).map(|t| shard(t, cluster)).collect();
+        let decoded = tables.by_id.values().filter(|t| cluster.is_meant(t));
+        let mut shards: Vec<Shard> = decoded.map(|t| shard(t, cluster)).collect();
         shards.sort_by(|a, b| a.name.cmp(&b.name));
         tables.shards = shards;
         Ok(tables)
@@ -64,8 +65,11 @@ impl Tables {
     /// Why all files of a table's folder are kept as they are, and whether that leaves something uncovered. `earlier`: it
     /// is not the current table of its name.
     fn reason(&self, table: &CapturedTable, earlier: bool) -> Option<(String, bool)> {
-        if LOCAL.contains(&table.keyspace.as_str()) {
-            return Some(("a table of the node itself".to_string(), false));
+        if is_local(&table.keyspace) {
+            // What a batch wrote that was not finished may be nowhere else: it is at hand, and not replayed.
+            let batches = table.keyspace == "system" && table.name == "batches";
+            let reason = if batches { "batches that were not finished" } else { "a table of the node itself" };
+            return Some((reason.to_string(), false));
         }
         if self.by_id.contains_key(&table.id) {
             return None;
@@ -85,14 +89,10 @@ impl Tables {
         let whole = self.reason(table, earlier);
         let folder = format!("{}/{}-{}", table.keyspace, table.name, table.id);
         let mut add = |path: &Path, reason: &str, problem| {
-            let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let file = path.file_name().map(escaped).unwrap_or_default();
             let backup = path.parent().is_some_and(|parent| parent.ends_with("backups"));
-            let mut name = if backup { format!("{folder}/backups/{file}") } else { format!("{folder}/{file}") };
-            // The same name on another disk of the node.
-            while !names.insert((node, name.clone())) {
-                name.push('+');
-            }
-            self.kept.push(Kept { node, path: path.to_path_buf(), name, reason: reason.to_owned(), problem });
+            let name = if backup { format!("{folder}/backups/{file}") } else { format!("{folder}/{file}") };
+            self.kept.push(kept(node, path, name, reason, problem, names));
         };
         if let Some(path) = &table.schema_cql {
             add(path, "the schema as captured", false);
@@ -102,16 +102,55 @@ impl Tables {
                 add(&file.path, reason, *problem);
             }
         }
+        for old in table.old.values() {
+            let reason = whole.clone().unwrap_or_else(|| (not_understood(old), true));
+            old.files.iter().for_each(|file| add(&file.path, &reason.0, reason.1));
+        }
         for file in &table.unknown {
             add(&file.path, "a file of unknown purpose", false);
         }
+    }
+
+    /// Keeps what lies where no table is; that it lies there is said once, for all its files.
+    fn keep_stray(&mut self, node: usize, stray: &Stray, names: &mut BTreeSet<(usize, String)>) {
+        for file in &stray.files {
+            let below = file.path.strip_prefix(&stray.path).unwrap_or(&file.path).iter().map(escaped);
+            let name = [stray.name.clone()].into_iter().chain(below).collect::<Vec<_>>().join("/");
+            self.kept.push(kept(node, &file.path, name, "in a folder that is no table's", false, names));
+        }
+    }
+}
+
+/// A file that is kept, under a name that no other of `names` has: there may be the same on another disk of the node.
+fn kept(
+    node: usize,
+    path: &Path,
+    mut name: String,
+    reason: &str,
+    problem: bool,
+    names: &mut BTreeSet<(usize, String)>,
+) -> Kept {
+    while !names.insert((node, name.clone())) {
+        name.push('+');
+    }
+    Kept { node, path: path.to_path_buf(), name, reason: reason.to_owned(), problem }
+}
+
+/// Why an SSTable under a name of another time is not decoded.
+fn not_understood(old: &OldSsTable) -> String {
+    match old.version.as_deref() {
+        Some(version) if version < "ma" => format!("version {version} is from before Cassandra 3.0: not understood"),
+        Some(version) => format!("an SSTable of version {version} under a name that is not understood"),
+        None => "an SSTable under a name that is not understood".to_string(),
     }
 }
 
 /// The tables of all nodes' schemas, which must agree where they overlap.
 fn agreed(cluster: &Cluster) -> Result<BTreeMap<String, Table>> {
     let mut by_id: BTreeMap<String, Table> = BTreeMap::new();
-    for table in cluster.schemas.iter().flat_map(|s| &s.tables) {
+    // What `system_schema` says comes first: a `schema.cql` may say less.
+    let (whole, partly): (Vec<_>, Vec<_>) = cluster.schemas.iter().partition(|s| !s.keyspaces.is_empty());
+    for table in whole.into_iter().chain(partly).flat_map(|s| &s.tables) {
         let known = by_id.entry(table.id.clone()).or_insert_with(|| table.clone());
         // Where only `schema.cql` files tell, a node knows the types that its own files happen to define.
         let (same, new): (Vec<_>, Vec<_>) =
@@ -162,6 +201,12 @@ fn made(id: &str) -> Option<u64> {
     let part = |range: std::ops::Range<usize>| u64::from_str_radix(id.get(range)?, 16).ok();
     (id.len() == 32 && id.as_bytes()[12] == b'1').then_some(())?;
     Some(part(13..16)? << 48 | part(8..12)? << 32 | part(0..8)?)
+}
+
+/// The same in milliseconds since 1970.
+pub fn made_ms(id: &str) -> Option<i64> {
+    const FROM_1582_TO_1970: i64 = 12_219_292_800_000;
+    i64::try_from(made(id)? / 10_000).ok()?.checked_sub(FROM_1582_TO_1970)
 }
 
 /// The table as the snapshot before describes it.

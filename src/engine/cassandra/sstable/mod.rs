@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::engine::cassandra::schema::Table;
 use crate::error::{Error, Kind, Result};
 
-pub use name::{Component, Descriptor, Generation, Revision, Version};
+pub use name::{Component, Descriptor, Generation, Revision, Version, old};
 pub use run::SsTableRun;
 pub use stats::Statistics;
 

@@ -117,6 +117,27 @@ impl Descriptor {
     }
 }
 
+/// Splits the name of a file of an SSTable from before Cassandra 2.2, `KEYSPACE-TABLE-ka-1-Data.db`, or one that looks like an
+/// SSTable's and is none that we know (`nb-1-big-Data.db.part`): what the names of the SSTable's files begin with, and its
+/// version where the name tells. `None` for names that [`Descriptor::parse`] knows, and for all others.
+pub fn old(name: &str) -> Option<(&str, Option<&str>)> {
+    const ENDS: [&str; 5] = [".db", ".txt", ".sha1", ".adler32", ".crc32"];
+    if Descriptor::parse(name).is_some() {
+        return None;
+    }
+    let mut parts = name.rsplitn(4, '-');
+    if let (Some(component), Some(generation), Some(version), Some(_)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+        && ENDS.iter().any(|end| component.ends_with(end))
+        && generation.parse::<u64>().is_ok()
+        && version.len() == 2
+        && version.bytes().all(|b| b.is_ascii_lowercase())
+    {
+        return Some((&name[..name.len() - component.len() - 1], Some(version)));
+    }
+    name.find("-Data.db").map(|at| (&name[..at], None))
+}
+
 impl fmt::Display for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.version, self.generation, self.format)
@@ -218,5 +239,16 @@ mod tests {
             assert_eq!(Descriptor::parse(name), None, "{name}");
         }
         assert!(Generation::Number(9) < Generation::Number(10));
+    }
+
+    #[test]
+    fn names_that_are_not_understood_are_still_those_of_sstables() {
+        assert_eq!(old("ks-t-ka-1-Data.db"), Some(("ks-t-ka-1", Some("ka"))));
+        assert_eq!(old("ks-t-tmp-jb-12-Digest.sha1"), Some(("ks-t-tmp-jb-12", Some("jb"))));
+        assert_eq!(old("nb-x-big-Data.db"), Some(("nb-x-big", None)));
+        assert_eq!(old("nb-1-big-Data.db.part"), None, "an unknown component of a known SSTable");
+        for name in ["nb-1-big-Data.db", "la-1-big-Data.db", "manifest.json", "a-b-c-d", "ks-t-ka-1-x"] {
+            assert_eq!(old(name), None, "{name}");
+        }
     }
 }

@@ -1,0 +1,16 @@
+//! Whose a keyspace is: the operator's, the cluster's own data, or each node's own.
+
+/// Keyspaces in which every node has something else, or that only make the node work: kept as files, for reference and for
+/// restoring a node as it was. `system` holds batches that were not finished, too; `system_traces` is a log of queries.
+pub const LOCAL: [&str; 5] = ["system", "system_schema", "system_traces", "system_views", "system_virtual_schema"];
+
+/// Whether a keyspace is Cassandra's own: the target of a restore has one of its own. Those of them that are not [`LOCAL`]
+/// are data as any other: roles and grants (`system_auth`), what repairs and views came to (`system_distributed`).
+pub fn is_own(keyspace: &str) -> bool {
+    keyspace == "dse" || keyspace == "system" || keyspace.starts_with("system_")
+}
+
+/// Whether a keyspace's tables are nobody's data.
+pub fn is_local(keyspace: &str) -> bool {
+    LOCAL.contains(&keyspace)
+}
