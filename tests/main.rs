@@ -21,6 +21,7 @@ mod faces;
 mod flow;
 mod fuzz;
 mod holes;
+mod heal;
 mod kill;
 mod large_values;
 mod measure;

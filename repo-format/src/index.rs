@@ -310,6 +310,12 @@ impl Index {
         &self.head
     }
 
+    /// Length of the object in bytes.
+    pub fn object_len(&self) -> u64 {
+        let (at, length) = self.head.table;
+        padme(at + length + SIGNATURE_LEN) as u64
+    }
+
     /// Number of chunks.
     pub fn len(&self) -> usize {
         self.chunks.len()

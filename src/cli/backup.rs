@@ -125,6 +125,22 @@ fn outcome(s: &Snapshot, of_capture: &[String]) -> Outcome {
     if s.complete { Outcome::Fine } else { Outcome::Incomplete }
 }
 
+/// What of earlier backups is not whole any more, and what was done about it.
+fn doubted(stats: &WriteStats, output: &Output) {
+    let WriteStats { packs_doubted: packs, index_objects_doubted: indexes, packs_named_anew: named, .. } = stats;
+    if *packs > 0 {
+        output.note(&format!(
+            "{packs} packs of earlier backups are missing or damaged: what this backup needs of them is stored anew. \
+             `onefold check` says what that means for the others"
+        ));
+    }
+    if *indexes > 0 || *named > 0 {
+        output.note(&format!(
+            "{indexes} index objects of earlier backups are missing or damaged; {named} packs that none named are named anew"
+        ));
+    }
+}
+
 fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) -> Result<()> {
     let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
     if output.is_json() {
@@ -151,6 +167,7 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     let (nodes, tables, read) = (s.nodes.len(), s.shards.len(), bytes(s.bytes_read));
     output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))?;
     if let Some((id, stats)) = stored {
+        doubted(stats, output);
         output.line(&format!("{} added, {} of it new plaintext", bytes(stats.bytes_stored), bytes(stats.bytes_new)))?;
         let verdict = if s.complete { "complete" } else { "INCOMPLETE: `onefold show` says why" };
         output.line(&format!("snapshot {id} {verdict}"))?;

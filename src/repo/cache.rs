@@ -6,6 +6,7 @@
 //! DIR/<repository>/state-<place>   the log's state at the last entry seen there, signed under a key derived from the
 //!                                  index key; a copy of the repository elsewhere may be older
 //! DIR/<repository>/sessions/<id>   locked while the process that opened the session lives
+//! DIR/<repository>/turn            how often a part of the packs was looked at
 //! DIR/<repository>/index/          RocksDB, see `index_rocksdb`
 //! ```
 //! No secret is kept here, and nothing here is believed without a signature. What does not verify is not there.
@@ -79,6 +80,14 @@ impl RepoCache {
     /// Where the index is.
     pub fn index_dir(&self) -> PathBuf {
         self.dir.join("index")
+    }
+
+    /// A number that is one more each time. Where it cannot be kept, the same part is looked at again.
+    pub fn turn(&self) -> u64 {
+        let path = self.dir.join("turn");
+        let turn = fs::read_to_string(&path).ok().and_then(|text| text.trim_end().parse::<u64>().ok()).unwrap_or(0);
+        let _ = replace(&path, format!("{}\n", turn.wrapping_add(1)).as_bytes());
+        turn
     }
 
     /// The configuration and its object, if its signature is that of the administrator whom the ring names.

@@ -1,6 +1,6 @@
 //! Where chunks lie: a cache of what the index objects say. The truth is in the store.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use repo_format::id::ChunkId;
 use repo_format::index::{Index as IndexObject, IndexEntry};
@@ -41,8 +41,11 @@ pub trait Index: Send + Sync {
     /// Takes in an index object. Doing so again changes nothing.
     fn add(&self, name: &IndexName, object: &IndexObject) -> Result<()>;
 
-    /// The index objects taken in so far.
-    fn names(&self) -> Result<HashSet<IndexName>>;
+    /// The index objects taken in so far, and the length of each in bytes.
+    fn names(&self) -> Result<HashMap<IndexName, u64>>;
+
+    /// Shows every pack of the index objects taken in, with its size in bytes: once for each object that names it.
+    fn packs(&self, visit: &mut dyn FnMut(&IndexName, &PackName, u32)) -> Result<()>;
 
     /// Bytes of memory and disk it uses, roughly; for `stats`.
     fn size(&self) -> u64;
@@ -70,10 +73,15 @@ impl Index for Layered {
         self.above.add(name, object)
     }
 
-    fn names(&self) -> Result<HashSet<IndexName>> {
+    fn names(&self) -> Result<HashMap<IndexName, u64>> {
         let mut names = self.below.names()?;
         names.extend(self.above.names()?);
         Ok(names)
+    }
+
+    fn packs(&self, visit: &mut dyn FnMut(&IndexName, &PackName, u32)) -> Result<()> {
+        self.below.packs(visit)?;
+        self.above.packs(visit)
     }
 
     fn size(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The index in memory: for tests, and where no other cache can be had. About 100 bytes a chunk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use repo_format::id::ChunkId;
@@ -18,9 +18,10 @@ pub struct MemoryIndex {
 
 #[derive(Default)]
 struct Inner {
-    names: HashSet<IndexName>,
-    /// Each pack of each index object.
-    sources: Vec<(IndexName, PackName)>,
+    /// Lengths of the index objects.
+    names: HashMap<IndexName, u64>,
+    /// Each pack of each index object, and its size.
+    sources: Vec<(IndexName, PackName, u32)>,
     /// The first place, and the rare others.
     chunks: HashMap<ChunkId, (Packed, Vec<Packed>)>,
 }
@@ -46,7 +47,7 @@ impl MemoryIndex {
 
 impl Inner {
     fn place(&self, p: &Packed) -> Place {
-        let (source, pack) = self.sources[p.source as usize];
+        let (source, pack, _) = self.sources[p.source as usize];
         Place { source, pack, offset: p.offset, length: p.length, position: p.position }
     }
 }
@@ -60,13 +61,13 @@ impl Index for MemoryIndex {
 
     fn add(&self, name: &IndexName, object: &IndexObject) -> Result<()> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if !inner.names.insert(*name) {
+        if inner.names.insert(*name, object.object_len()).is_some() {
             return Ok(());
         }
         let first = inner.sources.len();
-        inner.sources.extend(object.head().packs.iter().map(|(pack, _)| (*name, *pack)));
+        inner.sources.extend(object.head().packs.iter().map(|(pack, size)| (*name, *pack, *size)));
         let numbers: HashMap<PackName, u32> =
-            inner.sources[first..].iter().zip(first as u32..).map(|((_, pack), i)| (*pack, i)).collect();
+            inner.sources[first..].iter().zip(first as u32..).map(|((_, pack, _), i)| (*pack, i)).collect();
         for entry in object.iter() {
             let Some(&source) = numbers.get(&entry.pack) else { continue };
             let (offset, length, position) = (entry.frame_offset, entry.frame_length, entry.position);
@@ -82,8 +83,13 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
-    fn names(&self) -> Result<HashSet<IndexName>> {
+    fn names(&self) -> Result<HashMap<IndexName, u64>> {
         Ok(self.inner().names.clone())
+    }
+
+    fn packs(&self, visit: &mut dyn FnMut(&IndexName, &PackName, u32)) -> Result<()> {
+        self.inner().sources.iter().for_each(|(source, pack, size)| visit(source, pack, *size));
+        Ok(())
     }
 
     fn size(&self) -> u64 {

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! "c" │ chunk id 32        → places, each: source number u32 │ offset u32 │ length u32 │ position u16
-//! "p" │ source number u32  → index name 48 │ pack name 48: a pack of an index object
+//! "p" │ source number u32  → index name 48 │ pack name 48 │ size u32: a pack of an index object
 //! "n" │ index name 48      → number of its first pack u32; the others follow
-//! "i" │ index name 48      → nothing: this index object has been taken in, whole
+//! "i" │ index name 48      → length u32: this index object has been taken in, whole
 //! "next"                   → the next source number u32
 //! ```
 //! Integers are little-endian. This is a cache of one machine, no part of the format: what is wrong is thrown away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
@@ -92,12 +92,7 @@ impl RocksIndex {
 
     fn source(&self, number: &[u8]) -> Result<(IndexName, PackName)> {
         let names = self.get(&key(b'p', number))?.ok_or_else(|| broken(&self.path))?;
-        let split = names.split_first_chunk::<NAME_LEN>().and_then(|(index, pack)| {
-            let (session, hash) = split_name(index)?;
-            let (pack_session, pack_hash) = split_name(pack)?;
-            Some((IndexName { session, hash }, PackName { session: pack_session, hash: pack_hash }))
-        });
-        split.ok_or_else(|| broken(&self.path))
+        split_source(&names).map(|(index, pack, _)| (index, pack)).ok_or_else(|| broken(&self.path))
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {
@@ -113,8 +108,9 @@ impl RocksIndex {
         let first = *next;
         let mut batch = WriteBatch::default();
         batch.put(key(b'n', &index), first.to_le_bytes());
-        for (n, (pack, _)) in (first..).zip(packs) {
-            batch.put(key(b'p', &n.to_le_bytes()), [&index[..], &join_name(&pack.session, &pack.hash)].concat());
+        for (n, (pack, size)) in (first..).zip(packs) {
+            let pack = join_name(&pack.session, &pack.hash);
+            batch.put(key(b'p', &n.to_le_bytes()), [&index[..], &pack, &size.to_le_bytes()].concat());
         }
         *next += packs.len() as u32;
         batch.put(b"next", next.to_le_bytes());
@@ -177,19 +173,32 @@ impl Index for RocksIndex {
                 batch.put(key(b'c', &entry.id.0), &places);
             }
         }
-        batch.put(mark, []);
+        batch.put(mark, u32::try_from(object.object_len()).unwrap_or(u32::MAX).to_le_bytes());
         self.write(batch)
     }
 
-    fn names(&self) -> Result<HashSet<IndexName>> {
-        let mut names = HashSet::new();
+    fn names(&self) -> Result<HashMap<IndexName, u64>> {
+        let mut names = HashMap::new();
         for item in self.db.iterator(IteratorMode::From(b"i", Direction::Forward)) {
-            let (key, _) = item.map_err(|e| wrong(&self.path, &e))?;
+            let (key, length) = item.map_err(|e| wrong(&self.path, &e))?;
             let Some(name) = key.strip_prefix(b"i") else { break };
             let (session, hash) = split_name(name).ok_or_else(|| broken(&self.path))?;
-            names.insert(IndexName { session, hash });
+            let length = number(&length).ok_or_else(|| broken(&self.path))?;
+            names.insert(IndexName { session, hash }, u64::from(length));
         }
         Ok(names)
+    }
+
+    fn packs(&self, visit: &mut dyn FnMut(&IndexName, &PackName, u32)) -> Result<()> {
+        for item in self.db.iterator(IteratorMode::From(b"p", Direction::Forward)) {
+            let (key, names) = item.map_err(|e| wrong(&self.path, &e))?;
+            if !key.starts_with(b"p") {
+                break;
+            }
+            let (index, pack, size) = split_source(&names).ok_or_else(|| broken(&self.path))?;
+            visit(&index, &pack, size);
+        }
+        Ok(())
     }
 
     fn size(&self) -> u64 {
@@ -268,6 +277,13 @@ fn join_name(session: &SessionId, hash: &ObjectHash) -> Vec<u8> {
 fn split_name(bytes: &[u8]) -> Option<(SessionId, ObjectHash)> {
     let (session, hash) = bytes.split_first_chunk::<16>()?;
     Some((SessionId(*session), ObjectHash(hash.try_into().ok()?)))
+}
+
+fn split_source(bytes: &[u8]) -> Option<(IndexName, PackName, u32)> {
+    let (index, rest) = bytes.split_first_chunk::<NAME_LEN>()?;
+    let (pack, size) = rest.split_first_chunk::<NAME_LEN>()?;
+    let ((session, hash), (pack_session, pack_hash)) = (split_name(index)?, split_name(pack)?);
+    Some((IndexName { session, hash }, PackName { session: pack_session, hash: pack_hash }, number(size)?))
 }
 
 fn broken(path: &str) -> Error {

@@ -68,7 +68,7 @@ impl Core {
     fn complete(&self, index: &dyn Index) -> Result<()> {
         let state = self.log.state();
         let known = index.names()?;
-        for name in state.indexes().keys().filter(|name| !known.contains(*name)) {
+        for name in state.indexes().keys().filter(|name| !known.contains_key(*name)) {
             match self.read_index(name, &state) {
                 Ok(object) => index.add(name, &object)?,
                 // What it names is not found; what others name is. `check` and whoever misses a chunk say which.
@@ -138,7 +138,7 @@ mod cached {
         fn open_complete(&self, dir: &Path) -> Option<RocksIndex> {
             let index = RocksIndex::open(dir, Access::Read).ok()?;
             let names = index.names().ok()?;
-            self.log.state().indexes().keys().all(|name| names.contains(name)).then_some(index)
+            self.log.state().indexes().keys().all(|name| names.contains_key(name)).then_some(index)
         }
 
         /// Opens the cache for writing, and makes it whole: thrown away first when it is damaged or mostly stale.
@@ -146,7 +146,7 @@ mod cached {
             let state = self.log.state();
             let try_open = || -> Result<RocksIndex> {
                 let index = RocksIndex::open(dir, Access::Write)?;
-                let stale = index.names()?.iter().filter(|name| is_stale(name, &state)).count();
+                let stale = index.names()?.keys().filter(|name| is_stale(name, &state)).count();
                 if stale > 64 + state.indexes().len() / 4 {
                     return Err(Error::damaged(dir.display(), "is mostly of other times"));
                 }

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod check;
+mod doubt;
 pub mod index;
 pub mod index_memory;
 #[cfg(feature = "rocksdb")]

@@ -152,22 +152,26 @@ impl Inner {
         if let Some((frame, position)) = lock(&self.frames).find(id) {
             return frame.chunk(kind, id, position);
         }
-        let mut failure = None;
-        for place in self.places(id)? {
-            let found = self.frame(&place).and_then(|frame| frame.chunk(kind, id, usize::from(place.position)));
-            match found {
+        let mut failure: Option<Error> = None;
+        let places = self.places(id)?;
+        for place in &places {
+            match self.frame(place).and_then(|frame| frame.chunk(kind, id, usize::from(place.position))) {
                 Ok(bytes) => return Ok(bytes),
-                // Another copy may be whole.
-                Err(e) if e.kind() == Kind::Damaged => {
-                    let subject = format!("{}: frame at {}: chunk {id}", place.pack, place.offset);
-                    failure.get_or_insert(e.within(subject).hint(DAMAGED_FRAME));
+                Err(e) if e.kind() == Kind::Interrupted => return Err(e),
+                // Whatever hinders this copy (damage, a version not known, a bad disk), another may be whole.
+                Err(e) => {
+                    failure.get_or_insert_with(|| unreadable(e, place, id));
                 }
-                Err(e) => return Err(e),
             }
         }
-        Err(failure.unwrap_or_else(|| {
-            Error::damaged(format!("chunk {id}"), "is named by no index object that can be read").hint(UNKNOWN_CHUNK)
-        }))
+        let Some(failure) = failure else {
+            let message = "is named by no index object that can be read";
+            return Err(Error::damaged(format!("chunk {id}"), message).hint(UNKNOWN_CHUNK));
+        };
+        Err(match places.len() {
+            1 => failure,
+            n => failure.within(format!("the first of {n} copies, none of which can be read")),
+        })
     }
 
     /// Every known place; those that the log stands behind first.
@@ -236,6 +240,15 @@ impl Inner {
                 let _ = self.frame(&place);
             }
         }
+    }
+}
+
+fn unreadable(e: Error, place: &Place, id: &ChunkId) -> Error {
+    let hint = if e.kind() == Kind::Damaged { Some(DAMAGED_FRAME) } else { None };
+    let error = e.within(format!("{}: frame at {}: chunk {id}", place.pack, place.offset));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A chunk counts as stored when this session put it (or a dead session that it took over), when an index object of
 //! the same writer names it, or one that a holder of *read* vouches for; never on another writer's word alone. Packs
-//! that are condemned or known to be damaged do not count.
+//! that are condemned or known to be damaged do not count, nor do those that the store has not whole ([`super::doubt`]).
 //!
-//! Memory: what [`super::packer`] states, 256 KiB for each of the four kinds, and 80 bytes for each pack of earlier
-//! sessions that chunks are reused from.
+//! Memory: what [`super::packer`] states, 256 KiB for each of the four kinds, 80 bytes for each pack of earlier
+//! sessions that chunks are reused from, and what [`super::doubt`] states.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackName};
 use repo_format::snapshot::Snapshot;
 
+use super::doubt::{self, Doubts};
 use super::index::{Index, Place};
 use super::locate::Purpose;
 use super::packer::{INDEX_PACKS, Packer, Setup};
@@ -71,6 +72,12 @@ pub struct WriteStats {
     pub bytes_stored: u64,
     /// Index objects taken over from dead sessions.
     pub index_objects_adopted: u64,
+    /// Packs of earlier sessions that are missing, cut or damaged: their chunks were stored anew where they came again.
+    pub packs_doubted: u64,
+    /// Index objects that are missing or damaged.
+    pub index_objects_doubted: u64,
+    /// Packs that no index object named any more, and one of this session does now.
+    pub packs_named_anew: u64,
 }
 
 #[derive(Default)]
@@ -91,6 +98,7 @@ pub struct Writer {
     own: WriterId,
     /// Sorted.
     adopted: Vec<IndexName>,
+    doubts: Doubts,
     packer: Packer,
     frames: [Mutex<FramePlain>; KINDS.len()],
     /// Packs of earlier sessions that chunks are reused from: must still stand at the commit.
@@ -110,6 +118,8 @@ impl Writer {
         let state = core.log.state();
         let index = core.index(Purpose::Write)?;
         let adopted = session.adopt(&core, &*index)?;
+        let mut doubts = doubt::look(&core, &*index, &state)?;
+        doubts.name_anew(&core, &*index, &session.id)?;
         let packer = Packer::start(Setup {
             store: core.store.clone(),
             index: index.clone(),
@@ -125,23 +135,23 @@ impl Writer {
         })?;
         let frames = KINDS.map(|kind| Mutex::new(FramePlain::new(kind)));
         let (relied, counters) = (Mutex::default(), Counters::default());
-        Ok(Writer { core, session, state, index, own, adopted, packer, frames, relied, counters })
+        Ok(Writer { core, session, state, index, own, adopted, doubts, packer, frames, relied, counters })
     }
 
     /// Whether a stored copy of the chunk may be relied on; remembers on which pack.
     fn is_stored(&self, id: &ChunkId) -> Result<bool> {
         self.index.find(id, &mut |place: Place| {
-            if !self.state.usable(&place.pack, place.offset) {
+            if !self.state.usable(&place.pack, place.offset) || self.doubts.cover(&place) {
                 return false;
             }
             // Of an adopted session only what was found in the store again: a cache may remember more than a loss of
             // power has left.
             let ours = place.source.session == self.session.id || self.adopted.binary_search(&place.source).is_ok();
-            if !ours && self.state.trusts(&self.own, &place.source) {
+            let stands = ours || self.state.trusts(&self.own, &place.source);
+            if stands && !self.session.owns(&place.pack.session) {
                 lock(&self.relied).insert(place.pack);
-                return true;
             }
-            ours
+            stands
         })
     }
 
@@ -172,6 +182,9 @@ impl Writer {
             index_objects: get(&packer.index_objects),
             bytes_stored: get(&packer.bytes_stored),
             index_objects_adopted: self.adopted.len() as u64,
+            packs_doubted: self.doubts.packs.len() as u64,
+            index_objects_doubted: self.doubts.indexes.len() as u64,
+            packs_named_anew: self.doubts.named_anew,
         }
     }
 
@@ -186,7 +199,7 @@ impl Writer {
             }
         }
         let mut indexes = self.packer.finish()?;
-        indexes.append(&mut self.adopted.clone());
+        indexes.extend(self.adopted.iter().chain(&self.doubts.written));
         indexes.sort_unstable();
         indexes.dedup();
         let mut stats = self.stats();
@@ -197,7 +210,8 @@ impl Writer {
         let key = self.core.sign_key()?;
         let state = self.core.append(key, &mut |state| {
             self.check_relied(state)?;
-            Ok(Body::Commit { session, snapshot: Some(id), indexes: indexes.clone(), replaces: Vec::new() })
+            let replaces = self.doubts.replaced(state, &self.own);
+            Ok(Body::Commit { session, snapshot: Some(id), indexes: indexes.clone(), replaces })
         })?;
         self.session.forget(&self.core);
         let (n, time_ms) = state.snapshots().get(&id).map_or((state.n(), state.time_ms()), |c| (c.n, c.time_ms));

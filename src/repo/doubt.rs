@@ -1,0 +1,184 @@
+//! What a session does not rely on: packs and index objects that the log stands behind and the store has not, or not
+//! whole. What they held counts as not stored, so it is stored anew from the source. No entry of the log is needed for
+//! that: a doubt that was wrong costs an upload.
+//!
+//! A session lists the packs with their lengths and so sees what is missing, empty or cut: all of them up to
+//! [`WHOLE`], beyond that a seventh, another one each time. Flipped bits are for `check --read-data` to find.
+//!
+//! Packs of one's own ended sessions that no index object names any more (it is lost, or the pack was and came back)
+//! are named anew: by their sealed lists, each read whole and compared with its name.
+//!
+//! Memory: 80 bytes for each pack looked at, and one pack while it is named anew.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use repo_format::id::{SessionId, WriterId};
+use repo_format::index::{Index as IndexObject, IndexBuilder};
+use repo_format::log_state::{SessionStatus, State};
+use repo_format::names::{IndexName, Name, ObjectKind, PackName};
+use repo_format::pack::open_pack;
+
+use super::index::{Index, Place};
+use super::{Core, world};
+use crate::error::{Error, Kind, Result};
+
+/// So many packs are looked at in every session.
+const WHOLE: usize = 10_000;
+/// Of more packs one part in so many.
+const PARTS: u64 = 7;
+/// Packs that one session names anew; the next goes on.
+const ANEW_MAX: usize = 16_384;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Doubts {
+    /// By pack the frames that are not whole; none named: the whole pack.
+    pub packs: HashMap<PackName, BTreeSet<u32>>,
+    /// Index objects that cannot be read.
+    pub indexes: HashSet<IndexName>,
+    /// Packs of this writer's ended sessions that no index object names.
+    unnamed: Vec<PackName>,
+    /// Index objects that name such packs anew.
+    pub written: Vec<IndexName>,
+    /// How many packs they name.
+    pub named_anew: u64,
+}
+
+/// Compares what the standing index objects name with what the store has.
+pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doubts> {
+    let mut doubts = Doubts { indexes: dead_indexes(core, index, state)?, ..Doubts::default() };
+    let own = core.sign_key()?.id();
+    let part = doubts.part(core, index, state)?;
+    let mut expected: HashMap<PackName, u32> = HashMap::new();
+    index.packs(&mut |source, pack, size| {
+        if doubts.is_readable(source, state) && is_in(part, pack) {
+            expected.insert(*pack, size);
+        }
+    })?;
+    core.store.list(ObjectKind::Pack.word(), &mut |text, found| {
+        let Ok(Name::Pack(pack)) = Name::parse(text) else { return Ok(()) };
+        if !is_in(part, &pack) {
+            return Ok(());
+        }
+        match expected.get(&pack) {
+            Some(size) if u64::from(*size) == found => {
+                expected.remove(&pack);
+            }
+            // Cut.
+            Some(_) => {}
+            None => {
+                let ours = has_ended(&pack.session, &own, state) && !state.condemned().contains_key(&pack);
+                if ours && doubts.unnamed.len() < ANEW_MAX {
+                    doubts.unnamed.push(pack);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    // What is condemned may have been deleted since.
+    doubts.packs = expected.into_keys().filter(|p| !state.condemned().contains_key(p)).map(whole).collect();
+    Ok(doubts)
+}
+
+fn whole(pack: PackName) -> (PackName, BTreeSet<u32>) {
+    (pack, BTreeSet::new())
+}
+
+impl Doubts {
+    /// Whether this copy of a chunk is not to be relied on.
+    pub fn cover(&self, place: &Place) -> bool {
+        let frames = self.packs.get(&place.pack);
+        frames.is_some_and(|f| f.is_empty() || f.contains(&place.offset)) || self.indexes.contains(&place.source)
+    }
+
+    /// Whether an index object counts and can be read.
+    fn is_readable(&self, source: &IndexName, state: &State) -> bool {
+        state.indexes().contains_key(source) && !self.indexes.contains(source)
+    }
+
+    /// Which part of the packs is looked at; `None`: all. Where an index object is dead, which packs it named shows
+    /// only in comparison with all others.
+    fn part(&self, core: &Core, index: &dyn Index, state: &State) -> Result<Option<u64>> {
+        let mut count = 0;
+        index.packs(&mut |source, _, _| count += usize::from(self.is_readable(source, state)))?;
+        if count <= WHOLE || !self.indexes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(core.cache.as_ref().map_or(0, |cache| cache.turn()) % PARTS))
+    }
+
+    /// Writes index objects of `session` for the packs that none names. A pack that is damaged is left alone.
+    pub fn name_anew(&mut self, core: &Core, index: &dyn Index, session: &SessionId) -> Result<()> {
+        let mut builder = IndexBuilder::new();
+        for pack in std::mem::take(&mut self.unnamed) {
+            let bytes = match core.store.read(&pack.to_string()) {
+                Ok(bytes) => bytes,
+                Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Damaged) => continue,
+                Err(e) => return Err(e),
+            };
+            let Ok(frames) = open_pack(&pack, &bytes, &core.ring.repo.index) else { continue };
+            if !builder.fits(frames.iter().map(|f| f.chunks.len()).sum()) {
+                let full = std::mem::take(&mut builder);
+                self.written.push(write_index(core, index, session, full)?);
+            }
+            let size = u32::try_from(bytes.len()).map_err(|_| Error::new(Kind::TooLarge, pack, "is too large"))?;
+            builder.add(pack, size, &frames)?;
+            self.named_anew += 1;
+        }
+        if !builder.is_empty() {
+            self.written.push(write_index(core, index, session, builder)?);
+        }
+        Ok(())
+    }
+
+    /// The dead index objects of this writer, ascending. Every pack of theirs that the store has is named anew; one
+    /// that comes back later will be.
+    pub fn replaced(&self, state: &State, own: &WriterId) -> Vec<IndexName> {
+        let mine = |i: &&IndexName| state.indexes().get(*i).is_some_and(|i| i.writer == *own);
+        let mut dead: Vec<IndexName> = self.indexes.iter().filter(mine).copied().collect();
+        dead.sort_unstable();
+        dead
+    }
+}
+
+/// Index objects that count, but are missing, of another length than they were, or could not be read.
+fn dead_indexes(core: &Core, index: &dyn Index, state: &State) -> Result<HashSet<IndexName>> {
+    let mut listed: HashMap<IndexName, u64> = HashMap::new();
+    core.store.list(ObjectKind::Index.word(), &mut |text, size| {
+        if let Ok(Name::Index(name)) = Name::parse(text) {
+            listed.insert(name, size);
+        }
+        Ok(())
+    })?;
+    let known = index.names()?;
+    let stands = |name: &&IndexName| known.get(*name).is_some_and(|length| listed.get(*name) == Some(length));
+    Ok(state.indexes().keys().filter(|name| !stands(name)).copied().collect())
+}
+
+fn is_in(part: Option<u64>, pack: &PackName) -> bool {
+    let [a, b, ..] = pack.hash.0;
+    part.is_none_or(|part| u64::from(u16::from_le_bytes([a, b])) % PARTS == part)
+}
+
+/// Whether a session of this writer has committed, itself or by the one that took it over.
+fn has_ended(session: &SessionId, own: &WriterId, state: &State) -> bool {
+    let mut at = *session;
+    // Each step leads to a session that was opened later.
+    while let Some(s) = state.sessions().get(&at).filter(|s| s.writer == *own) {
+        match s.status {
+            SessionStatus::Adopted(by) => at = by,
+            status => return status == SessionStatus::Committed,
+        }
+    }
+    false
+}
+
+fn write_index(core: &Core, index: &dyn Index, session: &SessionId, builder: IndexBuilder) -> Result<IndexName> {
+    let (repo, key) = (&core.ring.repo_id, &core.ring.repo.index);
+    let nonces = [world::random()?, world::random()?];
+    let (name, bytes) = builder.finish(*session, repo, key, &nonces, core.sign_key()?)?;
+    let object = IndexObject::open(&name, &bytes, repo, key)?;
+    core.store.create(&Name::Index(name).to_string(), &bytes)?;
+    index.add(&name, &object)?;
+    Ok(name)
+}
