@@ -166,9 +166,16 @@ pub fn visit(blob: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&[u8
 }
 
 /// Shows every chunk of a blob, lists and data, without reading the data. `visit` says whether to go on below a chunk.
+/// `parent` is the leaf that refers to the blob, if one does.
+///
 /// Errors: those of `visit`.
-pub fn reach(blob: &BlobRef, source: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
-    reach_list(blob, None, source, visit)
+pub fn reach(
+    blob: &BlobRef,
+    parent: Option<ChunkId>,
+    source: &dyn ChunkSource,
+    visit: &mut dyn FnMut(Reached) -> Result<bool>,
+) -> Result<()> {
+    reach_list(blob, (None, parent), source, visit)
 }
 
 fn open_list(blob: &BlobRef, level: Option<u8>, source: &dyn ChunkSource) -> Result<BlobList> {
@@ -206,21 +213,22 @@ fn visit_list(
 
 fn reach_list(
     blob: &BlobRef,
-    level: Option<u8>,
+    (level, parent): (Option<u8>, Option<ChunkId>),
     source: &dyn ChunkSource,
     visit: &mut dyn FnMut(Reached) -> Result<bool>,
 ) -> Result<()> {
-    if !visit(Reached::Chunk { kind: ChunkKind::BlobList, id: blob.root, more: true })? {
+    if !visit(Reached::Chunk { kind: ChunkKind::BlobList, id: blob.root, parent, more: true })? {
         return Ok(());
     }
     let list = match open_list(blob, level, source) {
         Ok(list) => list,
         Err(e) => return visit(Reached::Broken(e)).map(drop),
     };
+    let parent = Some(blob.root);
     for entry in &list.entries {
         match list.level.checked_sub(1) {
-            None => visit(Reached::Chunk { kind: ChunkKind::Data, id: entry.root, more: false }).map(drop)?,
-            Some(below) => reach_list(entry, Some(below), source, visit)?,
+            None => visit(Reached::Chunk { kind: ChunkKind::Data, id: entry.root, parent, more: false }).map(drop)?,
+            Some(below) => reach_list(entry, (Some(below), parent), source, visit)?,
         }
     }
     Ok(())

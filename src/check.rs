@@ -1,16 +1,26 @@
-//! Is everything there that the snapshots need? Objects are verified by the repository; here their trees are walked.
+//! Is everything there that the snapshots need? Objects are verified by the repository; here their trees are walked, and
+//! every table and file of every snapshot is told that reaches a chunk which cannot be read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::{Error, Kind, Result};
-use crate::repo::check::CheckStats;
+use crate::repo::check::{CheckStats, Examined};
 use crate::repo::{Reader, Repo};
 use crate::run::{ChunkId, Reached};
 use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
-/// What was looked at.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+/// How to check.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Reads and opens every pack, too.
+    pub read_data: bool,
+    /// Declares packs lost that are missing or damaged now, however many and since whenever.
+    pub declare_lost: bool,
+}
+
+/// What was looked at, and what it came to.
+#[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Checked {
     /// Objects.
     #[serde(flatten)]
@@ -19,88 +29,169 @@ pub struct Checked {
     pub trees_of: u64,
     /// Chunks that the snapshots reach, those that several share once for each shard.
     pub reached: u64,
+    /// Snapshots that can be restored whole.
+    pub whole: u64,
+    /// What cannot.
+    pub harmed: Vec<Harmed>,
+    /// What was written into the log of packs that are lost or found again, or why nothing was.
+    pub declared: Vec<String>,
 }
+
+/// A table or a file of a snapshot that cannot be restored whole.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Harmed {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// The table or file; `None`: all of it, because the snapshot itself cannot be read.
+    pub part: Option<String>,
+    /// How many of its chunks cannot be read. There may be more below those.
+    pub chunks: u64,
+    /// Objects that are to blame, up to [`BLAMED`].
+    pub objects: BTreeSet<String>,
+}
+
+/// Objects that are named for one table.
+const BLAMED: usize = 4;
 
 /// Verifies the repository. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
 /// objects are verified.
-pub fn check(repo: &Repo, read_data: bool, watch: &Watch) -> Result<Checked> {
-    let mut checked = Checked { objects: repo.check(read_data, watch)?, ..Checked::default() };
-    if repo.ring().read.is_empty() {
-        return Ok(checked);
+pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
+    let examined = repo.check(options.read_data, watch)?;
+    let mut checked = Checked { objects: examined.stats, ..Checked::default() };
+    if !repo.ring().read.is_empty() {
+        walk(repo, &examined, watch, &mut checked)?;
     }
-    let reader = repo.reader()?;
-    let mut walk = Walk { reader: &reader, watch, seen: HashSet::new(), reached: 0 };
-    for info in repo.snapshots() {
-        let subject = format!("snapshot {}", info.id);
-        let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.body));
-        match read {
-            Ok(snapshot) => walk.snapshot(&subject, &snapshot)?,
-            Err(e) => walk.tell(&subject, Err(e))?,
-        }
-        checked.trees_of += 1;
+    match repo.declare(&examined, options.declare_lost) {
+        Ok(said) => checked.declared = said,
+        // Checking is reading: a store that cannot be written to is checked all the same.
+        Err(e) => watch.problem(false, "log", format!("what is lost or found again could not be declared: {e}")),
     }
-    checked.reached = walk.reached;
     Ok(checked)
 }
 
+fn walk(repo: &Repo, examined: &Examined, watch: &Watch, checked: &mut Checked) -> Result<()> {
+    let reader = repo.reader()?;
+    let mut walk =
+        Walk { repo, examined, watch, reader: &reader, seen: HashSet::new(), harmed: HashMap::new(), reached: 0 };
+    for info in repo.snapshots() {
+        let id = info.id.to_string();
+        let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.body));
+        let harmed = match read {
+            Ok(snapshot) => walk.snapshot(&id, &snapshot)?,
+            Err(e) if is_damage(&e) => {
+                watch.problem(true, format!("snapshot {id}"), &e);
+                let objects = BTreeSet::from([format!("snapshot/{id}")]);
+                vec![Harmed { snapshot: id, part: None, chunks: 0, objects }]
+            }
+            Err(e) => return Err(e),
+        };
+        checked.whole += u64::from(harmed.is_empty());
+        checked.harmed.extend(harmed);
+        checked.trees_of += 1;
+    }
+    checked.reached = walk.reached;
+    Ok(())
+}
+
 struct Walk<'a> {
-    reader: &'a Reader,
+    repo: &'a Repo,
+    examined: &'a Examined,
     watch: &'a Watch,
+    reader: &'a Reader,
     /// What other chunks hang under and was walked already: snapshots share most of it. Leaves without blobs are not kept.
     seen: HashSet<ChunkId>,
+    /// Of these the ones that cannot be read, or under which chunks cannot.
+    harmed: HashMap<ChunkId, Harm>,
     reached: u64,
 }
 
-impl Walk<'_> {
-    /// Damage is noted; other errors end the check.
-    fn tell(&self, subject: &str, done: Result<()>) -> Result<()> {
-        self.watch.check()?;
-        match done {
-            Err(e) if is_damage(&e) => {
-                self.watch.problem(true, subject, e);
-                Ok(())
+/// What is wrong below a chunk, or with a part of a snapshot.
+#[derive(Debug, Clone, Default)]
+struct Harm {
+    chunks: u64,
+    objects: BTreeSet<String>,
+    /// What was found first.
+    first: String,
+}
+
+impl Harm {
+    fn add(&mut self, other: &Harm) {
+        self.chunks += other.chunks;
+        for object in &other.objects {
+            if self.objects.len() < BLAMED {
+                self.objects.insert(object.clone());
             }
-            done => done,
+        }
+        if self.first.is_empty() {
+            self.first.clone_from(&other.first);
         }
     }
+}
 
-    fn snapshot(&mut self, subject: &str, snapshot: &Snapshot) -> Result<()> {
-        let mut broken: BTreeMap<String, (Error, u64)> = BTreeMap::new();
-        snapshot.reach(self.reader, &mut |part, reached| {
-            self.watch.check()?;
-            let e = match reached {
-                Reached::Chunk { id, more: true, .. } if !self.seen.insert(id) => return Ok(false),
-                Reached::Chunk { id, .. } => {
-                    self.reached += 1;
-                    match there(self.reader, &id) {
-                        Ok(()) => return Ok(true),
-                        Err(e) => e,
-                    }
+impl Walk<'_> {
+    /// The parts of a snapshot that are not whole.
+    fn snapshot(&mut self, id: &str, snapshot: &Snapshot) -> Result<Vec<Harmed>> {
+        let mut parts: BTreeMap<String, Harm> = BTreeMap::new();
+        // From the root to the chunk last shown.
+        let mut path: Vec<ChunkId> = Vec::new();
+        let (watch, reader) = (self.watch, self.reader);
+        snapshot.reach(reader, &mut |part, reached| {
+            watch.check()?;
+            let (harm, goes_on) = self.look(reached, &mut path)?;
+            if let Some(harm) = harm {
+                for above in &path {
+                    self.harmed.entry(*above).or_default().add(&harm);
                 }
-                Reached::Broken(e) => e,
-            };
-            if !is_damage(&e) {
-                return Err(e);
+                parts.entry(part.to_owned()).or_default().add(&harm);
             }
-            broken.entry(part.to_owned()).or_insert((e, 0)).1 += 1;
-            Ok(false)
+            Ok(goes_on)
         })?;
-        for (part, (e, chunks)) in broken {
-            let others = if chunks > 1 { format!(" (and {} more of its chunks)", chunks - 1) } else { String::new() };
-            self.watch.problem(true, format!("{subject}: {part}"), format_args!("{e}{others}"));
+        let harmed = parts.into_iter().map(|(part, harm)| {
+            let others =
+                if harm.chunks > 1 { format!(" (and {} more of its chunks)", harm.chunks - 1) } else { String::new() };
+            watch.problem(true, format!("snapshot {id}: {part}"), format_args!("{}{others}", harm.first));
+            Harmed { snapshot: id.to_owned(), part: Some(part), chunks: harm.chunks, objects: harm.objects }
+        });
+        Ok(harmed.collect())
+    }
+
+    /// What is wrong with what was reached, and whether to look below it. `path` then leads to it, and not to a chunk under
+    /// which nothing hangs.
+    fn look(&mut self, reached: Reached, path: &mut Vec<ChunkId>) -> Result<(Option<Harm>, bool)> {
+        let (id, parent, more) = match reached {
+            Reached::Broken(e) if is_damage(&e) => return Ok((Some(self.broken(&e, path)?), false)),
+            Reached::Broken(e) => return Err(e),
+            Reached::Chunk { id, parent, more, .. } => (id, parent, more),
+        };
+        let above = path.iter().rposition(|above| Some(*above) == parent).map_or(0, |at| at + 1);
+        path.truncate(above);
+        if more && !self.seen.insert(id) {
+            return Ok((self.harmed.get(&id).cloned(), false));
         }
-        Ok(())
+        self.reached += 1;
+        let harm = self.repo.blame(&self.examined.unsound, &id)?.map(|object| Harm {
+            chunks: 1,
+            first: format!("chunk {id}: {object} is missing or damaged"),
+            objects: BTreeSet::from([object]),
+        });
+        if more {
+            path.push(id);
+        }
+        let whole = harm.is_none();
+        Ok((harm, whole))
+    }
+
+    /// A chunk that should be there cannot be read, or is not what it should be.
+    fn broken(&self, e: &Error, path: &[ChunkId]) -> Result<Harm> {
+        let mut objects = BTreeSet::new();
+        if let Some(id) = path.last() {
+            objects.extend(self.reader.packs_of(id)?);
+        }
+        Ok(Harm { chunks: 1, first: format!("{}: {}", e.subject(), e.message()), objects })
     }
 }
 
 /// Whether something stored is not as it should be; other errors end the check.
 fn is_damage(e: &Error) -> bool {
-    matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported | Kind::TooLarge)
-}
-
-fn there(reader: &Reader, id: &ChunkId) -> Result<()> {
-    if reader.knows(id)? {
-        return Ok(());
-    }
-    Err(Error::damaged(format!("chunk {id}"), "no index object names it"))
+    matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported | Kind::TooLarge | Kind::Io)
 }

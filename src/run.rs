@@ -220,6 +220,8 @@ pub enum Reached {
         kind: ChunkKind,
         /// Its name.
         id: ChunkId,
+        /// The chunk that it hangs under and that refers to it; a root has none.
+        parent: Option<ChunkId>,
         /// Whether others hang under it: it is a branch, a blob list, or a leaf beside which blobs lie. It is read, and they
         /// are shown, if that is wanted.
         more: bool,

@@ -225,7 +225,7 @@ impl Snapshot {
         for file in &self.files {
             let mut visit = |reached| visit(&file.name, reached);
             match file.blob() {
-                Ok(blob) => blob::reach(&blob, chunks, &mut visit)?,
+                Ok(blob) => blob::reach(&blob, None, chunks, &mut visit)?,
                 Err(e) => visit(Reached::Broken(e)).map(drop)?,
             }
         }

@@ -65,7 +65,7 @@ fn long_blobs_have_several_levels() {
     let lists = map.0.lock().unwrap().values().filter(|(kind, _)| *kind == ChunkKind::BlobList).count();
     assert!(lists > 3, "{lists} lists");
     let mut named = 0;
-    blob::reach(&root, &map, &mut |_| {
+    blob::reach(&root, None, &map, &mut |_| {
         named += 1;
         Ok(true)
     })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::backup::{Options, Target, backup};
-use onefold::check::check;
+use onefold::check::{Options as CheckOptions, check};
 use onefold::engine::cassandra::comparable;
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::schema::Table;
@@ -211,7 +211,7 @@ fn new_repo(store: &Arc<dyn Store>) -> Repo {
 
 fn problems(store: &Arc<dyn Store>, read_data: bool) -> Vec<String> {
     let watch = Watch::new();
-    check(&open(store, None).unwrap(), read_data, &watch).unwrap();
+    check(&open(store, None).unwrap(), CheckOptions { read_data, declare_lost: false }, &watch).unwrap();
     watch.problems().into_iter().map(|p| format!("{}: {}", p.subject, p.message)).collect()
 }
 
@@ -263,7 +263,8 @@ fn a_snapshot_reaches_every_chunk_of_its_repository() {
             Ok(found.insert(id))
         })
         .unwrap();
-    let checked = check(&open(&store, None).unwrap(), true, &Watch::new()).unwrap();
+    let options = CheckOptions { read_data: true, declare_lost: false };
+    let checked = check(&open(&store, None).unwrap(), options, &Watch::new()).unwrap();
     assert_eq!((found.len() as u64, checked.reached), (checked.objects.chunks, checked.objects.chunks));
     assert_eq!(problems(&store, true), Vec::<String>::new());
 }

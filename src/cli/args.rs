@@ -189,4 +189,8 @@ pub struct Check {
     /// Read and verify every byte, too.
     #[arg(long)]
     pub read_data: bool,
+    /// Declare packs lost that are missing or damaged now, however many: every writer then stores anew what they held.
+    /// Only when the store is whole and they are gone for good.
+    #[arg(long)]
+    pub declare_lost: bool,
 }

@@ -1,5 +1,6 @@
 //! `onefold check`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -9,9 +10,14 @@ use super::args::{Check, Global};
 use super::output::bytes;
 use super::progress::Progress;
 use super::{Outcome, Output};
-use crate::check::check;
+use crate::check::{Checked, Harmed, Options, check};
 use crate::error::Result;
-use crate::watch::Watch;
+use crate::watch::{Problem, Watch};
+
+/// Problems of one kind that are printed; of the others their number. `--json` has all.
+const SHOWN: usize = 5;
+/// Harmed snapshots that are printed.
+const SNAPSHOTS: usize = 20;
 
 /// Verifies the repository; 5 if damage was found.
 pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
@@ -19,36 +25,99 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
     let watch = Arc::new(Watch::new());
     let checked = {
         let _progress = Progress::start(&watch, "checking", !global.quiet, output)?;
-        check(&repo, args.read_data, &watch)?
+        check(&repo, Options { read_data: args.read_data, declare_lost: args.declare_lost }, &watch)?
     };
+    access::notes(&repo, output);
     let problems = watch.problems();
-    for problem in &problems {
-        let (subject, message) = (&problem.subject, &problem.message);
-        // What only saves time may be missing: whoever should have written it was killed before.
-        let (kind, mark) = if problem.damage { ("error", "") } else { ("warning", "no damage: ") };
-        if output.is_json() {
-            output.object(&json!({ "message_type": kind, "subject": subject, "message": message }))?;
-        } else {
-            output.line(&format!("{mark}{subject}: {message}"))?;
-        }
-    }
     let damaged = problems.iter().filter(|p| p.damage).count();
-    let objects = &checked.objects;
     if output.is_json() {
+        for Problem { damage, subject, message } in &problems {
+            let kind = if *damage { "error" } else { "warning" };
+            output.object(&json!({ "message_type": kind, "subject": subject, "message": message }))?;
+        }
         output.object(&json!({ "message_type": "summary", "problems": damaged, "checked": checked }))?;
     } else {
-        let read = if args.read_data { "read and verified" } else { "there (use --read-data to read them)" };
-        output.line(&format!(
-            "{} snapshots, {} log entries, {} index objects, {} packs of {} {read}, {} chunks reached",
-            objects.snapshots,
-            objects.log_entries,
-            objects.index_objects,
-            objects.packs,
-            bytes(objects.pack_bytes),
-            checked.reached,
-        ))?;
-        let verdict = if damaged == 0 { "no damage found" } else { "DAMAGE FOUND: see the lines above" };
-        output.line(verdict)?;
+        some_of_each(&problems, output)?;
+        summary(&checked, args.read_data, output)?;
+        verdict(&checked, damaged, !repo.ring().read.is_empty(), output)?;
     }
     Ok(if damaged == 0 { Outcome::Fine } else { Outcome::Damage })
+}
+
+/// What a problem is about: the folder of the object, or `snapshot` for a table that is harmed.
+fn about(p: &Problem) -> (bool, &str) {
+    (p.damage, p.subject.split(['/', ' ', ':']).next().unwrap_or_default())
+}
+
+fn some_of_each(problems: &[Problem], output: &Output) -> Result<()> {
+    let mut shown: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    for problem in problems {
+        let count = shown.entry(about(problem)).or_default();
+        *count += 1;
+        if *count <= SHOWN {
+            // What only saves time may be missing: whoever should have written it was killed before.
+            let mark = if problem.damage { "" } else { "no damage: " };
+            output.line(&format!("{mark}{}: {}", problem.subject, problem.message))?;
+        }
+    }
+    for ((damage, what), count) in shown.into_iter().filter(|(_, count)| *count > SHOWN) {
+        let mark = if damage { "" } else { "no damage: " };
+        output.line(&format!("{mark}… and {} more of {what} (--json lists all)", count - SHOWN))?;
+    }
+    Ok(())
+}
+
+fn summary(checked: &Checked, read_data: bool, output: &Output) -> Result<()> {
+    let objects = &checked.objects;
+    let read = if read_data { "read and verified" } else { "there (use --read-data to read them)" };
+    output.line(&format!(
+        "{} snapshots, {} log entries, {} index objects, {} packs of {} {read}, {} chunks reached",
+        objects.snapshots,
+        objects.log_entries,
+        objects.index_objects,
+        objects.packs,
+        bytes(objects.pack_bytes),
+        checked.reached,
+    ))?;
+    checked.declared.iter().try_for_each(|said| output.line(said))
+}
+
+/// Which snapshots can be restored, and of which tables that is not so.
+fn verdict(checked: &Checked, damaged: usize, walked: bool, output: &Output) -> Result<()> {
+    if damaged == 0 {
+        return output.line("no damage found");
+    }
+    let mut snapshots: Vec<(&str, Vec<&Harmed>)> = Vec::new();
+    for harmed in &checked.harmed {
+        match snapshots.last_mut() {
+            Some((id, parts)) if *id == harmed.snapshot => parts.push(harmed),
+            _ => snapshots.push((&harmed.snapshot, vec![harmed])),
+        }
+    }
+    for (id, parts) in snapshots.iter().take(SNAPSHOTS) {
+        output.line(&format!("snapshot {}: {}", id.get(..10).unwrap_or(id), of_parts(parts)))?;
+    }
+    if snapshots.len() > SNAPSHOTS {
+        output.line(&format!("… and {} more snapshots (--json lists all)", snapshots.len() - SNAPSHOTS))?;
+    }
+    output.line("DAMAGE FOUND: see the lines above")?;
+    if walked {
+        output.line(&format!("{} of {} snapshots can be restored whole", checked.whole, checked.trees_of))?;
+    }
+    output.line("the next backup stores anew what is lost and still there; then check again")
+}
+
+fn of_parts(parts: &[&Harmed]) -> String {
+    let one = |h: &&Harmed| {
+        let objects: Vec<&str> = h.objects.iter().map(String::as_str).collect();
+        let part = h.part.as_deref()?;
+        Some(format!("{part} ({} chunks, {})", h.chunks, objects.join(", ")))
+    };
+    let Some(mut shown) = parts.iter().take(SHOWN).map(one).collect::<Option<Vec<String>>>() else {
+        return "cannot be read, and not be restored".to_owned();
+    };
+    if parts.len() > SHOWN {
+        shown.push(format!("and {} more", parts.len() - SHOWN));
+    }
+    format!("{} tables or files are harmed: {}", parts.len(), shown.join(", "))
 }

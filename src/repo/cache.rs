@@ -6,6 +6,7 @@
 //! DIR/<repository>/state-<place>   the log's state at the last entry seen there, signed under a key derived from the
 //!                                  index key; a copy of the repository elsewhere may be older
 //! DIR/<repository>/sessions/<id>   locked while the process that opened the session lives
+//! DIR/<repository>/sightings-<place>  what was seen missing or damaged there, see `sightings`
 //! DIR/<repository>/turn            how often a part of the packs was looked at
 //! DIR/<repository>/index/          RocksDB, see `index_rocksdb`
 //! ```
@@ -22,6 +23,7 @@ use repo_format::log_state::State;
 use repo_format::names::Name;
 use rustix::fs::{FlockOperation, flock};
 
+use super::sightings::Sightings;
 use super::world;
 use crate::error::{Error, Result};
 
@@ -39,6 +41,7 @@ pub struct Cache {
 pub struct RepoCache {
     dir: PathBuf,
     state: PathBuf,
+    sightings: PathBuf,
 }
 
 impl Cache {
@@ -62,8 +65,8 @@ impl Cache {
     /// The cache of one repository, opened at one place.
     pub fn repo(&self, repo: &RepoId, place: &str) -> RepoCache {
         let dir = self.dir.join(repo.to_string());
-        let state = dir.join(format!("state-{:?}", ObjectHash::of(place.as_bytes())));
-        RepoCache { dir, state }
+        let of_place = |what: &str| dir.join(format!("{what}-{:?}", ObjectHash::of(place.as_bytes())));
+        RepoCache { state: of_place("state"), sightings: of_place("sightings"), dir }
     }
 
     fn place_path(&self, place: &str) -> PathBuf {
@@ -80,6 +83,16 @@ impl RepoCache {
     /// Where the index is.
     pub fn index_dir(&self) -> PathBuf {
         self.dir.join("index")
+    }
+
+    /// What was seen missing or damaged at this place.
+    pub fn sightings(&self) -> Sightings {
+        fs::read(&self.sightings).map(|bytes| Sightings::decode(&bytes)).unwrap_or_default()
+    }
+
+    /// Remembers them.
+    pub fn set_sightings(&self, sightings: &Sightings) -> Result<()> {
+        replace(&self.sightings, &sightings.encode())
     }
 
     /// A number that is one more each time. Where it cannot be kept, the same part is looked at again.

@@ -1,20 +1,23 @@
 //! Verifies every object of a repository against its name, its signature and what other objects say of it. Whether
 //! every chunk under a snapshot's roots is there is for those to ask who can read trees.
 
-use std::collections::{BTreeMap, HashMap};
+mod packs;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::credential::Credential;
-use repo_format::frame::Opener;
-use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
-use repo_format::pack::{PackFrame, open_pack};
 
-use super::{Core, Repo, twice};
+use super::locate::Purpose;
+use super::sightings::Sightings;
+use super::unsound::Unsound;
+use super::{Core, Repo, twice, world};
 use crate::error::{Error, Kind, Result};
+use crate::run::ChunkId;
 use crate::watch::Watch;
 
 /// What was looked at.
@@ -36,8 +39,27 @@ pub struct CheckStats {
     pub unnamed: u64,
 }
 
+/// What a check of all objects came to.
+#[derive(Debug, Clone, Default)]
+pub struct Examined {
+    /// What was looked at.
+    pub stats: CheckStats,
+    /// What readers cannot rely on.
+    pub unsound: Unsound,
+    /// What this machine has seen missing or damaged, now and before.
+    pub sightings: Sightings,
+    /// Packs that index objects name and that are missing or damaged.
+    pub wrong: BTreeSet<PackName>,
+    /// Packs that were declared lost, and are whole: read and opened.
+    pub found: Vec<PackName>,
+    /// Packs that the index objects name.
+    pub packs: usize,
+}
+
 /// Every object of the store, with its size in bytes.
 type Listing = BTreeMap<Name, u64>;
+
+const STRAY: &str = "is not the name of an object: a file of some other program";
 
 /// Of a name all that is known without a key: its object's hash.
 fn named(name: Name) -> impl Fn(&[u8]) -> std::result::Result<(), FormatError> {
@@ -50,9 +72,10 @@ impl Repo {
     /// the list of objects.
     ///
     /// An error is returned only where checking itself failed: the store cannot be read, the user stopped it.
-    pub fn check(&self, read_data: bool, watch: &Watch) -> Result<CheckStats> {
+    pub fn check(&self, read_data: bool, watch: &Watch) -> Result<Examined> {
         self.refresh()?;
-        let check = Check { core: &self.core, state: self.state(), watch };
+        let sightings = self.core.sightings();
+        let mut check = Check { core: &self.core, state: self.state(), watch, sightings, now_ms: world::now_ms() };
         let mut stats = CheckStats::default();
         let listing = check.list()?;
         check.configuration()?;
@@ -60,8 +83,28 @@ impl Repo {
         stats.log_entries = self.core.log.verify(&mut |e| check.problem(&e))?;
         check.checkpoints(&listing)?;
         check.snapshots(&listing, &mut stats)?;
-        check.data(&listing, read_data, &mut stats)?;
-        Ok(stats)
+        let packs = check.data(&listing, read_data, &mut stats)?;
+        self.core.remember_sightings(&check.sightings);
+        let (unsound, found, named) = (packs.unsound, packs.found, packs.named.len());
+        let wrong = packs.wrong.into_keys().collect();
+        Ok(Examined { stats, unsound, sightings: check.sightings, wrong, found, packs: named })
+    }
+
+    /// Why a chunk cannot be read: the object that is to blame, if one is known. `None`: it can be read, as far as
+    /// `unsound` knows.
+    pub fn blame(&self, unsound: &Unsound, id: &ChunkId) -> Result<Option<String>> {
+        let state = self.state();
+        let mut blame = None;
+        let stands = self.core.index(Purpose::Read)?.find(id, &mut |place| {
+            if unsound.harms(&place) {
+                blame.get_or_insert_with(|| place.pack.to_string());
+            } else if unsound.indexes.contains(&place.source) {
+                blame.get_or_insert_with(|| place.source.to_string());
+            }
+            unsound.stands(&place, &state)
+        })?;
+        let unknown = || "an index object that cannot be read, or is not there".to_string();
+        Ok(if stands { None } else { Some(blame.unwrap_or_else(unknown)) })
     }
 }
 
@@ -69,6 +112,8 @@ struct Check<'a> {
     core: &'a Core,
     state: std::sync::Arc<State>,
     watch: &'a Watch,
+    sightings: Sightings,
+    now_ms: u64,
 }
 
 impl Check<'_> {
@@ -118,7 +163,7 @@ impl Check<'_> {
                 Ok(name) => {
                     listing.insert(name, 0);
                 }
-                Err(_) => self.watch.problem(true, text, "is not the name of an object; remove it"),
+                Err(_) => self.watch.problem(false, text, STRAY),
             }
             Ok(())
         })?;
@@ -128,7 +173,7 @@ impl Check<'_> {
                     Ok(name) => {
                         listing.insert(name, size);
                     }
-                    Err(_) => self.watch.problem(true, text, "is not the name of an object; remove it"),
+                    Err(_) => self.watch.problem(false, text, STRAY),
                 }
                 Ok(())
             })?;
@@ -182,113 +227,17 @@ impl Check<'_> {
         for name in listing.keys() {
             let Name::Snapshot(id) = name else { continue };
             if !self.state.snapshots().contains_key(id) {
-                // Of a session that was interrupted before its commit: nobody relies on it, but damage is damage.
+                // Of a session that was interrupted before its commit: nobody relies on it.
                 stats.unnamed += 1;
-                self.tell(name, twice::read(&*self.core.store, name, named(*name)).map(drop))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn data(&self, listing: &Listing, read_data: bool, stats: &mut CheckStats) -> Result<()> {
-        let mut named = HashMap::new();
-        for index in self.state.indexes().keys() {
-            let name = Name::Index(*index);
-            stats.index_objects += 1;
-            let Some(object) = self.tell(&name, self.core.read_index(index, &self.state))? else { continue };
-            let mut entries = by_pack(&object);
-            for (pack, size) in &object.head().packs {
-                named.insert(*pack, *size);
-                let name = Name::Pack(*pack);
-                let done = self.pack(pack, *size, listing, read_data, entries.remove(pack).unwrap_or_default(), stats);
-                self.tell(&name, done)?;
-            }
-        }
-        for name in listing.keys() {
-            match name {
-                Name::Pack(pack) if !named.contains_key(pack) => {
-                    stats.unnamed += 1;
-                    if read_data {
-                        self.tell(name, self.read(name).map(drop))?;
+                match twice::read(&*self.core.store, name, named(*name)) {
+                    Ok(_) => {}
+                    Err(e) if e.is_of_bytes() => {
+                        self.watch.problem(false, name, format!("{}; the log does not name it", e.message()));
                     }
+                    Err(e) => return Err(e),
                 }
-                Name::Index(index) if !self.state.indexes().contains_key(index) => {
-                    stats.unnamed += 1;
-                    self.tell(name, self.read(name).map(drop))?;
-                }
-                _ => {}
             }
         }
         Ok(())
     }
-
-    /// A pack that an index object names: there, of the size that it says, and (on demand) holding what it says.
-    fn pack(
-        &self,
-        pack: &PackName,
-        size: u32,
-        listing: &Listing,
-        read_data: bool,
-        entries: Vec<IndexEntry>,
-        stats: &mut CheckStats,
-    ) -> Result<()> {
-        stats.packs += 1;
-        stats.pack_bytes += u64::from(size);
-        match listing.get(&Name::Pack(*pack)) {
-            // It may have been deleted since we listed, or be hidden from listings; reading it would not help.
-            None => return Err(Error::damaged(pack, "is missing")),
-            Some(found) if *found != u64::from(size) => {
-                return Err(Error::damaged(pack, format!("has {found} bytes instead of {size}")));
-            }
-            Some(_) if !read_data => return Ok(()),
-            Some(_) => {}
-        }
-        let bytes = self.core.store.read(&pack.to_string())?;
-        let frames = open_pack(pack, &bytes, &self.core.ring.repo.index)?;
-        agree(&frames, &entries).map_err(|message| Error::damaged(pack, message))?;
-        if self.core.ring.read.is_empty() {
-            return Ok(());
-        }
-        let mut opener = Opener::new()?;
-        for frame in &frames {
-            let start = frame.offset as usize;
-            let sealed = &bytes[start..start + frame.length as usize];
-            let session = repo_format::frame::FrameHeader::parse(sealed)?.session;
-            let key = self.core.content_key(&session)?;
-            let within = |e| Error::from(e).within(format!("frame at {}", frame.offset));
-            let open = opener.open(&key, &self.core.ring.repo.chunk_id, sealed).map_err(within)?;
-            if open.kind() != frame.kind || open.list() != frame.chunks.as_slice() {
-                return Err(Error::damaged(pack, format!("frame at {} is not what the list says", frame.offset)));
-            }
-            stats.chunks += frame.chunks.len() as u64;
-        }
-        self.watch.advance(bytes.len() as u64);
-        Ok(())
-    }
-}
-
-fn by_pack(object: &IndexObject) -> HashMap<PackName, Vec<IndexEntry>> {
-    let mut packs: HashMap<PackName, Vec<IndexEntry>> = HashMap::new();
-    for entry in object.iter() {
-        packs.entry(entry.pack).or_default().push(entry);
-    }
-    packs
-}
-
-/// Whether the index names what the pack's own list names, no more and no less.
-fn agree(frames: &[PackFrame], entries: &[IndexEntry]) -> std::result::Result<(), String> {
-    let by_offset: HashMap<u32, &PackFrame> = frames.iter().map(|f| (f.offset, f)).collect();
-    for entry in entries {
-        let frame =
-            by_offset.get(&entry.frame_offset).filter(|f| f.length == entry.frame_length && f.kind == entry.kind);
-        let chunk = frame.and_then(|f| f.chunks.get(usize::from(entry.position)));
-        if chunk.is_none_or(|c| c.id != entry.id || c.length != entry.length) {
-            return Err(format!("does not hold chunk {} where the index says", entry.id));
-        }
-    }
-    let held: usize = frames.iter().map(|f| f.chunks.len()).sum();
-    if held != entries.len() {
-        return Err(format!("holds {held} chunks, the index names {}", entries.len()));
-    }
-    Ok(())
 }

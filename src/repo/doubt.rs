@@ -3,7 +3,8 @@
 //! that: a doubt that was wrong costs an upload.
 //!
 //! A session lists the packs with their lengths and so sees what is missing, empty or cut: all of them up to
-//! [`WHOLE`], beyond that a seventh, another one each time. Flipped bits are for `check --read-data` to find.
+//! [`WHOLE`], beyond that a seventh, another one each time. Flipped bits are for `check --read-data` to find; what this
+//! machine has seen damaged is looked at again.
 //!
 //! Packs of one's own ended sessions that no index object names any more (it is lost, or the pack was and came back)
 //! are named anew: by their sealed lists, each read whole and compared with its name.
@@ -18,7 +19,9 @@ use repo_format::log_state::{SessionStatus, State};
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use repo_format::pack::open_pack;
 
-use super::index::{Index, Place};
+use super::index::Index;
+use super::sightings::Sightings;
+use super::unsound::Unsound;
 use super::{Core, world};
 use crate::error::{Error, Kind, Result};
 
@@ -26,16 +29,16 @@ use crate::error::{Error, Kind, Result};
 const WHOLE: usize = 10_000;
 /// Of more packs one part in so many.
 const PARTS: u64 = 7;
+/// Packs seen damaged that a session reads again; further ones it distrusts unread.
+const AGAIN_MAX: usize = 64;
 /// Packs that one session names anew; the next goes on.
 const ANEW_MAX: usize = 16_384;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Doubts {
-    /// By pack the frames that are not whole; none named: the whole pack.
-    pub packs: HashMap<PackName, BTreeSet<u32>>,
-    /// Index objects that cannot be read.
-    pub indexes: HashSet<IndexName>,
+    /// What is not whole.
+    pub unsound: Unsound,
     /// Packs of this writer's ended sessions that no index object names.
     unnamed: Vec<PackName>,
     /// Index objects that name such packs anew.
@@ -46,7 +49,9 @@ pub(super) struct Doubts {
 
 /// Compares what the standing index objects name with what the store has.
 pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doubts> {
-    let mut doubts = Doubts { indexes: dead_indexes(core, index, state)?, ..Doubts::default() };
+    let (mut sightings, now_ms) = (core.sightings(), world::now_ms());
+    let mut doubts = Doubts::default();
+    doubts.unsound.indexes = dead_indexes(core, index, state, &sightings)?;
     let own = core.sign_key()?.id();
     let part = doubts.part(core, index, state)?;
     let mut expected: HashMap<PackName, u32> = HashMap::new();
@@ -76,24 +81,51 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
         Ok(())
     })?;
     // What is condemned may have been deleted since.
-    doubts.packs = expected.into_keys().filter(|p| !state.condemned().contains_key(p)).map(whole).collect();
+    let mut wrong: BTreeSet<PackName> = expected.into_keys().filter(|p| !state.condemned().contains_key(p)).collect();
+    for pack in &wrong {
+        doubts.unsound.lose(*pack);
+        sightings.saw(&Name::Pack(*pack), now_ms);
+    }
+    let again = doubts.look_again(core, &mut sightings, now_ms)?;
+    let mut count = 0;
+    index.packs(&mut |source, pack, _| {
+        if doubts.is_readable(source, state) {
+            count += 1;
+            wrong.extend(again.contains(pack).then_some(*pack));
+        }
+    })?;
+    core.remember_sightings(&sightings);
+    if let Some(said) = core.declare_lost(&sightings, &wrong, count, false)? {
+        core.log.note(Error::damaged(ObjectKind::Pack.word(), said));
+    }
     Ok(doubts)
 }
 
-fn whole(pack: PackName) -> (PackName, BTreeSet<u32>) {
-    (pack, BTreeSet::new())
-}
-
 impl Doubts {
-    /// Whether this copy of a chunk is not to be relied on.
-    pub fn cover(&self, place: &Place) -> bool {
-        let frames = self.packs.get(&place.pack);
-        frames.is_some_and(|f| f.is_empty() || f.contains(&place.offset)) || self.indexes.contains(&place.source)
+    /// Reads what was seen missing or damaged before. Returns the packs that still are.
+    fn look_again(&mut self, core: &Core, sightings: &mut Sightings, now_ms: u64) -> Result<HashSet<PackName>> {
+        let mut wrong = HashSet::new();
+        let names: Vec<Name> = sightings.names().collect();
+        for name in names {
+            let Name::Pack(pack) = name else { continue };
+            if self.unsound.packs.contains_key(&pack) {
+                continue;
+            }
+            let whole = wrong.len() < AGAIN_MAX && is_whole(core, &name)?;
+            if whole {
+                sightings.strike(&name);
+                continue;
+            }
+            self.unsound.lose(pack);
+            wrong.insert(pack);
+            sightings.saw(&name, now_ms);
+        }
+        Ok(wrong)
     }
 
     /// Whether an index object counts and can be read.
     fn is_readable(&self, source: &IndexName, state: &State) -> bool {
-        state.indexes().contains_key(source) && !self.indexes.contains(source)
+        state.indexes().contains_key(source) && !self.unsound.indexes.contains(source)
     }
 
     /// Which part of the packs is looked at; `None`: all. Where an index object is dead, which packs it named shows
@@ -101,7 +133,7 @@ impl Doubts {
     fn part(&self, core: &Core, index: &dyn Index, state: &State) -> Result<Option<u64>> {
         let mut count = 0;
         index.packs(&mut |source, _, _| count += usize::from(self.is_readable(source, state)))?;
-        if count <= WHOLE || !self.indexes.is_empty() {
+        if count <= WHOLE || !self.unsound.indexes.is_empty() {
             return Ok(None);
         }
         Ok(Some(core.cache.as_ref().map_or(0, |cache| cache.turn()) % PARTS))
@@ -135,14 +167,14 @@ impl Doubts {
     /// that comes back later will be.
     pub fn replaced(&self, state: &State, own: &WriterId) -> Vec<IndexName> {
         let mine = |i: &&IndexName| state.indexes().get(*i).is_some_and(|i| i.writer == *own);
-        let mut dead: Vec<IndexName> = self.indexes.iter().filter(mine).copied().collect();
+        let mut dead: Vec<IndexName> = self.unsound.indexes.iter().filter(mine).copied().collect();
         dead.sort_unstable();
         dead
     }
 }
 
 /// Index objects that count, but are missing, of another length than they were, or could not be read.
-fn dead_indexes(core: &Core, index: &dyn Index, state: &State) -> Result<HashSet<IndexName>> {
+fn dead_indexes(core: &Core, index: &dyn Index, state: &State, sightings: &Sightings) -> Result<HashSet<IndexName>> {
     let mut listed: HashMap<IndexName, u64> = HashMap::new();
     core.store.list(ObjectKind::Index.word(), &mut |text, size| {
         if let Ok(Name::Index(name)) = Name::parse(text) {
@@ -151,8 +183,23 @@ fn dead_indexes(core: &Core, index: &dyn Index, state: &State) -> Result<HashSet
         Ok(())
     })?;
     let known = index.names()?;
-    let stands = |name: &&IndexName| known.get(*name).is_some_and(|length| listed.get(*name) == Some(length));
-    Ok(state.indexes().keys().filter(|name| !stands(name)).copied().collect())
+    let mut dead = HashSet::new();
+    for name in state.indexes().keys() {
+        let stands = known.get(name).is_some_and(|length| listed.get(name) == Some(length));
+        if !stands || sightings.has(&Name::Index(*name)) && !is_whole(core, &Name::Index(*name))? {
+            dead.insert(*name);
+        }
+    }
+    Ok(dead)
+}
+
+/// Whether an object is there and what its name says.
+fn is_whole(core: &Core, name: &Name) -> Result<bool> {
+    match core.store.read(&name.to_string()) {
+        Ok(bytes) => Ok(name.verify(&bytes).is_ok()),
+        Err(e) if e.kind() == Kind::NotFound || e.kind() == Kind::Io || e.is_of_bytes() => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn is_in(part: Option<u64>, pack: &PackName) -> bool {

@@ -226,7 +226,8 @@ impl Log {
         Ok(())
     }
 
-    fn note(&self, e: Error) {
+    /// For [`Log::take_notes`].
+    pub fn note(&self, e: Error) {
         lock(&self.notes).push(e);
     }
 

@@ -9,11 +9,14 @@ pub mod index_memory;
 pub mod index_rocksdb;
 mod locate;
 pub mod log;
+mod losses;
 pub mod open;
 pub mod packer;
 pub mod reader;
 pub mod session;
+pub mod sightings;
 pub mod twice;
+pub mod unsound;
 pub mod world;
 pub mod writer;
 

@@ -85,6 +85,11 @@ impl Reader {
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
         self.inner.index().find(id, &mut |_| true)
     }
+
+    /// The packs that should hold the chunk.
+    pub fn packs_of(&self, id: &ChunkId) -> Result<Vec<String>> {
+        Ok(self.inner.places(id)?.iter().map(|place| place.pack.to_string()).collect())
+    }
 }
 
 impl Drop for Reader {

@@ -141,7 +141,7 @@ impl Writer {
     /// Whether a stored copy of the chunk may be relied on; remembers on which pack.
     fn is_stored(&self, id: &ChunkId) -> Result<bool> {
         self.index.find(id, &mut |place: Place| {
-            if !self.state.usable(&place.pack, place.offset) || self.doubts.cover(&place) {
+            if !self.state.usable(&place.pack, place.offset) || self.doubts.unsound.covers(&place) {
                 return false;
             }
             // Of an adopted session only what was found in the store again: a cache may remember more than a loss of
@@ -182,8 +182,8 @@ impl Writer {
             index_objects: get(&packer.index_objects),
             bytes_stored: get(&packer.bytes_stored),
             index_objects_adopted: self.adopted.len() as u64,
-            packs_doubted: self.doubts.packs.len() as u64,
-            index_objects_doubted: self.doubts.indexes.len() as u64,
+            packs_doubted: self.doubts.unsound.packs.len() as u64,
+            index_objects_doubted: self.doubts.unsound.indexes.len() as u64,
             packs_named_anew: self.doubts.named_anew,
         }
     }

@@ -14,22 +14,22 @@ use crate::run::{ChunkKind, ChunkSource, Reached};
 ///
 /// Errors: those of `visit`. Memory: the children of one branch of each level.
 pub fn reach(root: Root, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
-    let mut open = vec![(root.level, root.child())];
-    while let Some((level, child)) = open.pop() {
+    let mut open = vec![(root.level, root.child(), None)];
+    while let Some((level, child, parent)) = open.pop() {
         let kind = if level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch };
         let more = level > 0 || child.blobs > 0;
-        if !visit(Reached::Chunk { kind, id: child.id, more })? || !more {
+        if !visit(Reached::Chunk { kind, id: child.id, parent, more })? || !more {
             continue;
         }
         if level == 0 {
             match blobs_of(&child, chunks) {
-                Ok(blobs) => blobs.iter().try_for_each(|blob| blob::reach(blob, chunks, visit))?,
+                Ok(blobs) => blobs.iter().try_for_each(|blob| blob::reach(blob, Some(child.id), chunks, visit))?,
                 Err(e) => visit(Reached::Broken(e.within(format!("leaf {}", child.id)))).map(drop)?,
             }
             continue;
         }
         match children_of(&child, level, chunks) {
-            Ok(children) => open.extend(children.into_iter().rev().map(|child| (level - 1, child))),
+            Ok(children) => open.extend(children.into_iter().rev().map(|below| (level - 1, below, Some(child.id)))),
             Err(e) => visit(Reached::Broken(e.within(format!("branch {}", child.id)))).map(drop)?,
         }
     }
