@@ -7,7 +7,8 @@ use crate::error::{Error, Kind, Result};
 use crate::repo::check::{CheckStats, Examined};
 use crate::repo::{Reader, Repo};
 use crate::run::{ChunkId, Reached};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Shard, Snapshot};
+use crate::view;
 use crate::watch::Watch;
 
 /// How to check.
@@ -44,7 +45,8 @@ pub struct Harmed {
     pub snapshot: String,
     /// The table or file; `None`: all of it, because the snapshot itself cannot be read.
     pub part: Option<String>,
-    /// How many of its chunks cannot be read. There may be more below those.
+    /// How many of its chunks cannot be read. There may be more below those. 0: all can, but what they give are other
+    /// records than were backed up.
     pub chunks: u64,
     /// Objects that are to blame, up to [`BLAMED`].
     pub objects: BTreeSet<String>,
@@ -59,7 +61,7 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
     let examined = repo.check(options.read_data, watch)?;
     let mut checked = Checked { objects: examined.stats, ..Checked::default() };
     if !repo.ring().read.is_empty() {
-        walk(repo, &examined, watch, &mut checked)?;
+        walk(repo, options.read_data, &examined, watch, &mut checked)?;
     }
     match repo.declare(&examined, options.declare_lost) {
         Ok(said) => checked.declared = said,
@@ -69,15 +71,22 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
     Ok(checked)
 }
 
-fn walk(repo: &Repo, examined: &Examined, watch: &Watch, checked: &mut Checked) -> Result<()> {
+fn walk(repo: &Repo, read_data: bool, examined: &Examined, watch: &Watch, checked: &mut Checked) -> Result<()> {
     let reader = repo.reader()?;
+    let mut proofs = read_data.then(|| Proofs { reader: &reader, watch, known: HashMap::new() });
     let mut walk =
         Walk { repo, examined, watch, reader: &reader, seen: HashSet::new(), harmed: HashMap::new(), reached: 0 };
     for info in repo.snapshots() {
         let id = info.id.to_string();
         let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.body));
         let harmed = match read {
-            Ok(snapshot) => walk.snapshot(&id, &snapshot)?,
+            Ok(snapshot) => {
+                let mut harmed = walk.snapshot(&id, &snapshot)?;
+                if let Some(proofs) = &mut proofs {
+                    proofs.snapshot(&id, &snapshot, &mut harmed)?;
+                }
+                harmed
+            }
             Err(e) if is_damage(&e) => {
                 watch.problem(true, format!("snapshot {id}"), &e);
                 let objects = BTreeSet::from([format!("snapshot/{id}")]);
@@ -188,6 +197,48 @@ impl Walk<'_> {
             objects.extend(self.reader.packs_of(id)?);
         }
         Ok(Harm { chunks: 1, first: format!("{}: {}", e.subject(), e.message()), objects })
+    }
+}
+
+/// Tables read as a whole, to see whether they give the records that were backed up.
+struct Proofs<'a> {
+    reader: &'a Reader,
+    watch: &'a Watch,
+    /// What reading gave, by what a shard says of itself: its roots and its digest. So a table that did not change is read
+    /// once, however many snapshots have it.
+    known: HashMap<String, std::result::Result<(), String>>,
+}
+
+impl Proofs<'_> {
+    /// Adds the tables that give other records; those that are harmed already are not read.
+    fn snapshot(&mut self, id: &str, snapshot: &Snapshot, harmed: &mut Vec<Harmed>) -> Result<()> {
+        for shard in &snapshot.shards {
+            if harmed.iter().any(|h| h.part.as_ref() == Some(&shard.name)) {
+                continue;
+            }
+            if let Err(message) = self.shard(shard)? {
+                self.watch.problem(true, format!("snapshot {id}: {}", shard.name), message);
+                let (snapshot, part) = (id.to_owned(), Some(shard.name.clone()));
+                harmed.push(Harmed { snapshot, part, chunks: 0, objects: BTreeSet::new() });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with what a shard gives.
+    fn shard(&mut self, shard: &Shard) -> Result<std::result::Result<(), String>> {
+        let ids: Vec<&str> = shard.layers.iter().map(|tree| tree.id.as_str()).collect();
+        let said = format!("{} {}", ids.join(" "), shard.digest);
+        if let Some(known) = self.known.get(&said) {
+            return Ok(known.clone());
+        }
+        let done = match view::prove(shard, self.reader, self.watch) {
+            Ok(()) => Ok(()),
+            Err(e) if is_damage(&e) => Err(e.to_string()),
+            Err(e) => return Err(e),
+        };
+        self.known.insert(said, done.clone());
+        Ok(done)
     }
 }
 

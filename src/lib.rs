@@ -19,6 +19,7 @@ pub mod run;
 pub mod snapshot;
 pub mod store;
 pub mod tree;
+pub mod view;
 pub mod watch;
 
 pub use error::{Error, Kind, Result};

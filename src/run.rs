@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 pub use repo_format::id::{ChunkId, ChunkKind};
+use repo_format::key::RunDigestKey;
 use repo_format::record::{Class, Traits};
+use repo_format::run_digest::{Head, RunDigest};
 
 /// One record as a batch shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,18 @@ impl RecordBatch {
     /// All records in order.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.slots.len()).map(|i| self.get(i))
+    }
+
+    /// Adds all records to the digest of their run.
+    pub fn digest(&self, digest: &mut RunDigest) {
+        // Records lie one after the other, from the first byte to the last.
+        let head = |s: &Slot| Head {
+            key_len: (s.body - s.start) as usize,
+            group_len: s.group_len as usize,
+            class: s.class,
+            body_len: (s.end - s.body) as usize,
+        };
+        digest.update(self.slots.iter().map(head), &self.bytes);
     }
 
     /// Copies a record in.
@@ -236,4 +250,8 @@ pub trait ChunkSource: Send + Sync {
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>>;
     /// Says what will be asked for soon.
     fn prefetch(&self, _ids: &[ChunkId]) {}
+    /// The key of the digests that say what runs of these chunks yield. Without it, none is compared.
+    fn digest_key(&self) -> Option<RunDigestKey> {
+        None
+    }
 }

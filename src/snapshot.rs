@@ -67,6 +67,8 @@ pub struct Shard {
     pub leaf_records: u32,
     /// Rows of the reconciled view, static ones too.
     pub rows: u64,
+    /// What reading the layers must give (SPEC "Digest of a run"), 64 hex digits.
+    pub digest: String,
     /// Trees from the bottom up: a base, and layers of what changed. Merged when read.
     pub layers: Vec<Tree>,
     /// What each node has of it, by node.
@@ -152,6 +154,11 @@ impl File {
     pub fn blob(&self) -> Result<BlobRef> {
         Ok(BlobRef { length: self.length, root: chunk_id(&self.blob)? })
     }
+}
+
+/// Bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn chunk_id(hex: &str) -> Result<ChunkId> {

@@ -26,6 +26,7 @@ mod kill;
 mod large_values;
 mod measure;
 mod merge;
+mod proof;
 mod repo;
 #[cfg(feature = "cql")]
 mod restore_cql;

@@ -120,7 +120,7 @@ impl Cluster {
 }
 
 /// `count` nodes in two racks of every data center, `each` tokens a node.
-fn ring(user: &User, count: usize, centers: usize, each: usize) -> (PathBuf, TargetRing) {
+pub fn ring(user: &User, count: usize, centers: usize, each: usize) -> (PathBuf, TargetRing) {
     let member = |n: usize| {
         let token = |i: usize| {
             let hash = blake3::hash(format!("{n} {i}").as_bytes());

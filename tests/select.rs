@@ -292,6 +292,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         id: "1".into(),
         leaf_records: 4,
         rows,
+        digest: String::new(),
         layers,
         nodes: vec![NodePart { bits: None, held: None, drift: Drift::default() }],
         unread: Vec::new(),

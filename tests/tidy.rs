@@ -17,15 +17,18 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (2, &["run", "store"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
-    (5, &["snapshot", "backup", "restore", "check", "drift", "report", "prune", "capture"]),
+    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "report", "prune", "capture"]),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 7] = [
+const SIBLINGS: [(&str, &str); 10] = [
     ("watch", "error"),
     ("backup", "snapshot"),
     ("restore", "snapshot"),
     ("check", "snapshot"),
+    ("check", "view"),
+    ("view", "snapshot"),
+    ("restore", "view"),
     ("drift", "snapshot"),
     ("report", "snapshot"),
     ("main", "cli"),

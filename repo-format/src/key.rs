@@ -24,6 +24,8 @@ pub mod context {
     pub const GEAR: &str = "onefold v0 gear table";
     /// The key of the tree's cuts, from the cut key.
     pub const TREE_CUT: &str = "onefold v0 tree cut key";
+    /// The key of the digests of runs, from the fingerprint key.
+    pub const RUN_DIGEST: &str = "onefold v0 run digest key";
     /// The key that wraps a session's content key, from the X25519 exchange.
     pub const SESSION_WRAP: &str = "onefold v0 session key wrap";
     /// The key that seals a credential, from what Argon2id gave.
@@ -34,13 +36,14 @@ pub mod context {
     pub const FRAME_LIST: &str = "onefold v0 frame list";
 
     /// All of them.
-    pub const ALL: [&str; 10] = [
+    pub const ALL: [&str; 11] = [
         CHUNK_ID,
         CUT,
         FINGERPRINT,
         INDEX,
         GEAR,
         TREE_CUT,
+        RUN_DIGEST,
         SESSION_WRAP,
         CREDENTIAL_PASSWORD,
         CREDENTIAL_KEYFILE,
@@ -94,6 +97,10 @@ secret_type!(
     FingerprintKey
 );
 secret_type!(
+    /// Computes the digests of runs.
+    RunDigestKey
+);
+secret_type!(
     /// Seals the lists of packs and index objects.
     IndexKey
 );
@@ -131,6 +138,11 @@ impl FingerprintKey {
     pub fn fingerprint(&self, record: &[u8]) -> u64 {
         let hash = blake3::keyed_hash(&self.0, record);
         hash.as_bytes().iter().take(8).rev().fold(0, |w, b| w << 8 | u64::from(*b))
+    }
+
+    /// The key of the digests of runs.
+    pub fn run_digest(&self) -> RunDigestKey {
+        RunDigestKey(blake3::derive_key(context::RUN_DIGEST, &self.0))
     }
 }
 

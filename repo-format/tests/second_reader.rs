@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use repo_format::id::ChunkId;
+use repo_format::key::RunDigestKey;
 use repo_format::leaf::{Layout, LeafBuilder, LeafReader};
 use repo_format::murmur3;
 use repo_format::patch::{Differing, LeafPatch, Other};
+use repo_format::run_digest::{Head, RunDigest};
 use repo_format::tree::{Child, Cutter, LEAF_BYTES_MAX, put_branch, read_branch};
 use support::chunks::chunks;
 use support::records::*;
@@ -128,6 +130,20 @@ proptest! {
         put_branch(&mut bytes, level, &children);
         prop_assert_eq!(plain::branch(&bytes), (level, put));
         prop_assert_eq!(read_branch(&bytes, level).unwrap(), children);
+    }
+
+    #[test]
+    fn digests_of_runs(records in records(), each in 1usize..9, key: [u8; 32]) {
+        let mut digest = RunDigest::new(&RunDigestKey::from_bytes(key));
+        for some in records.chunks(each) {
+            let head = |(key, group_len, class, body, _): &Plain| {
+                Head { key_len: key.len(), group_len: *group_len, class: *class, body_len: body.len() }
+            };
+            let bytes: Vec<u8> = some.iter().flat_map(|(key, _, _, body, _)| [&key[..], body].concat()).collect();
+            digest.update(some.iter().map(head), &bytes);
+        }
+        let plain: Vec<plain::Plain> = records.into_iter().map(|(key, n, class, body, _)| (key, n, class as u8, body)).collect();
+        prop_assert_eq!(digest.finish(), plain::run_digest(&key, &plain));
     }
 
     #[test]

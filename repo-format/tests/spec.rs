@@ -56,6 +56,7 @@ fn diagrams_are_those_of_the_modules() {
         "ints",
         "leaf",
         "tree",
+        "run_digest",
         "patch",
         "blob",
     ];

@@ -6,6 +6,8 @@ mod support;
 
 use repo_format::id::ChunkKind;
 use repo_format::names::Name;
+use repo_format::record::Class;
+use repo_format::run_digest::{Head, RunDigest};
 use std::fmt::Write;
 use std::path::PathBuf;
 use support::chunks::chunks;
@@ -43,6 +45,9 @@ fn vectors() -> Vec<(String, String)> {
     line("leaf-abc", &keys.chunk_id.id(ChunkKind::Leaf, b"abc").0);
     line("data-abc", &keys.chunk_id.id(ChunkKind::Data, b"abc").0);
     line("fingerprint-abc", &keys.fingerprint.fingerprint(b"abc").to_le_bytes());
+    line("run-digest-key", keys.fingerprint.run_digest().expose());
+    line("run-digest-none", &RunDigest::new(&keys.fingerprint.run_digest()).finish());
+    line("run-digest-two", &digest_of_two());
     line("admin-public", &admin().id().0);
     line("writer-public", &writer().id().0);
     line("content-public", &ring().read[0].public().key);
@@ -50,6 +55,17 @@ fn vectors() -> Vec<(String, String)> {
     let mut all = vec![("derived".to_string(), derived), ("cassandra-keys".to_string(), cassandra_keys())];
     all.extend(objects().into_iter().chain(chunks()).map(|(name, bytes)| (name.to_string(), hex(&bytes))));
     all
+}
+
+/// The digest of two records: a group `aster` of key `aster/1` and body `abc`, and a marker `rose` without group or body.
+fn digest_of_two() -> [u8; 32] {
+    let mut digest = RunDigest::new(&ring().repo.fingerprint.run_digest());
+    let heads = [
+        Head { key_len: 7, group_len: 5, class: Class::Row, body_len: 3 },
+        Head { key_len: 4, group_len: 0, class: Class::Marker, body_len: 0 },
+    ];
+    digest.update(heads.into_iter(), b"aster/1abcrose");
+    digest.finish()
 }
 
 /// Partition keys of every length up to two blocks and a tail, their tokens and groups.

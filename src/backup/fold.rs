@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use repo_format::key::FingerprintKey;
 use repo_format::record::Class;
+use repo_format::run_digest::RunDigest;
 
 use super::Target;
 use crate::engine::{FileRun, NodeRuns, Shard, Source};
@@ -36,6 +38,8 @@ pub struct Folded {
     pub root: Option<Root>,
     pub patches: Vec<NodePatch>,
     pub rows: u64,
+    /// Of the merged run.
+    pub digest: [u8; 32],
     pub leaf_records: u32,
     pub bytes_read: u64,
 }
@@ -106,7 +110,8 @@ impl Attempt<'_> {
         let shape = Shape { secret, leaf_records, branch_children, layout, blobs };
         let mut patches = PatchWriter::new(runs.len(), target.sink, &shape, target.fingerprint, self.node_views);
         let mut tree = TreeWriter::new(target.sink, &shape);
-        let mut rows = 0;
+        let digest_key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
+        let (mut rows, mut digest) = (0, RunDigest::new(&digest_key));
         thread::scope(|scope| -> Result<()> {
             let mut read_ahead = Vec::new();
             for run in runs {
@@ -118,6 +123,7 @@ impl Attempt<'_> {
             let mut batch = RecordBatch::new();
             while merge.next_batch(&mut batch)? {
                 self.watch.check()?;
+                batch.digest(&mut digest);
                 for record in batch.iter() {
                     rows += u64::from(matches!(record.class, Class::Row | Class::Static));
                     tree.push(&record)?;
@@ -125,7 +131,8 @@ impl Attempt<'_> {
             }
             Ok(())
         })?;
-        Ok(Folded { root: tree.finish()?, patches: patches.finish()?, rows, leaf_records, bytes_read })
+        let (root, patches, digest) = (tree.finish()?, patches.finish()?, digest.finish());
+        Ok(Folded { root, patches, rows, digest, leaf_records, bytes_read })
     }
 
     fn known_leaf_records(&self) -> Option<u32> {

@@ -40,7 +40,7 @@ pub struct Target<'a> {
     pub leaf_target: u32,
     /// Children of a branch on average.
     pub branch_children: u32,
-    /// Key of the hashes in patches.
+    /// Key of the hashes in patches; that of the digests of runs follows from it.
     pub fingerprint: [u8; 32],
     /// Cuts files and large records.
     pub blobs: Arc<blob::Cutter>,
@@ -158,6 +158,7 @@ impl Work<'_> {
                 id: shard.id.clone(),
                 leaf_records: folded.leaf_records,
                 rows: folded.rows,
+                digest: snapshot::hex(&folded.digest),
                 layers: folded.root.map(Tree::from).into_iter().collect(),
                 nodes,
                 unread: shard.unread.clone(),

@@ -111,6 +111,9 @@ fn of_parts(parts: &[&Harmed]) -> String {
     let one = |h: &&Harmed| {
         let objects: Vec<&str> = h.objects.iter().map(String::as_str).collect();
         let part = h.part.as_deref()?;
+        if h.chunks == 0 {
+            return Some(format!("{part} (other records than were backed up)"));
+        }
         Some(format!("{part} ({} chunks, {})", h.chunks, objects.join(", ")))
     };
     let Some(mut shown) = parts.iter().take(SHOWN).map(one).collect::<Option<Vec<String>>>() else {

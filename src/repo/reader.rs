@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use repo_format::frame::Opener;
+use repo_format::key::RunDigestKey;
 use repo_format::names::PackName;
 
 use super::Core;
@@ -103,6 +104,10 @@ impl Drop for Reader {
 }
 
 impl ChunkSource for Reader {
+    fn digest_key(&self) -> Option<RunDigestKey> {
+        Some(self.inner.core.ring.repo.fingerprint.run_digest())
+    }
+
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         match self.inner.get(kind, id) {
             // Perhaps it was our view of the index that was old, or its cache that was wrong.

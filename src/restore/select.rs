@@ -9,6 +9,7 @@ use crate::merge::{Merge, Rule};
 use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::{Shard, Snapshot};
 use crate::tree::{NodeView, Root, TreeRun};
+use crate::view::proved;
 use crate::watch::Watch;
 
 /// What of a table.
@@ -38,7 +39,8 @@ pub fn table(shard: &Shard) -> Result<Table> {
 ///   them. A static row is tested as a row that has nothing but the partition key and static columns.
 ///
 /// The whole partition key given by `=` or `IN` is looked up in the tree, as are slices within it; `token(…)` reads its
-/// range, anything else the whole table. Errors: conditions that the table does not allow, a node's view that was not
+/// range, anything else the whole table. Without conditions, and of no node's view, the run fails at its end unless it was what
+/// the backup merged ([`proved`]). Errors: conditions that the table does not allow, a node's view that was not
 /// kept; what reading the tree gives.
 pub fn records<'a>(
     s: &Snapshot,
@@ -89,7 +91,7 @@ fn opened<'a>(
             let run = Box::new(node_view(s, shard, node, chunks)?);
             Box::new(Within { run, batch: RecordBatch::new(), range: None, ranges: filter.partitions() })
         }
-        (None, None) => view(&roots, (Vec::new(), Vec::new()), rule, chunks),
+        (None, None) => proved(view(&roots, (Vec::new(), Vec::new()), rule, chunks), shard, chunks),
         (None, Some((filter, statics))) => {
             Box::new(Chain { roots, rule, chunks, reads: filter.reads(statics), current: None })
         }

@@ -343,3 +343,18 @@ pub fn patch(bytes: &[u8]) -> Patch {
     assert!(input.0.is_empty(), "more than a patch");
     (missing, extra, stale)
 }
+
+/// The digest of a run, under the run digest key.
+pub fn run_digest(key: &[u8; 32], records: &[Plain]) -> [u8; 32] {
+    let (mut heads, mut bytes) = (Vec::new(), Vec::new());
+    for (key, group, class, body) in records {
+        put_varint(&mut heads, key.len() as u64);
+        put_varint(&mut heads, *group as u64);
+        heads.push(*class);
+        put_varint(&mut heads, body.len() as u64);
+        bytes.extend(key);
+        bytes.extend(body);
+    }
+    let hash = |bytes: &[u8]| *blake3::keyed_hash(key, bytes).as_bytes();
+    hash(&[hash(&heads), hash(&bytes)].concat())
+}

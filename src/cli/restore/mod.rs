@@ -59,7 +59,11 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         #[cfg(not(feature = "cql"))]
         Form::Cassandra => Err(Error::new(Kind::Unsupported, "restore --to cassandra", "is not built in")
             .hint("build with the feature cql")),
-    }?;
+    };
+    let outcome = outcome.map_err(|e| match e.kind() {
+        Kind::Damaged => e.within(format_args!("snapshot {}", info.id)),
+        _ => e,
+    })?;
     let meant = |keyspace: &str| ROWS.contains(&args.form) || tables::is_of_everything(keyspace, args.with_roles);
     let unread = tables::unread(&snapshot, args.table.as_deref(), &meant);
     for what in &unread {
