@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use onefold::engine::cassandra::source::NodeDir;
+
 use crate::user::{User, capture, copy, expected, files_below, mend_manifest, name_in_manifest, ran, table_dir, three};
 
 /// A user, and copies of the three nodes of the 5.0 capture to make holes in: the tables named, the others empty.
@@ -80,6 +82,10 @@ fn tables_and_keyspaces_are_expected_on_every_owner() {
     // What is left of the schema says less than there is: that is not believed.
     fs::remove_dir_all(table_dir(&c.nodes[0], "system_schema", "views")).unwrap();
     c.incomplete(4, &["node n1: system_schema.views is not there"], &[]);
+    let columns = table_dir(&c.nodes[2], "system_schema", "columns");
+    let data = files_below(&columns).into_iter().find(|f| f.to_str().unwrap().ends_with("-Data.db")).unwrap();
+    fs::write(data, "").unwrap();
+    c.incomplete(4, &["node n3: ", "columns-", "the schema of the other nodes counts"], &[]);
     fs::remove_dir_all(table_dir(&c.nodes[1], "system", "peers_v2")).unwrap();
     c.incomplete(4, &["node n2: system.peers_v2 is not there", "know different rings, of 3 and 1 nodes"], &[]);
 }
@@ -95,8 +101,18 @@ fn replication_that_does_not_fit_the_ring_keeps_every_row() {
     let said = ["keyspace lab", "data center dc1, which the ring lacks", "counts as an owner of all of it"];
     c.incomplete(4, &said, &["--source-ring", path.to_str().unwrap()]);
     assert_eq!(c.user.rows("latest", "lab.users"), expected(&capture("cassandra-5.0"), "users"));
-    fs::write(&path, ring).unwrap();
-    c.user.backup(&c.nodes, &["--source-ring", path.to_str().unwrap(), "--data-center", "dc1"]).fine();
+    // Two data centers of which the keyspace is in one: what the other is not to hold is not expected of it.
+    let tokens = |n: u8| ring.lines().filter(move |line| line.starts_with(&format!("127.0.0.{n} ")));
+    let center = |name: &str, nodes: &[u8]| {
+        let lines: Vec<&str> = nodes.iter().flat_map(|n| tokens(*n)).collect();
+        format!("Datacenter: {name}\n==========\n{}\n", lines.join("\n"))
+    };
+    fs::write(&path, center("dc1", &[1, 2]) + &center("dc2", &[3])).unwrap();
+    let two = ["--source-ring", path.to_str().unwrap()];
+    c.user.backup(&c.nodes[..2], &[&two[..], &["--data-center", "dc1"]].concat()).fine();
+    assert_eq!(c.user.show()["narrowed"]["data_center"], "dc1");
+    let said = c.user.backup(&c.nodes, &[&two[..], &["--data-center", "dc2"]].concat());
+    said.failed(4, &["not captured: lab", "no table was found"]);
 }
 
 #[test]
@@ -239,4 +255,21 @@ fn roles_are_data_and_come_back_when_told() {
     };
     assert!(!planned(&[]) && planned(&["--with-roles"]) && planned(&["--table", "system_auth.roles"]));
     c.user.run(&["restore", "--to", "json", "--with-roles"]).failed(1, &["--with-roles", "--to sstables"]);
+}
+
+/// What vanishes between listing and reading is not called damaged, and not kept.
+#[test]
+fn files_that_vanish_are_named_as_such() {
+    let c = Copied::new();
+    let nodes: Vec<NodeDir> = (1..).zip(&c.nodes).map(|(n, dir)| NodeDir::new(format!("n{n}"), dir)).collect();
+    let source = crate::flow::source(&nodes);
+    let data = c.users(0).join("nb-1-big-Data.db");
+    fs::remove_file(&data).unwrap();
+    let snapshot = crate::flow::store(&crate::flow::new_repo(&crate::repo::memory()), &source, false);
+    let problems = match snapshot {
+        Ok((snapshot, _)) => serde_json::to_string(&snapshot.problems).unwrap(),
+        Err(error) => error.to_string(),
+    };
+    assert!(problems.contains("nb-1-big-Data.db"), "{problems}");
+    assert!(!problems.contains("is damaged") && !problems.contains("not understood"), "{problems}");
 }

@@ -108,7 +108,10 @@ impl Cassandra {
         let said = |c: &Captured| {
             capture::lines(&c.capture.notes).into_iter().map(|l| format!("node {}: {l}", c.name)).collect()
         };
-        let notes = captured.iter().flat_map::<Vec<String>, _>(said).collect();
+        let mut notes: Vec<String> = captured.iter().flat_map::<Vec<String>, _>(said).collect();
+        let without = |c: &&Captured| !c.capture.unflushed && c.capture.tables.iter().all(|t| t.manifests.is_empty());
+        let line = |c: &Captured| format!("node {}: no manifest.json tells which SSTables there should be", c.name);
+        notes.extend(captured.iter().filter(without).map(line));
         Ok(Cassandra { captured, cluster, tables, problems, narrowed, notes })
     }
 

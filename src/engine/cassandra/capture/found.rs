@@ -35,6 +35,7 @@ pub fn beside(roots: &[PathBuf]) -> Result<Capture> {
         for (keyspace, path) in looked.folders {
             let Some(looked) = found.look(&path) else { continue };
             found.loose(&keyspace, &path, &looked);
+            found.holes(looked.holes);
             for (folder, table) in looked.folders {
                 if table_folder(&folder).is_none() {
                     found.stray(&keyspace, &folder, table);

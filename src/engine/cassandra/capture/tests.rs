@@ -55,6 +55,8 @@ fn a_live_directory_is_frozen_and_the_links_go_away() {
     let log = format!("add:[{0}/nb-3-big-,0,6][1]\nremove:[{0}/nb-1-big-,0,6][1]\n", path.display());
     write(path.join("nb_txn_compaction_1.log"), format!("{log}commit:[1,0,0][1]\n")).unwrap();
     write(path.join("nb_txn_flush_2.log"), format!("add:[{}/nb-4-big-,0,6][1]\n", path.display())).unwrap();
+    table(&root, "ks", "empty");
+    std::os::unix::fs::symlink("/nowhere/at/all", root.join(format!("ks/away-{ID}"))).unwrap();
     create_dir_all(outer.path().join(".data.onefold-1-0")).unwrap();
     let (capture, frozen) = open(&root, None).unwrap();
     let frozen = frozen.into_iter().next().unwrap();
@@ -62,10 +64,13 @@ fn a_live_directory_is_frozen_and_the_links_go_away() {
     let notes = lines(&capture.notes);
     assert!(notes.iter().any(|note| note.contains(".data.onefold-1-0")), "{notes:?}");
     assert!(notes.iter().any(|note| note.starts_with(SNAPSHOTS)), "{notes:?}");
-    let generations: Vec<_> = capture.tables[0].sstables.iter().map(|s| s.descriptor.generation.to_string()).collect();
+    // That an empty table's folder is there says that nothing is missing; a link to nothing says that it is.
+    assert_eq!(capture.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["empty", "t"]);
+    assert!(capture.holes.len() == 1 && capture.holes[0].path.ends_with(format!("away-{ID}")), "{:?}", capture.holes);
+    let generations: Vec<_> = capture.tables[1].sstables.iter().map(|s| s.descriptor.generation.to_string()).collect();
     assert_eq!(generations, ["2", "3"]);
     std::fs::remove_dir_all(&path).unwrap();
-    let data = &capture.tables[0].sstables[0].files[0].1;
+    let data = &capture.tables[1].sstables[0].files[0].1;
     assert_eq!(std::fs::read(&data.path).unwrap(), b"Data.db");
     let left = frozen.path().to_path_buf();
     drop(frozen);

@@ -168,3 +168,24 @@ fn ranges_in_key_space() {
     let (from, to) = TokenRange { start: -1, end: 0 }.keys();
     assert_eq!((from, to), (vec![0x80, 0, 0, 0, 0, 0, 0, 0], Some(vec![0x80, 0, 0, 0, 0, 0, 0, 1])));
 }
+
+#[test]
+fn replication_that_does_not_fit_is_told() {
+    let ring = ring();
+    let topology = |pairs: &[(&str, &str)]| options(&[&[("class", "NetworkTopologyStrategy")], pairs].concat());
+    let misfit = |replication, center| ring.misfit(&replication, center).unwrap().unwrap_or_default();
+    assert_eq!(misfit(topology(&[("dc1", "3"), ("dc2", "2")]), None), "");
+    assert_eq!(misfit(topology(&[("dc1", "99")]), None), "", "fewer nodes than replicas: all of them hold all of it");
+    assert!(
+        misfit(topology(&[("dc1", "3"), ("DC2", "2")]), None)
+            .contains("data center DC2, which the ring lacks; it has dc1")
+    );
+    assert_eq!(misfit(topology(&[("dc1", "3"), ("DC2", "0")]), None), "");
+    assert_eq!(misfit(topology(&[("dc1", "3"), ("DC2", "2")]), Some("dc1")), "");
+    for nobody in
+        [topology(&[]), topology(&[("dc1", "0")]), options(&[("class", "SimpleStrategy"), ("replication_factor", "0")])]
+    {
+        assert!(misfit(nobody, None).contains("no node of the ring is to hold"));
+    }
+    assert_eq!(misfit(options(&[("class", "LocalStrategy")]), None), "");
+}

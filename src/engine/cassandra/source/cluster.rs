@@ -74,13 +74,10 @@ impl Cluster {
         source_ring: Option<&Path>,
         narrowed: &engine::Narrowed,
     ) -> Result<Cluster> {
-        let (mut known, mut schemas) = (Vec::new(), Vec::new());
-        for c in captured {
-            let within = |e: Error| e.within(format!("node {}", c.name));
-            known.push(read_node(&c.capture).map_err(within)?);
-            schemas.extend(read_schema(&c.capture).map_err(within)?);
-        }
+        let known =
+            captured.iter().map(|c| read_node(&c.capture).map_err(|e| within(c, e))).collect::<Result<Vec<_>>>()?;
         let mut problems = identity::check(dirs, &known, captured)?;
+        let schemas = read_schemas(captured, &mut problems)?;
         let ring = read_ring(dirs, &known, source_ring, &mut problems)?;
         narrow::check(narrowed, captured, &schemas, ring.as_ref())?;
         for c in captured.iter().filter(|c| c.capture.unflushed) {
@@ -196,6 +193,30 @@ impl Cluster {
         let ranges = self.description.owned.get(keyspace).and_then(|nodes| nodes.get(node)).and_then(Option::as_ref);
         ranges.is_none_or(|ranges| !ranges.is_empty())
     }
+}
+
+fn within(c: &Captured, error: Error) -> Error {
+    error.within(format!("node {}", c.name))
+}
+
+/// The schema of each node that has one. The nodes agree on it: one that cannot be read is told by the others, and a problem.
+/// Where none is left, nothing tells it.
+fn read_schemas(captured: &[Captured], problems: &mut Vec<String>) -> Result<Vec<Schema>> {
+    let (mut schemas, mut unreadable) = (Vec::new(), Vec::new());
+    for c in captured {
+        match read_schema(&c.capture).map_err(|e| within(c, e)) {
+            Ok(schema) => schemas.extend(schema),
+            Err(e) => unreadable.push(e),
+        }
+    }
+    let told = schemas.iter().any(|s: &Schema| !s.keyspaces.is_empty());
+    for e in unreadable {
+        if !told {
+            return Err(e);
+        }
+        problems.push(format!("{}: {}: the schema of the other nodes counts", e.subject(), e.message()));
+    }
+    Ok(schemas)
 }
 
 /// The keyspaces of all nodes' schemas, which must agree where they overlap.

@@ -89,10 +89,11 @@ fn of_schema(captured: &[Captured], cluster: &Cluster, node: usize, say: &mut dy
     let schema = names(c, "system_schema");
     if !schema.is_empty() {
         let mut expected: BTreeSet<&str> = SCHEMA.into();
-        expected.extend(captured.iter().flat_map(|c| names(c, "system_schema")));
-        let version =
-            cluster.nodes.get(node).and_then(|n| n.version.as_deref()?.split('.').next()?.parse::<u32>().ok());
-        if version.is_some_and(|major| major >= 5) {
+        let major = |node: usize| cluster.nodes.get(node)?.version.as_deref()?.split('.').next()?.parse::<u32>().ok();
+        // While a cluster is upgraded, nodes of a newer version have more.
+        let alike = captured.iter().enumerate().filter(|(other, _)| major(*other) == major(node));
+        expected.extend(alike.flat_map(|(_, c)| names(c, "system_schema")));
+        if major(node).is_some_and(|major| major >= 5) {
             expected.insert("column_masks");
         }
         for table in expected.difference(&schema) {
@@ -187,8 +188,11 @@ fn of_table(c: &Captured, table: &CapturedTable, say: &mut dyn FnMut(String)) {
     };
     let lost: Vec<&str> = named.iter().filter(|file| !there(file)).copied().collect();
     if let Some((first, more)) = lost.split_first() {
-        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-        say(format!("{name}: manifest.json names {first}{more}, which is not there: its rows are missing; {COPY}"));
+        let they = match more.len() {
+            0 => format!("{first}, which is not there: its rows"),
+            more => format!("{first} and {more} more, which are not there: their rows"),
+        };
+        say(format!("{name}: manifest.json names {they} are missing; {COPY}"));
     }
     for sstable in &table.sstables {
         of_sstable(&name, sstable, say);

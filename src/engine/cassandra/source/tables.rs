@@ -104,7 +104,8 @@ impl Tables {
         }
         for old in table.old.values() {
             let reason = whole.clone().unwrap_or_else(|| (not_understood(old), true));
-            old.files.iter().for_each(|file| add(&file.path, &reason.0, reason.1));
+            // One word for all files of an SSTable.
+            old.files.iter().enumerate().for_each(|(n, file)| add(&file.path, &reason.0, reason.1 && n == 0));
         }
         for file in &table.unknown {
             add(&file.path, "a file of unknown purpose", false);
