@@ -42,7 +42,16 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     total += size;
     kinds.push((COPIES, copies, size));
     let snapshots = repo.snapshots().len();
-    let read = if snapshots == 0 { 0 } else { load(&repo, &args.snapshot)?.1.bytes_read };
+    let read = match if snapshots == 0 { None } else { Some(load(&repo, &args.snapshot)) } {
+        None => 0,
+        Some(Ok((_, snapshot))) => snapshot.bytes_read,
+        // What is stored can be counted all the same.
+        Some(Err(e)) if e.is_of_bytes() => {
+            output.damage(&e);
+            0
+        }
+        Some(Err(e)) => return Err(e),
+    };
     if output.is_json() {
         let objects: serde_json::Map<String, serde_json::Value> =
             kinds.iter().map(|(k, n, size)| ((*k).to_owned(), json!({ "objects": n, "bytes": size }))).collect();

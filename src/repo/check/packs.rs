@@ -82,8 +82,13 @@ impl Check<'_> {
         let there = match listing.get(&name) {
             // It may have been deleted since we listed, or be hidden from listings; reading it would not help.
             None => Err(Wrong::from(Error::damaged(pack, "is missing"))),
+            // Of what is cut the first frames may be whole.
             Some(found) if *found != u64::from(size) => {
-                Err(Error::damaged(pack, format!("has {found} bytes instead of {size}")).into())
+                let error = Error::damaged(pack, format!("has {found} bytes instead of {size}"));
+                match self.contents(pack, entries, stats) {
+                    Err(Wrong { frames, .. }) => Err(Wrong { error, frames }),
+                    Ok(_) => Err(error.into()),
+                }
             }
             // What was seen damaged before is looked at again.
             Some(_) if read_data || self.sightings.has(&name) => self.contents(pack, entries, stats),
