@@ -1,16 +1,19 @@
 //! What a snapshot says (SPEC "Snapshot body"): JSON, sealed in the snapshot object.
 
+mod find;
 pub mod fuzzing;
 
 use repo_format::id::{ChunkId, ChunkKind};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::{self, BlobRef};
-use crate::engine::{Described, Narrowed, Node};
+use crate::engine::{Narrowed, Node};
 use crate::error::{Error, Result};
 use crate::run::{ChunkSource, Reached};
 use crate::tree::{self, Drift, NodePatch, Root};
 use crate::watch::Problem;
+
+pub use find::{Filter, find, read};
 
 /// Version of the body. Readers refuse newer ones.
 pub const VERSION: u32 = 0;
@@ -24,6 +27,12 @@ pub struct Snapshot {
     pub engine: String,
     /// The cluster, as the operator names it.
     pub cluster: String,
+    /// The machine that made the backup, where known.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Labels that the operator gave it.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// When the backup began, milliseconds since 1970.
     pub started_ms: u64,
     /// When it was ready to commit, milliseconds since 1970.
@@ -237,11 +246,6 @@ impl Snapshot {
             }
         }
         Ok(())
-    }
-
-    /// What it says of its shards, for the engine that reads the cluster again.
-    pub fn described(&self) -> Described {
-        self.shards.iter().map(|s| (s.id.clone(), s.description.clone())).collect()
     }
 
     /// The shard called `name` (`keyspace.table`).

@@ -44,7 +44,7 @@ pub fn new_repo(store: &Arc<dyn Store>) -> Repo {
 /// Backs up and commits.
 pub fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
     let writer = repo.writer(WriteOptions { take_over: true, threads: 1, ..WriteOptions::default() })?;
-    let options = Options { cluster: "lab".into(), node_views };
+    let options = Options { cluster: "lab".into(), node_views, ..Options::default() };
     let snapshot = backup(source, &Target::of(repo, None, &writer)?, &options, &Watch::new())?;
     let (_, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
     Ok((snapshot, stats))

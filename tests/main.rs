@@ -12,6 +12,7 @@ mod cassandra_rows;
 mod cassandra_schema;
 mod cassandra_write;
 mod cli;
+mod clocks;
 mod crash;
 mod csv;
 mod damage;
@@ -26,6 +27,7 @@ mod kill;
 mod large_values;
 mod measure;
 mod merge;
+mod previous;
 mod proof;
 mod repo;
 #[cfg(feature = "cql")]

@@ -303,6 +303,8 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
     Snapshot {
         version: 0,
         engine: "cassandra".into(),
+        host: None,
+        tags: Vec::new(),
         cluster: "c".into(),
         started_ms: 0,
         finished_ms: 0,

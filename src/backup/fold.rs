@@ -136,8 +136,8 @@ impl Attempt<'_> {
     }
 
     fn known_leaf_records(&self) -> Option<u32> {
-        let before = self.target.before.as_ref()?;
-        before.shards.iter().find(|s| s.id == self.shard.id && s.name == self.shard.name).map(|s| s.leaf_records)
+        let before = self.target.before?.shard(&self.shard.id)?;
+        (before.shard.name == self.shard.name).then_some(before.shard.leaf_records)
     }
 }
 

@@ -4,7 +4,9 @@
 //! the nodes their patches. A file that turns out to be damaged or not understood is kept byte for byte, and its
 //! shard is done again without it.
 
+mod clocks;
 mod fold;
+mod previous;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,7 +21,10 @@ use crate::repo::world::now_ms;
 use crate::run::ChunkSink;
 use crate::snapshot::{self, NodePart, Snapshot, Tree};
 use crate::watch::Watch;
+use clocks::Times;
 use fold::Attempt;
+
+pub use previous::{Earlier, Of, Previous};
 
 /// What the operator chooses.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +33,12 @@ pub struct Options {
     pub cluster: String,
     /// Keep what stale rows hold, so that every node's own view reads back.
     pub node_views: bool,
+    /// When everything counts as captured, seconds since 1970; otherwise as the captures say.
+    pub cut: Option<u32>,
+    /// The machine that makes the backup, where known.
+    pub host: Option<String>,
+    /// Labels of the snapshot.
+    pub tags: Vec<String>,
 }
 
 /// Where a backup writes to and what shapes its trees.
@@ -44,13 +55,13 @@ pub struct Target<'a> {
     pub fingerprint: [u8; 32],
     /// Cuts files and large records.
     pub blobs: Arc<blob::Cutter>,
-    /// The snapshot before, where it can be read: tables keep the shape that they have.
-    pub before: Option<Snapshot>,
+    /// The snapshots before, where they can be read: tables keep the shape that they have.
+    pub before: Option<&'a Previous<'a>>,
 }
 
 impl<'a> Target<'a> {
     /// With the keys and sizes of a repository.
-    pub fn of(repo: &Repo, before: Option<Snapshot>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
+    pub fn of(repo: &Repo, before: Option<&'a Previous<'a>>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
         let keys = &repo.ring().repo;
         let tree = keys.cut.tree();
         let mut secret = [0; 16];
@@ -70,12 +81,12 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
             Error::new(Kind::Usage, "--cluster", "an empty name").hint("give the cluster the name it is known by")
         );
     }
-    let captured = || source.nodes().iter().map(|n| n.captured);
-    let (Some(first), Some(last)) = (captured().min(), captured().max()) else {
+    if source.nodes().is_empty() {
         return Err(Error::new(Kind::Usage, "backup", "no node was given").hint("give at least one --node NAME=DIR"));
-    };
-    let cut = u32::try_from(last).map_err(|_| Error::damaged("capture", "was taken after the year 2106"))?;
-    let mut work = Work { source, target, options, watch, first, cut, files: Vec::new() };
+    }
+    let newest = target.before.and_then(Previous::newest);
+    let times = clocks::believed(source, options.cut, newest.as_deref(), started_ms / 1000)?;
+    let mut work = Work { source, target, options, watch, times, files: Vec::new() };
     let mut shards = Vec::new();
     for shard in source.shards() {
         shards.push(work.shard(shard)?);
@@ -97,10 +108,12 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         version: snapshot::VERSION,
         engine: source.engine().to_owned(),
         cluster: options.cluster.clone(),
+        host: options.host.clone(),
+        tags: options.tags.clone(),
         started_ms,
         finished_ms: now_ms(),
-        window: (first, last),
-        cut,
+        window: times.window,
+        cut: times.cut,
         complete: problems.is_empty() && !unread,
         node_views: options.node_views,
         nodes: source.nodes().to_vec(),
@@ -109,9 +122,17 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         files: work.files,
         problems,
         narrowed: source.narrowed().clone(),
-        notes: source.notes().to_vec(),
+        notes: notes(source, target, options),
         description: source.describe(None)?,
     })
+}
+
+/// What was seen and is no loss.
+fn notes(source: &dyn Source, target: &Target<'_>, options: &Options) -> Vec<String> {
+    let mut notes = source.notes().to_vec();
+    notes.extend(options.cut.map(|_| "the cut is the operator's (--cut), not the captures'".to_owned()));
+    notes.extend(target.before.map(Previous::passed_over).unwrap_or_default());
+    notes
 }
 
 struct Work<'a> {
@@ -119,8 +140,7 @@ struct Work<'a> {
     target: &'a Target<'a>,
     options: &'a Options,
     watch: &'a Watch,
-    first: u64,
-    cut: u32,
+    times: Times,
     files: Vec<snapshot::File>,
 }
 
@@ -140,8 +160,8 @@ impl Work<'_> {
                 target: self.target,
                 shard,
                 node_views: self.options.node_views,
-                purge_before: u32::try_from(self.first.saturating_sub(u64::from(shard.grace))).unwrap_or(0),
-                cut: self.cut,
+                purge_before: u32::try_from(self.times.window.0.saturating_sub(u64::from(shard.grace))).unwrap_or(0),
+                cut: self.times.cut,
                 watch: self.watch,
             };
             let folded = match attempt.run(&without)? {

@@ -2,18 +2,21 @@
 
 mod cassandra;
 mod connect;
+mod filter;
 mod restore;
 mod sstables;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 #[cfg(feature = "cql")]
 pub use cassandra::{ConsistencyArg, ExpiryArg};
 #[cfg(feature = "cql")]
 pub use connect::Connect;
+pub use filter::Filter;
 pub use restore::{Form, Restore};
 pub use sstables::{LateTimesArg, LayoutArg, VersionArg};
 
@@ -71,7 +74,7 @@ pub enum Command {
     /// Back up captured nodes.
     Backup(Backup),
     /// List the snapshots.
-    Snapshots,
+    Snapshots(Filter),
     /// Say everything about a snapshot.
     Show(Which),
     /// List a snapshot's tables and kept files.
@@ -123,15 +126,24 @@ pub enum BackupEngine {
 #[derive(Debug, ClapArgs)]
 pub struct BackupCassandra {
     /// Name of the cluster.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub cluster: String,
     /// A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, with
     /// commas, where a node has several data directories.
     #[arg(long = "node", required = true, value_name = "NAME[@ADDRESS]=DIR[,DIR…]")]
     pub nodes: Vec<OsString>,
     /// Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it.
-    #[arg(long)]
-    pub tag: Option<String>,
+    #[arg(long, value_name = "TAG", value_parser = NonEmptyStringValueParser::new())]
+    pub snapshot_tag: Option<String>,
+    /// Label the snapshot; as often as wanted.
+    #[arg(long = "tag", value_name = "LABEL", value_parser = NonEmptyStringValueParser::new())]
+    pub tags: Vec<String>,
+    /// The machine that makes the backup [default: its name].
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub host: Option<String>,
+    /// When everything counts as captured, where clocks cannot be believed: RFC 3339, or seconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = cut, allow_negative_numbers = true)]
+    pub cut: Option<u32>,
     /// Only this keyspace; may be given several times. What is left out is neither expected nor counted, and `show` says so.
     #[arg(long = "keyspace", value_name = "KEYSPACE")]
     pub keyspaces: Vec<String>,
@@ -158,12 +170,22 @@ pub struct BackupCassandra {
     pub dry_run: bool,
 }
 
+/// The time of `--cut`, seconds since 1970.
+fn cut(text: &str) -> Result<u32, String> {
+    let time = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    let seconds = time.or_else(|| text.parse().ok()).and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.ok_or_else(|| "give a time like 2026-01-31T23:59:59Z, or seconds since 1970, before 2106".to_owned())
+}
+
 /// A snapshot.
 #[derive(Debug, ClapArgs)]
 pub struct Which {
     /// Beginning of an id, or `latest`.
     #[arg(default_value = "latest")]
     pub snapshot: String,
+    /// Which is the latest.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `drift`
@@ -172,6 +194,9 @@ pub struct Drift {
     /// Beginning of an id, or `latest`.
     #[arg(default_value = "latest")]
     pub snapshot: String,
+    /// Which is the latest.
+    #[command(flatten)]
+    pub filter: Filter,
     /// One table only.
     #[arg(long, value_name = "KEYSPACE.TABLE")]
     pub table: Option<String>,

@@ -11,11 +11,11 @@ use super::access;
 use super::args::{Backup, BackupCassandra, BackupEngine, Global};
 use super::output::bytes;
 use super::progress::Progress;
-use super::show::{load, unread};
+use super::show::unread;
 use super::{Outcome, Output};
-use crate::backup::{Options, Target, backup};
-use crate::engine::cassandra::source::{Cassandra, NodeDir};
-use crate::engine::{Narrowed, Source};
+use crate::backup::{Options, Previous, Target, backup};
+use crate::engine::cassandra::source::{Cassandra, ENGINE, NodeDir};
+use crate::engine::{Described, Narrowed, Source};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, WriteOptions, WriteStats};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
@@ -25,27 +25,33 @@ use crate::watch::Watch;
 /// Backs captured nodes up.
 pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     let BackupEngine::Cassandra(args) = &args.engine;
-    let nodes = args.nodes.iter().map(|n| node(n, args.tag.as_deref())).collect::<Result<Vec<_>>>()?;
+    let nodes = args.nodes.iter().map(|n| node(n, args.snapshot_tag.as_deref())).collect::<Result<Vec<_>>>()?;
     let repo = access::open(global, output)?;
-    let before = previous(&repo)?;
     let narrowed = Narrowed {
         only: args.keyspaces.clone(),
         excluded: args.exclude.clone(),
         data_center: args.data_center.clone(),
         absent: Vec::new(),
     };
-    let described = before.as_ref().map(Snapshot::described).unwrap_or_default();
-    let source = Cassandra::open_narrowed(&nodes, args.source_ring.as_deref(), &described, narrowed)?;
+    let before = Previous::of(&repo, ENGINE, &args.cluster);
+    let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
+    let source = Cassandra::open_narrowed(&nodes, args.source_ring.as_deref(), &Described::by(&describe), narrowed)?;
     let watch = Arc::new(Watch::new());
     let _progress = Progress::start(&watch, "backup", !global.quiet, output)?;
     watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);
-    let options = Options { cluster: args.cluster.clone(), node_views: args.keep_node_views };
+    let options = Options {
+        cluster: args.cluster.clone(),
+        node_views: args.keep_node_views,
+        cut: args.cut,
+        host: args.host.clone().or_else(host),
+        tags: args.tags.clone(),
+    };
     let (snapshot, stored) = if args.dry_run {
         let nowhere = Nowhere(&repo);
-        let target = Target::of(&repo, before, &nowhere)?;
+        let target = Target::of(&repo, Some(&before), &nowhere)?;
         (backup(&source, &target, &options, &watch)?, None)
     } else {
-        store(&repo, before, &source, args, &options, &watch)?
+        store(&repo, &before, &source, args, &options, &watch)?
     };
     drop(_progress);
     access::notes(&repo, output);
@@ -82,18 +88,16 @@ fn node(text: &OsStr, tag: Option<&str>) -> Result<NodeDir> {
     Ok(NodeDir { name: name.to_owned(), address, dirs, tag: tag.map(str::to_owned) })
 }
 
-/// The newest snapshot, whose tables keep their shape. A credential that cannot read goes without.
-fn previous(repo: &Repo) -> Result<Option<Snapshot>> {
-    if repo.ring().read.is_empty() || repo.snapshots().is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(load(repo, "latest")?.1))
+/// The name of this machine, where the system tells it.
+fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
 fn store(
     repo: &Repo,
-    before: Option<Snapshot>,
+    before: &Previous<'_>,
     source: &dyn Source,
     args: &BackupCassandra,
     options: &Options,
@@ -102,7 +106,7 @@ fn store(
     let options_of_writer =
         WriteOptions { level: args.compression_level, take_over: args.take_over, ..WriteOptions::default() };
     let writer = repo.writer(options_of_writer)?;
-    let snapshot = backup(source, &Target::of(repo, before, &writer)?, options, watch)?;
+    let snapshot = backup(source, &Target::of(repo, Some(before), &writer)?, options, watch)?;
     watch.check()?;
     let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
     Ok((snapshot, Some((info.id.to_string(), stats))))
@@ -150,13 +154,16 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
-            "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "notes": s.notes, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
             "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files.len(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
     }
     for problem in &s.problems {
         output.note(&format!("{}: {}", problem.subject, problem.message));
+    }
+    for note in &s.notes {
+        output.note(&format!("noted: {note}"));
     }
     for line in unread(s) {
         output.note(&format!("not read: {line}"));

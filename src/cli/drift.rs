@@ -19,7 +19,7 @@ use crate::watch::Watch;
 /// Counts by table and node, as stored; of one table also samples and counts by range.
 pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
-    let (_, s) = load(&repo, &args.snapshot)?;
+    let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
     let only = args.table.as_deref().map(|table| s.shard(table)).transpose()?;
     let Some(shard) = only.filter(|_| args.samples.is_some() || args.token_ranges.is_some()) else {
         return counts(&s, only, output);

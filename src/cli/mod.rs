@@ -57,7 +57,7 @@ fn run(args: &Args, output: &Output) -> Result<Outcome> {
     match &args.command {
         Command::Init(a) => init::run(global, a, output),
         Command::Backup(a) => backup::run(global, a, output),
-        Command::Snapshots => show::snapshots(global, output),
+        Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => show::ls(global, a, output),
         Command::Drift(a) => drift::run(global, a, output),

@@ -5,19 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::access;
-use super::args::{Global, Which};
+use super::args::{Filter, Global, Which};
 use super::output::{bytes, time};
 use super::{Outcome, Output};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 
-/// Opens the repository and reads one snapshot.
-pub fn load(repo: &Repo, name: &str) -> Result<(SnapshotInfo, Snapshot)> {
-    let info = repo.find_snapshot(name)?;
-    let stored = repo.snapshot(&info.id)?;
-    let snapshot = Snapshot::decode(&stored.body).map_err(|e| e.within(format!("snapshot {}", info.id)))?;
-    Ok((info, snapshot))
+/// Finds one snapshot and reads it. Newer ones that cannot be read are named: they may be what was meant.
+pub fn load(repo: &Repo, name: &str, filter: &Filter, output: &Output) -> Result<(SnapshotInfo, Snapshot)> {
+    snapshot::find(repo, name, &filter.of(), &mut |e| {
+        output.note(&format!("passed over, though it may be meant: {}: {}", e.subject(), e.message()))
+    })
 }
 
 /// The first digits of an id, enough to name it.
@@ -45,36 +44,63 @@ pub fn unread(snapshot: &Snapshot) -> Vec<String> {
     by_node.into_iter().map(line).collect()
 }
 
-/// `onefold snapshots`
-pub fn snapshots(global: &Global, output: &Output) -> Result<Outcome> {
+/// `onefold snapshots`. One that cannot be read is named, and hides no other.
+pub fn snapshots(global: &Global, filter: &Filter, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
+    let filter = filter.of();
+    let mut outcome = Outcome::Fine;
     for info in repo.snapshots() {
-        let (_, s) = load(&repo, &info.id.to_string())?;
-        let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
-        if output.is_json() {
-            output.object(&json!({
-                "message_type": "snapshot", "id": info.id.to_string(), "time": info.time_ms / 1000,
-                "cluster": s.cluster, "engine": s.engine, "complete": s.complete, "cut": s.cut, "window": s.window,
-                "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows, "bytes_read": s.bytes_read,
-            }))?;
-        } else {
-            let (nodes, tables) = (s.nodes.len(), s.shards.len());
-            let (when, read) = (time(info.time_ms / 1000), bytes(s.bytes_read));
-            output.line(&format!(
-                "{}  {when}  {}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {}",
-                short(&info),
-                s.cluster,
-                verdict(&s)
-            ))?;
+        match snapshot::read(&repo, &info.id) {
+            Ok(s) if filter.fits(&s) => listed(&info, &s, output)?,
+            Ok(_) => {}
+            Err(e) if e.kind() == Kind::Denied => return Err(e),
+            Err(e) => {
+                outcome = Outcome::Damage;
+                unreadable(&info, &e, output)?;
+            }
         }
     }
-    Ok(Outcome::Fine)
+    Ok(outcome)
+}
+
+fn listed(info: &SnapshotInfo, s: &Snapshot, output: &Output) -> Result<()> {
+    let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
+    if output.is_json() {
+        return output.object(&json!({
+            "message_type": "snapshot", "id": info.id.to_string(), "time": info.time_ms / 1000,
+            "cluster": s.cluster, "host": s.host, "tags": s.tags, "engine": s.engine, "complete": s.complete,
+            "cut": s.cut, "window": s.window, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "bytes_read": s.bytes_read,
+        }));
+    }
+    let (id, cluster, nodes, tables) = (short(info), &s.cluster, s.nodes.len(), s.shards.len());
+    let (when, read, verdict) = (time(info.time_ms / 1000), bytes(s.bytes_read), verdict(s));
+    let tags: String = s.tags.iter().map(|tag| format!("  {tag}")).collect();
+    output.line(&format!(
+        "{id}  {when}  {cluster}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {verdict}{tags}"
+    ))
+}
+
+fn unreadable(info: &SnapshotInfo, e: &Error, output: &Output) -> Result<()> {
+    if output.is_json() {
+        return output.object(&json!({
+            "message_type": "error", "id": info.id.to_string(), "time": info.time_ms / 1000, "subject": e.subject(),
+            "message": e.message(),
+        }));
+    }
+    output.line(&format!(
+        "{}  {}  CANNOT BE READ: {}: {}",
+        short(info),
+        time(info.time_ms / 1000),
+        e.subject(),
+        e.message()
+    ))
 }
 
 /// `onefold show`
 pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
-    let (info, s) = load(&repo, &args.snapshot)?;
+    let (info, s) = load(&repo, &args.snapshot, &args.filter, output)?;
     if output.is_json() {
         let mut all = serde_json::to_value(&s).map_err(|e| crate::Error::damaged("snapshot", e))?;
         all["message_type"] = "snapshot".into();
@@ -84,8 +110,13 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     }
     output.line(&format!("snapshot   {}", info.id))?;
     output.line(&format!("cluster    {} ({})", s.cluster, s.engine))?;
+    output.line(&format!("host       {}", s.host.as_deref().unwrap_or("-")))?;
+    for tag in &s.tags {
+        output.line(&format!("tag        {tag}"))?;
+    }
     output.line(&format!("committed  {}", time(info.time_ms / 1000)))?;
     output.line(&format!("window     {} to {}", time(s.window.0), time(s.window.1)))?;
+    output.line(&format!("cut        {}", time(s.cut.into())))?;
     output.line(&format!("coverage   {}", verdict(&s)))?;
     for line in s.narrowed.lines() {
         output.line(&format!("narrowed   {line}"))?;
@@ -127,7 +158,7 @@ fn reasons(s: &Snapshot) -> BTreeMap<&str, usize> {
 /// `onefold ls`
 pub fn ls(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
-    let (_, s) = load(&repo, &args.snapshot)?;
+    let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
     for t in &s.shards {
         if output.is_json() {
             output.object(&json!({

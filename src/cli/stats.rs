@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     total += size;
     kinds.push((COPIES, copies, size));
     let snapshots = repo.snapshots().len();
-    let read = match if snapshots == 0 { None } else { Some(load(&repo, &args.snapshot)) } {
+    let read = match if snapshots == 0 { None } else { Some(load(&repo, &args.snapshot, &args.filter, output)) } {
         None => 0,
         Some(Ok((_, snapshot))) => snapshot.bytes_read,
         // What is stored can be counted all the same.

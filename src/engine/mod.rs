@@ -2,7 +2,7 @@
 
 pub mod cassandra;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use repo_format::leaf::Layout;
@@ -132,8 +132,37 @@ impl Narrowed {
     }
 }
 
-/// What an earlier snapshot says of its shards ([`Source::describe`]), by the database's id of each.
-pub type Described = BTreeMap<String, serde_json::Value>;
+/// A time that a capture gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureTime {
+    /// Which node.
+    pub node: usize,
+    /// The manifest or the file that says it.
+    pub path: PathBuf,
+    /// Seconds since 1970.
+    pub seconds: u64,
+    /// It is the time of the capture; otherwise that of its newest file, and the capture may be later.
+    pub exact: bool,
+}
+
+/// Looks up what an earlier snapshot says of a shard, by the database's id of it.
+type Describe<'a> = dyn Fn(&str) -> Option<serde_json::Value> + 'a;
+
+/// What earlier snapshots say of their shards ([`Source::describe`]). By default nothing.
+#[derive(Default)]
+pub struct Described<'a>(Option<&'a Describe<'a>>);
+
+impl<'a> Described<'a> {
+    /// As `describe` says.
+    pub fn by(describe: &'a Describe<'a>) -> Described<'a> {
+        Described(Some(describe))
+    }
+
+    /// What is said of the shard with this id.
+    pub fn of(&self, id: &str) -> Option<serde_json::Value> {
+        self.0.and_then(|describe| describe(id))
+    }
+}
 
 /// Captured nodes of one cluster.
 pub trait Source: Sync {
@@ -145,6 +174,8 @@ pub trait Source: Sync {
     fn shards(&self) -> &[Shard];
     /// How versions of a shard merge.
     fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a>;
+    /// Every time that the captures give, at least one for each node that has files.
+    fn times(&self) -> &[CaptureTime];
     /// The files of a shard, node by node, without those in `without`. One entry for every captured node.
     /// Bytes read count as progress in `watch`.
     fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>>;

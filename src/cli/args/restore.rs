@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::cassandra::Cassandra;
 use super::connect::Connect;
+use super::filter::Filter;
 use super::sstables::SsTables;
 
 /// Forms in which data come back.
@@ -37,6 +38,9 @@ pub struct Restore {
     /// Beginning of an id, or `latest`.
     #[arg(default_value = "latest")]
     pub snapshot: String,
+    /// Which is the latest.
+    #[command(flatten)]
+    pub filter: Filter,
     /// In which form.
     #[arg(long = "to", value_enum)]
     pub form: Form,

@@ -37,7 +37,7 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     fits(args)?;
     args.out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
     let repo = access::open(global, output)?;
-    let (info, snapshot) = load(&repo, &args.snapshot)?;
+    let (info, snapshot) = load(&repo, &args.snapshot, &args.filter, output)?;
     let watch = Arc::new(Watch::new());
     let _progress = Progress::start(
         &watch,

@@ -93,6 +93,17 @@ pub struct CapturedTable {
     pub unknown: Vec<CapturedFile>,
 }
 
+/// When a table was captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Its manifest, or its newest file.
+    pub path: PathBuf,
+    /// Milliseconds since 1970.
+    pub time: i64,
+    /// A manifest says so.
+    pub exact: bool,
+}
+
 /// What one node's folder holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Capture {
@@ -101,6 +112,8 @@ pub struct Capture {
     /// Milliseconds since 1970 of the first and last table's capture: from `manifest.json`, otherwise of its newest
     /// file. `None` where there are no files.
     pub taken: Option<(i64, i64)>,
+    /// The times that this comes from.
+    pub times: Vec<Taken>,
     /// A live data directory: writes that were only in memory are missing.
     pub unflushed: bool,
     /// Tables that have files and no snapshot of the tag: keyspace, table's id, and the folder.
@@ -227,7 +240,7 @@ pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> R
     let empty = |capture: &Capture| capture.tables.iter().all(|t| t.sstables.is_empty() && t.old.is_empty());
     if listed.as_ref().map_or_else(|e| e.kind() == Kind::Usage, empty) && beside.notes.contains_key(SNAPSHOTS) {
         let error = Error::new(Kind::Usage, named(roots), "holds snapshots in its tables' folders and no other files");
-        return Err(error.hint("say which one with --tag TAG"));
+        return Err(error.hint("say which one with --snapshot-tag TAG"));
     }
     let mut capture = listed?;
     capture.notes.extend(beside.notes);

@@ -15,7 +15,7 @@ use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
 use super::rule::{self, Survivor};
 use super::schema::Table;
 use super::sstable::{self, Component, SsTable, SsTableRun};
-use crate::engine::{Described, FileRun, Kept, Narrowed, Node, NodeRuns, Shard, Source, check_node_name};
+use crate::engine::{CaptureTime, Described, FileRun, Kept, Narrowed, Node, NodeRuns, Shard, Source, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Deletion, Owned, Rule, Stands};
 use crate::run::{RecordBatch, Run};
@@ -56,6 +56,9 @@ struct Captured {
     _frozen: Vec<Frozen>,
 }
 
+/// Name of the engine.
+pub const ENGINE: &str = "cassandra";
+
 /// Captured nodes of one Cassandra cluster.
 pub struct Cassandra {
     captured: Vec<Captured>,
@@ -63,12 +66,13 @@ pub struct Cassandra {
     tables: Tables,
     problems: Vec<String>,
     narrowed: Narrowed,
+    times: Vec<CaptureTime>,
     notes: Vec<String>,
 }
 
 impl Cassandra {
     /// [`Cassandra::open_narrowed`] to nothing: everything.
-    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described) -> Result<Cassandra> {
+    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described<'_>) -> Result<Cassandra> {
         Cassandra::open_narrowed(nodes, source_ring, before, Narrowed::default())
     }
 
@@ -81,7 +85,7 @@ impl Cassandra {
     pub fn open_narrowed(
         nodes: &[NodeDir],
         source_ring: Option<&Path>,
-        before: &Described,
+        before: &Described<'_>,
         mut narrowed: Narrowed,
     ) -> Result<Cassandra> {
         let mut captured = Vec::new();
@@ -112,7 +116,8 @@ impl Cassandra {
         let without = |c: &&Captured| !c.capture.unflushed && c.capture.tables.iter().all(|t| t.manifests.is_empty());
         let line = |c: &Captured| format!("node {}: no manifest.json tells which SSTables there should be", c.name);
         notes.extend(captured.iter().filter(without).map(line));
-        Ok(Cassandra { captured, cluster, tables, problems, narrowed, notes })
+        let times = times(&captured);
+        Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes })
     }
 
     /// Bytes of all files that will be read.
@@ -129,7 +134,7 @@ impl Cassandra {
 
 impl Source for Cassandra {
     fn engine(&self) -> &'static str {
-        "cassandra"
+        ENGINE
     }
 
     fn nodes(&self) -> &[Node] {
@@ -138,6 +143,10 @@ impl Source for Cassandra {
 
     fn shards(&self) -> &[Shard] {
         &self.tables.shards
+    }
+
+    fn times(&self) -> &[CaptureTime] {
+        &self.times
     }
 
     fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a> {
@@ -185,6 +194,13 @@ impl Source for Cassandra {
         };
         described.map_err(|e| Error::damaged("description", e))
     }
+}
+
+/// Every time that the captures give.
+fn times(captured: &[Captured]) -> Vec<CaptureTime> {
+    let all = captured.iter().enumerate().flat_map(|(node, c)| c.capture.times.iter().map(move |taken| (node, taken)));
+    let seconds = |t: &capture::Taken| u64::try_from(t.time).unwrap_or(0) / 1000;
+    all.map(|(node, t)| CaptureTime { node, path: t.path.clone(), seconds: seconds(t), exact: t.exact }).collect()
 }
 
 /// Leaves out the incremental backups of which all was written before their table was truncated on this node (`truncated`,

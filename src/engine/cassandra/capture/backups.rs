@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use super::{CapturedSsTable, Component, Notes};
@@ -32,7 +33,7 @@ impl Backup {
     }
 }
 
-/// Adds to `sstables`, those of a snapshot of the time `taken`, what came after it; milliseconds of the newest.
+/// Adds to `sstables`, those of a snapshot of the time `taken`, what came after it; milliseconds of the newest, and its place.
 ///
 /// An SSTable is older than the snapshot when both its generation and its time say so. One alone is not enough: a stream
 /// may end after the snapshot with a generation from before it, and copying may lose times.
@@ -41,7 +42,7 @@ pub fn settle(
     backups: Vec<Backup>,
     taken: Option<i64>,
     notes: &mut Notes,
-) -> Option<i64> {
+) -> Option<(i64, PathBuf)> {
     let mut known: BTreeSet<_> = sstables.iter().map(|s| s.descriptor.generation.clone()).collect();
     let newest = known.last().cloned();
     let mut last = None;
@@ -52,7 +53,10 @@ pub fn settle(
                 notes.entry(OLDER).or_default().push(sstable.directory.join(sstable.descriptor.file(Component::Data)));
             }
         } else if known.insert(generation.clone()) {
-            last = last.max(Some(modified).filter(|time| *time != i64::MAX));
+            if modified != i64::MAX {
+                let path = sstable.directory.join(sstable.descriptor.file(Component::Data));
+                last = last.max(Some((modified, path)));
+            }
             sstables.push(sstable);
         }
     }

@@ -11,7 +11,7 @@ use super::freeze::vanishing;
 use super::look::{Looked, look};
 use super::{
     BACKUPS, Capture, CapturedFile, CapturedSsTable, CapturedTable, Hole, LIVE_BACKUPS, Manifest, Notes, OldSsTable,
-    Place, SNAPSHOTS, Stray, manifest, table_folder,
+    Place, SNAPSHOTS, Stray, Taken, manifest, table_folder,
 };
 
 /// So deep are folders walked that are no table's, to find what they hold.
@@ -77,7 +77,7 @@ struct FoundTable {
     manifests: Vec<Manifest>,
     unknown: Vec<CapturedFile>,
     /// Milliseconds since 1970, of the newest file.
-    newest: Option<i64>,
+    newest: Option<(i64, PathBuf)>,
 }
 
 impl Found {
@@ -212,9 +212,11 @@ impl Found {
         let mut capture = Capture { strays: self.strays, holes: self.holes, ..Capture::default() };
         capture.untagged = self.untagged;
         for ((keyspace, name, id), found) in std::mem::take(&mut self.tables) {
-            let table = found.finish(keyspace, name, id, &mut self.notes, &mut capture.taken)?;
+            let table = found.finish(keyspace, name, id, &mut self.notes, &mut capture.times)?;
             capture.tables.push(table);
         }
+        let times = || capture.times.iter().map(|t| t.time);
+        capture.taken = times().min().zip(times().max());
         capture.notes = self.notes;
         Ok(capture)
     }
@@ -226,7 +228,7 @@ impl FoundTable {
         let mut groups: BTreeMap<Descriptor, Vec<(Component, CapturedFile)>> = BTreeMap::new();
         for (file, path, entry) in &looked.files {
             let found = CapturedFile { path: path.clone(), length: entry.length };
-            self.newest = self.newest.max(Some(entry.modified));
+            self.newest = self.newest.take().max(Some((entry.modified, path.clone())));
             if let Some((descriptor, component)) = Descriptor::parse(file) {
                 groups.entry(descriptor).or_default().push((component, found));
                 continue;
@@ -263,7 +265,7 @@ impl FoundTable {
         name: String,
         id: String,
         notes: &mut Notes,
-        window: &mut Option<(i64, i64)>,
+        times: &mut Vec<Taken>,
     ) -> Result<CapturedTable> {
         self.sstables.sort_by(|a, b| a.descriptor.cmp(&b.descriptor));
         if let Some(two) = self.sstables.windows(2).find(|two| two[0].descriptor == two[1].descriptor) {
@@ -271,13 +273,15 @@ impl FoundTable {
             let message = format_args!("holds {}, and so does {other}", two[0].descriptor);
             return Err(Error::new(Kind::Usage, one, message).hint("give each data directory of a node once"));
         }
-        let taken = self.manifests.iter().filter_map(|m| m.created).max().or(self.newest);
-        let last = backups::settle(&mut self.sstables, self.backups, taken, notes);
-        if let Some(first) = taken.or(last) {
-            let last = last.unwrap_or(first).max(first);
-            let (from, to) = window.unwrap_or((first, last));
-            *window = Some((from.min(first), to.max(last)));
+        let created = self.manifests.iter().filter_map(|m| Some((m.created?, m.path.clone()))).max();
+        let exact = created.is_some();
+        // A manifest of a clock that was ahead would make every backup older than itself: the files' own times count, too.
+        let earliest = [&created, &self.newest].into_iter().flatten().map(|(time, _)| *time).min();
+        let last = backups::settle(&mut self.sstables, self.backups, earliest, notes);
+        if let Some((time, path)) = created.or(self.newest) {
+            times.push(Taken { path, time, exact });
         }
+        times.extend(last.map(|(time, path)| Taken { path, time, exact: false }));
         let FoundTable { sstables, schema_cql, manifests, old, unknown, .. } = self;
         Ok(CapturedTable { keyspace, name, id, sstables, schema_cql, manifests, old, unknown })
     }

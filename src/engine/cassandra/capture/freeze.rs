@@ -76,7 +76,7 @@ pub fn freeze(roots: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Frozen>> {
     let subject = roots.first().map(|root| root.display().to_string()).unwrap_or_default();
     let message = format_args!("keeps changing: {ATTEMPTS} times two listings did not agree");
     Err(Error::new(Kind::Busy, subject, message)
-        .hint("take a snapshot with nodetool and give it with --tag, or its copy"))
+        .hint("take a snapshot with nodetool and give it with --snapshot-tag, or its copy"))
 }
 
 fn same_files(a: &Listing, b: &Listing) -> bool {

@@ -27,7 +27,7 @@ pub struct Tables {
 
 impl Tables {
     /// Sorts out every folder of every capture.
-    pub fn read(captured: &[Captured], cluster: &Cluster, before: &Described) -> Result<Tables> {
+    pub fn read(captured: &[Captured], cluster: &Cluster, before: &Described<'_>) -> Result<Tables> {
         let mut by_id = agreed(cluster)?;
         let earlier_ids = recreated(&mut by_id, cluster)?;
         for table in by_id.values_mut() {
@@ -211,9 +211,9 @@ pub fn made_ms(id: &str) -> Option<i64> {
 }
 
 /// The table as the snapshot before describes it.
-fn earlier(table: &Table, before: &Described) -> Result<Option<Table>> {
-    let Some(description) = before.get(&table.id) else { return Ok(None) };
-    let read = serde_json::from_value(description.clone());
+fn earlier(table: &Table, before: &Described<'_>) -> Result<Option<Table>> {
+    let Some(description) = before.of(&table.id) else { return Ok(None) };
+    let read = serde_json::from_value(description);
     read.map(Some).map_err(|e| Error::damaged(format!("snapshot: {}.{}", table.keyspace, table.name), e))
 }
 

@@ -1,0 +1,123 @@
+//! What earlier snapshots of the cluster say, shard by shard: shapes to keep, and what to compare with.
+//!
+//! Of each shard the newest complete snapshot counts that has it, else the newest other one. Only snapshots of this writer
+//! count, and those that are vouched for: a stolen key must not shape what others write. One that cannot be read is
+//! passed over and named; it ends no backup.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::repo::{Repo, SnapshotInfo};
+use crate::snapshot::{self, Shard, Snapshot};
+
+/// So many snapshots of the cluster are read at most, newest first. A shard that none of them has counts as new.
+const READ_AT_MOST: usize = 64;
+
+/// An earlier snapshot, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Of {
+    /// Its id.
+    pub id: String,
+    /// Its first capture of a node, seconds since 1970.
+    pub since: u64,
+    /// Its cut, seconds since 1970.
+    pub cut: u32,
+    /// Whether nothing was missing in it.
+    pub complete: bool,
+}
+
+/// A shard as an earlier snapshot has it.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Which snapshot.
+    pub of: Arc<Of>,
+    /// What it says of the shard.
+    pub shard: Arc<Shard>,
+}
+
+/// The earlier snapshots of one cluster and engine, read as far as they are asked for.
+pub struct Previous<'r> {
+    repo: &'r Repo,
+    engine: &'static str,
+    cluster: String,
+    read: Mutex<Read>,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Read {
+    /// Not looked at yet, newest last.
+    ahead: Vec<SnapshotInfo>,
+    /// Snapshots of the cluster that were read.
+    count: usize,
+    newest: Option<Arc<Of>>,
+    /// By the database's id.
+    shards: BTreeMap<String, Earlier>,
+    passed_over: Vec<String>,
+}
+
+impl<'r> Previous<'r> {
+    /// Those of `cluster` in `repo`. None where the credential cannot read.
+    pub fn of(repo: &'r Repo, engine: &'static str, cluster: &str) -> Previous<'r> {
+        let mut ahead = repo.snapshots();
+        if repo.ring().read.is_empty() {
+            ahead.clear();
+        }
+        let state = repo.state();
+        let own = repo.ring().writer.as_ref().map(|key| key.id());
+        ahead.retain(|info| {
+            state.snapshots().get(&info.id).is_some_and(|committed| committed.vouched || Some(committed.writer) == own)
+        });
+        let read = Mutex::new(Read { ahead, ..Read::default() });
+        Previous { repo, engine, cluster: cluster.to_owned(), read }
+    }
+
+    /// The newest snapshot of the cluster.
+    pub fn newest(&self) -> Option<Arc<Of>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        while read.newest.is_none() && self.read_on(&mut read) {}
+        read.newest.clone()
+    }
+
+    /// The shard with the database's id `id`: of the newest complete snapshot that has it, else of the newest.
+    pub fn shard(&self, id: &str) -> Option<Earlier> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        while read.shards.get(id).is_none_or(|found| !found.of.complete) && self.read_on(&mut read) {}
+        read.shards.get(id).cloned()
+    }
+
+    /// Which snapshots could not be read, and why.
+    pub fn passed_over(&self) -> Vec<String> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).passed_over.clone()
+    }
+
+    /// Reads one more snapshot; `false` if there is none.
+    fn read_on(&self, read: &mut Read) -> bool {
+        if read.count == READ_AT_MOST {
+            return false;
+        }
+        let Some(info) = read.ahead.pop() else { return false };
+        match snapshot::read(self.repo, &info.id) {
+            Ok(s) if s.engine == self.engine && s.cluster == self.cluster => read.take(&info, s),
+            Ok(_) => {}
+            Err(e) => {
+                let (subject, message) = (e.subject(), e.message());
+                read.passed_over.push(format!("an earlier snapshot was passed over: {subject}: {message}"));
+            }
+        }
+        true
+    }
+}
+
+impl Read {
+    fn take(&mut self, info: &SnapshotInfo, s: Snapshot) {
+        self.count += 1;
+        let of = Arc::new(Of { id: info.id.to_string(), since: s.window.0, cut: s.cut, complete: s.complete });
+        for shard in s.shards {
+            if self.shards.get(&shard.id).is_none_or(|known| !known.of.complete && of.complete) {
+                self.shards.insert(shard.id.clone(), Earlier { of: of.clone(), shard: Arc::new(shard) });
+            }
+        }
+        self.newest.get_or_insert(of);
+    }
+}

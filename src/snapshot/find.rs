@@ -1,0 +1,69 @@
+//! Which snapshot is meant, and what it says.
+
+use super::Snapshot;
+use crate::error::{Error, Kind, Result};
+use crate::repo::{Repo, SnapshotInfo};
+use repo_format::id::SnapshotId;
+
+/// What a snapshot must be of. By default anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// The cluster, as the operator names it.
+    pub cluster: Option<String>,
+    /// The machine that made the backup.
+    pub host: Option<String>,
+    /// Labels: all of them.
+    pub tags: Vec<String>,
+}
+
+impl Filter {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether a snapshot is what it asks for.
+    pub fn fits(&self, s: &Snapshot) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| *cluster == s.cluster)
+            && (self.host.is_none() || self.host == s.host)
+            && self.tags.iter().all(|tag| s.tags.contains(tag))
+    }
+}
+
+/// Reads a snapshot. Needs *read*.
+pub fn read(repo: &Repo, id: &SnapshotId) -> Result<Snapshot> {
+    let stored = repo.snapshot(id)?;
+    Snapshot::decode(&stored.body).map_err(|e| e.within(format!("snapshot {id}")))
+}
+
+/// The snapshot that `name` means: the beginning of an id, or `latest`, the newest one that fits `filter`. Those that cannot
+/// be read may fit or not: `passed_over` is told of each that is newer than the one found.
+///
+/// Errors: none is meant or several are; a filter beside an id; what reading gives.
+pub fn find(
+    repo: &Repo,
+    name: &str,
+    filter: &Filter,
+    passed_over: &mut dyn FnMut(&Error),
+) -> Result<(SnapshotInfo, Snapshot)> {
+    if filter.is_empty() {
+        let info = repo.find_snapshot(name)?;
+        return Ok((info, read(repo, &info.id)?));
+    }
+    if name != "latest" {
+        let message = "names one snapshot: --cluster, --host and --tag choose among those that `latest` may mean";
+        return Err(
+            Error::new(Kind::Usage, format!("snapshot {name}"), message).hint("leave the id or the options out")
+        );
+    }
+    for info in repo.snapshots().into_iter().rev() {
+        match read(repo, &info.id) {
+            Ok(s) if filter.fits(&s) => return Ok((info, s)),
+            Ok(_) => {}
+            Err(e) if e.kind() == Kind::Denied => return Err(e),
+            Err(e) => passed_over(&e),
+        }
+    }
+    Err(Error::new(Kind::NotFound, "snapshot latest", "there is none of that cluster, host and tags")
+        .hint("`onefold snapshots` lists what is there"))
+}
