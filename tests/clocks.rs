@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::user::{User, capture, copy, expected, files_below, nodes, ran, table_dir, three};
 
@@ -98,7 +98,7 @@ fn no_snapshot_lies_before_the_last_one() {
     assert!(user.backup(&dirs, &[]).out.contains("snapshot "));
     for file in dirs.iter().flat_map(|node| files_below(node)).filter(|f| f.ends_with("manifest.json")) {
         let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, text.replace("\"created_at\" : \"2026", "\"created_at\" : \"2025")).unwrap();
+        fs::write(&file, text.replace("\"2026-", "\"2025-")).unwrap();
     }
     user.backup(&dirs, &[]).failed(1, &["manifest.json", "2025", "before the last snapshot"]);
     let mut other = user.command();
@@ -113,7 +113,7 @@ fn no_snapshot_lies_before_the_last_one() {
 fn files_of_this_minute_are_believed() {
     let dir = tempfile::tempdir().unwrap();
     let dirs = copies(dir.path());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = onefold::repo::world::now_ms() / 1000;
     dirs.iter().for_each(|node| times(node, now));
     assert!(User::new().backup(&dirs, &[]).out.contains("snapshot "));
 }

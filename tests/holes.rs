@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::backup::{Options, Target, backup};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
-use onefold::engine::{Described, Kept, Narrowed, Node, NodeRuns, Shard, Source};
+use onefold::engine::{CaptureTime, Described, Kept, Narrowed, Node, NodeRuns, Shard, Source};
 use onefold::merge::Rule;
 use onefold::run::{ChunkId, ChunkKind, ChunkSink};
 use onefold::watch::Watch;
@@ -155,7 +155,7 @@ impl Mirror {
             blobs,
             before: None,
         };
-        let options = Options { cluster: "lab".into(), node_views: false };
+        let options = Options { cluster: "lab".into(), ..Options::default() };
         Ok(backup(&Only { source: &source, shards }, &target, &options, &Watch::new())?.complete)
     }
 }
@@ -186,6 +186,10 @@ impl Source for Only<'_> {
 
     fn shards(&self) -> &[Shard] {
         &self.shards
+    }
+
+    fn times(&self) -> &[CaptureTime] {
+        self.source.times()
     }
 
     fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a> {

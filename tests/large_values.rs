@@ -243,7 +243,7 @@ fn commit(repo: &Repo, run: impl Fn(&dyn ChunkSink) -> Snapshot) -> Snapshot {
 
 fn run_backup(source: &Cassandra, repo: &Repo, sink: &dyn ChunkSink) -> Snapshot {
     let target = Target::of(repo, None, sink).unwrap();
-    backup(source, &target, &Options { cluster: "lab".into(), node_views: false }, &Watch::new()).unwrap()
+    backup(source, &target, &Options { cluster: "lab".into(), ..Options::default() }, &Watch::new()).unwrap()
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod heal;
 mod holes;
 mod kill;
 mod large_values;
+mod left_links;
 mod measure;
 mod merge;
 mod previous;

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::previous::Of;
-use crate::engine::{CaptureTime, Source};
+use crate::engine::{CaptureTime, Source, TimeOf};
 use crate::error::{Error, Kind, Result};
 
 /// So far may a clock be ahead of ours, seconds.
@@ -35,14 +35,18 @@ pub fn believed(source: &dyn Source, cut: Option<u32>, last: Option<&Of>, now: u
         return Ok(Times { window: (cut.into(), cut.into()), cut });
     }
     let times = source.times();
-    let mut nodes: Vec<&CaptureTime> = (0..source.nodes().len()).filter_map(|node| latest(times, node)).collect();
-    nodes.sort_by_key(|t| t.seconds);
-    let (Some(first), Some(end), Some(median)) = (nodes.first(), nodes.last(), nodes.get(nodes.len() / 2)) else {
+    let captured = |t: &&CaptureTime| t.of != TimeOf::Addition;
+    let nodes = 0..source.nodes().len();
+    let mut own: Vec<&CaptureTime> = nodes.clone().filter_map(|n| latest(times, n, &captured)).collect();
+    own.sort_by_key(|t| t.seconds);
+    let mut ends: Vec<&CaptureTime> = nodes.filter_map(|n| latest(times, n, &|_| true)).collect();
+    ends.sort_by_key(|t| t.seconds);
+    let (Some(first), Some(end), Some(median)) = (ends.first(), ends.last(), own.get(own.len() / 2)) else {
         let what = "no file says when the nodes were captured";
         return Err(Error::new(Kind::Usage, "capture", what).hint(HINT));
     };
-    // A file may be much older than the capture that it is in: early ones count where they are a node's newest, or a manifest.
-    let telling = |t: &&CaptureTime| t.exact || nodes.iter().any(|n| n == t);
+    // A file may be much older than the capture that it is in, and one that was added much younger.
+    let telling = |t: &&CaptureTime| t.of == TimeOf::Manifest || own.iter().any(|n| n == t);
     let odd = |what: String, of: &mut dyn Iterator<Item = &CaptureTime>| refused(source, what, of);
     odd(format!("after now, {}", shown(now)), &mut times.iter().filter(|t| t.seconds > now + AHEAD))?;
     odd(
@@ -64,16 +68,20 @@ pub fn believed(source: &dyn Source, cut: Option<u32>, last: Option<&Of>, now: u
 
 const HINT: &str = "mend the clock and capture again, or say with --cut TIME which time counts for all files";
 
-/// The latest time of a node: when all of it was there.
-fn latest(times: &[CaptureTime], node: usize) -> Option<&CaptureTime> {
-    times.iter().filter(|t| t.node == node).max_by_key(|t| t.seconds)
+/// The latest time of a node, of those that count.
+fn latest<'t>(
+    times: &'t [CaptureTime],
+    node: usize,
+    counts: &dyn Fn(&&CaptureTime) -> bool,
+) -> Option<&'t CaptureTime> {
+    times.iter().filter(|t| t.node == node).filter(counts).max_by_key(|t| t.seconds)
 }
 
 /// Names the first of those that are not believed, and how many more there are.
 fn refused(source: &dyn Source, what: String, times: &mut dyn Iterator<Item = &CaptureTime>) -> Result<()> {
     let Some(first) = times.next() else { return Ok(()) };
     let node = source.nodes().get(first.node).map_or("?", |n| n.name.as_str());
-    let says = if first.exact { "says that it was captured" } else { "was written" };
+    let says = if first.of == TimeOf::Manifest { "says that it was captured" } else { "was written" };
     let more = match times.count() {
         0 => String::new(),
         more => format!("; and so {more} more"),

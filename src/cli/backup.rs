@@ -33,11 +33,13 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
         data_center: args.data_center.clone(),
         absent: Vec::new(),
     };
+    // From here on a signal ends the work in order: links to live files, made when nodes are opened, are removed.
+    let watch = Arc::new(Watch::new());
+    let progress = Progress::start(&watch, "backup", !global.quiet, output)?;
     let before = Previous::of(&repo, ENGINE, &args.cluster);
     let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
     let source = Cassandra::open_narrowed(&nodes, args.source_ring.as_deref(), &Described::by(&describe), narrowed)?;
-    let watch = Arc::new(Watch::new());
-    let _progress = Progress::start(&watch, "backup", !global.quiet, output)?;
+    watch.check()?;
     watch.bytes_total.store(source.bytes(), std::sync::atomic::Ordering::Relaxed);
     let options = Options {
         cluster: args.cluster.clone(),
@@ -53,7 +55,7 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
     } else {
         store(&repo, &before, &source, args, &options, &watch)?
     };
-    drop(_progress);
+    drop(progress);
     access::notes(&repo, output);
     let printed = report(&snapshot, stored.as_ref(), output);
     match &stored {

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::output::Output;
 use crate::error::{Error, Result};
@@ -21,10 +21,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts showing `watch` if somebody looks, and makes SIGINT and SIGTERM end the work at its next safe place.
+    /// Starts showing `watch` if somebody looks, and makes SIGINT, SIGTERM and SIGHUP end the work at its next safe place.
     pub fn start(watch: &Arc<Watch>, what: &'static str, shown: bool, output: &Output) -> Result<Progress> {
         let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP)) {
             // The second signal ends the process at once.
             let exit = signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone());
             exit.and_then(|_| signal_hook::flag::register(signal, interrupted.clone()))
@@ -54,6 +54,14 @@ impl Progress {
         let thread = thread::Builder::new().name("progress".into()).spawn(show);
         Ok(Progress { done, thread: Some(thread.map_err(|e| Error::io("starting a thread", e))?) })
     }
+}
+
+/// Whether we were started with this signal ignored, as `nohup` does.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 impl Drop for Progress {

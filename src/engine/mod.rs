@@ -141,8 +141,19 @@ pub struct CaptureTime {
     pub path: PathBuf,
     /// Seconds since 1970.
     pub seconds: u64,
-    /// It is the time of the capture; otherwise that of its newest file, and the capture may be later.
-    pub exact: bool,
+    /// What kind of time it is.
+    pub of: TimeOf,
+}
+
+/// What a time of a capture says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeOf {
+    /// When a manifest was made: the capture itself.
+    Manifest,
+    /// When the newest file was written: the capture is no earlier.
+    File,
+    /// When a file was written that was added to the capture later.
+    Addition,
 }
 
 /// Looks up what an earlier snapshot says of a shard, by the database's id of it.

@@ -24,6 +24,7 @@ mod txn;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::engine::TimeOf;
 use crate::engine::cassandra::sstable::{Component, Descriptor};
 use crate::error::{Error, Kind, Result};
 
@@ -96,12 +97,12 @@ pub struct CapturedTable {
 /// When a table was captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// Its manifest, or its newest file.
+    /// Its manifest, its newest file, or its newest backup that came after it.
     pub path: PathBuf,
     /// Milliseconds since 1970.
     pub time: i64,
-    /// A manifest says so.
-    pub exact: bool,
+    /// What kind of time it is.
+    pub of: TimeOf,
 }
 
 /// What one node's folder holds.
@@ -109,8 +110,8 @@ pub struct Taken {
 pub struct Capture {
     /// In order of keyspace, name and id.
     pub tables: Vec<CapturedTable>,
-    /// Milliseconds since 1970 of the first and last table's capture: from `manifest.json`, otherwise of its newest
-    /// file. `None` where there are no files.
+    /// Milliseconds since 1970 of the first and last table's capture: from `manifest.json`; where no table has one, of its
+    /// newest file. `None` where there are no files.
     pub taken: Option<(i64, i64)>,
     /// The times that this comes from.
     pub times: Vec<Taken>,
@@ -225,12 +226,18 @@ pub fn open(root: &Path, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)
 /// be kept until all was read). `beside` is the folder in which the frozen files are made; by default the one that holds
 /// each root. Snapshots in live directories do not change and need no freezing.
 pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
+    let mut left = Notes::new();
+    for root in roots {
+        freeze::sweep(root, beside, &mut left)?;
+    }
     let mut live = false;
     for root in roots {
         live = live || (place == Place::Itself && is_live(root)?);
     }
     if !live {
-        return Ok((list_all(roots, roots, place)?, Vec::new()));
+        let mut capture = list_all(roots, roots, place)?;
+        capture.notes.extend(left);
+        return Ok((capture, Vec::new()));
     }
     let frozen = freeze::freeze(roots, beside)?;
     let paths: Vec<_> =
@@ -247,9 +254,7 @@ pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> R
     capture.unflushed = true;
     capture.strays = beside.strays;
     capture.holes.extend(beside.holes);
-    for path in frozen.iter().flat_map(freeze::left_behind) {
-        capture.notes.entry("left by a run that was killed, or of one still at work").or_default().push(path);
-    }
+    capture.notes.extend(left);
     if frozen.is_empty() {
         capture.notes.insert("on a read-only file system, taken as it stands", roots.to_vec());
     }

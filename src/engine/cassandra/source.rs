@@ -200,7 +200,7 @@ impl Source for Cassandra {
 fn times(captured: &[Captured]) -> Vec<CaptureTime> {
     let all = captured.iter().enumerate().flat_map(|(node, c)| c.capture.times.iter().map(move |taken| (node, taken)));
     let seconds = |t: &capture::Taken| u64::try_from(t.time).unwrap_or(0) / 1000;
-    all.map(|(node, t)| CaptureTime { node, path: t.path.clone(), seconds: seconds(t), exact: t.exact }).collect()
+    all.map(|(node, t)| CaptureTime { node, path: t.path.clone(), seconds: seconds(t), of: t.of }).collect()
 }
 
 /// Leaves out the incremental backups of which all was written before their table was truncated on this node (`truncated`,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::engine::TimeOf;
 use crate::engine::cassandra::sstable::{self, Component, Descriptor};
 use crate::error::{Error, Kind, Result};
 
@@ -215,6 +216,10 @@ impl Found {
             let table = found.finish(keyspace, name, id, &mut self.notes, &mut capture.times)?;
             capture.tables.push(table);
         }
+        // Copying may lose the times of files; where manifests tell, they do.
+        if capture.times.iter().any(|t| t.of == TimeOf::Manifest) {
+            capture.times.retain(|t| t.of != TimeOf::File);
+        }
         let times = || capture.times.iter().map(|t| t.time);
         capture.taken = times().min().zip(times().max());
         capture.notes = self.notes;
@@ -274,14 +279,14 @@ impl FoundTable {
             return Err(Error::new(Kind::Usage, one, message).hint("give each data directory of a node once"));
         }
         let created = self.manifests.iter().filter_map(|m| Some((m.created?, m.path.clone()))).max();
-        let exact = created.is_some();
+        let of = if created.is_some() { TimeOf::Manifest } else { TimeOf::File };
         // A manifest of a clock that was ahead would make every backup older than itself: the files' own times count, too.
         let earliest = [&created, &self.newest].into_iter().flatten().map(|(time, _)| *time).min();
         let last = backups::settle(&mut self.sstables, self.backups, earliest, notes);
         if let Some((time, path)) = created.or(self.newest) {
-            times.push(Taken { path, time, exact });
+            times.push(Taken { path, time, of });
         }
-        times.extend(last.map(|(time, path)| Taken { path, time, exact: false }));
+        times.extend(last.map(|(time, path)| Taken { path, time, of: TimeOf::Addition }));
         let FoundTable { sstables, schema_cql, manifests, old, unknown, .. } = self;
         Ok(CapturedTable { keyspace, name, id, sstables, schema_cql, manifests, old, unknown })
     }

@@ -2,22 +2,28 @@
 //! so that compactions may delete it meanwhile.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Error, Kind, Result};
 
 use super::look::{Entry, folders, look};
-use super::{REMEDY, table_folder, txn};
+use super::{Notes, REMEDY, table_folder, txn};
 
 /// So often is a directory listed before we give up on two listings that agree.
 const ATTEMPTS: usize = 20;
+
+/// Locked in each folder of links as long as the run lives that made it: so the next one knows whose may be removed.
+const LOCK: &str = "onefold.lock";
 
 /// A folder of hard links, removed when this is dropped.
 #[derive(Debug)]
 pub struct Frozen {
     path: PathBuf,
+    _alive: File,
 }
 
 impl Frozen {
@@ -27,19 +33,41 @@ impl Frozen {
     }
 }
 
-/// Folders of links beside `frozen` that an earlier run, killed, could not remove. They keep deleted files alive.
-pub fn left_behind(frozen: &Frozen) -> Vec<PathBuf> {
-    let (Some(parent), Some(name)) = (frozen.path.parent(), frozen.path.file_name()) else { return Vec::new() };
-    let name = name.to_string_lossy();
-    let Some((prefix, _)) = name.rsplit_once(".onefold-") else { return Vec::new() };
-    let mine = |folder: &String| folder.starts_with(&format!("{prefix}.onefold-")) && *folder != name;
-    let found = folders(parent).unwrap_or_default().into_iter();
-    found.filter(|(folder, _)| mine(folder)).map(|(_, path)| path).collect()
+const REMOVED: &str = "links that a run left which was killed, removed";
+const STUCK: &str =
+    "links that a run left which was killed, and which cannot be removed: they keep deleted files on the disk";
+const ALIVE: &str = "links of another run, perhaps still at work";
+
+/// Removes the folders of links that earlier runs, killed, left beside `root` (or in `beside`), and says so in `notes`: they keep
+/// deleted files on the disk. Those of a run that lives are left alone.
+pub fn sweep(root: &Path, beside: Option<&Path>, notes: &mut Notes) -> Result<()> {
+    let (parent, prefix) = place(root, beside)?;
+    for (folder, path) in folders(&parent).unwrap_or_default() {
+        let Some(rest) = folder.strip_prefix(&prefix) else { continue };
+        let process = rest.split_once('-').map(|(process, _)| process).unwrap_or_default();
+        let why = match File::open(path.join(LOCK)) {
+            Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() => ALIVE,
+            // Without a lock: just being made, or made by an older version.
+            Err(_) if Path::new("/proc").join(process).exists() || process.is_empty() => ALIVE,
+            _ if fs::remove_dir_all(&path).is_ok() => REMOVED,
+            _ => STUCK,
+        };
+        notes.entry(why).or_default().push(path);
+    }
+    Ok(())
+}
+
+/// The folder in which links to the files of `root` are made, and how the names of their folders begin.
+fn place(root: &Path, beside: Option<&Path>) -> Result<(PathBuf, String)> {
+    let root = fs::canonicalize(root).map_err(|e| Error::io(root.display(), e).hint(REMEDY))?;
+    let parent = beside.or(root.parent()).unwrap_or(&root).to_path_buf();
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    Ok((parent, format!(".{name}.onefold-")))
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // Left behind it costs disk space; the next run names it (see `left_behind`).
+        // Left behind it costs disk space, until the next run (see `sweep`).
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -84,13 +112,11 @@ fn same_files(a: &Listing, b: &Listing) -> bool {
 }
 
 fn make_folder(root: &Path, beside: Option<&Path>) -> Result<Option<Frozen>> {
-    let root = fs::canonicalize(root).map_err(|e| Error::io(root.display(), e).hint(REMEDY))?;
-    let parent = beside.or(root.parent()).unwrap_or(&root);
-    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    let (parent, prefix) = place(root, beside)?;
     for n in 0..1000 {
-        let path = parent.join(format!(".{name}.onefold-{}-{n}", std::process::id()));
+        let path = parent.join(format!("{prefix}{}-{n}", std::process::id()));
         match fs::create_dir(&path) {
-            Ok(()) => return Ok(Some(Frozen { path })),
+            Ok(()) => return locked(path).map(Some),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => return Ok(None),
             Err(e) => {
@@ -101,6 +127,23 @@ fn make_folder(root: &Path, beside: Option<&Path>) -> Result<Option<Frozen>> {
         }
     }
     Err(Error::new(Kind::Busy, parent.display(), "has a thousand folders of earlier runs").hint("delete them"))
+}
+
+/// Marks a new folder of links as one of a run that lives.
+fn locked(path: PathBuf) -> Result<Frozen> {
+    let lock = path.join(LOCK);
+    let locked = File::create(&lock).and_then(|file| {
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    });
+    match locked {
+        Ok(file) => Ok(Frozen { path, _alive: file }),
+        Err(e) => {
+            // Nothing is in it yet.
+            let _ = fs::remove_dir_all(&path);
+            Err(Error::io(lock.display(), e))
+        }
+    }
 }
 
 /// All files that count in all tables.

@@ -78,6 +78,36 @@ fn a_live_directory_is_frozen_and_the_links_go_away() {
 }
 
 #[test]
+fn links_are_removed_once_their_run_is_dead() {
+    use rustix::fs::{FlockOperation, flock};
+    let outer = tempfile::tempdir().unwrap();
+    let root = outer.path().join("data");
+    create_dir_all(table(&root, "ks", "t").join("backups")).unwrap();
+    sstable(&table(&root, "ks", "t"), 1);
+    // No process has that number; one has the number 1; names of other folders are not ours.
+    let folders = [
+        ".data.onefold-4194305-0",
+        ".data.onefold-1-0",
+        ".data.onefold-1-1",
+        ".data.onefold-1-2",
+        ".data2.onefold-4194305-0",
+    ];
+    let folders = folders.map(|name| outer.path().join(name));
+    folders.iter().for_each(|folder| create_dir_all(folder.join("ks")).unwrap());
+    write(folders[2].join("onefold.lock"), "").unwrap();
+    let alive = std::fs::File::create(folders[3].join("onefold.lock")).unwrap();
+    flock(&alive, FlockOperation::LockExclusive).unwrap();
+    let (capture, frozen) = open(&root, None).unwrap();
+    assert_eq!(folders.each_ref().map(|folder| folder.exists()), [false, true, false, true, true]);
+    let notes = lines(&capture.notes);
+    assert!(notes.iter().any(|n| n.contains("killed, removed") && n.contains("and 1 more")), "{notes:?}");
+    assert!(notes.iter().any(|n| n.contains("perhaps still at work") && n.contains("and 1 more")), "{notes:?}");
+    // Nor are those of this process, while it needs them.
+    let (_, second) = open(&root, None).unwrap();
+    assert!(frozen[0].path().exists() && second[0].path().exists() && frozen[0].path() != second[0].path());
+}
+
+#[test]
 fn snapshots_are_found_under_their_tag() {
     let root = tempfile::tempdir().unwrap();
     let path = table(root.path(), "ks", "t").join("snapshots/tag");
@@ -175,7 +205,7 @@ fn a_copy_of_snapshot_folders_asks_for_the_tag() {
     create_dir_all(&path).unwrap();
     sstable(&path, 1);
     let error = open(root.path(), None).unwrap_err();
-    assert!(error.kind() == Kind::Usage && error.advice().unwrap().contains("--tag"), "{error}");
+    assert!(error.kind() == Kind::Usage && error.advice().unwrap().contains("--snapshot-tag"), "{error}");
 }
 
 #[test]

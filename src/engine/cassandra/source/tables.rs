@@ -30,7 +30,7 @@ impl Tables {
     pub fn read(captured: &[Captured], cluster: &Cluster, before: &Described<'_>) -> Result<Tables> {
         let mut by_id = agreed(cluster)?;
         let earlier_ids = recreated(&mut by_id, cluster)?;
-        for table in by_id.values_mut() {
+        for table in by_id.values_mut().filter(|t| cluster.is_meant(t)) {
             if let Some(earlier) = earlier(table, before)? {
                 number_columns(&mut table.columns, Some(&earlier.columns));
             }
