@@ -84,6 +84,10 @@ impl<'a> Merge<'a> {
 
     fn start(&mut self) -> Result<()> {
         self.started = true;
+        // The first group may be the empty one, which would otherwise never begin.
+        if let Some(across) = &mut self.across {
+            across.enter(&self.group);
+        }
         for i in 0..self.inputs.len() {
             if self.inputs[i].refill()? {
                 insert(&mut self.order, &self.inputs, i);

@@ -3,12 +3,14 @@
 use repo_format::leaf::OpenDeletion;
 use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind, Traits};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::run::{Record, RecordBatch};
 
 /// The deletions in force after a record (or where a leaf begins), and the group that they belong to.
 #[derive(Default)]
 pub(super) struct Context {
+    /// Whether a group was entered; one may be empty.
+    known: bool,
     group: Vec<u8>,
     group_deletion: OpenDeletion,
     open: OpenDeletion,
@@ -37,6 +39,7 @@ impl Context {
     }
 
     fn enter(&mut self, group: &[u8]) {
+        self.known = true;
         self.group.clear();
         self.group.extend_from_slice(group);
         (self.group_deletion, self.open) = (None, None);
@@ -49,12 +52,20 @@ impl Context {
 
     /// Whether `key` lies in the group.
     pub(super) fn reaches(&self, key: &[u8]) -> bool {
-        !self.group.is_empty() && key.len() > self.group.len() && key.starts_with(&self.group)
+        self.known && key.len() > self.group.len() && key.starts_with(&self.group)
     }
 
-    /// Adds the deletions as records: that of the group at its prefix, that of the markers at `from`, unless the next record
-    /// stands there.
-    pub(super) fn say(&self, from: &[u8], next: Option<&[u8]>, out: &mut RecordBatch) {
+    /// Adds the deletions as records: that of the group at its prefix, that of the markers at `from`, unless `next`, the
+    /// next record by key and class, is a marker that stands there.
+    ///
+    /// Errors: a row stands at `from`, so that the deletion that is open there has no key of its own. Nothing can say it,
+    /// and to leave it out would bring rows of other runs back that it covers.
+    pub(super) fn say(&self, from: &[u8], next: Option<(&[u8], Class)>, out: &mut RecordBatch) -> Result<()> {
+        let at_from = next.filter(|(key, _)| *key == from).map(|(_, class)| class);
+        if at_from.is_some_and(|class| class != Class::Marker) && self.open.is_some() {
+            let message = "begins at a row, where a deletion of a range is in force";
+            return Err(Error::new(Kind::Unsupported, "range of a tree", message).hint("begin before the row"));
+        }
         let mut said = |class: Class, key: &[u8], deletion: OpenDeletion| {
             let Some((time, ldt)) = deletion else { return };
             let entry = Entry { column: 0, kind: EntryKind::Deletion, element: None, time, ldt, ttl: 0, value: None };
@@ -65,8 +76,9 @@ impl Context {
             });
         };
         said(Class::Group, &self.group, self.group_deletion);
-        if next != Some(from) {
+        if at_from.is_none() {
             said(Class::Marker, from, self.open);
         }
+        Ok(())
     }
 }

@@ -101,7 +101,7 @@ impl<'a> TreeRun<'a> {
                 continue;
             }
             if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
-                self.context.say(&self.from, Some(&key), out);
+                self.context.say(&self.from, Some((&key, class)), out)?;
             }
             out.push_with(&key, group_len, class, |buffer| {
                 let start = buffer.len();
@@ -124,7 +124,7 @@ impl Run for TreeRun<'_> {
         while out.is_empty() {
             let Some(Child { id, blobs, .. }) = self.next_child()? else {
                 if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
-                    self.context.say(&self.from, None, out);
+                    self.context.say(&self.from, None, out)?;
                 }
                 return Ok(!out.is_empty());
             };
