@@ -83,6 +83,13 @@ impl Error {
         self
     }
 
+    /// The same, as something else that a caller can do something about.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Error {
+        self.0.kind = kind;
+        self
+    }
+
     /// Says in which larger thing the subject lies: `pack 12ab: frame at 4096` and so on outwards.
     #[must_use]
     pub fn within(mut self, outer: impl fmt::Display) -> Error {

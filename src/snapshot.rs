@@ -3,6 +3,8 @@
 mod find;
 pub mod fuzzing;
 
+use std::collections::BTreeSet;
+
 use repo_format::id::{ChunkId, ChunkKind};
 use serde::{Deserialize, Serialize};
 
@@ -95,12 +97,20 @@ pub struct Shard {
 /// One node's part in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePart {
+    /// Its capture had a place for the shard. What was captured and holds nothing is empty; what was not, nobody knows.
+    #[serde(default = "captured")]
+    pub captured: bool,
     /// How it differs from the view, leaf by leaf.
     pub bits: Option<Tree>,
     /// Records as this node holds them.
     pub held: Option<Tree>,
     /// The counts.
     pub drift: Drift,
+}
+
+/// Snapshots from before it was said.
+fn captured() -> bool {
+    true
 }
 
 impl NodePart {
@@ -113,7 +123,7 @@ impl NodePart {
 
 impl From<&NodePatch> for NodePart {
     fn from(p: &NodePatch) -> NodePart {
-        NodePart { bits: p.bits.map(Tree::from), held: p.held.map(Tree::from), drift: p.drift }
+        NodePart { captured: true, bits: p.bits.map(Tree::from), held: p.held.map(Tree::from), drift: p.drift }
     }
 }
 
@@ -273,6 +283,25 @@ impl Snapshot {
         all.into_iter().take(3).map(|(_, name)| name).collect()
     }
 
+    /// The shards of a keyspace, or of all, whose names fit a pattern: `*` stands for any characters, `?` for one, and quotes as CQL
+    /// writes them for nothing. Without `*` and `?` it is a name, and must be there.
+    pub fn fitting(&self, keyspace: Option<&str>, pattern: Option<&str>) -> Result<Vec<&Shard>> {
+        let of = |t: &&Shard| keyspace.is_none_or(|k| t.name.split_once('.').is_some_and(|(of, _)| of == k));
+        if let Some(name) = keyspace.filter(|_| !self.shards.iter().any(|t| of(&t))) {
+            let keyspaces: BTreeSet<&str> =
+                self.shards.iter().filter_map(|t| Some(t.name.split_once('.')?.0)).collect();
+            let names = keyspaces.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(Error::new(crate::Kind::Usage, format!("keyspace {name}"), "is not in this snapshot")
+                .hint(format!("keyspaces: {names}")));
+        }
+        let Some(pattern) = pattern else { return Ok(self.shards.iter().filter(of).collect()) };
+        if !pattern.contains(['*', '?']) {
+            return Ok(vec![self.shard(pattern)?]);
+        }
+        let plain: Vec<char> = pattern.chars().filter(|c| *c != '"').collect();
+        Ok(self.shards.iter().filter(|t| of(t) && fits(&plain, &t.name.chars().collect::<Vec<_>>())).collect())
+    }
+
     /// The place of the node called `name`.
     pub fn node(&self, name: &str) -> Result<usize> {
         self.nodes.iter().position(|n| n.name == name).ok_or_else(|| {
@@ -280,5 +309,46 @@ impl Snapshot {
             Error::new(crate::Kind::Usage, format!("node {name}"), "is not in this snapshot")
                 .hint(format!("nodes: {}", names.join(", ")))
         })
+    }
+}
+
+/// Whether a name fits a pattern of `*` and `?`. A `*` takes as little as it can, and more where that leads on.
+fn fits(pattern: &[char], name: &[char]) -> bool {
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || Some(c) == name.get(n) => (p, n) = (p + 1, n + 1),
+            _ => {
+                let Some((at, taken)) = star else { return false };
+                star = Some((at, taken + 1));
+                (p, n) = (at + 1, taken + 1);
+            }
+        }
+    }
+    pattern.iter().skip(p).all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn patterns() {
+        let fits =
+            |pattern: &str, name: &str| fits(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>());
+        for (pattern, name) in
+            [("*", ""), ("*", "a.b"), ("a.*", "a.b"), ("*.b", "a.b"), ("?.b", "a.b"), ("a*b*c", "axbxbxc"), ("**", "a")]
+        {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("", "a"), ("?", ""), ("a.*", "ab.c"), ("*.b", "a.bc"), ("a*b*c", "axbxbx"), ("a?", "a")]
+        {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
     }
 }

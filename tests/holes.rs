@@ -205,6 +205,10 @@ impl Source for Only<'_> {
         self.source.runs(shard, without, watch)
     }
 
+    fn captured(&self, shard: &Shard) -> Vec<bool> {
+        self.source.captured(shard)
+    }
+
     fn kept(&self) -> &[Kept] {
         self.source.kept()
     }

@@ -345,7 +345,7 @@ fn late_times_are_named_and_the_rest_is_done() {
     let (ring, out, tables) = (capture.join("ring.txt"), user.path("out"), count(&user));
     let document = || -> Value { serde_json::from_slice(&fs::read(out.join("restore.json")).unwrap()).unwrap() };
     let ran = to_out(&user, &ring, &out, &["--sstable-version", "nb"]);
-    ran.failed(1, &["table lab.", "not restored", "{\"", "version nb ends at", "--late-times cap"]);
+    ran.failed(3, &["table lab.", "not restored", "{\"", "version nb ends at", "--late-times cap"]);
     let done = document()["tables"].as_object().unwrap().len();
     assert!(document()["state"] == "writing" && (1..tables).contains(&done), "{done} of {tables}");
     let refused = tables - done;

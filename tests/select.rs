@@ -294,7 +294,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         rows,
         digest: String::new(),
         layers,
-        nodes: vec![NodePart { bits: None, held: None, drift: Drift::default() }],
+        nodes: vec![NodePart { captured: true, bits: None, held: None, drift: Drift::default() }],
         unread: Vec::new(),
         ring_known: true,
         bytes_read: 1 << 20,

@@ -172,7 +172,9 @@ impl Work<'_> {
                     continue;
                 }
             };
-            let nodes = folded.patches.iter().map(NodePart::from).collect();
+            let captured = self.source.captured(shard);
+            let part = |(patch, captured)| NodePart { captured, ..NodePart::from(patch) };
+            let nodes = folded.patches.iter().zip(captured).map(part).collect();
             return Ok(snapshot::Shard {
                 name: shard.name.clone(),
                 id: shard.id.clone(),

@@ -78,7 +78,7 @@ pub enum Command {
     /// Say everything about a snapshot.
     Show(Which),
     /// List a snapshot's tables and kept files.
-    Ls(Which),
+    Ls(Ls),
     /// Say how much is stored, and how much was read for it.
     Stats(Which),
     /// Say how each node differed from the reconciled view.
@@ -188,6 +188,26 @@ pub struct Which {
     pub filter: Filter,
 }
 
+/// `ls`
+#[derive(Debug, ClapArgs)]
+pub struct Ls {
+    /// Of which snapshot.
+    #[command(flatten)]
+    pub which: Which,
+    /// One table only, or those that fit: `*` stands for anything, `?` for one character.
+    #[arg(long, value_name = "KEYSPACE.TABLE|PATTERN")]
+    pub table: Option<String>,
+    /// The tables of this keyspace only.
+    #[arg(long, value_name = "NAME")]
+    pub keyspace: Option<String>,
+    /// What was captured of this node only.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// The kept files only.
+    #[arg(long)]
+    pub files: bool,
+}
+
 /// `drift`
 #[derive(Debug, ClapArgs)]
 pub struct Drift {
@@ -197,9 +217,15 @@ pub struct Drift {
     /// Which is the latest.
     #[command(flatten)]
     pub filter: Filter,
-    /// One table only.
-    #[arg(long, value_name = "KEYSPACE.TABLE")]
+    /// One table only; without --samples and --token-ranges also those that fit: `*` stands for anything, `?` for one character.
+    #[arg(long, value_name = "KEYSPACE.TABLE|PATTERN")]
     pub table: Option<String>,
+    /// The tables of this keyspace only.
+    #[arg(long, value_name = "NAME")]
+    pub keyspace: Option<String>,
+    /// This node only.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["samples", "token_ranges"])]
+    pub node: Option<String>,
     /// Show so many of the records that differ, evenly spaced over the tokens, with what either side holds.
     #[arg(long, value_name = "N", requires = "table")]
     pub samples: Option<usize>,

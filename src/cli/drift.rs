@@ -20,9 +20,10 @@ use crate::watch::Watch;
 pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
-    let only = args.table.as_deref().map(|table| s.shard(table)).transpose()?;
-    let Some(shard) = only.filter(|_| args.samples.is_some() || args.token_ranges.is_some()) else {
-        return counts(&s, only, output);
+    let asked = args.samples.is_some() || args.token_ranges.is_some();
+    let Some(shard) = args.table.as_deref().filter(|_| asked).map(|table| s.shard(table)).transpose()? else {
+        let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
+        return counts(&s, &s.fitting(args.keyspace.as_deref(), args.table.as_deref())?, node, output);
     };
     let (reader, watch) = (repo.reader()?, Arc::new(Watch::new()));
     let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
@@ -38,27 +39,43 @@ pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-fn counts(s: &Snapshot, only: Option<&Shard>, output: &Output) -> Result<Outcome> {
+fn counts(s: &Snapshot, shards: &[&Shard], only: Option<usize>, output: &Output) -> Result<Outcome> {
     if !output.is_json() {
         output.line("table  node  rows  missing  stale  extra  deletions  purged")?;
     }
-    for t in s.shards.iter().filter(|t| only.is_none_or(|only| only.name == t.name)) {
-        for (node, part) in s.nodes.iter().zip(&t.nodes) {
-            let d = &part.drift;
-            if output.is_json() {
-                output.object(&json!({
-                    "message_type": "drift", "table": t.name, "node": node.name, "rows": t.rows, "missing": d.missing,
-                    "stale": d.stale, "extra": d.extra, "deletions": d.deletions, "purged": d.purged,
-                }))?;
-            } else {
-                let (rows, name, node) = (t.rows, &t.name, &node.name);
-                let (missing, stale, extra) = (d.missing, d.stale, d.extra);
-                let (deletions, purged) = (d.deletions, d.purged);
-                output.line(&format!("{name}  {node}  {rows}  {missing}  {stale}  {extra}  {deletions}  {purged}"))?;
-            }
+    let nodes = || s.nodes.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
+    for t in shards {
+        for (i, node) in nodes() {
+            let drift = t.nodes.get(i).map(|part| part.drift).unwrap_or_default();
+            count("drift", Some(&t.name), &node.name, t.rows, &drift, output)?;
+        }
+    }
+    if shards.len() > 1 {
+        let rows = shards.iter().map(|t| t.rows).sum();
+        for (i, node) in nodes() {
+            let mut all = tree::Drift::default();
+            shards.iter().filter_map(|t| t.nodes.get(i)).for_each(|part| all.add(&part.drift));
+            count("drift_total", None, &node.name, rows, &all, output)?;
         }
     }
     Ok(Outcome::Fine)
+}
+
+/// A line of a table, or of all that are listed.
+fn count(kind: &str, table: Option<&str>, node: &str, rows: u64, d: &tree::Drift, output: &Output) -> Result<()> {
+    let (missing, stale, extra, deletions, purged) = (d.missing, d.stale, d.extra, d.deletions, d.purged);
+    if output.is_json() {
+        let mut counts = json!({
+            "message_type": kind, "node": node, "rows": rows, "missing": missing, "stale": stale, "extra": extra,
+            "deletions": deletions, "purged": purged,
+        });
+        if let Some(table) = table {
+            counts["table"] = table.into();
+        }
+        return output.object(&counts);
+    }
+    let name = table.unwrap_or("total");
+    output.line(&format!("{name}  {node}  {rows}  {missing}  {stale}  {extra}  {deletions}  {purged}"))
 }
 
 fn ranges(s: &Snapshot, t: &Shard, ranges: &[Range], output: &Output) -> Result<()> {

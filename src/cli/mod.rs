@@ -7,6 +7,7 @@ mod check;
 mod drift;
 mod exit;
 mod init;
+mod ls;
 mod output;
 mod progress;
 mod restore;
@@ -59,7 +60,7 @@ fn run(args: &Args, output: &Output) -> Result<Outcome> {
         Command::Backup(a) => backup::run(global, a, output),
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
-        Command::Ls(a) => show::ls(global, a, output),
+        Command::Ls(a) => ls::run(global, a, output),
         Command::Drift(a) => drift::run(global, a, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),

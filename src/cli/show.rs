@@ -1,4 +1,4 @@
-//! `onefold snapshots`, `show` and `ls`: what the snapshots say.
+//! `onefold snapshots` and `show`: what the snapshots say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,30 +153,4 @@ fn reasons(s: &Snapshot) -> BTreeMap<&str, usize> {
         *reasons.entry(file.reason.as_str()).or_default() += 1;
     }
     reasons
-}
-
-/// `onefold ls`
-pub fn ls(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global, output)?;
-    let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
-    for t in &s.shards {
-        if output.is_json() {
-            output.object(&json!({
-                "message_type": "table", "name": t.name, "id": t.id, "rows": t.rows, "bytes_read": t.bytes_read,
-            }))?;
-        } else {
-            output.line(&format!("table  {}  {} rows  {} read", t.name, t.rows, bytes(t.bytes_read)))?;
-        }
-    }
-    for f in &s.files {
-        let node = s.nodes.get(f.node).map_or("?", |n| n.name.as_str());
-        if output.is_json() {
-            output.object(&json!({
-                "message_type": "file", "node": node, "name": f.name, "length": f.length, "reason": f.reason,
-            }))?;
-        } else {
-            output.line(&format!("file   {node}  {}  {}  {}", f.name, bytes(f.length), f.reason))?;
-        }
-    }
-    Ok(Outcome::Fine)
 }

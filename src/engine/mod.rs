@@ -190,6 +190,8 @@ pub trait Source: Sync {
     /// The files of a shard, node by node, without those in `without`. One entry for every captured node.
     /// Bytes read count as progress in `watch`.
     fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>>;
+    /// Which nodes' captures have a folder of a shard, with files or without. One entry for every captured node.
+    fn captured(&self, shard: &Shard) -> Vec<bool>;
     /// Files to be kept byte for byte.
     fn kept(&self) -> &[Kept];
     /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.

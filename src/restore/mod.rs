@@ -1,9 +1,10 @@
 //! A snapshot out again, one file a form.
 
+mod arguments;
 #[cfg(feature = "cql")]
 pub mod cassandra;
 mod files;
-mod rows;
+pub mod rows;
 pub mod select;
 pub mod sstables;
 pub mod tables;

@@ -1,8 +1,11 @@
 //! Rows as text: JSON the way the database prints them, CSV the way `COPY FROM` of cqlsh reads them.
 
+mod all;
+
 use std::io::Write;
 
 use super::select::{self, Selection};
+use super::tables::unwritable;
 use crate::engine::cassandra::rows::{Layout, Rows, Show};
 use crate::engine::cassandra::source::CassandraRule;
 use crate::engine::cassandra::types::quote_name;
@@ -10,7 +13,11 @@ use crate::error::{Error, Result};
 use crate::run::{ChunkSource, RecordBatch};
 use crate::snapshot::{Shard, Snapshot};
 
+pub use all::{Report, Request, all};
+
 /// Writes a table's rows to `out`: JSON one object a line, CSV under a line with the names of the columns. Gives their number.
+///
+/// Errors: what reading gives; `Unsupported` by key and column where a value cannot be written in that form.
 pub fn rows(
     s: &Snapshot,
     shard: &Shard,
@@ -20,7 +27,7 @@ pub fn rows(
     out: &mut dyn Write,
 ) -> Result<u64> {
     let table = select::table(shard)?;
-    let layout = Layout::of(&table)?;
+    let layout = Layout::of(&table).map_err(unwritable)?;
     let rule = CassandraRule { counter: table.counter };
     let (mut run, predicate) = select::rows(s, shard, selection, &layout, &rule, chunks)?;
     let mut rows = Rows::new(layout, s.cut, show, predicate);
@@ -33,10 +40,10 @@ pub fn rows(
     rows.header(&mut text);
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch)? {
-        batch.iter().try_for_each(|r| rows.push(&r, &mut text))?;
+        batch.iter().try_for_each(|r| rows.push(&r, &mut text)).map_err(unwritable)?;
         write(&mut text)?;
     }
-    rows.finish(&mut text)?;
+    rows.finish(&mut text).map_err(unwritable)?;
     write(&mut text)?;
     Ok(rows.count())
 }

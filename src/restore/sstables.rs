@@ -23,6 +23,7 @@ use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
 use super::select::{self, Selection};
+use super::tables::{is_of_one_table, unwritable};
 pub use folder::free_bytes;
 use folder::{Folder, State};
 pub use plan::{ONCE, Plans, Request, TablePlan, left_out, plan, tables, version};
@@ -123,7 +124,7 @@ pub fn sstables(
             match written.map_err(|e| e.within(format_args!("table {name}"))) {
                 // The whole table is what was said of it, whoever's folders were written again.
                 Ok(totals) => folder.done(&name, &plan.table, &plan.folders, before.unwrap_or(totals))?,
-                Err(e) if e.kind() == Kind::Unsupported && plans.tables.len() > 1 => report.refused.push(e),
+                Err(e) if is_of_one_table(&e) && plans.tables.len() + plans.refused.len() > 1 => report.refused.push(e),
                 Err(e) => return Err(ran_out(e, left.bytes, out)),
             }
             left.bytes = left.bytes.saturating_sub(bytes_of(plan, missing));
@@ -170,7 +171,7 @@ fn write(
         let mut writing = Writing::new(&settled.parts, settled.cut, before, &mut files);
         let written = read(&mut |record| writing.push(record)).and_then(|()| writing.finish());
         pass = match written {
-            Err(e) if e.kind() == Kind::Unsupported => return files.clear().and(Err(e)),
+            Err(e) if is_of_one_table(&e) => return files.clear().and(Err(e)),
             written => written?,
         };
         if pass.is_some() {
@@ -183,7 +184,7 @@ fn write(
 fn each(run: &mut dyn Run, take: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch)? {
-        batch.iter().try_for_each(|record| take(&record))?;
+        batch.iter().try_for_each(|record| take(&record)).map_err(unwritable)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::cassandra::sstable::{self, Descriptor};
 pub use crate::engine::cassandra::whose::is_own;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::snapshot::{Shard, Snapshot};
 
 /// The keyspace of a table.
@@ -56,4 +56,22 @@ pub fn unread(s: &Snapshot, table: Option<&str>, meant: &dyn Fn(&str) -> bool) -
 fn sstable_of(file: &str) -> Option<String> {
     let known = Descriptor::parse(file).map(|(descriptor, _)| descriptor.to_string());
     known.or_else(|| Some(sstable::old(file)?.0.to_string()))
+}
+
+/// Whether an error is of one table alone, so that the others of several can be had: it is damaged, or cannot be written as asked.
+pub fn is_of_one_table(e: &Error) -> bool {
+    matches!(e.kind(), Kind::Damaged | Kind::Unsupported | Kind::TooLarge)
+}
+
+/// The error, which says of which table it is.
+pub fn of_table(shard: &Shard, e: Error) -> Error {
+    if e.subject().contains(&shard.name) { e } else { e.within(format_args!("table {}", shard.name)) }
+}
+
+/// What writing a record failed with. Its bytes are what their hash says, so it is no damage that its values are not understood.
+pub fn unwritable(e: Error) -> Error {
+    match e.kind() {
+        Kind::Damaged => e.of_kind(Kind::Unsupported),
+        _ => e,
+    }
 }

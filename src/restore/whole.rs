@@ -15,8 +15,15 @@ pub fn unused(path: &Path) -> Result<()> {
     }
 }
 
-/// `PATH.extension`, where the name may have a dot of its own.
+/// The longest name of a file, in bytes.
+const NAME_MAX: usize = 255;
+
+/// `PATH.extension`, where the name may have a dot of its own; of a name that this makes too long, its hash.
 pub fn beside(path: &Path, extension: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    if name.len() + 1 + extension.len() > NAME_MAX {
+        return path.with_file_name(format!(".{}.{extension}", blake3::hash(name).to_hex()));
+    }
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(extension);
@@ -43,21 +50,32 @@ fn name(new: &Path, path: &Path) -> io::Result<()> {
 /// Writes a new file: under another name (`PATH.new`, which a restore that was killed may leave and the next one
 /// overwrites), then synced, then under its own. Where that fails nothing is left.
 pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    write_then(path, write, |()| Ok(()))
+}
+
+/// As [`write_whole`]; `then` is called with what `write` gave when everything is on the disk and has not its own name yet.
+pub fn write_then<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+    then: impl FnOnce(&T) -> Result<()>,
+) -> Result<T> {
     unused(path)?;
     let new = beside(path, "new");
     let failed = |e| Error::io(path.display(), e);
     let fill = || {
         let mut to = BufWriter::with_capacity(1 << 16, File::create(&new).map_err(failed)?);
-        write(&mut to).map_err(|e| match e.kind() {
+        let written = write(&mut to)?;
+        to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
+        then(&written)?;
+        name(&new, path).map_err(failed).map(|()| written)
+    };
+    fill().map_err(|e| {
+        // The error that is told is the one that matters.
+        let _ = fs::remove_file(&new);
+        match e.kind() {
             Kind::Full => e.within(path.display()).hint("make room and repeat the command; nothing was left behind"),
             Kind::Interrupted => e.hint("nothing was left behind; repeat the command to begin again"),
             _ => e,
-        })?;
-        to.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
-        name(&new, path).map_err(failed)
-    };
-    fill().inspect_err(|_| {
-        // The error that is told is the one that matters.
-        let _ = fs::remove_file(&new);
+        }
     })
 }

@@ -25,6 +25,17 @@ pub struct Drift {
     pub purged: u64,
 }
 
+impl Drift {
+    /// Adds another shard's counts.
+    pub fn add(&mut self, other: &Drift) {
+        self.missing += other.missing;
+        self.stale += other.stale;
+        self.extra += other.extra;
+        self.deletions += other.deletions;
+        self.purged += other.purged;
+    }
+}
+
 /// What is stored of a node: both trees are absent where there is nothing to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodePatch {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::connect::client;
-use super::{Context, into};
+use super::{Context, into, passed_over};
 use crate::cli::access::state_dir;
 use crate::cli::args::{ConsistencyArg, ExpiryArg};
 use crate::cli::output::bytes;
@@ -18,8 +18,9 @@ use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::error::{Error, Kind, Result};
 use crate::restore::cassandra::{Expiry, Job, Mode, Order, Report};
-use crate::restore::{select, tables};
-use crate::snapshot::{Shard, Snapshot};
+use crate::restore::select;
+use crate::restore::tables::{self, is_of_one_table, of_table};
+use crate::snapshot::Shard;
 
 /// Rows sent at once unless told otherwise.
 const CONCURRENCY: u16 = 32;
@@ -34,21 +35,25 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")
             .hint("give --contact HOST[:PORT] of some of its nodes"));
     }
-    let described = described(s, &shards)?;
-    let (mut orders, mut refused) = (Vec::new(), Vec::new());
+    let cluster = ClusterDescription::read(&s.description)?;
+    let (mut tables, mut orders, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     // One table of several: the others can be had.
-    let mut or_refused = |done: Result<()>| match done {
-        Err(e) if shards.len() > 1 && matches!(e.kind(), Kind::Unsupported | Kind::Usage) => {
-            refused.push(e);
+    let mut or_refused = |shard: &Shard, done: Result<()>| match done {
+        Err(e) if shards.len() > 1 && (is_of_one_table(&e) || e.kind() == Kind::Usage) => {
+            refused.push(of_table(shard, e));
             Ok(false)
         }
         done => done.map(|()| true),
     };
-    for (shard, (table, keyspace)) in shards.iter().zip(&described) {
+    for shard in &shards {
+        let described = select::table(shard).map(|table| tables.push((*shard, with_keyspace(table, &cluster))));
+        or_refused(shard, described)?;
+    }
+    for (shard, (table, keyspace)) in &tables {
         let order = order(context, table, keyspace)?;
         // What needs no cluster to be refused does not wait for one.
-        if or_refused(order.check(s, shard))? {
-            orders.push((shard, order));
+        if or_refused(shard, order.check(s, shard))? {
+            orders.push((*shard, order));
         }
     }
     let client = connect(context)?;
@@ -58,10 +63,11 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         order.state = state(context, order, client.cluster())?;
         let job = Job::new(&client, s, shard, order, &reader, watch);
         let done = if args.dry_run { job.dry_run() } else { job.run() };
-        or_refused(done.and_then(|report| {
+        let told = |report: Report| {
             all.add(report.sent);
             told(&report, order, args.dry_run, output)
-        }))?;
+        };
+        or_refused(shard, done.and_then(told))?;
     }
     if output.is_json() {
         output.object(&json!({
@@ -70,13 +76,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             "seconds": started.elapsed().as_secs_f64(),
         }))?;
     }
-    for e in &refused {
-        output.warn(e.subject(), &format!("not restored: {}", e.message()));
-    }
-    match refused.len() {
-        0 => Ok(Outcome::Fine),
-        n => Err(Error::new(Kind::Unsupported, "restore", format!("{n} of {} tables were not restored", shards.len()))),
-    }
+    passed_over(&refused.iter().collect::<Vec<_>>(), shards.len(), output)
 }
 
 fn connect(context: &Context<'_>) -> Result<Client> {
@@ -90,17 +90,12 @@ fn connect(context: &Context<'_>) -> Result<Client> {
     client(&args.connect, level)
 }
 
-/// The tables as captured, each with its keyspace.
-fn described(s: &Snapshot, shards: &[&Shard]) -> Result<Vec<(Table, Keyspace)>> {
-    let cluster = ClusterDescription::read(&s.description)?;
-    let of = |shard: &&Shard| {
-        let table = select::table(shard)?;
-        let found = cluster.keyspaces.iter().find(|k| k.name == table.keyspace).cloned();
-        // A capture without system_schema says nothing of keyspaces: --replication must.
-        let keyspace = found.unwrap_or_else(|| Keyspace::unknown(&table.keyspace));
-        Ok((table, keyspace))
-    };
-    shards.iter().map(of).collect()
+/// The table, and its keyspace as captured.
+fn with_keyspace(table: Table, cluster: &ClusterDescription) -> (Table, Keyspace) {
+    let found = cluster.keyspaces.iter().find(|k| k.name == table.keyspace).cloned();
+    // A capture without system_schema says nothing of keyspaces: --replication must.
+    let keyspace = found.unwrap_or_else(|| Keyspace::unknown(&table.keyspace));
+    (table, keyspace)
 }
 
 /// What is asked for of one table.

@@ -69,7 +69,25 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
     for what in &unread {
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }
-    Ok(if unread.is_empty() { outcome } else { Outcome::SourceUnread })
+    Ok(if unread.is_empty() || outcome == Outcome::Damage { outcome } else { Outcome::SourceUnread })
+}
+
+/// Names the tables of several that could not be restored; the others were.
+fn passed_over(refused: &[&Error], of: usize, output: &Output) -> Result<Outcome> {
+    for e in refused {
+        let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        output.warn(e.subject(), &format!("not restored: {}{advice}", e.message()));
+    }
+    let damage = refused.iter().any(|e| e.kind() == Kind::Damaged);
+    let what = format!("{} of {of} tables cannot be restored as asked", refused.len());
+    match refused.len() {
+        0 => Ok(Outcome::Fine),
+        n if n == of => Err(Error::new(if damage { Kind::Damaged } else { Kind::Unsupported }, "restore", what)),
+        _ => {
+            output.warn("restore", &format!("{what}; the others are done"));
+            Ok(if damage { Outcome::Damage } else { Outcome::SourceUnread })
+        }
+    }
 }
 
 const ROWS: &[Form] = &[Form::Json, Form::Csv];

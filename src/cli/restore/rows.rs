@@ -1,33 +1,33 @@
 //! `restore --to json` and `--to csv`: rows as the cluster or cqlsh would print them.
 
-use std::fs;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use super::Context;
+use super::{Context, passed_over};
 use crate::cli::Outcome;
 use crate::cli::args::Form;
 use crate::cli::output::of_pipe;
 use crate::engine::cassandra::rows::{self, Show};
 use crate::error::{Error, Result};
-use crate::repo::Repo;
-use crate::restore::whole::{unused, write_whole};
+use crate::restore::rows::{Report, Request, all};
+use crate::restore::tables::{is_of_one_table, of_table};
+use crate::restore::whole::write_then;
 use crate::restore::{self, Selection};
 use crate::snapshot::Shard;
 
 /// Writes rows.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
+    let &Context { repo, info, snapshot: s, args, watch, output } = context;
     let selection = Selection {
         condition: args.condition.as_deref(),
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
         watch: Some(watch),
     };
-    let (form, extension) = match args.form {
-        Form::Csv => (rows::Form::Csv, "csv"),
-        _ => (rows::Form::Json, "jsonl"),
+    let form = match args.form {
+        Form::Csv => rows::Form::Csv,
+        _ => rows::Form::Json,
     };
     let show = Show { form, write_times: args.rows.writetime, ttls: args.rows.ttl };
     let shards: Vec<&Shard> = match &args.table {
@@ -46,41 +46,55 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         return Ok(Outcome::Fine);
     }
     let reader = repo.reader()?;
-    let mut count = 0;
-    let mut write = |t: &Shard, to: &mut dyn Write| -> Result<()> {
-        count += restore::rows(s, t, &selection, show, &reader, to)?;
-        to.flush().map_err(|e| Error::io("output", e))
-    };
+    let of = shards.len();
+    let write = |t: &Shard, to: &mut dyn Write| restore::rows(s, t, &selection, show, &reader, to);
+    let mut done = Report::default();
     match &args.out {
         None => {
             let mut to = BufWriter::with_capacity(1 << 16, output.pipe());
-            shards.iter().try_for_each(|t| write(t, &mut to)).map_err(of_pipe)?;
+            for t in &shards {
+                match write(t, &mut to) {
+                    Ok(rows) => done.rows += rows,
+                    Err(e) if of > 1 && is_of_one_table(&e) => done.refused.push(of_table(t, e)),
+                    Err(e) => return Err(of_pipe(of_table(t, e))),
+                }
+            }
+            to.flush().map_err(|e| of_pipe(Error::io("output", e)))?;
         }
-        Some(path) if args.table.is_some() => write_whole(path, |to| write(shards[0], to))?,
-        Some(folder) => {
-            fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
-            let path = |t: &Shard| folder.join(format!("{}.{extension}", t.name));
-            shards.iter().try_for_each(|t| unused(&path(t)))?;
-            shards.iter().try_for_each(|t| write_whole(&path(t), |to| write(t, to)))?;
+        Some(path) if args.table.is_some() => {
+            let table = |t: &Shard| write_then(path, |to| write(t, to).map_err(|e| of_table(t, e)), |_| Ok(()));
+            done.rows = shards.iter().copied().try_fold(0, |rows, t| table(t).map(|n| rows + n))?;
         }
+        Some(folder) => done = all(s, &Request { snapshot: info.id.to_string(), selection, show }, &reader, folder)?,
     }
+    told(context, &done, &shards, form)?;
+    passed_over(&done.refused.iter().collect::<Vec<_>>(), of, output)
+}
+
+/// Says how many rows were written, and how CSV comes back.
+fn told(context: &Context<'_>, done: &Report, shards: &[&Shard], form: rows::Form) -> Result<()> {
+    let &Context { repo, args, output, .. } = context;
+    // How many rows, and what was asked of the store for them since the program started.
+    let summary = || {
+        json!({
+            "message_type": "summary", "rows": done.rows, "kept": done.kept, "tables_refused": done.refused.len(),
+            "requests": repo.requests(),
+        })
+    };
     match (&args.out, output.is_json()) {
         // Rows are on standard output: what is said of them goes beside.
-        (None, true) => output.error_line(&summary(count, repo)),
-        (Some(_), true) => output.object(&summary(count, repo))?,
+        (None, true) => output.error_line(&summary()),
+        (Some(_), true) => output.object(&summary())?,
         (Some(out), false) => {
-            output.line(&format!("{count} rows written"))?;
-            if form == rows::Form::Csv && args.table.is_some() {
-                output
-                    .line(&format!("back in cqlsh: {}", restore::copy_from(shards[0], &out.display().to_string())?))?;
+            output.line(&format!("{} rows written", done.rows))?;
+            if done.kept > 0 {
+                output.line(&format!("{} of the tables were there already", done.kept))?;
+            }
+            if let (rows::Form::Csv, Some(_), [t, ..]) = (form, &args.table, shards) {
+                output.line(&format!("back in cqlsh: {}", restore::copy_from(t, &out.display().to_string())?))?;
             }
         }
         (None, false) => {}
     }
-    Ok(Outcome::Fine)
-}
-
-/// How many rows, and what was asked of the store for them since the program started.
-fn summary(rows: u64, repo: &Repo) -> serde_json::Value {
-    json!({ "message_type": "summary", "rows": rows, "requests": repo.requests() })
+    Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[cfg(feature = "cql")]
 use super::connect::client;
-use super::{Context, into};
+use super::{Context, into, passed_over};
 use crate::cli::args::{LateTimesArg, LayoutArg, VersionArg};
 use crate::cli::output::{bytes, time};
 use crate::cli::{Outcome, Output};
@@ -80,27 +80,14 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             Kind::Interrupted => Error::new(e.kind(), out.display(), e.message()).hint("repeat the command to go on"),
             _ => e,
         })?;
-        written(&report, &plans.tables, &request, out, output)?;
+        written(&report, &plans, &request, out, output)?;
         refused.extend(&report.refused);
     }
     for name in sstables::left_out(s, &request) {
         let advice = "name it with --table (roles and grants: --with-roles) if you want it";
         output.warn(name, &format!("not restored: a table of Cassandra's own; {advice}"));
     }
-    refusals(&refused, plans.tables.len() + plans.refused.len(), output)
-}
-
-/// Names the tables that cannot be written; the others were.
-fn refusals(refused: &[&Error], of: usize, output: &Output) -> Result<Outcome> {
-    for e in refused {
-        let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        output.warn(e.subject(), &format!("not restored: {}{advice}", e.message()));
-    }
-    match refused.len() {
-        0 => Ok(Outcome::Fine),
-        n => Err(Error::new(Kind::Unsupported, "restore", format!("{n} of {of} tables cannot be restored as asked"))
-            .hint("the others are done; repeat the command with what is advised above, and the same --out")),
-    }
+    passed_over(&refused, plans.tables.len() + plans.refused.len(), output)
 }
 
 /// What is known of the target.
@@ -216,7 +203,7 @@ fn would(plans: &Plans<'_>, request: &Request<'_>, out: Option<&Path>, output: &
 }
 
 /// Says what was written, and what to do with it.
-fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
+fn written(report: &Report, plans: &Plans<'_>, request: &Request<'_>, out: &Path, output: &Output) -> Result<()> {
     let all = || report.tables.values();
     let (sstables, rows): (u64, u64) = (all().map(|t| t.sstables).sum(), all().map(|t| t.rows).sum());
     let (size, capped): (u64, u64) = (all().map(|t| t.bytes).sum(), all().map(|t| t.capped).sum());
@@ -228,7 +215,8 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
             }))?;
         }
         output.object(&json!({
-            "message_type": "summary", "tables": report.tables.len(), "kept": report.kept, "again": report.again, "sstables": sstables,
+            "message_type": "summary", "tables": report.tables.len(),
+            "tables_refused": plans.refused.len() + report.refused.len(), "kept": report.kept, "again": report.again, "sstables": sstables,
             "rows": rows, "bytes": size, "capped": capped, "dry_run": false,
         }))?;
     } else {
@@ -243,7 +231,7 @@ fn written(report: &Report, plans: &[TablePlan<'_>], request: &Request<'_>, out:
             ))?;
         }
         let filled = |p: &&TablePlan<'_>| report.tables.get(&p.name()).is_some_and(|t| t.sstables > 0);
-        next(&plans.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
+        next(&plans.tables.iter().filter(filled).collect::<Vec<_>>(), request, out, output)?;
     }
     if capped > 0 {
         output.warn("times", &format!("{capped} deletion and expiry times after 2038 were brought forward to it"));

@@ -39,7 +39,8 @@ impl Layout {
             by_position(a).cmp(&by_position(b)).then_with(|| a.name.cmp(&b.name))
         });
         let keys = columns.iter().filter(|(c, _)| c.role == ColumnRole::PartitionKey).count();
-        Ok(Layout { columns, clustering: Clustering::of(table)?, keys })
+        let of_table = |e: Error| e.within(format!("table {}.{}", table.keyspace, table.name));
+        Ok(Layout { columns, clustering: Clustering::of(table).map_err(of_table)?, keys })
     }
 
     /// Names, roles and types, in order.
@@ -151,8 +152,12 @@ impl<'p> Rows<'p> {
         self.count
     }
 
-    /// Takes the next record; appends the rows that it completes to `out`, each with the end of its line.
+    /// Takes the next record; appends the rows that it completes to `out`, each with the end of its line. Errors name the key.
     pub fn push(&mut self, record: &Record<'_>, out: &mut String) -> Result<()> {
+        self.take(record, out).map_err(|e| e.within(self.row.key_or_bytes(record.group())))
+    }
+
+    fn take(&mut self, record: &Record<'_>, out: &mut String) -> Result<()> {
         if !self.row.is_in_partition(record) {
             self.finish(out)?;
             self.row.begin(record)?;

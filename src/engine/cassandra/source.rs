@@ -171,6 +171,11 @@ impl Source for Cassandra {
         Ok(nodes)
     }
 
+    fn captured(&self, shard: &Shard) -> Vec<bool> {
+        let of_node = |c: &Captured| c.capture.tables.iter().any(|t| t.id == shard.id);
+        self.captured.iter().map(of_node).collect()
+    }
+
     fn kept(&self) -> &[Kept] {
         &self.tables.kept
     }

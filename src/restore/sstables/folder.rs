@@ -2,7 +2,7 @@
 //! `restore.json` says so, and is replaced whole after every table.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,10 @@ use crate::engine::cassandra::placing::folders::{Out, Totals, folder};
 use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::error::{Error, Kind, Result};
+pub use crate::restore::arguments::State;
+use crate::restore::arguments::{Arguments, NAME, lock, other, same};
 use crate::restore::whole::replace;
 
-const NAME: &str = "restore.json";
 /// Tells ours from any other file of that name.
 const WHAT: &str = "onefold restore --to sstables";
 const VERSION: u32 = 0;
@@ -26,16 +27,6 @@ const NUMBERS_FROM: u64 = 1 << 28;
 /// greatest number that it finds, within the 31 bits that Cassandra reads (`SequenceBasedSSTableId`).
 const NUMBERS: u64 = (1 << 31) - (1 << 29) - NUMBERS_FROM;
 
-/// How far a restore is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Not done: do not use what is there.
-    Writing,
-    /// Everything is there.
-    Complete,
-}
-
 /// What `restore.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Document {
@@ -43,7 +34,7 @@ struct Document {
     version: u32,
     state: State,
     /// Everything that decides what is written, by name.
-    arguments: BTreeMap<String, Value>,
+    arguments: Arguments,
     /// Files are numbered from here on.
     first: u64,
     /// Tables that are done.
@@ -79,17 +70,10 @@ impl Folder {
     ///
     /// Errors: `Busy` where another process is at it; `AlreadyExists` where the folder holds something else, or another
     /// restore.
-    pub fn open(path: &Path, arguments: BTreeMap<String, Value>, late: LateTimes, now_ms: u64) -> Result<Folder> {
+    pub fn open(path: &Path, arguments: Arguments, late: LateTimes, now_ms: u64) -> Result<Folder> {
         let failed = |e| Error::io(path.display(), e);
         fs::create_dir_all(path).map_err(failed)?;
-        let lock = File::open(path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(Kind::Busy, path.display(), "another restore is writing there"));
-            }
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
-        }
+        let lock = lock(path)?;
         let document = match read(path)? {
             Some(before) => before.same(path, &arguments, late)?,
             None => {
@@ -102,7 +86,7 @@ impl Folder {
     }
 
     /// What [`Folder::open`] would find, with its errors but `Busy`. Nothing is made; `None` where nothing is there.
-    pub fn look(path: &Path, arguments: &BTreeMap<String, Value>, late: LateTimes) -> Result<Option<Folder>> {
+    pub fn look(path: &Path, arguments: &Arguments, late: LateTimes) -> Result<Option<Folder>> {
         if !path.try_exists().map_err(|e| Error::io(path.display(), e))? {
             return Ok(None);
         }
@@ -226,27 +210,11 @@ impl Document {
     /// This, if what is asked for now is the same restore. Fails by the name of what differs.
     ///
     /// What to do with late times is no part of it: a table that is done without such times is the same under either choice.
-    fn same(self, path: &Path, now: &BTreeMap<String, Value>, late: LateTimes) -> Result<Document> {
-        let other = |what: String| {
-            Err(Error::new(
-                Kind::AlreadyExists,
-                path.display(),
-                format!("holds a restore with other arguments: {what}"),
-            )
-            .hint("repeat that restore with its own arguments, or give another --out"))
-        };
-        let before = &self.arguments;
-        let brief = |values: &BTreeMap<String, Value>, name: &String| {
-            let text = values.get(name).filter(|v| !v.is_null()).map(Value::to_string);
-            let text = text.unwrap_or_else(|| "none".to_owned());
-            if text.chars().count() > 80 { "another".to_owned() } else { text }
-        };
-        if let Some(name) = before.keys().chain(now.keys()).find(|name| before.get(*name) != now.get(*name)) {
-            return other(format!("its {name} is {}, not {}", brief(before, name), brief(now, name)));
-        }
+    fn same(self, path: &Path, now: &Arguments, late: LateTimes) -> Result<Document> {
+        same(path, &self.arguments, now)?;
         let capped = self.tables.iter().find(|(_, done)| done.totals.capped > 0);
         if let Some((name, _)) = capped.filter(|_| late == LateTimes::Refuse) {
-            return other(format!("late times of {name} are capped there"));
+            return Err(other(path, &format!("late times of {name} are capped there")));
         }
         Ok(self)
     }

@@ -17,7 +17,7 @@ use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::error::{Error, Kind, Result};
 use crate::restore::select;
-use crate::restore::tables::{self, keyspace_of};
+use crate::restore::tables::{self, is_of_one_table, keyspace_of, of_table};
 use crate::snapshot::{Shard, Snapshot};
 use crate::watch::Watch;
 
@@ -109,17 +109,18 @@ pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result
         watch.check()?;
         match planner.table(shard) {
             Ok(plan) => plans.tables.push(plan),
-            Err(e) if shards.len() > 1 && e.kind() == Kind::Unsupported => plans.refused.push(e),
+            Err(e) if shards.len() > 1 && is_of_one_table(&e) => plans.refused.push(of_table(shard, e)),
             Err(e) => return Err(e),
         }
     }
     Ok(plans)
 }
 
-/// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`].
+/// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`]. Those that cannot be read are not
+/// among them: [`plan`] says so.
 pub fn tables(s: &Snapshot, table: Option<&str>, with_roles: bool, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
-    let renamed = |shard: &&Shard| Ok(rename(select::table(shard)?, into));
-    tables::chosen(s, table, with_roles)?.iter().map(renamed).collect()
+    let known = tables::chosen(s, table, with_roles)?.into_iter().filter_map(|shard| select::table(shard).ok());
+    Ok(known.map(|table| rename(table, into)).collect())
 }
 
 fn rename(mut table: Table, into: Option<(&str, &str)>) -> Table {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::row::{Row, Slot, Times};
 use super::{Show, is_key};
-use crate::engine::cassandra::json::{write_name, write_value};
+use crate::engine::cassandra::comparable;
+use crate::engine::cassandra::json::{hex, write_name, write_value};
 use crate::engine::cassandra::schema::Column;
 use crate::engine::cassandra::types::CqlType;
 use crate::error::Result;
@@ -44,10 +45,22 @@ impl Row {
                 out.push_str(if out.is_empty() { "" } else { ", " });
                 write_name(&mut out, &column.name);
                 out.push_str(": ");
-                write_value(&mut out, t, value)?;
+                write_value(&mut out, t, value).map_err(|e| e.within(format!("column {}", column.name)))?;
             }
         }
         Ok(out)
+    }
+
+    /// The key as JSON; the bytes of the partition's key where that cannot be.
+    pub(super) fn key_or_bytes(&self, group: &[u8]) -> String {
+        match self.keys_as_json() {
+            Ok(keys) if !keys.is_empty() => format!("row {{{keys}}}"),
+            _ => {
+                let mut bytes = String::from("row 0x");
+                hex(&mut bytes, &comparable::partition_key(group).unwrap_or_default());
+                bytes
+            }
+        }
     }
 
     /// `"name": value` and `"name": write time` of the columns outside the key that have a value.
