@@ -164,8 +164,11 @@ pub struct File {
     pub length: u64,
     /// The blob's root, 64 hex digits.
     pub blob: String,
-    /// Why it is kept and not decoded.
+    /// Why it is kept.
     pub reason: String,
+    /// Its rows are in the tree as well.
+    #[serde(default)]
+    pub merged: bool,
 }
 
 impl File {

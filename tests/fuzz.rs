@@ -13,7 +13,7 @@ use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 20] = [
+const TARGETS: [Target; 21] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -31,6 +31,7 @@ const TARGETS: [Target; 20] = [
     ("sstable_chunk", sstable::chunk),
     ("sstable_compression_info", sstable::compression_info),
     ("sstable_data", sstable::data),
+    ("sstable_digest", sstable::digest),
     ("sstable_file_name", sstable::file_name),
     ("sstable_statistics", sstable::statistics),
     ("sstable_written_row", written::row),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::backup::{Options, Target, backup};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
-use onefold::engine::{CaptureTime, Described, Kept, Narrowed, Node, NodeRuns, Shard, Source};
+use onefold::engine::{CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeRuns, Shard, Source};
 use onefold::merge::Rule;
 use onefold::run::{ChunkId, ChunkKind, ChunkSink};
 use onefold::watch::Watch;
@@ -207,6 +207,10 @@ impl Source for Only<'_> {
 
     fn captured(&self, shard: &Shard) -> Vec<bool> {
         self.source.captured(shard)
+    }
+
+    fn findings(&self, shard: &Shard) -> Vec<Finding> {
+        self.source.findings(shard)
     }
 
     fn kept(&self) -> &[Kept] {

@@ -86,7 +86,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     }
     let newest = target.before.and_then(Previous::newest);
     let times = clocks::believed(source, options.cut, newest.as_deref(), started_ms / 1000)?;
-    let mut work = Work { source, target, options, watch, times, files: Vec::new() };
+    let mut work = Work { source, target, options, watch, times, files: Vec::new(), notes: Vec::new() };
     let mut shards = Vec::new();
     for shard in source.shards() {
         shards.push(work.shard(shard)?);
@@ -97,7 +97,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         if kept.problem {
             watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
         }
-        work.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason)?;
+        work.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason, false)?;
     }
     for problem in source.problems() {
         watch.problem(false, &options.cluster, problem);
@@ -122,7 +122,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         files: work.files,
         problems,
         narrowed: source.narrowed().clone(),
-        notes: notes(source, target, options),
+        notes: notes(source, target, options).into_iter().chain(work.notes).collect(),
         description: source.describe(None)?,
     })
 }
@@ -142,6 +142,8 @@ struct Work<'a> {
     watch: &'a Watch,
     times: Times,
     files: Vec<snapshot::File>,
+    /// What was seen in files, and is no loss.
+    notes: Vec<String>,
 }
 
 impl Work<'_> {
@@ -172,6 +174,7 @@ impl Work<'_> {
                     continue;
                 }
             };
+            self.found(shard, &without)?;
             let captured = self.source.captured(shard);
             let part = |(patch, captured)| NodePart { captured, ..NodePart::from(patch) };
             let nodes = folded.patches.iter().zip(captured).map(part).collect();
@@ -206,16 +209,46 @@ impl Work<'_> {
             self.subject(refused.node, &refused.error.to_string()),
             format_args!("{what}; its rows of {} are not merged", shard.name),
         );
-        for path in &refused.files {
+        self.keep_all(shard, refused.node, &refused.files, refused.error.message(), false)
+    }
+
+    /// Says what was seen in the files of a shard whose rows are merged. Those that are not as they should be are kept, too.
+    fn found(&mut self, shard: &engine::Shard, without: &BTreeSet<PathBuf>) -> Result<()> {
+        for finding in self.source.findings(shard) {
+            let Some(file) = finding.files.first().filter(|file| !without.contains(*file)) else { continue };
+            let subject = self.subject(finding.node, &file.display().to_string());
+            let Some(damage) = finding.damage else {
+                self.notes.push(format!("{subject}: {}", finding.what));
+                continue;
+            };
+            let kept = format_args!(
+                "{}: its rows of {} are merged, and the file is kept byte for byte",
+                finding.what, shard.name
+            );
+            self.watch.problem(damage, &subject, kept);
+            self.keep_all(shard, finding.node, &finding.files, &finding.what, true)?;
+        }
+        Ok(())
+    }
+
+    fn keep_all(
+        &mut self,
+        shard: &engine::Shard,
+        node: usize,
+        files: &[PathBuf],
+        reason: &str,
+        merged: bool,
+    ) -> Result<()> {
+        for path in files {
             let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let name = format!("{}-{}/{file}", shard.name.replacen('.', "/", 1), shard.id);
-            self.keep(refused.node, path, name, refused.error.message())?;
+            self.keep(node, path, name, reason, merged)?;
         }
         Ok(())
     }
 
     /// Stores a file as it is. What cannot be read is a problem of its own, not the end of the backup.
-    fn keep(&mut self, node: usize, path: &PathBuf, name: String, reason: &str) -> Result<()> {
+    fn keep(&mut self, node: usize, path: &PathBuf, name: String, reason: &str, merged: bool) -> Result<()> {
         let subject = self.subject(node, &name);
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -233,7 +266,7 @@ impl Work<'_> {
             Err(e) => return Err(e),
         };
         let (length, blob, reason) = (blob.length, blob.root.to_string(), reason.to_owned());
-        self.files.push(snapshot::File { node, name, length, blob, reason });
+        self.files.push(snapshot::File { node, name, length, blob, reason, merged });
         Ok(())
     }
 }

@@ -132,6 +132,19 @@ impl Narrowed {
     }
 }
 
+/// What was seen in a file whose rows were read.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Which node.
+    pub node: usize,
+    /// All files that make it up, the one that stands for them first.
+    pub files: Vec<PathBuf>,
+    /// What it is.
+    pub what: String,
+    /// `None`: no loss. Otherwise the files are kept byte for byte besides, and whether bytes are damaged.
+    pub damage: Option<bool>,
+}
+
 /// A time that a capture gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureTime {
@@ -192,6 +205,8 @@ pub trait Source: Sync {
     fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>>;
     /// Which nodes' captures have a folder of a shard, with files or without. One entry for every captured node.
     fn captured(&self, shard: &Shard) -> Vec<bool>;
+    /// What was seen in the files of a shard that were read to their ends, whatever the number of times.
+    fn findings(&self, shard: &Shard) -> Vec<Finding>;
     /// Files to be kept byte for byte.
     fn kept(&self) -> &[Kept];
     /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.

@@ -179,6 +179,11 @@ impl<'a> BodyMerge<'a> {
     }
 }
 
+/// Appends what two bodies of one record come to, each as it stands. `None`, and nothing, where they say nothing.
+pub fn merge_bodies(rule: &dyn Rule, bodies: [&[u8]; 2], out: &mut Vec<u8>) -> Result<Option<Traits>> {
+    BodyMerge::new(rule, None).merge(&bodies, None, out)
+}
+
 /// Whether everything `body` says is a deletion or tombstone made before `before`, so that a node may have purged it.
 pub fn purgeable(body: &[u8], class: Class, before: u32) -> Result<bool> {
     if class == Class::Marker && body.is_empty() {

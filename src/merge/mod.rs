@@ -12,7 +12,7 @@ mod pass;
 
 pub use across::{Across, Held, Owned, State, Witness, held};
 pub use ahead::ahead;
-pub use body::{Deletion, deletion, push_deletion};
+pub use body::{Deletion, deletion, merge_bodies, push_deletion};
 
 use repo_format::record::{Class, Entry, Traits};
 

@@ -32,7 +32,7 @@ pub fn is_of_everything(keyspace: &str, with_roles: bool) -> bool {
 /// restored. Files of a table that was dropped and made again are no loss, and not among them.
 pub fn unread(s: &Snapshot, table: Option<&str>, meant: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut found = BTreeSet::new();
-    for file in &s.files {
+    for file in s.files.iter().filter(|file| !file.merged) {
         // `keyspace/table-id/…/file`
         let mut parts = file.name.split('/');
         let (Some(keyspace), Some((name, id))) = (parts.next(), parts.next().and_then(|f| f.rsplit_once('-'))) else {

@@ -48,7 +48,7 @@ const AFTER: u8 = 0x60;
 pub fn is_byte_exact(t: &CqlType) -> bool {
     match t {
         CqlType::Boolean | CqlType::Float | CqlType::Double | CqlType::Decimal | CqlType::VarInt => false,
-        CqlType::Counter | CqlType::Composite(_) => false,
+        CqlType::Counter | CqlType::Composite(_) | CqlType::Custom { .. } => false,
         other => other.parts().is_empty(),
     }
 }
@@ -177,7 +177,7 @@ impl Clustering {
     /// Of types, each with whether its order is DESC. Types that cannot cluster are refused.
     pub fn new(columns: Vec<(CqlType, bool)>) -> Result<Clustering> {
         for (t, _) in &columns {
-            if t.is_counter() || t.is_multi_cell() || matches!(t, CqlType::Composite(_)) {
+            if t.is_counter() || t.is_multi_cell() || matches!(t, CqlType::Composite(_) | CqlType::Custom { .. }) {
                 return Err(Error::new(Kind::Unsupported, format!("clustering column of type {t}"), "has no order"));
             }
         }

@@ -15,7 +15,7 @@ use crate::error::Result;
 pub fn write_value(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
     match t {
         CqlType::Text | CqlType::Ascii => write_string(out, text(t, value)?),
-        CqlType::Blob => {
+        CqlType::Blob | CqlType::Composite(_) | CqlType::Custom { .. } => {
             out.push_str("\"0x");
             hex(out, value);
             out.push('"');

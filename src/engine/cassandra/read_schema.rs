@@ -4,24 +4,21 @@
 mod details;
 pub mod fuzzing;
 mod node;
+mod own;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 
 use crate::engine::cassandra::capture::{Capture, CapturedTable};
-use crate::engine::cassandra::cql;
 pub use crate::engine::cassandra::schema::Keyspace;
 use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
 use crate::engine::cassandra::types::hex;
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 
+pub use details::in_order as types_in_order;
 pub use node::{Node, Peer, address, node_of, read_node};
 pub use rows::SystemRow;
-
-/// Largest `schema.cql` that is read, bytes.
-const CQL_MAX: u64 = 4 << 20;
 
 /// All that a node's `system_schema` says. Equal on nodes that agree.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -30,6 +27,9 @@ pub struct Schema {
     pub keyspaces: Vec<Keyspace>,
     /// By keyspace and name; views are marked.
     pub tables: Vec<Table>,
+    /// By the ids of tables that are known by a `schema.cql` alone, which cannot be read: why not.
+    #[serde(default)]
+    pub misread: BTreeMap<String, String>,
 }
 
 impl Schema {
@@ -49,15 +49,18 @@ impl Schema {
 /// damaged, of an unknown version, and so on.
 pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
     if find(capture, "system_schema", "tables").is_none() {
-        return from_cql(capture);
+        return own::schema(capture);
     }
     let rows = |name: &str| find(capture, "system_schema", name).map_or(Ok(Vec::new()), rows::read);
-    from_rows(&rows, &schema_cql(capture)?).map(Some)
+    let texts = own::texts(capture)?;
+    let mut schema = from_rows(&rows, &texts)?;
+    own::take_newer_types(&mut schema.tables, &texts);
+    Ok(Some(schema))
 }
 
 /// A schema out of the tables of `system_schema`, whose rows `rows` gives by the table's name; `cql` holds `schema.cql` by
 /// table id, where there is one.
-pub fn from_rows(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>, cql: &HashMap<String, String>) -> Result<Schema> {
+pub fn from_rows(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>, cql: &BTreeMap<String, String>) -> Result<Schema> {
     let mut schema = Schema::default();
     for row in rows("keyspaces")? {
         let mut replication = text_map(row.value("replication"))?;
@@ -96,25 +99,6 @@ pub fn from_rows(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>, cql: &HashMap<St
     Ok(schema)
 }
 
-/// The tables that the captured `schema.cql` define. A file may leave out a type that its table uses, so the types of
-/// all files of a keyspace count; of tables with one name only those whose folder was captured.
-fn from_cql(capture: &Capture) -> Result<Option<Schema>> {
-    let mut schema = Schema::default();
-    let mut types: BTreeMap<(String, String), UserType> = BTreeMap::new();
-    for (id, text) in schema_cql(capture)? {
-        let found = cql::parse(&text).map_err(|e| e.within(format_args!("table {id}")))?;
-        types.extend(found.types.into_iter().map(|(keyspace, t)| ((keyspace, t.name.clone()), t)));
-        schema.tables.extend(found.tables.into_iter().filter(|table| table.id == id));
-    }
-    for table in &mut schema.tables {
-        let mine = types.iter().filter(|((keyspace, _), _)| *keyspace == table.keyspace);
-        table.types = mine.map(|(_, t)| t.clone()).collect();
-        details::in_order(&mut table.types);
-    }
-    schema.tables.sort_by(|a, b| (&a.keyspace, &a.name, &a.id).cmp(&(&b.keyspace, &b.name, &b.id)));
-    Ok((!schema.tables.is_empty()).then_some(schema))
-}
-
 /// The folder of a system table.
 fn find<'a>(capture: &'a Capture, keyspace: &str, name: &str) -> Option<&'a CapturedTable> {
     capture.tables.iter().find(|table| table.keyspace == keyspace && table.name == name)
@@ -130,7 +114,7 @@ fn table(
     mut columns: Vec<Column>,
     types: Vec<UserType>,
     view: bool,
-    cql: &HashMap<String, String>,
+    cql: &BTreeMap<String, String>,
 ) -> Result<Table> {
     let id = hex(row.value("id").ok_or_else(|| missing(&name, "id"))?);
     let flags = text_list(row.value("flags"))?;
@@ -233,19 +217,6 @@ fn user_type(row: &SystemRow) -> Result<UserType> {
         return Err(missing(&name, "type of a field"));
     }
     Ok(UserType { name, fields: names.into_iter().zip(types).collect() })
-}
-
-/// `schema.cql` by table id.
-fn schema_cql(capture: &Capture) -> Result<HashMap<String, String>> {
-    let mut found = HashMap::new();
-    for table in &capture.tables {
-        let Some(path) = &table.schema_cql else { continue };
-        let io = |e| Error::io(path.display(), e);
-        if fs::metadata(path).map_err(io)?.len() <= CQL_MAX {
-            found.insert(table.id.clone(), String::from_utf8_lossy(&fs::read(path).map_err(io)?).into_owned());
-        }
-    }
-    Ok(found)
 }
 
 fn component(row: &SystemRow, i: usize) -> Result<&[u8]> {

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use repo_format::record::{Entry, EntryKind};
 
 use crate::error::Result;
+use crate::merge::{Deletion, Rule, Stands};
 pub use counter::{has_local_shards, merge_contexts, total};
 
 /// The TTL that marks a liveness as a deletion of the key alone: written by materialised views
@@ -120,6 +121,29 @@ pub fn expired<'a>(e: &Entry<'a>, cut: u32) -> Option<Entry<'a>> {
     let expired = e.kind == EntryKind::Cell && e.column != 0 && e.ttl != 0 && e.ldt <= cut;
     let ldt = e.ldt.saturating_sub(e.ttl);
     expired.then_some(Entry { kind: EntryKind::Tombstone, ldt, ttl: 0, value: None, ..*e })
+}
+
+/// Cassandra's rules, for a table of counters or of values.
+pub struct CassandraRule {
+    /// The table's cells are counters.
+    pub counter: bool,
+}
+
+impl Rule for CassandraRule {
+    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands> {
+        if !self.counter {
+            return Ok(if resolve(a, b).is_ge() { Stands::First } else { Stands::Second });
+        }
+        Ok(match resolve_counter(a, b)? {
+            Survivor::First => Stands::First,
+            Survivor::Second => Stands::Second,
+            Survivor::Merged { time, context } => Stands::Made(time, context),
+        })
+    }
+
+    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {
+        expired(cell, now).map(|t| Deletion { time: t.time, ldt: t.ldt })
+    }
 }
 
 #[cfg(test)]

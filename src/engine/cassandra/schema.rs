@@ -53,6 +53,24 @@ pub struct UserType {
     pub fields: Vec<(String, String)>,
 }
 
+impl UserType {
+    /// Whether it is `other` or what `other` has become since: fields are only ever added behind the others.
+    pub fn extends(&self, other: &UserType) -> bool {
+        self.name == other.name && self.fields.get(..other.fields.len()) == Some(&other.fields[..])
+    }
+}
+
+/// Adds `t` to `types`, in place of what it extends there. `false`, and nothing changes, where the two contradict each other.
+pub fn take_type(types: &mut Vec<UserType>, t: &UserType) -> bool {
+    match types.iter_mut().find(|known| known.name == t.name) {
+        None => types.push(t.clone()),
+        Some(known) if known.extends(t) => {}
+        Some(known) if t.extends(known) => known.clone_from(t),
+        Some(_) => return false,
+    }
+    true
+}
+
 /// The value of an option: scalars as CQL writes them, without quotes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]

@@ -3,21 +3,22 @@
 mod cluster;
 mod expected;
 mod identity;
+mod missing_types;
 mod narrow;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-use repo_format::record::Entry;
+use std::sync::{Mutex, PoisonError};
 
 use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
-use super::rule::{self, Survivor};
+pub use super::rule::CassandraRule;
 use super::schema::Table;
-use super::sstable::{self, Component, SsTable, SsTableRun};
-use crate::engine::{CaptureTime, Described, FileRun, Kept, Narrowed, Node, NodeRuns, Shard, Source, check_node_name};
+use super::sstable::{self, Component, Remark, SsTable, SsTableRun};
+use crate::engine::{CaptureTime, Described, FileRun, Finding, Kept, Narrowed};
+use crate::engine::{Node, NodeRuns, Shard, Source, check_node_name};
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Deletion, Owned, Rule, Stands};
+use crate::merge::{Owned, Rule};
 use crate::run::{RecordBatch, Run};
 use crate::watch::Watch;
 use cluster::Cluster;
@@ -68,7 +69,11 @@ pub struct Cassandra {
     narrowed: Narrowed,
     times: Vec<CaptureTime>,
     notes: Vec<String>,
+    findings: Findings,
 }
+
+/// By table id and file, so that a file that is read again says nothing twice.
+type Findings = Mutex<BTreeMap<(String, PathBuf), Vec<Finding>>>;
 
 impl Cassandra {
     /// [`Cassandra::open_narrowed`] to nothing: everything.
@@ -117,7 +122,7 @@ impl Cassandra {
         let line = |c: &Captured| format!("node {}: no manifest.json tells which SSTables there should be", c.name);
         notes.extend(captured.iter().filter(without).map(line));
         let times = times(&captured);
-        Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes })
+        Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes, findings: Findings::default() })
     }
 
     /// Bytes of all files that will be read.
@@ -129,6 +134,33 @@ impl Cassandra {
     fn table(&self, shard: &Shard) -> Result<&Table> {
         let unknown = || Error::new(Kind::NotFound, &shard.name, "is not in the captured schema");
         self.tables.get(&shard.id).ok_or_else(unknown)
+    }
+
+    fn file_run<'a>(
+        &'a self,
+        s: &CapturedSsTable,
+        table: &Table,
+        node: usize,
+        buffer: usize,
+        watch: &'a Watch,
+    ) -> FileRun<'a> {
+        let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
+        let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
+        let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
+        let files: Vec<PathBuf> = data.iter().cloned().chain(rest).collect();
+        let opened = SsTable::open(&s.directory, &s.descriptor, table).and_then(|t| {
+            // What no restore could write again is not understood: SSTables carry every value as it is.
+            sstable::write::layout::Layout::of(table).map_err(|e| e.within(t.data_path().display()))?;
+            Ok((t.run(buffer)?, t))
+        });
+        let bytes = s.bytes();
+        let run = opened.map(|(run, t)| {
+            let each = bytes as f64 / t.statistics().stats.rows.max(1) as f64;
+            let (findings, table, files) = (&self.findings, table.id.clone(), files.clone());
+            Box::new(Followed { run, watch, bytes, each, read: 0.0, told: 0, findings, table, node, files })
+                as Box<dyn Run>
+        });
+        FileRun { files, bytes, run }
     }
 }
 
@@ -164,7 +196,7 @@ impl Source for Cassandra {
         let buffer = (BUFFERS / count).clamp(16 << 10, sstable::READ_BUFFER);
         let mut nodes = Vec::new();
         for (node, files) in files.into_iter().enumerate() {
-            let runs = files.into_iter().map(|s| file_run(s, table, buffer, watch));
+            let runs = files.into_iter().map(|s| self.file_run(s, table, node, buffer, watch));
             let files = runs.filter(|f| !without.contains(&f.name())).collect();
             nodes.push(NodeRuns { node, owned: self.cluster.owned(node, &table.keyspace), files });
         }
@@ -174,6 +206,12 @@ impl Source for Cassandra {
     fn captured(&self, shard: &Shard) -> Vec<bool> {
         let of_node = |c: &Captured| c.capture.tables.iter().any(|t| t.id == shard.id);
         self.captured.iter().map(of_node).collect()
+    }
+
+    fn findings(&self, shard: &Shard) -> Vec<Finding> {
+        let all = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = (shard.id.clone(), PathBuf::new());
+        all.range(from..).take_while(|((id, _), _)| *id == shard.id).flat_map(|(_, found)| found.clone()).collect()
     }
 
     fn kept(&self) -> &[Kept] {
@@ -226,21 +264,7 @@ fn is_older(s: &CapturedSsTable, time: i64) -> bool {
     read.is_ok_and(|(statistics, _)| statistics.stats.times.1 <= time.saturating_mul(1000))
 }
 
-fn file_run<'a>(s: &CapturedSsTable, table: &Table, buffer: usize, watch: &'a Watch) -> FileRun<'a> {
-    let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
-    let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
-    let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
-    let files: Vec<PathBuf> = data.iter().cloned().chain(rest).collect();
-    let opened = SsTable::open(&s.directory, &s.descriptor, table).and_then(|t| Ok((t.run(buffer)?, t)));
-    let bytes = s.bytes();
-    let run = opened.map(|(run, t)| {
-        let rows = t.statistics().stats.rows.max(1);
-        Box::new(Followed { run, watch, bytes, each: bytes as f64 / rows as f64, read: 0.0, told: 0 }) as Box<dyn Run>
-    });
-    FileRun { files, bytes, run }
-}
-
-/// Tells the watch how far a file has been read, in bytes of the file.
+/// Tells the watch how far a file has been read, in bytes of the file, and at its end what was seen in it.
 struct Followed<'a> {
     run: SsTableRun,
     watch: &'a Watch,
@@ -249,6 +273,10 @@ struct Followed<'a> {
     each: f64,
     read: f64,
     told: u64,
+    findings: &'a Findings,
+    table: String,
+    node: usize,
+    files: Vec<PathBuf>,
 }
 
 impl Run for Followed<'_> {
@@ -258,30 +286,27 @@ impl Run for Followed<'_> {
         let now = if more { (self.read as u64).min(self.bytes) } else { self.bytes };
         self.watch.advance(now.saturating_sub(self.told));
         self.told = self.told.max(now);
+        if !more {
+            self.found();
+        }
         Ok(more)
     }
 }
 
-/// Cassandra's rules, for a table of counters or of values.
-pub struct CassandraRule {
-    /// The table's cells are counters.
-    pub counter: bool,
-}
-
-impl Rule for CassandraRule {
-    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands> {
-        if !self.counter {
-            return Ok(if rule::resolve(a, b).is_ge() { Stands::First } else { Stands::Second });
+impl Followed<'_> {
+    fn found(&self) {
+        let finding = |remark: &Remark| {
+            let (damage, what) = match remark {
+                Remark::Note(what) => (None, what),
+                Remark::Problem { damage, what } => (Some(*damage), what),
+            };
+            Finding { node: self.node, files: self.files.clone(), what: what.clone(), damage }
+        };
+        let found: Vec<Finding> = self.run.remarks().iter().map(finding).collect();
+        if let (false, Some(file)) = (found.is_empty(), self.files.first()) {
+            let mut all = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert((self.table.clone(), file.clone()), found);
         }
-        Ok(match rule::resolve_counter(a, b)? {
-            Survivor::First => Stands::First,
-            Survivor::Second => Stands::Second,
-            Survivor::Merged { time, context } => Stands::Made(time, context),
-        })
-    }
-
-    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {
-        rule::expired(cell, now).map(|t| Deletion { time: t.time, ldt: t.ldt })
     }
 }
 

@@ -27,7 +27,7 @@ const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_7
 pub fn write_text(out: &mut String, t: &CqlType, value: &[u8]) -> Result<()> {
     match t {
         CqlType::Text | CqlType::Ascii => out.push_str(text(t, value)?),
-        CqlType::Blob => {
+        CqlType::Blob | CqlType::Composite(_) | CqlType::Custom { .. } => {
             out.push_str("0x");
             hex(out, value);
         }

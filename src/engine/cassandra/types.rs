@@ -1,7 +1,6 @@
 //! The types of columns, as CQL and as Cassandra's classes (`org.apache.cassandra.db.marshal`) write them.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use super::lex::{Lexer, Token, clip};
@@ -13,6 +12,7 @@ mod names;
 
 pub(crate) use class::{hex, unhex};
 pub use class::{parse_class, parse_clustering_class};
+use names::NAMES;
 pub use names::quote_name;
 
 /// Types nest at most this deep; deeper ones are refused.
@@ -104,6 +104,13 @@ pub enum CqlType {
     },
     /// `CompositeType`: a partition key of several columns, in headers of SSTables. Not in CQL.
     Composite(Vec<CqlType>),
+    /// A class of Cassandra's that CQL has no name for: its values are bytes, and nothing here knows their order.
+    Custom {
+        /// Its name with parameters.
+        class: Arc<str>,
+        /// The length of every value, where it has one.
+        fixed: Option<usize>,
+    },
 }
 
 /// A user-defined type with the types of its fields resolved.
@@ -115,32 +122,6 @@ pub struct Udt {
     pub fields: Vec<(String, CqlType)>,
 }
 
-/// What CQL calls the types that take no parameters.
-const NAMES: [(&str, CqlType); 22] = [
-    ("ascii", CqlType::Ascii),
-    ("bigint", CqlType::BigInt),
-    ("blob", CqlType::Blob),
-    ("boolean", CqlType::Boolean),
-    ("counter", CqlType::Counter),
-    ("date", CqlType::Date),
-    ("decimal", CqlType::Decimal),
-    ("double", CqlType::Double),
-    ("duration", CqlType::Duration),
-    ("empty", CqlType::Empty),
-    ("float", CqlType::Float),
-    ("inet", CqlType::Inet),
-    ("int", CqlType::Int),
-    ("smallint", CqlType::SmallInt),
-    ("text", CqlType::Text),
-    ("time", CqlType::Time),
-    ("timestamp", CqlType::Timestamp),
-    ("timeuuid", CqlType::TimeUuid),
-    ("tinyint", CqlType::TinyInt),
-    ("uuid", CqlType::Uuid),
-    ("varchar", CqlType::Text),
-    ("varint", CqlType::VarInt),
-];
-
 impl CqlType {
     /// The length of every value, where the type has one (`AbstractType.valueLengthIfFixed`). SSTables leave it out.
     /// Note that `date`, `time`, `smallint` and `tinyint` do not count as fixed, and that a value may still be empty.
@@ -151,6 +132,7 @@ impl CqlType {
             CqlType::Float | CqlType::Int => Some(4),
             CqlType::BigInt | CqlType::Double | CqlType::Timestamp => Some(8),
             CqlType::TimeUuid | CqlType::Uuid => Some(16),
+            CqlType::Custom { fixed, .. } => *fixed,
             CqlType::Vector { element, dimension } => element.fixed_len()?.checked_mul(*dimension as usize),
             _ => None,
         }
@@ -245,38 +227,6 @@ impl CqlType {
             _ => false,
         }
     }
-}
-
-/// As CQL, in the words of `system_schema` (`CQL3Type.toString`): tuples are frozen, `varchar` is `text`.
-impl fmt::Display for CqlType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let frozen = self.frozen();
-        if frozen {
-            f.write_str("frozen<")?;
-        }
-        match self {
-            CqlType::List { element, .. } => write!(f, "list<{element}>")?,
-            CqlType::Set { element, .. } => write!(f, "set<{element}>")?,
-            CqlType::Map { key, value, .. } => write!(f, "map<{key}, {value}>")?,
-            CqlType::Vector { element, dimension } => write!(f, "vector<{element}, {dimension}>")?,
-            CqlType::Tuple(parts) => write_list(f, "tuple", parts)?,
-            CqlType::Composite(parts) => write_list(f, "composite", parts)?,
-            CqlType::Udt { udt, .. } => f.write_str(&quote_name(&udt.name))?,
-            native => {
-                let name = NAMES.iter().find(|(_, t)| t == native).map_or("?", |(name, _)| name);
-                f.write_str(name)?;
-            }
-        }
-        if frozen { f.write_str(">") } else { Ok(()) }
-    }
-}
-
-fn write_list(f: &mut fmt::Formatter<'_>, name: &str, parts: &[CqlType]) -> fmt::Result {
-    write!(f, "{name}<")?;
-    for (i, part) in parts.iter().enumerate() {
-        write!(f, "{}{part}", if i > 0 { ", " } else { "" })?;
-    }
-    f.write_str(">")
 }
 
 /// Parses a type in CQL syntax; names that are no type of CQL are looked up in `types`.

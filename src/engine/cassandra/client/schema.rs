@@ -1,6 +1,6 @@
 //! The schema of a live cluster, in the same terms as a captured one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Client, Rows};
 use crate::engine::cassandra::read_schema::{Schema, SystemRow, from_rows};
@@ -32,7 +32,7 @@ impl Client {
             let of_table = TABLES.iter().zip(&found).find(|((table, _), _)| *table == name);
             Ok(of_table.map_or(Vec::new(), |((_, clustering), rows)| system_rows(rows, clustering)))
         };
-        from_rows(&rows, &HashMap::new())
+        from_rows(&rows, &BTreeMap::new())
     }
 
     /// The id of a table, 32 hex digits; `None` where there is no such table.

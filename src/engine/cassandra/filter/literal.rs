@@ -11,7 +11,9 @@ pub(super) fn parse(t: &CqlType, token: &Token<'_>) -> Option<Vec<u8>> {
     match (t, token) {
         (CqlType::Text, Token::Text(s)) => Some(s.as_bytes().to_vec()),
         (CqlType::Ascii, Token::Text(s)) => s.is_ascii().then(|| s.as_bytes().to_vec()),
-        (CqlType::Blob, Token::Number(n)) => unhex(n.strip_prefix("0x").or_else(|| n.strip_prefix("0X"))?),
+        (CqlType::Blob | CqlType::Composite(_) | CqlType::Custom { .. }, Token::Number(n)) => {
+            unhex(n.strip_prefix("0x").or_else(|| n.strip_prefix("0X"))?)
+        }
         (CqlType::Uuid | CqlType::TimeUuid, Token::Uuid(s)) => uuid(t, s),
         (CqlType::Uuid | CqlType::TimeUuid, Token::Text(s)) => uuid(t, s),
         (CqlType::Inet, Token::Text(s)) => inet(s),
@@ -33,7 +35,7 @@ pub(super) fn parse(t: &CqlType, token: &Token<'_>) -> Option<Vec<u8>> {
 pub(super) fn hint(t: &CqlType) -> &'static str {
     match t {
         CqlType::Text | CqlType::Ascii => "write it in single quotes: 'text'",
-        CqlType::Blob => "write it as 0x and hexadecimal digits",
+        CqlType::Blob | CqlType::Composite(_) | CqlType::Custom { .. } => "write it as 0x and hexadecimal digits",
         CqlType::Uuid | CqlType::TimeUuid => "write it as 01234567-89ab-cdef-0123-456789abcdef",
         CqlType::Inet => "write it in single quotes: '10.0.0.1'",
         CqlType::Boolean => "write true or false",

@@ -176,7 +176,7 @@ pub(super) fn blob_map(value: Option<&[u8]>) -> Result<BTreeMap<String, String>>
 }
 
 /// Puts each type behind those that its fields are made of; what cannot be read keeps its place at the end.
-pub(super) fn in_order(types: &mut Vec<UserType>) {
+pub fn in_order(types: &mut Vec<UserType>) {
     let all = types.clone();
     let made_of = |t: &UserType| -> BTreeSet<String> {
         let fields = t.fields.iter().filter_map(|(_, field)| parse_cql(field, &all).ok());

@@ -1,6 +1,6 @@
 //! Body of the fuzz target of rows of system tables.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use repo_format::wire::Reader;
 
@@ -61,7 +61,7 @@ pub fn system_rows(bytes: &[u8]) {
     number_columns(&mut columns, None);
     let types = user_type(&row).into_iter().collect();
     if let Ok(names) = table_name(&row) {
-        let _ = table(&row, names, columns, types, false, &HashMap::new());
+        let _ = table(&row, names, columns, types, false, &BTreeMap::new());
     }
     let _ = (details::options(&row), details::index(&row), details::mask(&row));
     let _ = (details::function(&row), details::aggregate(&row));

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use repo_format::leaf::Layout;
 
-use super::{Captured, Cluster};
+use super::{Captured, Cluster, missing_types};
 use crate::engine::cassandra::capture::{CapturedTable, OldSsTable, Stray, escaped};
-use crate::engine::cassandra::read_schema::number_columns;
-use crate::engine::cassandra::schema::{ColumnRole, Table};
+use crate::engine::cassandra::read_schema::{number_columns, types_in_order};
+use crate::engine::cassandra::schema::{ColumnRole, Table, take_type};
 use crate::engine::cassandra::whose::is_local;
 use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};
@@ -23,6 +23,8 @@ pub struct Tables {
     pub shards: Vec<Shard>,
     /// Files that are not decoded.
     pub kept: Vec<Kept>,
+    /// As in [`Schema`](crate::engine::cassandra::read_schema::Schema), of all nodes.
+    misread: BTreeMap<String, String>,
 }
 
 impl Tables {
@@ -31,11 +33,13 @@ impl Tables {
         let mut by_id = agreed(cluster)?;
         let earlier_ids = recreated(&mut by_id, cluster)?;
         for table in by_id.values_mut().filter(|t| cluster.is_meant(t)) {
+            missing_types::complete(table, captured);
             if let Some(earlier) = earlier(table, before)? {
                 number_columns(&mut table.columns, Some(&earlier.columns));
             }
         }
-        let mut tables = Tables { by_id, shards: Vec::new(), kept: Vec::new() };
+        let misread = cluster.schemas.iter().flat_map(|s| s.misread.clone()).collect();
+        let mut tables = Tables { by_id, shards: Vec::new(), kept: Vec::new(), misread };
         let mut names = BTreeSet::new();
         for (node, c) in captured.iter().enumerate() {
             for table in &c.capture.tables {
@@ -74,6 +78,9 @@ impl Tables {
         if self.by_id.contains_key(&table.id) {
             return None;
         }
+        if let Some(why) = self.misread.get(&table.id) {
+            return Some((format!("its schema.cql cannot be read: {why}"), true));
+        }
         let namesake = self.by_id.values().find(|t| (&t.keyspace, &t.name) == (&table.keyspace, &table.name));
         Some(match namesake {
             Some(current) if earlier || made(&table.id).is_some_and(|time| made(&current.id) > Some(time)) => {
@@ -95,11 +102,18 @@ impl Tables {
             self.kept.push(kept(node, path, name, reason, problem, names));
         };
         if let Some(path) = &table.schema_cql {
-            add(path, "the schema as captured", false);
+            // The table may be missing from all else.
+            match &whole {
+                Some((reason, true)) if self.misread.contains_key(&table.id) => add(path, reason, true),
+                _ => add(path, "the schema as captured", false),
+            }
         }
         if let Some((reason, problem)) = &whole {
-            for (_, file) in table.sstables.iter().flat_map(|s| &s.files) {
-                add(&file.path, reason, *problem);
+            for sstable in &table.sstables {
+                for (i, (_, file)) in sstable.files.iter().enumerate() {
+                    // One line says it of all.
+                    add(&file.path, reason, *problem && i == 0);
+                }
             }
         }
         for old in table.old.values() {
@@ -153,14 +167,16 @@ fn agreed(cluster: &Cluster) -> Result<BTreeMap<String, Table>> {
     let (whole, partly): (Vec<_>, Vec<_>) = cluster.schemas.iter().partition(|s| !s.keyspaces.is_empty());
     for table in whole.into_iter().chain(partly).flat_map(|s| &s.tables) {
         let known = by_id.entry(table.id.clone()).or_insert_with(|| table.clone());
-        // Where only `schema.cql` files tell, a node knows the types that its own files happen to define.
-        let (same, new): (Vec<_>, Vec<_>) =
-            table.types.iter().partition(|t| known.types.iter().any(|known| known.name == t.name));
-        if known.columns != table.columns || same.into_iter().any(|t| !known.types.contains(t)) {
+        // A node that was captured before another may know fewer fields of a type; and where only `schema.cql` files tell, it
+        // knows the types that its own files happen to define.
+        let before = known.types.clone();
+        if known.columns != table.columns || !table.types.iter().all(|t| take_type(&mut known.types, t)) {
             let subject = format!("table {}.{}", table.keyspace, table.name);
             return Err(Error::new(Kind::Usage, subject, "two nodes describe it differently").hint(DISAGREE));
         }
-        known.types.extend(new.into_iter().cloned());
+        if known.types != before {
+            types_in_order(&mut known.types);
+        }
     }
     Ok(by_id)
 }

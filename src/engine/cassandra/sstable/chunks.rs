@@ -31,6 +31,8 @@ const SIDE_BUFFER: usize = 16 << 10;
 pub trait Source: Send {
     /// Appends the next chunk to `out`. Returns its length in bytes, 0 at the end.
     fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize>;
+    /// The CRC-32 of the bytes of the file read so far; at the end, that of the whole file.
+    fn digest(&self) -> u32;
 }
 
 /// Reads a file forwards through one buffer and shows as many bytes in a row as are asked for.
@@ -42,6 +44,8 @@ struct Input {
     end: usize,
     /// Offset in the file of the first byte not yet taken.
     offset: u64,
+    /// Of all bytes read.
+    digest: crc32fast::Hasher,
 }
 
 impl Input {
@@ -49,8 +53,8 @@ impl Input {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|e| Error::io(&name, e))?;
         let length = file.metadata().map_err(|e| Error::io(&name, e))?.len();
-        let input = Input { file, name, buffer: vec![0; buffer.max(4096)], start: 0, end: 0, offset: 0 };
-        Ok((input, length))
+        let (buffer, digest) = (vec![0; buffer.max(4096)], crc32fast::Hasher::new());
+        Ok((Input { file, name, buffer, start: 0, end: 0, offset: 0, digest }, length))
     }
 
     /// The next `n` bytes, fewer only at the end of the file.
@@ -85,7 +89,10 @@ impl Input {
         while self.end < n {
             match self.file.read(&mut self.buffer[self.end..]) {
                 Ok(0) => break,
-                Ok(read) => self.end += read,
+                Ok(read) => {
+                    self.digest.update(&self.buffer[self.end..self.end + read]);
+                    self.end += read;
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::io(&self.name, e)),
             }
@@ -166,7 +173,12 @@ pub fn open_packed(data: &Path, info: &Path, revision: Revision, buffer: usize) 
         CompressionInfo::parse(head, revision).map_err(|fault| fault.at(&name))?
     };
     let codec = Codec::by_name(&parsed.compressor).ok_or_else(|| {
-        Error::new(Kind::Unsupported, &name, format_args!("compressor {} is not understood", parsed.compressor))
+        let class = &parsed.compressor;
+        let message = match class.to_ascii_lowercase().contains("encrypt") {
+            true => format!("encrypted by {class} (TDE), which is not supported"),
+            false => format!("compressor {class} is not understood"),
+        };
+        Error::new(Kind::Unsupported, &name, message)
     })?;
     offsets.rewind_to(parsed.head_length)?;
     let (data, length) = Input::open(data, buffer)?;
@@ -197,6 +209,10 @@ impl Source for Packed {
             }
         }
         Ok(0)
+    }
+
+    fn digest(&self) -> u32 {
+        self.data.digest.clone().finalize()
     }
 }
 
@@ -262,6 +278,32 @@ struct Plain {
     sums: Input,
 }
 
+/// A `Data.db` that is not compressed, without checksums beside it: only [`Source::digest`] tells whether it is whole.
+struct Bare {
+    data: Input,
+}
+
+/// Bytes of a [`Bare`] shown at a time.
+const BARE_CHUNK: usize = 64 << 10;
+
+/// Opens `data`, which is not compressed and has no `CRC.db`.
+pub fn open_bare(data: &Path, buffer: usize) -> Result<Box<dyn Source>> {
+    let (data, _) = Input::open(data, buffer)?;
+    Ok(Box::new(Bare { data }))
+}
+
+impl Source for Bare {
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        let chunk = self.data.take(BARE_CHUNK)?;
+        out.extend_from_slice(chunk);
+        Ok(chunk.len())
+    }
+
+    fn digest(&self) -> u32 {
+        self.data.digest.clone().finalize()
+    }
+}
+
 /// Opens `data`, which is not compressed; `crc` is its `CRC.db`.
 pub fn open_plain(data: &Path, crc: &Path, buffer: usize) -> Result<Box<dyn Source>> {
     let (data, _) = Input::open(data, buffer)?;
@@ -291,5 +333,9 @@ impl Source for Plain {
             return Err(self.data.fault(start, Fault::Bad("checksum of a chunk")));
         }
         Ok(length)
+    }
+
+    fn digest(&self) -> u32 {
+        self.data.digest.clone().finalize()
     }
 }

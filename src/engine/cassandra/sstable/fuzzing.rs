@@ -9,6 +9,7 @@ use crate::run::{RecordBatch, Run};
 
 use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
+use super::digest::Seal;
 use super::layout::{Clustering, Column, Columns, Layout};
 use super::{Descriptor, Revision, SsTable, SsTableRun, Version, stats};
 
@@ -22,6 +23,11 @@ pub fn statistics(bytes: &[u8]) {
 /// The head of `CompressionInfo.db`, of every version.
 pub fn compression_info(bytes: &[u8]) {
     let _ = (CompressionInfo::parse(bytes, Revision::Me), CompressionInfo::parse(bytes, Revision::Nb));
+}
+
+/// `Digest.crc32`.
+pub fn digest(bytes: &[u8]) {
+    let _ = super::digest::parse(bytes);
 }
 
 /// A file's name.
@@ -61,6 +67,7 @@ pub fn data(bytes: &[u8]) {
         min_time: 1_700_000_000_000_000,
         min_ldt: 1_700_000_000,
         min_ttl: 0,
+        counter: false,
     };
     let _ = decode(Arc::new(layout.clone()), bytes);
     layout.version = Version::Oa;
@@ -82,7 +89,7 @@ pub fn plain(sstable: &SsTable) -> Result<Vec<u8>> {
 
 fn decode(layout: Arc<Layout>, plain: &[u8]) -> Result<usize> {
     let source = Box::new(Slice { bytes: plain.to_vec(), at: 0 });
-    let mut run = SsTableRun::new(source, "fuzz".to_string(), layout);
+    let mut run = SsTableRun::new(source, "fuzz".to_string(), layout, Seal::default());
     let mut batch = RecordBatch::new();
     let mut count = 0;
     while run.next_batch(&mut batch)? {
@@ -110,5 +117,9 @@ impl Source for Slice {
         out.extend_from_slice(piece);
         self.at += piece.len();
         Ok(piece.len())
+    }
+
+    fn digest(&self) -> u32 {
+        crc32fast::hash(&self.bytes[..self.at])
     }
 }

@@ -109,6 +109,11 @@ impl Key {
         if self.suffix() > &self.last[self.group_len..] { Ok(()) } else { Err(Fault::Bad("order of rows")) }
     }
 
+    /// Whether the key is the last one once more.
+    pub fn is_last(&self) -> bool {
+        self.suffix() == &self.last[self.group_len..]
+    }
+
     /// Makes the key the last one.
     #[inline]
     pub fn accept(&mut self) {

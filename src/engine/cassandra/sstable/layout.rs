@@ -5,6 +5,7 @@ use crate::engine::cassandra::schema::{self, ColumnRole, Table};
 use crate::engine::cassandra::types::{self, CqlType};
 use crate::error::{Error, Kind, Result};
 
+use super::agree::Agreed;
 use super::name::{Revision, Version};
 use super::stats::{Header, HeaderColumn};
 
@@ -94,24 +95,21 @@ pub struct Layout {
     pub min_ldt: i64,
     /// Seconds; added to each time to live.
     pub min_ttl: i64,
+    /// Cells are counters.
+    pub counter: bool,
 }
 
 impl Layout {
-    /// For files with `header`, which is that of `file`, of `table`. Unsupported: a type or a column that is not known.
+    /// For files with `header`, which is that of `file`, of `table`. Unsupported: a type or a column that is not known, or
+    /// not what the schema says of it ([`super::agree`]).
     pub fn new(header: &Header, revision: Revision, table: &Table, file: &str) -> Result<Layout> {
-        let parse = |class: &String| types::parse_clustering_class(class);
-        let types = header.clustering.iter().map(parse).collect::<Result<_>>();
-        let clustering = types.and_then(Clustering::new).map_err(|e| e.within(file))?;
-        let keys = table.columns.iter().filter(|c| c.role == ColumnRole::Clustering).count();
-        if keys != clustering.columns.len() {
-            let message = format_args!("has {} clustering columns, the schema {keys}", clustering.columns.len());
-            return Err(Error::new(Kind::Unsupported, file, message));
-        }
+        let agreed = Agreed::new(table, file);
+        let clustering = Clustering::new(agreed.keys(header)?).map_err(|e| e.within(file))?;
         if header.statics.len().max(header.regulars.len()) > COLUMNS_MAX {
             return Err(Error::new(Kind::TooLarge, file, format_args!("has more than {COLUMNS_MAX} columns")));
         }
         let columns = |list: &[HeaderColumn], role| -> Result<Columns> {
-            list.iter().map(|named| column(named, role, revision, table, file)).collect::<Result<_>>().map(Columns::new)
+            list.iter().map(|named| column(named, role, revision, &agreed)).collect::<Result<_>>().map(Columns::new)
         };
         Ok(Layout {
             statics: columns(&header.statics, ColumnRole::Static)?,
@@ -121,26 +119,22 @@ impl Layout {
             min_time: header.min_time,
             min_ldt: header.min_ldt,
             min_ttl: header.min_ttl,
+            counter: table.counter,
         })
     }
 }
 
-fn column(named: &HeaderColumn, role: ColumnRole, revision: Revision, table: &Table, file: &str) -> Result<Column> {
+fn column(named: &HeaderColumn, role: ColumnRole, revision: Revision, agreed: &Agreed<'_>) -> Result<Column> {
+    let file = agreed.file();
     let mut cql =
         types::parse_class(&named.marshal).map_err(|e| e.within(format_args!("{file}: column {}", named.name)))?;
-    let known = table.columns.iter().filter(|c| c.number != 0 && c.name == named.name);
-    let known = known.clone().find(|c| c.role == role).or_else(|| known.clone().next());
     if let CqlType::Udt { frozen, .. } = &mut cql
         && revision < Revision::Na
     {
         // Headers of 3.x leave out that a user-defined type is frozen (`SSTableHeaderFix`).
-        *frozen |= known.is_some_and(|c| c.cql_type.starts_with("frozen<"));
+        *frozen |= agreed.named(&named.name, role).is_some_and(|c| c.cql_type.starts_with("frozen<"));
     }
-    let number = known.map(|c| c.number).ok_or_else(|| {
-        let message =
-            format_args!("column {} is neither in the captured schema nor among its dropped columns", named.name);
-        Error::new(Kind::Unsupported, file, message)
-    })?;
+    let number = agreed.column(&named.name, role, &cql)?.number;
     let fixed = if cql.is_multi_cell() { None } else { cql.fixed_len().map(u32::try_from) };
     let fixed =
         fixed.transpose().map_err(|_| Error::new(Kind::TooLarge, file, "a vector's length passes the limit"))?;

@@ -10,19 +10,24 @@
 //! have none.
 //!
 //! Decisions, where the format leaves one:
+//! - A row that stands twice in its partition, as upgrades from 2.x left them, is one: merged as two files' would be.
+//! - Without `CRC.db`, `Digest.crc32` decides; where there are checksums of chunks too, they decide, and it is compared.
 //! - A row without liveness, deletion and cells gives no record: Cassandra skips it on reading too.
 //! - A deletion with the least time is none, whatever its local deletion time.
 //! - A local deletion time that the version cannot hold (in `nb` an `i32`) is [`cells::INVALID_LDT`], as Cassandra 5 reads it.
 //! - Two bounds on one position are one marker, and a marker that changes nothing is left out.
 
+mod agree;
 pub mod cells;
 pub mod chunks;
 pub mod codec;
 pub mod cursor;
+pub mod digest;
 pub mod fuzzing;
 pub mod key;
 pub mod layout;
 pub mod name;
+mod push;
 pub mod rows;
 pub mod run;
 pub mod stats;
@@ -35,10 +40,12 @@ use std::sync::Arc;
 use crate::engine::cassandra::schema::Table;
 use crate::error::{Error, Kind, Result};
 
+pub use digest::Remark;
 pub use name::{Component, Descriptor, Generation, Revision, Version, old};
 pub use run::SsTableRun;
 pub use stats::Statistics;
 
+use digest::Seal;
 use layout::Layout;
 
 /// Bytes read from `Data.db` at a time where the caller has no wish.
@@ -46,6 +53,7 @@ pub const READ_BUFFER: usize = 256 << 10;
 
 /// The only order of partitions that records can have.
 const PARTITIONER: &str = "org.apache.cassandra.dht.Murmur3Partitioner";
+const PARTITIONERS: &str = "org.apache.cassandra.dht.";
 
 /// An SSTable whose header was read and understood.
 #[derive(Debug, Clone)]
@@ -65,7 +73,9 @@ impl SsTable {
         let (statistics, file) = read_statistics(directory, descriptor)?;
         let unsupported = |what: String| Err(Error::new(Kind::Unsupported, &file, what));
         if statistics.partitioner != PARTITIONER {
-            return unsupported(format!("partitioner {} is not understood", statistics.partitioner));
+            let class = statistics.partitioner.as_str();
+            let name = class.strip_prefix(PARTITIONERS).unwrap_or(class);
+            return unsupported(format!("partitioner {name} is not supported (only Murmur3Partitioner is)"));
         }
         if statistics.stats.legacy_counter_shards {
             return unsupported("holds counters in local or remote shards, from before 2.1".to_string());
@@ -89,19 +99,36 @@ impl SsTable {
     /// twice the largest row of memory.
     pub fn run(&self, buffer: usize) -> Result<SsTableRun> {
         let name = self.data_path().display().to_string();
-        Ok(SsTableRun::new(self.source(buffer)?, name, Arc::clone(&self.layout)))
+        let seal = Seal { digest: digest::read(&self.path(Component::Digest))?, bare: self.is_bare()? };
+        Ok(SsTableRun::new(self.source(buffer)?, name, Arc::clone(&self.layout), seal))
+    }
+
+    fn path(&self, component: Component) -> PathBuf {
+        self.directory.join(self.descriptor.file(component))
     }
 
     fn source(&self, buffer: usize) -> Result<Box<dyn chunks::Source>> {
-        let path = |component| self.directory.join(self.descriptor.file(component));
-        let (data, info, crc) = (self.data_path(), path(Component::CompressionInfo), path(Component::Crc));
+        let (data, info, crc) = (self.data_path(), self.path(Component::CompressionInfo), self.path(Component::Crc));
         if info.exists() {
             chunks::open_packed(&data, &info, self.statistics.revision, buffer)
-        } else if crc.exists() {
-            chunks::open_plain(&data, &crc, buffer)
+        } else if self.is_bare()? {
+            chunks::open_bare(&data, buffer)
         } else {
-            Err(Error::damaged(data.display(), "neither its CompressionInfo.db nor its CRC.db is there"))
+            chunks::open_plain(&data, &crc, buffer)
         }
+    }
+
+    /// Whether `Data.db` is not compressed and has no checksums beside it, as other programs write it: Cassandra reads it
+    /// without. Damaged: it is compressed, as `TOC.txt` says, and how is missing.
+    fn is_bare(&self) -> Result<bool> {
+        if self.path(Component::CompressionInfo).exists() || self.path(Component::Crc).exists() {
+            return Ok(false);
+        }
+        let toc = fs::read_to_string(self.path(Component::Toc)).unwrap_or_default();
+        if toc.lines().any(|line| Component::parse(line.trim()) == Component::CompressionInfo) {
+            return Err(Error::damaged(self.data_path().display(), "its CompressionInfo.db is not there"));
+        }
+        Ok(true)
     }
 }
 

@@ -208,7 +208,12 @@ impl Revision {
         };
         found.ok_or_else(|| {
             let known = "only big ma to me, na, nb, oa, and bti da";
-            let message = format_args!("SSTable format {format}, version {version}, is not understood ({known})");
+            let message = match format {
+                "big" if version < "ma" => {
+                    format!("an SSTable from before 3.0 (version {version}), which is not supported")
+                }
+                _ => format!("SSTable format {format}, version {version}, is not understood ({known})"),
+            };
             Error::new(Kind::Unsupported, subject, message)
         })
     }

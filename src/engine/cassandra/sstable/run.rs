@@ -20,9 +20,11 @@ use crate::run::{RECORD_MAX, RecordBatch, Run};
 use super::cells::{self, Deletion};
 use super::chunks::Source;
 use super::cursor::{Cursor, Fault, Parsed};
+use super::digest::{Remark, Seal};
 use super::key::Key;
 use super::layout::Layout;
-use super::rows::{self, Nothing, RowDecoder};
+use super::push::{push, repeat};
+use super::rows::{self, RowDecoder};
 
 /// Where the decoder stands in the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,8 @@ enum State {
     Done,
 }
 
-/// The rows of one SSTable as records, in the order of the file, each as the file has it.
+/// The rows of one SSTable as records, in the order of the file, each as the file has it; but rows that stand twice in
+/// their partition, one after the other, are merged.
 pub struct SsTableRun {
     source: Box<dyn Source>,
     name: String,
@@ -48,6 +51,10 @@ pub struct SsTableRun {
     key: Key,
     rows: RowDecoder,
     markers: Markers,
+    seal: Seal,
+    /// Rows that stood twice.
+    repeated: u64,
+    remarks: Vec<Remark>,
 }
 
 /// Range deletions of the partition: what holds, and a change of it that the next record decides on.
@@ -60,8 +67,8 @@ struct Markers {
 }
 
 impl SsTableRun {
-    /// Decodes what `source` gives, `name` in errors.
-    pub fn new(source: Box<dyn Source>, name: String, layout: Arc<Layout>) -> SsTableRun {
+    /// Decodes what `source` gives, `name` in errors; `seal` is judged at its end.
+    pub fn new(source: Box<dyn Source>, name: String, layout: Arc<Layout>, seal: Seal) -> SsTableRun {
         SsTableRun {
             source,
             name,
@@ -73,12 +80,20 @@ impl SsTableRun {
             key: Key::default(),
             rows: RowDecoder::default(),
             markers: Markers::default(),
+            seal,
+            repeated: 0,
+            remarks: Vec::new(),
         }
     }
 
     /// Plain bytes of `Data.db` decoded so far.
     pub fn position(&self) -> u64 {
         self.origin + self.at as u64
+    }
+
+    /// What there is to say of the file, once all of it was read.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
     }
 
     fn error(&self, fault: Fault) -> Error {
@@ -104,7 +119,7 @@ impl SsTableRun {
     }
 
     fn fill(&mut self, out: &mut RecordBatch) -> Result<()> {
-        while !out.is_full() && self.state != State::Done {
+        while self.state != State::Done && (!out.is_full() || self.row_repeats()?) {
             match self.step(out) {
                 Ok(()) => {}
                 Err(Fault::Short) => {
@@ -112,13 +127,44 @@ impl SsTableRun {
                         if self.state != State::Partition || self.at != self.window.len() {
                             return Err(self.error(Fault::Short));
                         }
-                        self.state = State::Done;
+                        self.end()?;
                     }
                 }
                 Err(fault) => return Err(self.error(fault)),
             }
         }
         Ok(())
+    }
+
+    /// All was read.
+    fn end(&mut self) -> Result<()> {
+        self.state = State::Done;
+        let judged = self.seal.judge(self.source.digest()).map_err(|fault| self.error(fault))?;
+        self.remarks.extend(judged);
+        if self.repeated > 0 {
+            let what = format!("{} rows stood twice in their partitions, and were merged", self.repeated);
+            self.remarks.push(Remark::Note(what));
+        }
+        Ok(())
+    }
+
+    /// Whether the last record comes once more: it must be in the batch still, to be merged with it.
+    fn row_repeats(&mut self) -> Result<bool> {
+        while self.state == State::Rows {
+            let mut c = Cursor::new(&self.window[self.at..]);
+            let layout = &*self.layout;
+            let plain =
+                c.u8().map(|flags| flags & (rows::HAS_EXTENSION | rows::IS_MARKER | rows::END_OF_PARTITION) == 0);
+            let found = match plain {
+                Ok(true) => self.key.row(&mut c, &layout.clustering).map(|_| ()).map(|()| self.key.is_last()),
+                other => other,
+            };
+            match found {
+                Err(Fault::Short) if self.refill()? => {}
+                found => return Ok(found == Ok(true)),
+            }
+        }
+        Ok(false)
     }
 
     /// Decodes one thing, and moves on only when all of it was in the window.
@@ -178,7 +224,16 @@ impl SsTableRun {
             self.markers.flush(&mut self.key, out)?;
         }
         let decoder = &mut self.rows;
-        push(out, &mut self.key, Class::Row, |to| decoder.row(layout, flags, false, body, raw.as_deref(), to))?;
+        let row = |to: &mut Vec<u8>| decoder.row(layout, flags, false, body, raw.as_deref(), to);
+        match push(out, &mut self.key, Class::Row, row) {
+            Err(_) if self.key.is_last() => {
+                let decoder = &mut self.rows;
+                let row = |to: &mut Vec<u8>| decoder.row(layout, flags, false, body, raw.as_deref(), to);
+                repeat(out, &self.key, layout.counter, row)?;
+                self.repeated += 1;
+            }
+            pushed => pushed?,
+        }
         self.at += c.at();
         Ok(())
     }
@@ -239,33 +294,6 @@ fn bound_kind(kind: u8) -> Parsed<(bool, bool, bool)> {
         6 => Ok((true, false, true)),
         7 => Ok((true, true, false)),
         _ => Err(Fault::Bad("kind of a range deletion's bound")),
-    }
-}
-
-/// Adds the record whose key is in `key`, unless its body says nothing.
-#[inline]
-fn push(
-    out: &mut RecordBatch,
-    key: &mut Key,
-    class: Class,
-    body: impl FnOnce(&mut Vec<u8>) -> std::result::Result<Traits, Nothing>,
-) -> Parsed<()> {
-    key.check_order()?;
-    let limit = RECORD_MAX - key.bytes().len().min(RECORD_MAX);
-    let write = |to: &mut Vec<u8>| {
-        let from = to.len();
-        let traits = body(to)?;
-        if to.len() - from > limit { Err(Nothing::Fault(Fault::TooLarge("size of a record"))) } else { Ok(traits) }
-    };
-    match out.push_with(key.bytes(), key.group_len(), class, write) {
-        Ok(()) => {
-            key.accept();
-            Ok(())
-        }
-        Err(Nothing::Empty) => Ok(()),
-        // The whole row was there: it is damaged, more bytes will not help.
-        Err(Nothing::Fault(Fault::Short)) => Err(Fault::Bad("size of a row")),
-        Err(Nothing::Fault(fault)) => Err(fault),
     }
 }
 

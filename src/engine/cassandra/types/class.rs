@@ -50,6 +50,9 @@ impl<'a> Parser<'a> {
         }
         self.budget -= 1;
         let name = self.class_name();
+        if let Some(custom) = self.custom(name)? {
+            return Ok(custom);
+        }
         if let Some(native) = native(name) {
             return Ok(native);
         }
@@ -76,6 +79,28 @@ impl<'a> Parser<'a> {
             _ => return Err(Error::new(Kind::Unsupported, format!("class {}", clip(name, 200)), "not understood")),
         };
         Ok(parsed)
+    }
+
+    /// The classes that CQL has no name for, by the length that their values have (`valueLengthIfFixed`): without it nobody
+    /// knows where a value ends. Parameters are taken as they stand.
+    fn custom(&mut self, name: &str) -> Result<Option<CqlType>> {
+        let fixed = match name {
+            "LexicalUUIDType" => Some(16),
+            "DynamicCompositeType" => None,
+            _ => return Ok(None),
+        };
+        let mut class = format!("{PACKAGE}{name}");
+        let mut open = 0usize;
+        while open > 0 || self.rest.starts_with('(') {
+            let Some(c) = self.rest.chars().next().filter(|c| *c != '\'') else { return Err(self.syntax("')'")) };
+            self.rest = &self.rest[c.len_utf8()..];
+            open = if c == '(' { open + 1 } else { open - usize::from(c == ')') };
+            class.extend((c != ' ').then_some(c));
+            if open == 0 {
+                break;
+            }
+        }
+        Ok(Some(CqlType::Custom { class: class.into(), fixed }))
     }
 
     fn one(&mut self, depth: usize) -> Result<CqlType> {

@@ -72,7 +72,7 @@ fn hex(name: &str) -> String {
     })
 }
 
-fn name(t: &CqlType) -> &'static str {
+fn name(t: &CqlType) -> &str {
     match t {
         CqlType::Ascii => "AsciiType",
         CqlType::BigInt => "LongType",
@@ -102,6 +102,7 @@ fn name(t: &CqlType) -> &'static str {
         CqlType::Udt { .. } => "UserType",
         CqlType::Vector { .. } => "VectorType",
         CqlType::Composite(_) => "CompositeType",
+        CqlType::Custom { class, .. } => class.strip_prefix(PACKAGE).unwrap_or(class),
     }
 }
 
@@ -123,6 +124,8 @@ mod tests {
             ),
             (format!("{p}ReversedType({p}TupleType({p}LongType,{p}UserType(ks,75,61:{p}ByteType)))"), true),
             (format!("{p}VectorType({p}FloatType , 3)"), false),
+            (format!("{p}CompositeType({p}LexicalUUIDType,{p}Int32Type)"), false),
+            (format!("{p}DynamicCompositeType(a=>{p}BytesType,b=>{p}CompositeType({p}UTF8Type))"), false),
             (format!("{p}CompositeType({p}UTF8Type,{p}FrozenType({p}ListType({p}Int32Type)))"), false),
         ] {
             let (t, reversed) = parse_clustering_class(&class).unwrap();
