@@ -109,7 +109,7 @@ fn two_writers_and_a_reader_at_once() {
     let roots_one = put_all(&writer_one, &first[..60]);
     // The index cache is locked by the first; the second works without, and takes nothing over.
     let writer_two = two.writer(WriteOptions::default()).unwrap();
-    assert_eq!(handle().state().open_sessions().count(), 2);
+    assert_eq!(handle().state().open_sessions().len(), 2);
     restore(&handle(), &old);
     let roots_two = put_all(&writer_two, &second);
     assert_eq!(writer_two.commit(roots_two, Vec::new()).unwrap().1.chunks_new, 120);

@@ -115,7 +115,7 @@ fn snapshots_are_found_by_prefix_and_latest() {
         assert_eq!(repo.find_snapshot(&s.id.to_string()).unwrap(), *s);
         assert_eq!(repo.find_snapshot(&s.id.to_string()[..16]).unwrap(), *s);
     }
-    assert_eq!(repo.find_snapshot("").unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(repo.find_snapshot("").unwrap_err().kind(), Kind::Usage);
     assert_eq!(repo.find_snapshot("nonsense").unwrap_err().kind(), Kind::NotFound);
 }
 
@@ -273,7 +273,7 @@ fn a_fenced_session_cannot_commit() {
     let repo = init(&store, None);
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let roots = put_all(&writer, &chunks(1, 4));
-    let open_session = repo.state().open_sessions().map(|(id, _)| *id).next().unwrap();
+    let open_session = *repo.state().open_sessions().keys().next().unwrap();
     repo.administer(&mut |_| Ok(Body::Fence { session: open_session })).unwrap();
     assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Denied);
     assert!(open(&store, None).unwrap().snapshots().is_empty());
@@ -294,7 +294,7 @@ fn only_dead_sessions_are_taken_over() {
     let roots = put_all(&writer, &data);
     let (_, stats) = writer.commit(roots, Vec::new()).unwrap();
     assert!(stats.chunks_new < 200, "{stats:?}");
-    assert_eq!(repo.state().open_sessions().count(), 0);
+    assert_eq!(repo.state().open_sessions().len(), 0);
     restore(&open(&store, None).unwrap(), &data);
     assert_eq!(problems(&repo, true), Vec::<String>::new());
 }

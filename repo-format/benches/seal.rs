@@ -5,7 +5,7 @@ use repo_format::config::Config;
 use repo_format::frame::{FramePlain, Opener, Sealer};
 use repo_format::id::{ChunkKind, ObjectHash, RepoId, SessionId, SnapshotId};
 use repo_format::index::{Index, IndexBuilder};
-use repo_format::key::{ChunkIdKey, ContentKey, ContentPublic, IndexKey, SignKey, WrappedKey};
+use repo_format::key::{ChunkIdKey, ContentKey, ContentPublic, IndexKey, SessionKey, SignKey, WrappedKey};
 use repo_format::log::{Body, Entry, Roles};
 use repo_format::log_state::State;
 use repo_format::names::IndexName;
@@ -52,7 +52,9 @@ fn rows(length: usize) -> Vec<u8> {
 }
 
 fn main() {
-    let (ids, key, session) = (ChunkIdKey::from_bytes([1; 32]), ContentKey::from_bytes([2; 32]), SessionId([3; 16]));
+    let (ids, session) = (ChunkIdKey::from_bytes([1; 32]), SessionId([3; 16]));
+    let wrapped = WrappedKey { epoch: 1, ephemeral: [0; 32], sealed: [0; 48] };
+    let key = SessionKey { session, content: ContentKey::from_bytes([2; 32]), wrapped };
     let data = rows(256 << 10);
     speed("chunk id, 64 KiB", 64 << 10, || {
         black_box(ids.id(ChunkKind::Leaf, &data[..64 << 10]));
@@ -70,24 +72,25 @@ fn main() {
             let mut out = Vec::new();
             speed(&format!("seal 256 KiB of {what}, zstd {level}"), data.len(), || {
                 out.clear();
-                sealer.seal(&session, &key, &[4; 24], &plain, &mut out).unwrap();
+                sealer.seal(&key, &[4; 24], &plain, &mut out).unwrap();
             });
             let mut opener = Opener::new().unwrap();
             speed(&format!("open, check ids ({} bytes sealed)", out.len()), data.len(), || {
-                black_box(opener.open(&key, &ids, &out).unwrap());
+                black_box(opener.open(&key.content, &ids, &out).unwrap());
             });
         }
     }
-    pack_and_index(&ids, &key, session, &random);
+    pack_and_index(&ids, &key, &random);
     checkpoint();
 }
 
-fn pack_and_index(ids: &ChunkIdKey, key: &ContentKey, session: SessionId, data: &[u8]) {
+fn pack_and_index(ids: &ChunkIdKey, key: &SessionKey, data: &[u8]) {
+    let session = key.session;
     let index_key = IndexKey::from_bytes([5; 32]);
     let mut plain = FramePlain::new(ChunkKind::Data);
     data.chunks(64 << 10).for_each(|c| plain.push(ids.id(ChunkKind::Data, c), c).unwrap());
     let mut frame = Vec::new();
-    Sealer::new(1).unwrap().seal(&session, key, &[4; 24], &plain, &mut frame).unwrap();
+    Sealer::new(1).unwrap().seal(key, &[4; 24], &plain, &mut frame).unwrap();
     let build = || {
         let mut builder = PackBuilder::new(session);
         while builder.fits(frame.len(), 4, 16 << 20) {
@@ -134,7 +137,7 @@ fn checkpoint() {
     write(Body::Writers { writers: vec![(admin.id(), Roles::WRITE_VOUCH)] });
     for night in 0..3650u64 {
         let hash = |salt: u64| *blake3::hash(&(night * 10 + salt).to_le_bytes()).as_bytes();
-        let session = SessionId(hash(0)[..16].try_into().unwrap());
+        let session = SessionId::new(2 + 2 * night, &admin.id());
         let mut indexes: Vec<IndexName> = (1..3).map(|i| IndexName { session, hash: ObjectHash(hash(i)) }).collect();
         indexes.sort();
         write(Body::Open { session, key, adopts: None, bases: vec![] });

@@ -10,10 +10,10 @@ use crate::config::Config;
 use crate::error::{FormatError, Result};
 use crate::header;
 use crate::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
-use crate::key::{SIGNATURE_LEN, SignKey, Signed, WrappedKey};
+use crate::key::{SIGNATURE_LEN, SignKey, Signed};
 use crate::limits::{CHECKPOINT_EVERY, CHECKPOINT_MAX};
 use crate::log::{Roles, put_index, put_pack, read_index, read_pack};
-use crate::log_state::{Committed, IndexState, Session, SessionStatus, State};
+use crate::log_state::{Committed, IndexState, Session, State};
 use crate::names::{Name, ObjectKind};
 use crate::wire::{Put, Reader};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,7 @@ impl State {
             head,
             time_ms,
             writers: read_all(&mut r, 33, |r| Ok((WriterId(r.array()?), Roles(r.u8()?))))?,
-            sessions: read_all(&mut r, 149, read_session)?,
+            sessions: read_all(&mut r, 58, read_session)?,
             snapshots: read_all(&mut r, 97, |r| Ok((SnapshotId(r.array()?), read_committed(r)?)))?,
             held: read_set(&mut r, 32, |r| Ok(SnapshotId(r.array()?)))?,
             indexes: read_all(&mut r, 81, |r| {
@@ -128,41 +128,17 @@ fn put_all<T>(out: &mut Vec<u8>, items: impl ExactSizeIterator<Item = T>, put: i
 fn put_session(out: &mut Vec<u8>, id: &SessionId, session: &Session) {
     out.extend_from_slice(&id.0);
     out.extend_from_slice(&session.writer.0);
-    out.put_u64(session.opened);
     out.put_u64(session.time_ms);
-    session.key.put(out);
-    match session.status {
-        SessionStatus::Open => {
-            out.push(0);
-            put_all(out, session.bases.iter(), |out, id| out.extend_from_slice(&id.0));
-            put_all(out, session.adopted.iter(), |out, id| out.extend_from_slice(&id.0));
-        }
-        SessionStatus::Committed => out.push(1),
-        SessionStatus::Fenced => out.push(2),
-        SessionStatus::Adopted(by) => {
-            out.push(3);
-            out.extend_from_slice(&by.0);
-        }
-    }
+    put_all(out, session.bases.iter(), |out, id| out.extend_from_slice(&id.0));
+    put_all(out, session.adopted.iter(), |out, id| out.extend_from_slice(&id.0));
 }
 
 fn read_session(r: &mut Reader<'_>) -> Result<(SessionId, Session)> {
     let id = SessionId(r.array()?);
-    let (writer, opened, time_ms) = (WriterId(r.array()?), r.u64()?, r.u64()?);
-    let key = WrappedKey::read(r)?;
-    let (mut bases, mut adopted) = (Vec::new(), Vec::new());
-    let status = match r.u8()? {
-        0 => {
-            bases = read_vec(r, 32, |r| Ok(SnapshotId(r.array()?)))?;
-            adopted = read_vec(r, 16, |r| Ok(SessionId(r.array()?)))?;
-            SessionStatus::Open
-        }
-        1 => SessionStatus::Committed,
-        2 => SessionStatus::Fenced,
-        3 => SessionStatus::Adopted(SessionId(r.array()?)),
-        _ => return Err(FormatError::Invalid("status of a session")),
-    };
-    Ok((id, Session { writer, opened, time_ms, key, status, bases, adopted }))
+    let (writer, time_ms) = (WriterId(r.array()?), r.u64()?);
+    let bases = read_vec(r, 32, |r| Ok(SnapshotId(r.array()?)))?;
+    let adopted = read_vec(r, 16, |r| Ok(SessionId(r.array()?)))?;
+    Ok((id, Session { writer, time_ms, bases, adopted }))
 }
 
 fn read_committed(r: &mut Reader<'_>) -> Result<Committed> {

@@ -1,14 +1,15 @@
 //! Frames (SPEC "Frames"): some chunks of one kind, compressed and sealed together.
 //!
 //! ```text
-//! version u8 │ session 16 │ nonce 24 │ length u32 │ list hash 32 │ sealed … │ tag 16      (a multiple of 4 KiB)
+//! version u8 │ session 16 │ wrapped key 84 │ nonce 24 │ length u32 │ list hash 32
+//!        │ sealed … │ tag 16                                                                (a multiple of 4 KiB)
 //! sealed = kind u8 │ codec u8 │ stored u32 │ count varint │ count × (id 32 │ length varint) │ bytes │ zeros
 //! ```
 
 use crate::error::{FormatError, Result};
 use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, ObjectHash, SessionId};
-use crate::key::{ChunkIdKey, ContentKey, context};
+use crate::key::{ChunkIdKey, ContentKey, SessionKey, WrappedKey, context};
 use crate::leaf;
 use crate::limits::{CHUNK_MAX, FRAME_CHUNKS_MAX, FRAME_MAX, FRAME_PADDING, FRAME_PLAIN_MAX, VERSION};
 use crate::wire::{Put, Reader};
@@ -16,7 +17,7 @@ use zstd::bulk::Decompressor;
 use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, SafeResult, zstd_sys::ZSTD_EndDirective};
 
 /// Bytes before the sealed part. They are its associated data.
-pub const FRAME_HEADER_LEN: usize = 1 + SessionId::LEN + NONCE_LEN + 4 + 32;
+pub const FRAME_HEADER_LEN: usize = 1 + SessionId::LEN + WrappedKey::LEN + NONCE_LEN + 4 + 32;
 
 /// The bytes are stored as they are.
 const CODEC_RAW: u8 = 0;
@@ -103,6 +104,8 @@ impl FramePlain {
 pub struct FrameHeader {
     /// The session whose content key sealed it.
     pub session: SessionId,
+    /// That key, wrapped: so a frame is opened with *read* and its own bytes.
+    pub wrapped: WrappedKey,
     /// Nonce of the sealed part.
     pub nonce: Nonce,
     /// Length of the whole frame in bytes.
@@ -119,7 +122,7 @@ impl FrameHeader {
         if version > VERSION {
             return Err(FormatError::Unsupported(format!("frame version {version}")));
         }
-        let (session, nonce) = (SessionId(r.array()?), r.array()?);
+        let (session, wrapped, nonce) = (SessionId(r.array()?), WrappedKey::read(&mut r)?, r.array()?);
         let length = r.u32()?;
         if length as usize > FRAME_MAX {
             return Err(FormatError::TooLarge("frame"));
@@ -127,7 +130,7 @@ impl FrameHeader {
         if length == 0 || !(length as usize).is_multiple_of(FRAME_PADDING) {
             return Err(FormatError::Invalid("length of a frame"));
         }
-        Ok(FrameHeader { session, nonce, length, list_hash: ObjectHash(r.array()?) })
+        Ok(FrameHeader { session, wrapped, nonce, length, list_hash: ObjectHash(r.array()?) })
     }
 }
 
@@ -161,20 +164,14 @@ impl Sealer {
     }
 
     /// Appends the sealed frame to `out`. `nonce` must be fresh and random. Compressed where that is smaller.
-    pub fn seal(
-        &mut self,
-        session: &SessionId,
-        key: &ContentKey,
-        nonce: &Nonce,
-        plain: &FramePlain,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
+    pub fn seal(&mut self, key: &SessionKey, nonce: &Nonce, plain: &FramePlain, out: &mut Vec<u8>) -> Result<()> {
         if plain.list.is_empty() {
             return Err(FormatError::Invalid("frame without chunks"));
         }
         let start = out.len();
         out.push(VERSION);
-        out.extend_from_slice(&session.0);
+        out.extend_from_slice(&key.session.0);
+        key.wrapped.put(out);
         out.extend_from_slice(nonce);
         out.put_u32(0);
         out.extend_from_slice(&list_hash(nonce, plain.kind, &plain.list).0);
@@ -203,11 +200,11 @@ impl Sealer {
             return Err(FormatError::TooLarge("frame"));
         }
         out.resize(start + length - TAG_LEN, 0);
-        let field = start + 1 + SessionId::LEN + NONCE_LEN;
+        let field = start + 1 + SessionId::LEN + WrappedKey::LEN + NONCE_LEN;
         out[field..field + 4].copy_from_slice(&(length as u32).to_le_bytes());
         let mut aad = [0; FRAME_HEADER_LEN];
         aad.copy_from_slice(&out[start..sealed]);
-        header::seal(key.expose(), nonce, &aad, out, sealed)
+        header::seal(key.content.expose(), nonce, &aad, out, sealed)
     }
 
     /// Appends the compressed bytes; `None` where that saves nothing.

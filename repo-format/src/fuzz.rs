@@ -8,7 +8,7 @@ use crate::frame::{FRAME_HEADER_LEN, Opener, list_hash, read_list};
 use crate::id::{ChunkKind, CredentialId, ObjectHash, RepoId, SessionId, SnapshotId};
 use crate::index::{Index, read_head, read_table};
 use crate::ints::{Ints, PLANES_MAX, StringsReader, put_ints};
-use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed};
+use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed, WrappedKey};
 use crate::keyfile::KeyFile;
 use crate::leaf::{Layout, LeafBuilder, LeafReader, OpenDeletion, streams};
 use crate::log::Entry;
@@ -132,7 +132,7 @@ pub fn frame_sealed(data: &[u8]) -> bool {
     let kind = r.u8().and_then(ChunkKind::from_u8).unwrap_or(ChunkKind::Leaf);
     _ = r.bytes(5).and_then(|_| read_list(&mut r, &mut list));
     let length = (FRAME_HEADER_LEN + data.len() + header::TAG_LEN).next_multiple_of(4096);
-    let mut object = vec![0; 17];
+    let mut object = vec![0; 17 + WrappedKey::LEN];
     object.extend_from_slice(&nonce);
     object.put_u32(length as u32);
     object.extend_from_slice(&list_hash(&nonce, kind, &list).0);

@@ -44,7 +44,8 @@ id_type!(
     RepoId, 32
 );
 id_type!(
-    /// A session: random. Packs and index objects carry it in their names.
+    /// A session: the number of the entry that opens it, and the first bytes of its writer's key. So no two are alike,
+    /// and whose a pack is, and how old, shows in its name. Packs and index objects carry it in theirs.
     SessionId, 16
 );
 id_type!(
@@ -63,6 +64,26 @@ id_type!(
     /// Plain BLAKE3 of an object, readable by anyone who has the object.
     ObjectHash, 32
 );
+
+impl SessionId {
+    /// The session that entry `n` by `writer` opens.
+    pub fn new(n: u64, writer: &WriterId) -> SessionId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        id[8..].copy_from_slice(&writer.0[..8]);
+        SessionId(id)
+    }
+
+    /// Number of the entry that opens it.
+    pub fn opened(&self) -> u64 {
+        self.0[..8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+    }
+
+    /// Whether it is this writer's.
+    pub fn is_of(&self, writer: &WriterId) -> bool {
+        self.0[8..] == writer.0[..8]
+    }
+}
 
 impl ObjectHash {
     /// Of a whole object.

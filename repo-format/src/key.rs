@@ -290,7 +290,7 @@ impl ContentSecret {
 /// ```text
 /// epoch u32 │ ephemeral public key 32 │ sealed content key 32 │ tag 16
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WrappedKey {
     /// Epoch of the key it is wrapped to.
     pub epoch: u32,
@@ -349,6 +349,31 @@ impl WrappedKey {
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<WrappedKey> {
         Ok(WrappedKey { epoch: r.u32()?, ephemeral: r.array()?, sealed: r.array()? })
+    }
+}
+
+/// A session's content key as its writer holds it: what it seals with, and what it writes beside what it sealed.
+#[derive(Debug, Clone)]
+pub struct SessionKey {
+    /// The session.
+    pub session: SessionId,
+    /// The key.
+    pub content: ContentKey,
+    /// The same, wrapped: for holders of *read*.
+    pub wrapped: WrappedKey,
+}
+
+impl SessionKey {
+    /// Wraps `content`, fresh and random, for `session`. `ephemeral` is 32 more such bytes, used for this and nothing else.
+    pub fn new(
+        to: &ContentPublic,
+        repo: &RepoId,
+        session: SessionId,
+        content: ContentKey,
+        ephemeral: [u8; 32],
+    ) -> Result<SessionKey> {
+        let wrapped = WrappedKey::wrap(to, repo, &session, &content, ephemeral)?;
+        Ok(SessionKey { session, content, wrapped })
     }
 }
 

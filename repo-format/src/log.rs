@@ -46,9 +46,9 @@ pub struct LostFrames {
 pub enum Body {
     /// Starts a session.
     Open {
-        /// The new session.
+        /// The new session: [`SessionId::new`] of this entry.
         session: SessionId,
-        /// Its content key.
+        /// Its content key, as it stands in everything that it seals.
         key: WrappedKey,
         /// The session of the same writer that it takes over, which can then no longer commit.
         adopts: Option<SessionId>,

@@ -3,10 +3,9 @@
 
 use crate::error::{FormatError, Result};
 use crate::id::{ObjectHash, SessionId, SnapshotId, WriterId};
-use crate::key::WrappedKey;
 use crate::limits::{ADOPTED_MAX, EPOCHS_MAX};
 use crate::log::{Body, Entry, LostFrames, Roles};
-use crate::log_state::{Committed, IndexState, Session, SessionStatus, State};
+use crate::log_state::{Committed, IndexState, Session, State};
 use crate::names::{IndexName, PackName};
 use std::collections::BTreeSet;
 
@@ -23,25 +22,25 @@ pub enum Outcome {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    pub commit_void_after_fence: bool,
+    pub only_open_commit: bool,
     pub condemn_spares_open_sessions: bool,
     pub condemn_sees_last_state: bool,
     pub retire_waits: bool,
-    pub adopted_cannot_commit: bool,
     pub forget_holds_bases: bool,
     pub losses_of_own_packs: bool,
+    pub finds_of_own_packs: bool,
 }
 
 impl Rules {
     /// All on.
     pub const ALL: Rules = Rules {
-        commit_void_after_fence: true,
+        only_open_commit: true,
         condemn_spares_open_sessions: true,
         condemn_sees_last_state: true,
         retire_waits: true,
-        adopted_cannot_commit: true,
         forget_holds_bases: true,
         losses_of_own_packs: true,
+        finds_of_own_packs: true,
     };
 }
 
@@ -89,16 +88,19 @@ impl State {
             Body::Open { session, key, adopts, bases } => {
                 writes()?;
                 check(key.epoch == self.content().epoch, "session key of another epoch")?;
-                check(!self.sessions.contains_key(session), "session is not new")?;
+                let named = *session == SessionId::new(entry.n, writer);
+                check(named, "session is not named by this entry's number and writer")?;
                 check(bases.iter().all(|b| self.snapshots.contains_key(b)), "base is not a snapshot")?;
                 adopts.map_or(Ok(()), |old| self.judge_adoption(writer, &old))
             }
             Body::Commit { session, snapshot, indexes, replaces } => {
                 writes()?;
-                let own = self.sessions.get(session).ok_or("no such session")?;
-                check(own.writer == *writer, "session of another writer")?;
-                check(allowed(own.status, rules), "session is no longer open")?;
-                let mine = |i: &IndexName| i.session == *session || own.adopted.contains(&i.session);
+                check(session.is_of(writer), "session of another writer")?;
+                let own = self.sessions.get(session);
+                let ended = !rules.only_open_commit && session.opened() <= self.n;
+                check(own.is_some() || ended, "session is not open")?;
+                let adopted = own.map_or(&[][..], |own| &own.adopted);
+                let mine = |i: &IndexName| i.session == *session || adopted.contains(&i.session);
                 check(indexes.iter().all(mine), "index object of another session")?;
                 let known = |s: &SnapshotId| self.snapshots.contains_key(s) || self.held.contains(s);
                 check(!snapshot.is_some_and(|s| known(&s)), "snapshot is not new")?;
@@ -117,10 +119,11 @@ impl State {
             }
             Body::Fence { session } => {
                 admin()?;
-                let own = self.sessions.get(session).ok_or("no such session")?;
-                check(own.status == SessionStatus::Open, "session is no longer open")
+                check(self.sessions.contains_key(session), "session is not open")
             }
-            Body::Lost { lost } => lost.iter().try_for_each(|l| self.judge_loss(writer, &l.pack, rules)),
+            Body::Lost { lost } => {
+                lost.iter().try_for_each(|l| self.judge_loss(writer, &l.pack, rules.losses_of_own_packs))
+            }
             Body::Vouch { indexes, snapshots } => {
                 check(self.may_vouch(writer), "may not vouch")?;
                 check(indexes.iter().all(|i| self.indexes.contains_key(i)), "no such index object")?;
@@ -132,18 +135,24 @@ impl State {
             }
             Body::Retire { packs } => {
                 admin()?;
-                let oldest = self.open_sessions().map(|(_, s)| s.opened).min().unwrap_or(u64::MAX);
-                let seen = |at: &u64| *at < oldest || !rules.retire_waits;
-                let gone = |p: &PackName| self.condemned.get(p).is_some_and(seen);
-                check(packs.iter().all(gone), "pack is not condemned, or an older session is open")
+                check(self.may_retire(packs, rules), "pack is not condemned, or an older session is open")
             }
             Body::Epoch { content } => {
                 admin()?;
                 let next = self.content().epoch.checked_add(1);
                 check(Some(content.epoch) == next && self.content.len() < EPOCHS_MAX, "not the next epoch")
             }
-            Body::Found { packs } => packs.iter().try_for_each(|p| self.judge_loss(writer, p, rules)),
+            Body::Found { packs } => {
+                packs.iter().try_for_each(|p| self.judge_loss(writer, p, rules.finds_of_own_packs))
+            }
         }
+    }
+
+    /// Whether every session that is open has read that these packs are condemned.
+    fn may_retire(&self, packs: &[PackName], rules: Rules) -> bool {
+        let oldest = self.sessions.first_key_value().map_or(u64::MAX, |(id, _)| id.opened());
+        let seen = |at: &u64| *at < oldest || !rules.retire_waits;
+        packs.iter().all(|pack| self.condemned.get(pack).is_some_and(seen))
     }
 
     fn may_vouch(&self, writer: &WriterId) -> bool {
@@ -152,11 +161,10 @@ impl State {
 
     /// Who says that a pack is lost, or found again: any writer of its own, of others' who may vouch. Otherwise one
     /// stolen key could make all others store everything anew, or rely on what is gone.
-    fn judge_loss(&self, writer: &WriterId, pack: &PackName, rules: Rules) -> Verdict {
+    fn judge_loss(&self, writer: &WriterId, pack: &PackName, bound: bool) -> Verdict {
         let listed = self.roles(writer) != Roles::NONE || *writer == self.admin;
         check(listed, "not a listed writer")?;
-        let own = self.sessions.get(&pack.session).is_some_and(|s| s.writer == *writer);
-        check(own || self.may_vouch(writer) || !rules.losses_of_own_packs, "pack of another writer")
+        check(pack.session.is_of(writer) || self.may_vouch(writer) || !bound, "pack of another writer")
     }
 
     /// How many writers there would be.
@@ -173,16 +181,15 @@ impl State {
     }
 
     fn judge_adoption(&self, writer: &WriterId, old: &SessionId) -> Verdict {
-        let old = self.sessions.get(old).ok_or("adopts no known session")?;
-        check(old.writer == *writer, "adopts a session of another writer")?;
-        check(old.status == SessionStatus::Open, "adopts a session that is no longer open")?;
+        check(old.is_of(writer), "adopts a session of another writer")?;
+        let old = self.sessions.get(old).ok_or("adopts a session that is not open")?;
         check(old.adopted.len() < ADOPTED_MAX, "adopts too many sessions")
     }
 
     /// Carries out what [`State::judge`] allowed.
     fn change(&mut self, entry: &Entry, rules: Rules) {
         match &entry.body {
-            Body::Open { session, key, adopts, bases } => self.open(entry, *session, *key, *adopts, bases),
+            Body::Open { session, adopts, bases, .. } => self.open(entry, *session, *adopts, bases),
             Body::Commit { session, snapshot, indexes, replaces } => {
                 self.basis = entry.n;
                 replaces.iter().for_each(|i| {
@@ -194,7 +201,7 @@ impl State {
                 let (writer, n, time_ms) = (entry.writer, entry.n, entry.time_ms);
                 let committed = Committed { session: *session, writer, n, time_ms, vouched };
                 self.snapshots.extend(snapshot.iter().map(|s| (*s, committed)));
-                self.end(session, SessionStatus::Committed);
+                self.end(session);
             }
             Body::Forget { snapshots } => {
                 for id in snapshots {
@@ -211,7 +218,7 @@ impl State {
                     self.condemned.entry(*pack).or_insert(entry.n);
                 }
             }
-            Body::Fence { session } => self.end(session, SessionStatus::Fenced),
+            Body::Fence { session } => self.end(session),
             Body::Lost { lost } => {
                 (self.basis, self.withdrawn) = (entry.n, entry.n);
                 lost.iter().for_each(|l| self.lose(l));
@@ -251,7 +258,7 @@ impl State {
         }
     }
 
-    fn open(&mut self, e: &Entry, id: SessionId, key: WrappedKey, adopts: Option<SessionId>, bases: &[SnapshotId]) {
+    fn open(&mut self, e: &Entry, id: SessionId, adopts: Option<SessionId>, bases: &[SnapshotId]) {
         let mut adopted = Vec::new();
         if let Some(old) = adopts {
             if let Some(session) = self.sessions.get(&old) {
@@ -260,27 +267,15 @@ impl State {
             adopted.push(old);
             adopted.sort_unstable();
         }
-        let session = Session {
-            writer: e.writer,
-            opened: e.n,
-            time_ms: e.time_ms,
-            key,
-            status: SessionStatus::Open,
-            bases: bases.to_vec(),
-            adopted,
-        };
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Session { writer: e.writer, time_ms: e.time_ms, bases: bases.to_vec(), adopted });
         if let Some(old) = adopts {
-            self.end(&old, SessionStatus::Adopted(id));
+            self.end(&old);
         }
     }
 
-    fn end(&mut self, session: &SessionId, status: SessionStatus) {
-        if let Some(session) = self.sessions.get_mut(session) {
-            session.status = status;
-            session.bases = Vec::new();
-            session.adopted = Vec::new();
-        }
+    /// One that has ended leaves the state: its name says whose its packs are, and keys lie with what they open.
+    fn end(&mut self, session: &SessionId) {
+        self.sessions.remove(session);
         self.drop_unheld();
     }
 
@@ -289,7 +284,7 @@ impl State {
         if self.held.is_empty() {
             return;
         }
-        let bases: BTreeSet<SnapshotId> = self.open_sessions().flat_map(|(_, s)| s.bases.iter().copied()).collect();
+        let bases: BTreeSet<SnapshotId> = self.sessions.values().flat_map(|s| s.bases.iter().copied()).collect();
         self.held.retain(|id| bases.contains(id));
     }
 
@@ -308,14 +303,4 @@ impl State {
 
 fn check(holds: bool, otherwise: &'static str) -> Verdict {
     if holds { Ok(()) } else { Err(otherwise) }
-}
-
-/// Whether a session of this status may commit.
-fn allowed(status: SessionStatus, rules: Rules) -> bool {
-    match status {
-        SessionStatus::Open => true,
-        SessionStatus::Committed => false,
-        SessionStatus::Fenced => !rules.commit_void_after_fence,
-        SessionStatus::Adopted(_) => !rules.adopted_cannot_commit,
-    }
 }

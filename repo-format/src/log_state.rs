@@ -3,40 +3,21 @@
 
 use crate::config::Config;
 use crate::id::{ObjectHash, SessionId, SnapshotId, WriterId};
-use crate::key::{ContentPublic, WrappedKey};
+use crate::key::ContentPublic;
 use crate::log::Roles;
 use crate::names::{IndexName, PackName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What became of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionStatus {
-    /// It may commit.
-    Open,
-    /// It has committed.
-    Committed,
-    /// The administrator ended it.
-    Fenced,
-    /// Another session of the same writer took it over.
-    Adopted(SessionId),
-}
-
-/// A session.
+/// An open session: one that may commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Whose.
     pub writer: WriterId,
-    /// Number of the entry that opened it.
-    pub opened: u64,
     /// When it was opened, in milliseconds since 1970, by its writer's clock.
     pub time_ms: u64,
-    /// Its content key.
-    pub key: WrappedKey,
-    /// What became of it.
-    pub status: SessionStatus,
-    /// Snapshots it builds on; emptied when it ends.
+    /// Snapshots it builds on.
     pub bases: Vec<SnapshotId>,
-    /// All sessions it took over, directly or through another; emptied when it ends.
+    /// All sessions it took over, directly or through another.
     pub adopted: Vec<SessionId>,
 }
 
@@ -137,14 +118,9 @@ impl State {
         &self.writers
     }
 
-    /// All sessions ever, because frames outlive them and need their keys.
-    pub fn sessions(&self) -> &BTreeMap<SessionId, Session> {
+    /// The sessions that may still commit; one that has ended is not remembered.
+    pub fn open_sessions(&self) -> &BTreeMap<SessionId, Session> {
         &self.sessions
-    }
-
-    /// The sessions that may still commit.
-    pub fn open_sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
-        self.sessions.iter().filter(|(_, s)| s.status == SessionStatus::Open)
     }
 
     /// The snapshots that can be restored.
@@ -211,12 +187,11 @@ impl State {
         last.map_or(ContentPublic { epoch: 0, key: [0; 32] }, |(epoch, key)| ContentPublic { epoch: *epoch, key: *key })
     }
 
-    /// Whether an open session owns this pack, or one that the log does not know.
+    /// Whether packs and index objects of this session are an open one's: its own, or of one that it took over. So are
+    /// those of a session that the log has not come to yet.
     pub fn spared(&self, session: &SessionId) -> bool {
-        match self.sessions.get(session) {
-            None => true,
-            Some(s) if s.status == SessionStatus::Open => true,
-            Some(_) => self.open_sessions().any(|(_, s)| s.adopted.contains(session)),
-        }
+        session.opened() > self.n
+            || self.sessions.contains_key(session)
+            || self.sessions.values().any(|s| s.adopted.contains(session))
     }
 }

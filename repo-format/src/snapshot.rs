@@ -1,20 +1,21 @@
 //! Snapshots (SPEC "Snapshots"): the sealed root of one backup. Only *read* opens one.
 //!
 //! ```text
-//! header │ session 16 │ writer 32 │ nonce 24 │ sealed length u32 │ sealed, tag 16 │ zeros │ signature 64
+//! header │ session 16 │ wrapped key 84 │ writer 32 │ nonce 24 │ sealed length u32
+//!        │ sealed, tag 16 │ zeros │ signature 64
 //! sealed = codec u8 │ plain length u32 │ bytes;   plain = roots varint │ roots × (kind u8 │ id 32) │ body string
 //! ```
 
 use crate::error::{FormatError, Result};
 use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, RepoId, SessionId, SnapshotId, WriterId};
-use crate::key::{ContentKey, SIGNATURE_LEN, SignKey, Signed};
+use crate::key::{ContentKey, SIGNATURE_LEN, SessionKey, SignKey, Signed, WrappedKey};
 use crate::limits::{SNAPSHOT_BODY_MAX, SNAPSHOT_MAX, SNAPSHOT_ROOTS_MAX, padme};
 use crate::names::ObjectKind;
 use crate::wire::{Put, Reader};
 
 /// Bytes before the sealed part.
-const HEADER_LEN: usize = 10 + SessionId::LEN + WriterId::LEN + NONCE_LEN + 4;
+const HEADER_LEN: usize = 10 + SessionId::LEN + WrappedKey::LEN + WriterId::LEN + NONCE_LEN + 4;
 /// What the plaintext can be at most.
 const PLAIN_MAX: usize = SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + 32;
 /// Level of compression: snapshots are small and rare.
@@ -34,15 +35,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The object and its id. `writer` must be the secret of `self.writer`, `nonce` fresh and random.
+    /// The object and its id. `key` must be that of `self.session`, `writer` the secret of `self.writer`, `nonce` fresh
+    /// and random.
     pub fn seal(
         &self,
         repo: &RepoId,
-        key: &ContentKey,
+        key: &SessionKey,
         nonce: &Nonce,
         writer: &SignKey,
     ) -> Result<(SnapshotId, Vec<u8>)> {
-        if writer.id() != self.writer {
+        if writer.id() != self.writer || key.session != self.session {
             return Err(FormatError::WrongKey("snapshot"));
         }
         if self.roots.len() > SNAPSHOT_ROOTS_MAX || self.body.len() > SNAPSHOT_BODY_MAX {
@@ -59,6 +61,7 @@ impl Snapshot {
         let mut out = Vec::new();
         header::put(&mut out, ObjectKind::Snapshot);
         out.extend_from_slice(&self.session.0);
+        key.wrapped.put(&mut out);
         out.extend_from_slice(&self.writer.0);
         out.extend_from_slice(nonce);
         let stored = packed.as_ref().unwrap_or(&plain);
@@ -67,7 +70,7 @@ impl Snapshot {
         out.push(u8::from(packed.is_some()));
         out.put_u32(plain.len() as u32);
         out.extend_from_slice(stored);
-        header::seal(key.expose(), nonce, &aad, &mut out, aad.len())?;
+        header::seal(key.content.expose(), nonce, &aad, &mut out, aad.len())?;
         out.resize(padme(out.len() + SIGNATURE_LEN) - SIGNATURE_LEN, 0);
         let signature = writer.sign(Signed::Snapshot, repo, &out);
         out.extend_from_slice(&signature);
@@ -77,9 +80,9 @@ impl Snapshot {
         Ok((SnapshotId(*blake3::hash(&out).as_bytes()), out))
     }
 
-    /// The session that made it: its content key opens it. Checks the id, so that a damaged snapshot is known as one
-    /// without any key.
-    pub fn session(id: &SnapshotId, bytes: &[u8]) -> Result<SessionId> {
+    /// The session that made it, and that session's wrapped content key, which opens it. Checks the id, so that a
+    /// damaged snapshot is known as one without any key.
+    pub fn sealed_by(id: &SnapshotId, bytes: &[u8]) -> Result<(SessionId, WrappedKey)> {
         if bytes.len() > SNAPSHOT_MAX {
             return Err(FormatError::TooLarge("snapshot"));
         }
@@ -88,17 +91,17 @@ impl Snapshot {
         }
         let mut r = Reader::new(bytes, "snapshot");
         header::read(&mut r, ObjectKind::Snapshot)?;
-        Ok(SessionId(r.array()?))
+        Ok((SessionId(r.array()?), WrappedKey::read(&mut r)?))
     }
 
     /// Checks id and signature and opens. Whether the writer was one is the log's to say.
     pub fn open(id: &SnapshotId, bytes: &[u8], repo: &RepoId, key: &ContentKey) -> Result<Snapshot> {
-        let session = Snapshot::session(id, bytes)?;
+        let (session, _) = Snapshot::sealed_by(id, bytes)?;
         let Some((signed, signature)) = bytes.split_last_chunk::<SIGNATURE_LEN>() else {
             return Err(FormatError::Truncated("snapshot"));
         };
         let aad = signed.get(..HEADER_LEN).ok_or(FormatError::Truncated("snapshot"))?;
-        let mut r = Reader::new(&signed[10 + SessionId::LEN..], "snapshot");
+        let mut r = Reader::new(&signed[10 + SessionId::LEN + WrappedKey::LEN..], "snapshot");
         let (writer, nonce, length) = (WriterId(r.array()?), r.array()?, r.u32()?);
         writer.verify(Signed::Snapshot, repo, signed, signature)?;
         let mut sealed = r.bytes(length as usize)?.to_vec();

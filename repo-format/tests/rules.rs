@@ -8,8 +8,9 @@ use repo_format::id::{ObjectHash, SessionId, SnapshotId, WriterId};
 use repo_format::key::ContentPublic;
 use repo_format::log::{Body, Entry, LostFrames, Roles};
 use repo_format::log_rules::Outcome;
-use repo_format::log_state::{SessionStatus, State};
+use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
+use std::collections::BTreeMap;
 use support::{admin, config, config_object, pack_name, wrapped};
 
 const WRITER: WriterId = WriterId([1; 32]);
@@ -28,20 +29,68 @@ fn index(session: u8, n: u8) -> IndexName {
     IndexName { session: s(session), hash: ObjectHash([n; 32]) }
 }
 
-struct Log(State);
+/// Sessions are named by the entry that opens them; here each has a label, and stands as `s(label)` in bodies.
+struct Log(State, BTreeMap<u8, SessionId>);
 
 impl Log {
     fn new() -> Log {
-        let mut log = Log(State::new(ObjectHash::of(&config_object()), &config()));
+        let mut log = Log(State::new(ObjectHash::of(&config_object()), &config()), BTreeMap::new());
         let writers = vec![(WRITER, Roles::WRITE), (OTHER, Roles::WRITE), (VOUCHER, Roles::WRITE_VOUCH)];
         log.ok(admin().id(), Body::Writers { writers });
         log
     }
 
-    fn write(&mut self, writer: WriterId, body: Body) -> Outcome {
+    fn write(&mut self, writer: WriterId, mut body: Body) -> Outcome {
         let n = self.0.n() + 1;
+        let opened = match &body {
+            Body::Open { session, .. } => Some(session.0[0]).filter(|label| !self.1.contains_key(label)),
+            _ => None,
+        };
+        if let Some(label) = opened {
+            self.1.insert(label, SessionId::new(n, &writer));
+        }
+        self.translate(writer, &mut body);
         let entry = Entry { n, previous: self.0.head(), writer, time_ms: n, body };
-        self.0.apply(ObjectHash([n as u8; 32]), &entry).unwrap()
+        let outcome = self.0.apply(ObjectHash([n as u8; 32]), &entry).unwrap();
+        if let Some(label) = opened.filter(|_| outcome != Outcome::Applied) {
+            self.1.remove(&label);
+        }
+        outcome
+    }
+
+    /// The session of a label; of one that was never opened, a later one of this writer.
+    fn named(&self, writer: WriterId, session: SessionId) -> SessionId {
+        let label = session.0[0];
+        match session == s(label) {
+            true => self.1.get(&label).copied().unwrap_or(SessionId::new(1000 + u64::from(label), &writer)),
+            false => session,
+        }
+    }
+
+    fn translate(&self, writer: WriterId, body: &mut Body) {
+        let name = |session: &mut SessionId| *session = self.named(writer, *session);
+        match body {
+            Body::Open { session, adopts, .. } => [session].into_iter().chain(adopts).for_each(name),
+            Body::Commit { session, indexes, replaces, .. } => {
+                name(session);
+                indexes.iter_mut().chain(replaces).for_each(|i| name(&mut i.session));
+            }
+            Body::Fence { session } => name(session),
+            Body::Vouch { indexes, .. } => indexes.iter_mut().for_each(|i| name(&mut i.session)),
+            Body::Condemn { packs, .. } | Body::Retire { packs } | Body::Found { packs } => {
+                packs.iter_mut().for_each(|p| name(&mut p.session));
+            }
+            Body::Lost { lost } => lost.iter_mut().for_each(|l| name(&mut l.pack.session)),
+            Body::Forget { .. } | Body::Writers { .. } | Body::Epoch { .. } => {}
+        }
+    }
+
+    fn index(&self, label: u8, n: u8) -> IndexName {
+        IndexName { session: self.1.get(&label).copied().unwrap_or(s(label)), hash: ObjectHash([n; 32]) }
+    }
+
+    fn usable(&self, label: u8, hash: u8, frame: u32) -> bool {
+        self.0.usable(&PackName { session: self.1[&label], hash: ObjectHash([hash; 32]) }, frame)
     }
 
     fn ok(&mut self, writer: WriterId, body: Body) {
@@ -53,8 +102,8 @@ impl Log {
         let outcome = self.write(writer, body.clone());
         assert!(matches!(outcome, Outcome::Void(w) if w.contains(why)), "{body:?}: {outcome:?}, not {why:?}");
         assert_eq!(self.0.n(), before.n() + 1);
-        let same = (self.0.writers(), self.0.sessions(), self.0.snapshots(), self.0.indexes(), self.0.condemned())
-            == (before.writers(), before.sessions(), before.snapshots(), before.indexes(), before.condemned());
+        let same = (self.0.writers(), self.0.open_sessions(), self.0.snapshots(), self.0.indexes(), self.0.condemned())
+            == (before.writers(), before.open_sessions(), before.snapshots(), before.indexes(), before.condemned());
         assert!(
             same && self.0.lost() == before.lost() && self.0.basis() == before.basis(),
             "{body:?} changed the state"
@@ -116,17 +165,28 @@ fn only_the_administrator_takes_away() {
 fn sessions_belong_to_their_writer_and_end_once() {
     let mut log = Log::new();
     log.open(WRITER, 1);
-    log.void(WRITER, open(1, None, vec![]), "new");
+    log.void(WRITER, open(1, None, vec![]), "not named");
+    log.void(
+        WRITER,
+        Body::Open { session: SessionId::new(9, &WRITER), key: wrapped(&s(1)), adopts: None, bases: vec![] },
+        "not named",
+    );
+    let n = log.0.n() + 1;
+    log.void(
+        WRITER,
+        Body::Open { session: SessionId::new(n, &OTHER), key: wrapped(&s(1)), adopts: None, bases: vec![] },
+        "not named",
+    );
     log.void(OTHER, commit(1, None, vec![], vec![]), "another writer");
-    log.void(WRITER, commit(9, None, vec![], vec![]), "no such session");
+    log.void(WRITER, commit(9, None, vec![], vec![]), "not open");
     log.void(WRITER, commit(1, None, vec![index(2, 1)], vec![]), "another session");
     log.commit(WRITER, 1);
-    log.void(WRITER, commit(1, None, vec![], vec![]), "no longer open");
-    log.void(admin().id(), Body::Fence { session: s(1) }, "no longer open");
+    log.void(WRITER, commit(1, None, vec![], vec![]), "not open");
+    log.void(admin().id(), Body::Fence { session: s(1) }, "not open");
     log.open(WRITER, 2);
     log.void(WRITER, commit(2, Some(1), vec![], vec![]), "snapshot is not new");
     log.ok(admin().id(), Body::Fence { session: s(2) });
-    log.void(WRITER, commit(2, Some(2), vec![], vec![]), "no longer open");
+    log.void(WRITER, commit(2, Some(2), vec![], vec![]), "not open");
     log.open(OTHER, 3);
     log.ok(admin().id(), Body::Writers { writers: vec![(OTHER, Roles::NONE)] });
     log.void(OTHER, commit(3, Some(3), vec![], vec![]), "listed");
@@ -137,19 +197,23 @@ fn adoption_hands_over_packs_and_index_objects() {
     let mut log = Log::new();
     log.open(WRITER, 1);
     log.void(OTHER, open(2, Some(1), vec![]), "another writer");
-    log.void(WRITER, open(2, Some(9), vec![]), "no known");
+    log.void(WRITER, open(2, Some(9), vec![]), "not open");
     log.ok(WRITER, open(2, Some(1), vec![]));
-    log.void(WRITER, commit(1, Some(1), vec![], vec![]), "no longer open");
-    log.void(WRITER, open(3, Some(1), vec![]), "no longer open");
+    log.void(WRITER, commit(1, Some(1), vec![], vec![]), "not open");
+    log.void(WRITER, open(3, Some(1), vec![]), "not open");
     log.ok(WRITER, open(3, Some(2), vec![]));
-    assert_eq!(log.0.sessions()[&s(3)].adopted, [s(1), s(2)]);
-    assert_eq!(log.0.sessions()[&s(1)].status, SessionStatus::Adopted(s(2)));
+    let [one, two, three] = [1, 2, 3].map(|label| log.1[&label]);
+    assert_eq!(log.0.open_sessions()[&three].adopted, [one, two]);
+    assert_eq!(log.0.open_sessions().keys().collect::<Vec<_>>(), [&three], "ended ones are not remembered");
+    assert!([one, two, three].iter().all(|id| log.0.spared(id) && id.is_of(&WRITER) && !id.is_of(&OTHER)));
     let computed = log.0.n();
     for n in [1, 2, 3, 99] {
         log.void(admin().id(), Body::Condemn { computed, packs: vec![pack_name(n, 1)] }, "open or unknown");
     }
     log.ok(WRITER, commit(3, Some(3), vec![index(1, 1), index(2, 2), index(3, 3)], vec![]));
     log.condemn(vec![pack_name(1, 1), pack_name(2, 1)]);
+    // Of a session that never was, though others opened later, nobody works on anything.
+    log.condemn(vec![PackName { session: SessionId::new(2, &OTHER), hash: ObjectHash([1; 32]) }]);
 }
 
 #[test]
@@ -163,16 +227,16 @@ fn a_condemn_has_seen_the_last_commit_condemn_and_loss() {
     log.void(admin().id(), body(u64::MAX), "older state");
     log.open(OTHER, 2);
     log.ok(admin().id(), body(before + 1));
-    assert!(!log.0.usable(&pack_name(1, 1), 0) && log.0.usable(&pack_name(1, 2), 0));
+    assert!(!log.usable(1, 1, 0) && log.usable(1, 2, 0));
     log.void(admin().id(), body(before + 1), "older state");
     let damaged = vec![LostFrames { pack: pack_name(1, 2), frames: vec![26] }];
     let before = log.0.n();
     log.ok(WRITER, Body::Lost { lost: damaged });
-    assert!(!log.0.usable(&pack_name(1, 2), 26) && log.0.usable(&pack_name(1, 2), 4122));
+    assert!(!log.usable(1, 2, 26) && log.usable(1, 2, 4122));
     log.void(admin().id(), body(before), "older state");
     assert_eq!(log.0.withdrawn(), before + 1);
     log.ok(WRITER, lost(pack_name(1, 2)));
-    assert!(!log.0.usable(&pack_name(1, 2), 4122));
+    assert!(!log.usable(1, 2, 4122));
 }
 
 /// A loss stops deduplication and a find allows it again: of one's own packs every writer says so, of others' only who
@@ -188,15 +252,16 @@ fn losses_and_finds_are_of_own_packs_or_by_who_may_vouch() {
         log.void(stranger, lost(pack), "writer");
         log.void(stranger, found.clone(), "writer");
     }
-    log.void(OTHER, lost(pack_name(77, 1)), "another writer");
+    let never = PackName { session: SessionId::new(77, &WRITER), hash: ObjectHash([1; 32]) };
+    log.void(OTHER, lost(never), "another writer");
     for (loses, finds) in [(WRITER, WRITER), (VOUCHER, WRITER), (WRITER, VOUCHER), (admin().id(), admin().id())] {
         log.ok(loses, lost(pack));
-        assert!(!log.0.usable(&pack, 26));
+        assert!(!log.usable(1, 1, 26));
         log.void(OTHER, found.clone(), "another writer");
-        assert!(!log.0.usable(&pack, 26));
+        assert!(!log.usable(1, 1, 26));
         let withdrawn = log.0.withdrawn();
         log.ok(finds, found.clone());
-        assert!(log.0.usable(&pack, 26) && log.0.lost().is_empty());
+        assert!(log.usable(1, 1, 26) && log.0.lost().is_empty());
         assert_eq!(log.0.withdrawn(), withdrawn, "a find takes nothing away");
     }
     // One item that is not allowed makes the whole entry void.
@@ -231,7 +296,7 @@ fn a_snapshot_is_vouched_by_its_writer_or_by_an_entry() {
 #[test]
 fn a_store_that_does_not_order_creates_has_one_writer() {
     let config = Config { create_atomic: false, ..config() };
-    let mut log = Log(State::new(ObjectHash([0; 32]), &config));
+    let mut log = Log(State::new(ObjectHash([0; 32]), &config), BTreeMap::new());
     let writers = |writers: &[(WriterId, Roles)]| Body::Writers { writers: writers.to_vec() };
     log.void(admin().id(), writers(&[(WRITER, Roles::WRITE), (OTHER, Roles::WRITE)]), "several writers");
     log.ok(admin().id(), writers(&[(WRITER, Roles::WRITE_VOUCH)]));
@@ -279,18 +344,47 @@ fn trust_is_for_own_and_vouched_index_objects() {
     log.commit(WRITER, 1);
     log.open(VOUCHER, 2);
     log.commit(VOUCHER, 2);
-    let trusts = |log: &Log, writer, i| log.0.trusts(&writer, &i);
-    assert!(trusts(&log, WRITER, index(1, 1)) && !trusts(&log, OTHER, index(1, 1)));
-    assert!(trusts(&log, OTHER, index(2, 2)) && !trusts(&log, OTHER, index(9, 9)));
+    let trusts = |log: &Log, writer, (label, n)| log.0.trusts(&writer, &log.index(label, n));
+    assert!(trusts(&log, WRITER, (1, 1)) && !trusts(&log, OTHER, (1, 1)));
+    assert!(trusts(&log, OTHER, (2, 2)) && !trusts(&log, OTHER, (9, 9)));
     log.open(OTHER, 3);
     log.void(OTHER, commit(3, None, vec![], vec![index(1, 1)]), "another writer");
     log.void(OTHER, commit(3, None, vec![], vec![index(9, 9)]), "no standing");
     log.void(VOUCHER, vouch(vec![index(9, 9)], vec![]), "no such index");
     log.ok(VOUCHER, vouch(vec![index(1, 1)], vec![]));
-    assert!(trusts(&log, OTHER, index(1, 1)));
+    assert!(trusts(&log, OTHER, (1, 1)));
     log.open(VOUCHER, 4);
     log.ok(VOUCHER, commit(4, None, vec![index(4, 4)], vec![index(1, 1), index(2, 2)]));
-    assert_eq!(log.0.indexes().keys().collect::<Vec<_>>(), [&index(4, 4)]);
+    assert_eq!(log.0.indexes().keys().collect::<Vec<_>>(), [&log.index(4, 4)]);
+}
+
+/// What has ended leaves nothing behind: neither sessions nor losses taken back nor packs retired.
+#[test]
+fn the_state_grows_with_what_stands_alone() {
+    let mut log = Log::new();
+    let size = |log: &Log| log.0.to_checkpoint(&support::repo(), &admin()).unwrap().1.len();
+    log.open(WRITER, 1);
+    log.commit(WRITER, 1);
+    let before = size(&log);
+    for n in 2..=250 {
+        log.ok(WRITER, open(n, None, vec![snap(1)]));
+        match n % 3 {
+            0 => log.ok(WRITER, commit(n, None, vec![], vec![])),
+            1 => log.ok(admin().id(), Body::Fence { session: s(n) }),
+            _ => {
+                log.ok(WRITER, open(251, Some(n), vec![]));
+                log.ok(WRITER, commit(251, Some(n), vec![index(251, n)], vec![]));
+                log.ok(admin().id(), Body::Forget { snapshots: vec![snap(n)] });
+                log.open(VOUCHER, 252);
+                log.ok(VOUCHER, commit(252, None, vec![], vec![index(251, n)]));
+                log.ok(WRITER, lost(pack_name(251, n)));
+                log.condemn(vec![pack_name(251, n)]);
+                log.ok(admin().id(), Body::Retire { packs: vec![pack_name(251, n)] });
+                log.1.retain(|label, _| *label < 251);
+            }
+        }
+    }
+    assert_eq!(size(&log), before);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use repo_format::log::Roles;
 use repo_format::log_rules::Rules;
 use sim::pruner::Pruner;
 use sim::writer::{Writer, stolen_key_step};
-use sim::{Protocol, Rng, World};
+use sim::{Protocol, Rng, STOLEN, World};
 use std::collections::BTreeMap;
 
 const WRITERS: usize = 3;
@@ -26,7 +26,7 @@ fn id(n: u8) -> WriterId {
 fn run(protocol: Protocol, seed: u64) -> (Option<String>, BTreeMap<&'static str, u64>) {
     let mut rng = Rng(seed ^ 0x5eed);
     let mut listed: Vec<(WriterId, Roles)> = (0..WRITERS as u8).map(|n| (id(n), Roles::WRITE)).collect();
-    listed.extend([(id(10), Roles::WRITE_VOUCH), (id(11), Roles::WRITE_VOUCH), (id(20), Roles::WRITE)]);
+    listed.extend([(id(10), Roles::WRITE_VOUCH), (id(11), Roles::WRITE_VOUCH), (STOLEN, Roles::WRITE)]);
     let mut world = World::new(protocol, seed, &listed);
     // Clocks are wrong by up to as long as the run.
     let mut clock = || rng.below(2 * STEPS) as i64 - STEPS as i64;
@@ -61,7 +61,9 @@ fn run(protocol: Protocol, seed: u64) -> (Option<String>, BTreeMap<&'static str,
             None => writers[actor].step(&mut world),
             Some(2) => {
                 if world.rng.one_in(4) {
-                    stolen_key_step(&mut world, id(20));
+                    stolen_key_step(&mut world);
+                } else if world.rng.one_in(12) {
+                    world.lose_a_pack(id(10));
                 }
             }
             Some(pruner) if world.rng.one_in(60) => pruners[pruner].crash(),
@@ -103,6 +105,8 @@ fn no_committed_snapshot_ever_loses_a_chunk() {
         "condemn",
         "fence",
         "lost",
+        "found",
+        "pack gone",
         "vouch",
         "retire",
         "deleted",
@@ -156,13 +160,18 @@ macro_rules! each_rule_is_needed {
 }
 
 each_rule_is_needed! {
-    without_void_commits: "a commit after a fence is void", |p| p.state.commit_void_after_fence = false;
+    without_void_commits: "a commit after a fence is void",
+        |p| (p.state.only_open_commit, p.adopts) = (false, false);
     without_sparing_sessions: "a condemn spares the packs of open sessions",
         |p| p.state.condemn_spares_open_sessions = false;
     without_last_state: "a condemn is computed from the last state", |p| p.state.condemn_sees_last_state = false;
     without_waiting: "a pack is retired when no older session is open", |p| p.state.retire_waits = false;
-    without_adoption: "an adopted session cannot commit", |p| p.state.adopted_cannot_commit = false;
+    without_adoption: "an adopted session cannot commit",
+        |p| (p.state.only_open_commit, p.fences) = (false, false);
     without_holding: "a forgotten base is held while a session builds on it", |p| p.state.forget_holds_bases = false;
+    without_bound_losses: "others' packs are lost only by who may vouch",
+        |p| p.state.losses_of_own_packs = false;
+    without_bound_finds: "others' packs are found only by who may vouch", |p| p.state.finds_of_own_packs = false;
     without_reading: "one has read all before n", |p| p.reads_all_before = false;
     without_replacing: "a commit replaces what it reuses from condemned packs", |p| p.commit_replaces_condemned = false;
     without_order: "packs, index objects, commit", |p| p.writes_in_order = false;
@@ -179,13 +188,13 @@ each_rule_is_needed! {
 #[test]
 fn all_rules_are_on_by_default() {
     let Rules {
-        commit_void_after_fence: true,
+        only_open_commit: true,
         condemn_spares_open_sessions: true,
         condemn_sees_last_state: true,
         retire_waits: true,
-        adopted_cannot_commit: true,
         forget_holds_bases: true,
         losses_of_own_packs: true,
+        finds_of_own_packs: true,
     } = Rules::ALL
     else {
         panic!("a rule is off");

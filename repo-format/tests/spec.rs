@@ -156,8 +156,15 @@ fn tables_of_bytes_fit_the_objects() {
 
     let frame = frame(&plain(ChunkKind::Leaf, &[text(100)]), 5);
     let length = (frame.len() as u32).to_le_bytes();
-    let frame_fields: [(&str, &[u8]); 4] =
-        [("version", &[VERSION]), ("session", &session().0), ("nonce", &[5; 24]), ("length", &length)];
+    let key = wrapped(&session());
+    let wrapped = [&key.epoch.to_le_bytes()[..], &key.ephemeral, &key.sealed].concat();
+    let frame_fields: [(&str, &[u8]); 5] = [
+        ("version", &[VERSION]),
+        ("session", &session().0),
+        ("wrapped key", &wrapped),
+        ("nonce", &[5; 24]),
+        ("length", &length),
+    ];
     check_fields("frame", &frame, FRAME_HEADER_LEN, &frame_fields);
 
     let pack = pack();
@@ -173,9 +180,9 @@ fn tables_of_bytes_fit_the_objects() {
     assert!(spec().contains(&format!("associated data are the first {INDEX_HEADER_LEN} bytes")));
 
     let (_, snapshot) = snapshot_object();
-    let snapshot_fields: [(&str, &[u8]); 3] =
-        [("session", &session().0), ("writer", &writer.0), ("nonce", &[0xbb; 24])];
-    check_fields("snapshot", &snapshot, 86, &snapshot_fields);
+    let snapshot_fields: [(&str, &[u8]); 4] =
+        [("session", &session().0), ("wrapped key", &wrapped), ("writer", &writer.0), ("nonce", &[0xbb; 24])];
+    check_fields("snapshot", &snapshot, 170, &snapshot_fields);
 
     let (_, open) = &log().0[1];
     let time = 1_700_000_000_002u64.to_le_bytes();

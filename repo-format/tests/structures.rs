@@ -209,7 +209,8 @@ fn frames_move_as_they_are() {
     let mut opener = Opener::new().unwrap();
     for frame in &moved.frames {
         let bytes = &moved.bytes[frame.offset as usize..][..frame.length as usize];
-        assert_eq!(FrameHeader::parse(bytes).unwrap().session, session());
+        let head = FrameHeader::parse(bytes).unwrap();
+        assert_eq!((head.session, head.wrapped), (session(), wrapped(&session())));
         assert_eq!(opener.open(&content(), &ring().repo.chunk_id, bytes).unwrap().list(), frame.chunks);
     }
 }
@@ -263,7 +264,7 @@ fn filters_are_rarely_wrong() {
 #[test]
 fn snapshot_round_trip_and_damage() {
     let (id, bytes) = snapshot_object();
-    assert_eq!(Snapshot::session(&id, &bytes).unwrap(), session());
+    assert_eq!(Snapshot::sealed_by(&id, &bytes).unwrap(), (session(), wrapped(&session())));
     assert_eq!(Snapshot::open(&id, &bytes, &repo(), &content()).unwrap(), snapshot());
     damage(&bytes, |b| Snapshot::open(&id, b, &repo(), &content()).is_err());
     for at in 0..bytes.len() {
@@ -273,7 +274,7 @@ fn snapshot_round_trip_and_damage() {
         assert!(Snapshot::open(&id, &bad, &repo(), &content()).is_err(), "byte {at} with a name that fits");
     }
     let large = Snapshot { body: text(1 << 20), ..snapshot() };
-    let (id, bytes) = large.seal(&repo(), &content(), &[1; 24], &writer()).unwrap();
+    let (id, bytes) = large.seal(&repo(), &session_key(), &[1; 24], &writer()).unwrap();
     assert!(bytes.len() < 4096);
     assert_eq!(Snapshot::open(&id, &bytes, &repo(), &content()).unwrap(), large);
 }
@@ -342,7 +343,7 @@ proptest! {
             sizes.iter().enumerate().map(|(i, (n, t))| if *t { text(*n) } else { noise(i as u64, *n) }).collect();
         let plain = plain(kind, &chunks);
         let mut frame = vec![7; 3];
-        Sealer::new(level).unwrap().seal(&session(), &content(), &[5; 24], &plain, &mut frame).unwrap();
+        Sealer::new(level).unwrap().seal(&session_key(), &[5; 24], &plain, &mut frame).unwrap();
         let mut opener = Opener::new().unwrap();
         let open = opener.open(&content(), &ring().repo.chunk_id, &frame[3..]).unwrap();
         prop_assert_eq!(open.kind(), kind);

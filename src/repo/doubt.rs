@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use repo_format::id::{SessionId, WriterId};
 use repo_format::index::{Index as IndexObject, IndexBuilder};
-use repo_format::log_state::{SessionStatus, State};
+use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use repo_format::pack::open_pack;
 
@@ -207,17 +207,9 @@ fn is_in(part: Option<u64>, pack: &PackName) -> bool {
     part.is_none_or(|part| u64::from(u16::from_le_bytes([a, b])) % PARTS == part)
 }
 
-/// Whether a session of this writer has committed, itself or by the one that took it over.
+/// Whether a session is this writer's and over: committed, taken over by one that is over, or fenced.
 fn has_ended(session: &SessionId, own: &WriterId, state: &State) -> bool {
-    let mut at = *session;
-    // Each step leads to a session that was opened later.
-    while let Some(s) = state.sessions().get(&at).filter(|s| s.writer == *own) {
-        match s.status {
-            SessionStatus::Adopted(by) => at = by,
-            status => return status == SessionStatus::Committed,
-        }
-    }
-    false
+    session.is_of(own) && !state.spared(session)
 }
 
 fn write_index(core: &Core, index: &dyn Index, session: &SessionId, builder: IndexBuilder) -> Result<IndexName> {

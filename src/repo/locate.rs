@@ -90,15 +90,15 @@ impl Core {
     /// Reads and verifies an index object that counts.
     pub(super) fn read_index(&self, name: &IndexName, state: &State) -> Result<IndexObject> {
         let shown = Name::Index(*name).to_string();
-        let writer = state.indexes().get(name).map(|i| i.writer);
-        let writer = writer.or_else(|| state.sessions().get(&name.session).map(|s| s.writer));
         let bytes = self.store.read(&shown).map_err(|e| match e.kind() {
             Kind::NotFound => Error::damaged(&shown, "is missing"),
             _ => e,
         })?;
         let object = IndexObject::open(name, &bytes, &self.ring.repo_id, &self.ring.repo.index)
             .map_err(|e| Error::from(e).within(&shown))?;
-        if Some(object.head().writer) != writer {
+        // Of one that no commit names yet, its session's name says whose it must be.
+        let writer = &object.head().writer;
+        if !state.indexes().get(name).map_or_else(|| name.session.is_of(writer), |i| i.writer == *writer) {
             return Err(Error::damaged(&shown, "is signed by another writer than the log says"));
         }
         Ok(object)
@@ -112,8 +112,6 @@ mod cached {
     use super::super::index::Layered;
     use super::super::index_rocksdb::{Access, RocksIndex};
     use super::*;
-    use repo_format::id::SessionId;
-    use repo_format::log_state::SessionStatus;
 
     impl Core {
         pub(super) fn open_cached(&self, dir: &Path, purpose: Purpose) -> Result<Box<dyn Index>> {
@@ -177,11 +175,6 @@ mod cached {
 
     /// Whether an index object neither counts nor may come to count: its session has ended without it.
     fn is_stale(name: &IndexName, state: &State) -> bool {
-        !state.indexes().contains_key(name) && !may_commit(&name.session, state)
-    }
-
-    fn may_commit(session: &SessionId, state: &State) -> bool {
-        let open = |id: &SessionId| state.sessions().get(id).is_some_and(|s| s.status == SessionStatus::Open);
-        open(session) || state.open_sessions().any(|(_, s)| s.adopted.contains(session))
+        !state.indexes().contains_key(name) && !state.spared(&name.session)
     }
 }

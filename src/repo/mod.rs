@@ -21,12 +21,13 @@ pub mod world;
 pub mod writer;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use repo_format::config::Config;
 use repo_format::credential::{KeyRing, Sets};
 use repo_format::id::{ObjectHash, SessionId, SnapshotId};
-use repo_format::key::{ContentKey, SignKey};
+use repo_format::key::{ContentKey, SignKey, WrappedKey};
 use repo_format::log::Body;
 use repo_format::log_state::State;
 use repo_format::names::Name;
@@ -59,9 +60,12 @@ struct Core {
     config_hash: ObjectHash,
     log: Log,
     cache: Option<RepoCache>,
+    /// Number of the last entry that the cache knows.
+    remembered: AtomicU64,
     /// Opened when first needed.
     index: RwLock<Option<Arc<dyn Index>>>,
-    content: Mutex<HashMap<SessionId, ContentKey>>,
+    /// Content keys unwrapped so far.
+    content: Mutex<HashMap<(SessionId, WrappedKey), ContentKey>>,
 }
 
 /// A snapshot on the list.
@@ -179,6 +183,15 @@ impl Repo {
     }
 }
 
+impl Drop for Core {
+    fn drop(&mut self) {
+        let state = self.log.state();
+        if self.remembered.load(Ordering::Relaxed) != state.n() {
+            self.remember(&state);
+        }
+    }
+}
+
 impl Core {
     fn lacks(&self, sets: Sets) -> Error {
         let message = format!("this credential holds {}, the work needs {sets}", self.ring.sets());
@@ -195,33 +208,36 @@ impl Core {
     }
 
     fn append(&self, key: &SignKey, make: &mut dyn FnMut(&State) -> Result<Body>) -> Result<Arc<State>> {
-        let state = self.log.append(key, make)?;
-        self.remember(&state);
-        Ok(state)
+        self.log.append(key, make)
     }
 
-    /// Keeps the state for the next process on this machine. A full or read-only cache directory must not stop work.
+    /// Keeps the state for the next process on this machine: when a repository is opened, refreshed, a session ends,
+    /// and at last; not at each entry, for the whole state is written. A full or read-only cache directory must not stop
+    /// work.
     fn remember(&self, state: &State) {
         if let Some(cache) = &self.cache {
             let _ = cache.set_state(&self.ring.repo_id, &self.ring.repo, state);
+            self.remembered.store(state.n(), Ordering::Relaxed);
         }
     }
 
-    /// The content key of a session. Needs *read*.
-    fn content_key(&self, session: &SessionId) -> Result<ContentKey> {
-        if let Some(key) = lock(&self.content).get(session) {
+    /// The content key of a session, from what stands beside everything that it sealed. Needs *read*.
+    fn content_key(&self, session: &SessionId, wrapped: &WrappedKey) -> Result<ContentKey> {
+        let name = (*session, *wrapped);
+        if let Some(key) = lock(&self.content).get(&name) {
             return Ok(key.clone());
         }
         if self.ring.read.is_empty() {
             return Err(self.lacks(Sets::READ));
         }
-        let state = self.log.state();
-        let unknown = || Error::damaged(format!("session {session}"), "is not in the log");
-        let wrapped = &state.sessions().get(session).ok_or_else(unknown)?.key;
         let key = wrapped
             .unwrap(&self.ring.read, &self.ring.repo_id, session)
             .map_err(|e| Error::from(e).within(format!("session {session}")))?;
-        lock(&self.content).insert(*session, key.clone());
+        let mut known = lock(&self.content);
+        if known.len() >= KEYS_KEPT {
+            known.clear();
+        }
+        known.insert(name, key.clone());
         Ok(key)
     }
 
@@ -231,7 +247,7 @@ impl Core {
         let missing = || Error::new(Kind::NotFound, name, "there is no such snapshot");
         let committed = state.snapshots().get(id).ok_or_else(missing)?;
         let lost = || Error::damaged(name, "is missing, though the log names it").hint(LOST_SNAPSHOT);
-        let found = twice::read(&*self.store, &name, |bytes| Snapshot::session(id, bytes))
+        let found = twice::read(&*self.store, &name, |bytes| Snapshot::sealed_by(id, bytes))
             .map_err(|e| e.hint(LOST_SNAPSHOT))?
             .ok_or_else(lost)?;
         if self.mends() {
@@ -240,10 +256,11 @@ impl Core {
         }
         let within = |e| Error::from(e).within(name);
         // The log's word for the session, not the object's: only its writer can have made the snapshot.
-        if found.value != committed.session {
+        let (session, wrapped) = found.value;
+        if session != committed.session {
             return Err(Error::damaged(name, "is of another session than the log says"));
         }
-        let key = self.content_key(&committed.session)?;
+        let key = self.content_key(&session, &wrapped)?;
         let snapshot = Snapshot::open(id, &found.bytes, &self.ring.repo_id, &key).map_err(within)?;
         if committed.writer != snapshot.writer {
             return Err(Error::damaged(name, "is signed by another writer than the log says"));
@@ -251,6 +268,9 @@ impl Core {
         Ok(snapshot)
     }
 }
+
+/// Unwrapped content keys that are remembered, 150 bytes each: one for a session, unless somebody wrote others.
+const KEYS_KEPT: usize = 4096;
 
 fn may_write(ring: &KeyRing) -> bool {
     ring.writer.is_some() || ring.admin_key.is_some()

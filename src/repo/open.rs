@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use repo_format::FormatError;
@@ -177,6 +178,7 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
         config_hash: hash,
         log,
         cache,
+        remembered: AtomicU64::new(known.unwrap_or(0)),
         index: RwLock::default(),
         content: Mutex::new(HashMap::new()),
     };

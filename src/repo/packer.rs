@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::frame::{FramePlain, Opener, Sealer};
-use repo_format::id::{ChunkId, RepoId, SessionId};
+use repo_format::id::{ChunkId, RepoId};
 use repo_format::index::{Index as IndexObject, IndexBuilder};
-use repo_format::key::{ContentKey, RepoKeys, SignKey};
+use repo_format::key::{RepoKeys, SessionKey, SignKey};
 use repo_format::names::{IndexName, Name};
 use repo_format::pack::{BuiltPack, PackBuilder};
 
@@ -46,10 +46,8 @@ pub struct Setup {
     pub repo: RepoId,
     /// Its keys.
     pub keys: RepoKeys,
-    /// The session that writes.
-    pub session: SessionId,
-    /// Its content key.
-    pub content: ContentKey,
+    /// The content key of the session that writes.
+    pub key: SessionKey,
     /// The writer's key.
     pub sign: SignKey,
     /// zstd level, 1 to 19.
@@ -221,10 +219,10 @@ impl Shared {
     fn frame(&self, work: &mut Work, plain: &FramePlain) -> Result<()> {
         let setup = &self.setup;
         work.sealed.clear();
-        work.sealer.seal(&setup.session, &setup.content, &world::random()?, plain, &mut work.sealed)?;
+        work.sealer.seal(&setup.key, &world::random()?, plain, &mut work.sealed)?;
         // `open` checks every chunk against its id, so equal lists are equal contents.
         let wrong = || Error::damaged("frame just built", "does not open to what was put in").hint(FAULTY_MACHINE);
-        let open = work.opener.open(&setup.content, &setup.keys.chunk_id, &work.sealed).map_err(|_| wrong())?;
+        let open = work.opener.open(&setup.key.content, &setup.keys.chunk_id, &work.sealed).map_err(|_| wrong())?;
         if open.kind() != plain.kind() || open.list() != plain.list() {
             return Err(wrong());
         }
@@ -270,9 +268,9 @@ impl Shared {
         if builder.is_empty() {
             return Ok(());
         }
-        let Setup { repo, session, keys, sign, .. } = &self.setup;
+        let Setup { repo, key, keys, sign, .. } = &self.setup;
         let nonces = [world::random()?, world::random()?];
-        let (name, bytes) = builder.finish(*session, repo, &keys.index, &nonces, sign)?;
+        let (name, bytes) = builder.finish(key.session, repo, &keys.index, &nonces, sign)?;
         let object = IndexObject::open(&name, &bytes, repo, &keys.index)?;
         self.setup.store.create(&Name::Index(name).to_string(), &bytes)?;
         self.counters.index_objects.fetch_add(1, Ordering::Relaxed);
@@ -289,7 +287,7 @@ impl Shared {
 
 /// With all the room it needs: memory that is not touched costs nothing, memory that moves is needed twice.
 fn empty_pack(setup: &Setup) -> PackBuilder {
-    PackBuilder::with_capacity(setup.session, setup.pack_target as usize)
+    PackBuilder::with_capacity(setup.key.session, setup.pack_target as usize)
 }
 
 /// Bytes that the list of a pack will take with one frame of so many chunks more. Reserved, so that a full pack ends

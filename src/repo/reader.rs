@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use repo_format::frame::Opener;
+use repo_format::frame::{FrameHeader, Opener};
 use repo_format::key::RunDigestKey;
 use repo_format::names::PackName;
 
@@ -229,8 +229,8 @@ impl Inner {
             Kind::NotFound => Error::damaged("pack", "is missing"),
             _ => e,
         })?;
-        let session = repo_format::frame::FrameHeader::parse(&bytes)?.session;
-        let content = self.core.content_key(&session)?;
+        let head = FrameHeader::parse(&bytes)?;
+        let content = self.core.content_key(&head.session, &head.wrapped)?;
         let pooled = lock(&self.openers).pop();
         let mut opener = pooled.map_or_else(Opener::new, Ok)?;
         let open = opener.open(&content, &self.core.ring.repo.chunk_id, &bytes)?;

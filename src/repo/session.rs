@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::fs::File;
 
 use repo_format::id::{SessionId, SnapshotId};
-use repo_format::key::{ContentKey, WrappedKey};
+use repo_format::key::{ContentKey, SessionKey};
 use repo_format::log::Body;
-use repo_format::log_state::{SessionStatus, State};
+use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 
 use super::index::Index;
 use super::{Core, world};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// An open session of this process.
 pub(super) struct Session {
-    pub id: SessionId,
-    pub content: ContentKey,
+    /// What it seals with; it holds the session's name.
+    pub key: SessionKey,
     /// The sessions it took over, whose packs and index objects it may use as its own.
     pub adopted: Vec<SessionId>,
     /// Locked as long as this process lives.
@@ -27,28 +27,33 @@ impl Session {
     /// Opens a session. Where a process of this machine died and left one of the same writer open, it is taken over;
     /// with `take_over` one of unknown fate too.
     pub fn open(core: &Core, bases: Option<Vec<SnapshotId>>, take_over: bool) -> Result<Session> {
-        let key = core.sign_key()?;
-        let id = SessionId(world::random()?);
-        let content = ContentKey::from_bytes(world::random()?);
-        let repo = core.ring.repo_id;
-        let wrapped = WrappedKey::wrap(&core.log.catch_up()?.content(), &repo, &id, &content, world::random()?)?;
-        // Best effort: without it, nobody will know that this session died, and nobody takes it over unasked.
-        let alive = core.cache.as_ref().and_then(|c| c.lock_session(&id).ok());
-        let state = core.append(key, &mut |state| {
-            Ok(Body::Open {
-                session: id,
-                key: wrapped,
-                adopts: dead_session(core, state, take_over),
-                bases: standing(state, bases.as_deref()),
-            })
+        let sign = core.sign_key()?;
+        // Named by the entry that opens it, so made anew for each number that another writer takes first.
+        let mut made = None;
+        let state = core.append(sign, &mut |state| {
+            let id = SessionId::new(state.n() + 1, &sign.id());
+            let content = ContentKey::from_bytes(world::random()?);
+            let key = SessionKey::new(&state.content(), &core.ring.repo_id, id, content, world::random()?)?;
+            let wrapped = key.wrapped;
+            made = Some(key);
+            let adopts = dead_session(core, state, take_over);
+            Ok(Body::Open { session: id, key: wrapped, adopts, bases: standing(state, bases.as_deref()) })
         })?;
-        let adopted = state.sessions().get(&id).map(|s| s.adopted.clone()).unwrap_or_default();
-        Ok(Session { id, content, adopted, _alive: alive })
+        let Some(key) = made else { return Err(Error::new(Kind::Busy, core.store.place(), "no session was opened")) };
+        // Best effort: without it, nobody will know that this session died, and nobody takes it over unasked.
+        let alive = core.cache.as_ref().and_then(|c| c.lock_session(&key.session).ok());
+        let adopted = state.open_sessions().get(&key.session).map(|s| s.adopted.clone()).unwrap_or_default();
+        Ok(Session { key, adopted, _alive: alive })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        self.key.session
     }
 
     /// Whether what this session's packs hold is ours to use.
     pub fn owns(&self, session: &SessionId) -> bool {
-        *session == self.id || self.adopted.contains(session)
+        *session == self.id() || self.adopted.contains(session)
     }
 
     /// Takes in the index objects of adopted sessions whose packs are all there; their names, sorted, go into
@@ -91,7 +96,7 @@ impl Session {
     /// The session has ended.
     pub fn forget(&self, core: &Core) {
         if let Some(cache) = &core.cache {
-            self.adopted.iter().chain([&self.id]).for_each(|id| cache.forget_session(id));
+            self.adopted.iter().chain([&self.id()]).for_each(|id| cache.forget_session(id));
         }
     }
 }
@@ -103,8 +108,7 @@ fn dead_session(core: &Core, state: &State, take_over: bool) -> Option<SessionId
         Some(alive) => !alive,
         None => take_over,
     };
-    let mine = state.open_sessions().filter(|(id, s)| s.writer == own && is_dead(id));
-    mine.filter(|(_, s)| s.status == SessionStatus::Open).max_by_key(|(_, s)| s.opened).map(|(id, _)| *id)
+    state.open_sessions().keys().rfind(|id| id.is_of(&own) && is_dead(id)).copied()
 }
 
 /// The bases that are still snapshots; without any given, the newest one.

@@ -95,7 +95,7 @@ impl Sightings {
 /// Whether the log lets `writer` say of this pack that it is lost, or found again.
 pub fn may_declare(state: &State, writer: &WriterId, pack: &PackName) -> bool {
     let roles = state.roles(writer);
-    let own = state.sessions().get(&pack.session).is_some_and(|s| s.writer == *writer);
+    let own = pack.session.is_of(writer);
     roles.has(Roles::VOUCH) || *writer == state.admin() || own && roles != Roles::NONE
 }
 

@@ -119,14 +119,13 @@ impl Writer {
         let index = core.index(Purpose::Write)?;
         let adopted = session.adopt(&core, &*index)?;
         let mut doubts = doubt::look(&core, &*index, &state)?;
-        doubts.name_anew(&core, &*index, &session.id)?;
+        doubts.name_anew(&core, &*index, &session.id())?;
         let packer = Packer::start(Setup {
             store: core.store.clone(),
             index: index.clone(),
             repo: core.ring.repo_id,
             keys: core.ring.repo.clone(),
-            session: session.id,
-            content: session.content.clone(),
+            key: session.key.clone(),
             sign,
             level: options.level,
             threads: options.threads,
@@ -146,7 +145,7 @@ impl Writer {
             }
             // Of an adopted session only what was found in the store again: a cache may remember more than a loss of
             // power has left.
-            let ours = place.source.session == self.session.id || self.adopted.binary_search(&place.source).is_ok();
+            let ours = place.source.session == self.session.id() || self.adopted.binary_search(&place.source).is_ok();
             let stands = ours || self.state.trusts(&self.own, &place.source);
             if stands && !self.session.owns(&place.pack.session) {
                 lock(&self.relied).insert(place.pack);
@@ -206,13 +205,14 @@ impl Writer {
         let (id, bytes) = self.seal_snapshot(roots, body)?;
         twice::create(&*self.core.store, &Name::Snapshot(id), &bytes)?;
         stats.bytes_stored += 2 * bytes.len() as u64;
-        let session = self.session.id;
+        let session = self.session.id();
         let key = self.core.sign_key()?;
         let state = self.core.append(key, &mut |state| {
             self.check_relied(state)?;
             let replaces = self.doubts.replaced(state, &self.own);
             Ok(Body::Commit { session, snapshot: Some(id), indexes: indexes.clone(), replaces })
         })?;
+        self.core.remember(&state);
         self.session.forget(&self.core);
         let (n, time_ms) = state.snapshots().get(&id).map_or((state.n(), state.time_ms()), |c| (c.n, c.time_ms));
         Ok((SnapshotInfo { id, time_ms, session, n }, stats))
@@ -221,9 +221,9 @@ impl Writer {
     fn seal_snapshot(&self, roots: Vec<(ChunkKind, ChunkId)>, body: Vec<u8>) -> Result<(SnapshotId, Vec<u8>)> {
         let sign = self.core.sign_key()?;
         let repo = &self.core.ring.repo_id;
-        let snapshot = Snapshot { session: self.session.id, writer: sign.id(), roots, body };
-        let (id, bytes) = snapshot.seal(repo, &self.session.content, &world::random()?, sign)?;
-        if Snapshot::open(&id, &bytes, repo, &self.session.content)? != snapshot {
+        let snapshot = Snapshot { session: self.session.id(), writer: sign.id(), roots, body };
+        let (id, bytes) = snapshot.seal(repo, &self.session.key, &world::random()?, sign)?;
+        if Snapshot::open(&id, &bytes, repo, &self.session.key.content)? != snapshot {
             return Err(Error::damaged("snapshot just built", "does not open to what was put in"));
         }
         Ok((id, bytes))

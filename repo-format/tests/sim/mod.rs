@@ -7,7 +7,7 @@ pub mod writer;
 use repo_format::config::Config;
 use repo_format::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
 use repo_format::key::{ContentPublic, WrappedKey};
-use repo_format::log::{Body, Entry, Roles};
+use repo_format::log::{Body, Entry, LostFrames, Roles};
 use repo_format::log_rules::{Outcome, Rules};
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
@@ -43,6 +43,9 @@ pub struct Protocol {
     pub create_is_exclusive: bool,
     /// Packs are condemned before they are deleted.
     pub deletes_condemned_only: bool,
+    /// Whether pruners fence, whether writers adopt: off, a rule is tried without the other.
+    pub fences: bool,
+    pub adopts: bool,
     /// Time between condemning and deleting, by the pruner's clock.
     pub grace: u64,
 }
@@ -60,6 +63,8 @@ impl Protocol {
         retires_uncovered: true,
         create_is_exclusive: true,
         deletes_condemned_only: true,
+        fences: true,
+        adopts: true,
         grace: 30,
     };
 }
@@ -128,11 +133,17 @@ pub struct World {
     /// Snapshots that their writers believe taken.
     pub told: BTreeSet<SnapshotId>,
     forgotten: BTreeSet<SnapshotId>,
+    /// Snapshots that a fault of the store took a chunk of. No rule can keep them; what comes after must be whole.
+    pub hurt: BTreeSet<SnapshotId>,
+    /// Packs that an honest party said to be lost.
+    said_lost: BTreeSet<PackName>,
     pub counts: BTreeMap<&'static str, u64>,
     pub loss: Option<Loss>,
 }
 
 pub const ADMIN: WriterId = WriterId([0xad; 32]);
+/// Whose *write* key was stolen.
+pub const STOLEN: WriterId = WriterId([20; 32]);
 
 impl World {
     pub fn new(protocol: Protocol, seed: u64, writers: &[(WriterId, Roles)]) -> World {
@@ -150,6 +161,8 @@ impl World {
             snapshots: BTreeMap::new(),
             told: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            hurt: BTreeSet::new(),
+            said_lost: BTreeSet::new(),
             counts: BTreeMap::new(),
             loss: None,
         };
@@ -187,6 +200,11 @@ impl World {
         {
             self.forgotten.extend(snapshots);
         }
+        if let Body::Lost { lost } = &entry.body
+            && writer != STOLEN
+        {
+            self.said_lost.extend(lost.iter().map(|l| l.pack));
+        }
         self.count(kind(&entry.body), outcome == Outcome::Applied);
         self.entries.push(entry);
         self.states.push(Rc::new(state));
@@ -209,11 +227,29 @@ impl World {
         ObjectHash(hash)
     }
 
-    pub fn new_session(&mut self) -> SessionId {
-        let hash = self.hash();
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.0[..16]);
-        SessionId(id)
+    /// A fault of the store takes a pack that snapshots need; `by`, who may vouch, sees it at once and says so.
+    pub fn lose_a_pack(&mut self, by: WriterId) {
+        let head = self.head();
+        let covered = head.indexes().keys().flat_map(|i| self.claims(i)).map(|(pack, _)| *pack);
+        let there = |p: &PackName| self.packs.contains_key(p) && !head.spared(&p.session) && head.usable(p, 0);
+        let packs: Vec<PackName> = covered.filter(there).collect();
+        let Some(pack) = self.rng.pick(&packs).copied() else { return };
+        self.packs.remove(&pack);
+        // A condemned pack may be deleted at any time.
+        let available = self.available(|pack| !head.condemned().contains_key(pack));
+        let missing = |id: &&SnapshotId| self.snapshots.get(id).is_some_and(|s| s.chunks & !available != 0);
+        self.hurt.extend(head.snapshots().keys().filter(missing).copied().collect::<Vec<_>>());
+        self.append(&head, by, 0, Body::Lost { lost: vec![LostFrames { pack, frames: vec![] }] });
+        *self.counts.entry("pack gone").or_default() += 1;
+        self.verify();
+    }
+
+    /// Chunks in packs that exist, that standing index objects cover, and that `count`.
+    fn available(&self, count: impl Fn(&PackName) -> bool) -> Chunks {
+        let head = self.head();
+        let claims = head.indexes().keys().flat_map(|i| self.claims(i)).filter(|(pack, _)| count(pack));
+        let real = claims.map(|(pack, set)| set & self.packs.get(pack).copied().unwrap_or(0));
+        real.fold(0, |all, set| all | set)
     }
 
     pub fn pack_name(&mut self, session: SessionId) -> PackName {
@@ -241,10 +277,12 @@ impl World {
     /// object covers; and every snapshot that was reported as taken is on the list or was forgotten.
     pub fn verify(&mut self) {
         let head = self.head();
-        let claims = head.indexes().keys().flat_map(|i| self.claims(i));
-        let real = claims.map(|(pack, set)| set & self.packs.get(pack).copied().unwrap_or(0));
-        let available = real.fold(0, |all, set| all | set);
-        for id in head.snapshots().keys() {
+        let available = self.available(|_| true);
+        let said = |p: &&PackName| p.session.is_of(&STOLEN) || self.said_lost.contains(*p);
+        if let Some(pack) = head.lost().keys().find(|p| !said(p)) {
+            self.loss = Some(format!("a stolen key has others store {pack} anew at step {}", self.time));
+        }
+        for id in head.snapshots().keys().filter(|id| !self.hurt.contains(*id)) {
             match self.snapshots.get(id) {
                 None => self.loss = Some(format!("snapshot object {id:?} at step {}", self.time)),
                 Some(s) if s.chunks & !available != 0 => {

@@ -3,7 +3,7 @@
 
 use super::{ADMIN, Append, Chunks, Rng, World, wrapped};
 use repo_format::id::{SessionId, SnapshotId, WriterId};
-use repo_format::log::Body;
+use repo_format::log::{Body, LostFrames};
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +81,8 @@ impl Pruner {
                 }
             }
             Job::Store { session, then: Then::Repack(chunks) } => {
+                // Only what is there can be copied.
+                let chunks = chunks & world.packs.values().fold(0, |all, set| all | set);
                 let pack = world.pack_name(session);
                 world.packs.insert(pack, chunks);
                 let indexes = vec![world.put_index(session, vec![(pack, chunks)])];
@@ -119,19 +121,22 @@ impl Pruner {
                     self.job = Job::Write { known, body: Body::Forget { snapshots } };
                 }
             }
-            1 => {
+            1 if world.protocol.fences => {
                 // Silent for long by this clock, which may be wrong by more than that.
                 let now = self.now(world);
-                let silent = known.open_sessions().filter(|(_, s)| s.time_ms + 60 < now);
+                let silent = known.open_sessions().iter().filter(|(_, s)| s.time_ms + 60 < now);
                 let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
                 if let Some(session) = world.rng.pick(&silent).copied() {
                     self.job = Job::Write { known, body: Body::Fence { session } };
                 }
             }
+            2 if world.rng.one_in(3) => self.doubt(world, known),
             2 => self.vouch(world, known),
             3..=5 => self.mark(world, known),
             6..=8 => self.delete(world, &known),
-            9 | 12 => self.job = Job::Open { known, session: world.new_session(), then: Then::Merge },
+            9 | 12 => {
+                self.job = Job::Open { session: SessionId::new(known.n() + 1, &self.id), known, then: Then::Merge }
+            }
             10 | 13 => self.retire(world, known),
             _ => self.delete_garbage(world, &known),
         }
@@ -161,6 +166,18 @@ impl Pruner {
         }
     }
 
+    /// Takes back losses of packs that it has opened; or, misled by a disk that did not answer, declares one itself.
+    fn doubt(&mut self, world: &mut World, known: Rc<State>) {
+        let there = |p: &&PackName| world.packs.contains_key(p);
+        let found: Vec<PackName> = known.lost().keys().filter(there).copied().collect();
+        if !found.is_empty() {
+            self.job = Job::Write { known, body: Body::Found { packs: found } };
+        } else if let Some(pack) = world.rng.pick(&world.packs.keys().copied().collect::<Vec<_>>()).copied() {
+            let lost = vec![LostFrames { pack, frames: vec![] }];
+            self.job = Job::Write { known, body: Body::Lost { lost } };
+        }
+    }
+
     /// Decides what must stay, and condemns or repacks the rest.
     fn mark(&mut self, world: &mut World, known: Rc<State>) {
         let mut keepers: BTreeMap<PackName, Chunks> = BTreeMap::new();
@@ -177,7 +194,8 @@ impl Pruner {
         if world.rng.one_in(3) {
             let some: Vec<Chunks> = keepers.values().copied().collect();
             if let Some(chunks) = world.rng.pick(&some).copied().filter(|c| *c != 0) {
-                self.job = Job::Open { known, session: world.new_session(), then: Then::Repack(chunks) };
+                self.job =
+                    Job::Open { session: SessionId::new(known.n() + 1, &self.id), known, then: Then::Repack(chunks) };
             }
             return;
         }
@@ -263,7 +281,7 @@ impl Pruner {
             known.indexes().keys().flat_map(|i| world.claims(i)).map(|(pack, _)| *pack).collect();
         let ready =
             |p: &&PackName| !world.packs.contains_key(p) && (!covered.contains(p) || !world.protocol.retires_uncovered);
-        let oldest = known.open_sessions().map(|(_, s)| s.opened).min().unwrap_or(u64::MAX);
+        let oldest = known.open_sessions().keys().next().map_or(u64::MAX, SessionId::opened);
         let may = |n: &u64| *n < oldest || !world.protocol.state.retire_waits;
         let packs: Vec<PackName> =
             known.condemned().iter().filter(|(p, n)| ready(p) && may(n)).map(|(p, _)| *p).collect();

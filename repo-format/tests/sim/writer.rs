@@ -1,9 +1,9 @@
 //! A writer's program, one step at a time; and a stolen writer's key.
 
-use super::{Append, Chunks, Stored, UNIVERSE, World, wrapped};
+use super::{Append, Chunks, STOLEN, Stored, UNIVERSE, World, wrapped};
 use repo_format::id::{SessionId, SnapshotId, WriterId};
 use repo_format::log::{Body, LostFrames};
-use repo_format::log_state::{SessionStatus, State};
+use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
 use std::rc::Rc;
 
@@ -86,13 +86,13 @@ impl Writer {
         self.data ^= world.rng.chunks(2);
         self.data |= 1 << world.rng.below(u64::from(UNIVERSE));
         let own: Vec<SnapshotId> = self.known.snapshots().keys().copied().collect();
+        let own: Vec<SnapshotId> = own.into_iter().filter(|s| !world.hurt.contains(s)).collect();
         let own: Vec<SnapshotId> =
             own.into_iter().filter(|s| world.snapshots.get(s).is_some_and(|s| s.writer == self.id)).collect();
         let base = if world.rng.one_in(3) { None } else { world.rng.pick(&own).copied() };
-        let mine = |s: &&SessionId| self.known.sessions()[*s].writer == self.id;
-        let left: Vec<SessionId> = self.known.open_sessions().map(|(id, _)| id).filter(mine).copied().collect();
-        let adopts = if world.rng.one_in(3) { None } else { world.rng.pick(&left).copied() };
-        self.session = world.new_session();
+        let left: Vec<SessionId> = self.known.open_sessions().keys().filter(|s| s.is_of(&self.id)).copied().collect();
+        let adopts = if world.rng.one_in(3) || !world.protocol.adopts { None } else { world.rng.pick(&left).copied() };
+        self.session = SessionId::new(self.known.n() + 1, &self.id);
         self.phase = Phase::Open { adopts, base };
     }
 
@@ -105,12 +105,13 @@ impl Writer {
             Append::Taken | Append::Void => return self.crash(world),
         }
         self.known = world.head();
-        if let Some(base) = base {
+        // Where frames were lost, what lies under a base is looked up like all else.
+        if let Some(base) = base.filter(|_| self.known.lost().is_empty()) {
             // Subtrees equal to the base's are skipped unread: not looked up, not looked at again.
             let shared = world.snapshots.get(&base).map_or(0, |s| s.chunks) & self.data;
             self.from_base = shared & world.rng.next();
         }
-        let adopted = self.known.sessions().get(&self.session).map_or(&[][..], |s| &s.adopted);
+        let adopted = self.known.open_sessions().get(&self.session).map_or(&[][..], |s| &s.adopted);
         self.indexes = world.indexes.keys().filter(|i| adopted.contains(&i.session)).copied().collect();
         self.todo = self.data & !self.from_base;
         self.phase = Phase::Work;
@@ -170,12 +171,17 @@ impl Writer {
     /// Reads the log and replaces what was condemned or lost since it was reused.
     fn check(&mut self, world: &mut World) {
         self.known = world.head();
-        let status = self.known.sessions().get(&self.session).map(|s| s.status);
-        if status != Some(SessionStatus::Open) && world.protocol.reads_all_before {
+        let is_open = self.known.open_sessions().contains_key(&self.session);
+        if !is_open && world.protocol.reads_all_before {
             // An honest writer stops here. Now and then one tries all the same, for the state must not rely on it.
             if !world.rng.one_in(3) {
                 return self.crash(world);
             }
+        }
+        if self.from_base != 0 && !self.known.lost().is_empty() {
+            self.todo = std::mem::take(&mut self.from_base);
+            self.phase = Phase::Work;
+            return;
         }
         if world.protocol.commit_replaces_condemned {
             let (keep, gone): (Vec<_>, Vec<_>) = self.reused.iter().partition(|(p, _)| self.known.usable(p, 0));
@@ -222,17 +228,21 @@ impl Writer {
 }
 
 /// Someone with a stolen *write* key: signs whatever the log accepts.
-pub fn stolen_key_step(world: &mut World, id: WriterId) {
+pub fn stolen_key_step(world: &mut World) {
+    let id = STOLEN;
     let head = world.head();
-    let sessions: Vec<SessionId> = head.sessions().keys().copied().collect();
+    let ended = world.packs.keys().map(|p| p.session);
+    let sessions: Vec<SessionId> = head.open_sessions().keys().copied().chain(ended).collect();
     let packs: Vec<PackName> = world.packs.keys().copied().collect();
     let others = world.rng.pick(&sessions).copied();
     let pack = world.rng.pick(&packs).copied();
-    let own: Vec<SessionId> = head.open_sessions().filter(|(_, s)| s.writer == id).map(|(s, _)| *s).collect();
+    let own: Vec<SessionId> = head.open_sessions().keys().filter(|s| s.is_of(&id)).copied().collect();
     let snapshots: Vec<SnapshotId> = head.snapshots().keys().copied().collect();
     let indexes: Vec<IndexName> = head.indexes().keys().copied().collect();
-    let body = match (world.rng.below(8), own.first(), pack, others) {
-        (0..=2, None, ..) => Body::Open { session: world.new_session(), key: wrapped(), adopts: None, bases: vec![] },
+    let body = match (world.rng.below(9), own.first(), pack, others) {
+        (0..=2, None, ..) => {
+            Body::Open { session: SessionId::new(head.n() + 1, &id), key: wrapped(), adopts: None, bases: vec![] }
+        }
         (0..=2, Some(session), ..) => {
             // Claims chunks that were never stored.
             let nowhere = world.pack_name(*session);
@@ -240,7 +250,8 @@ pub fn stolen_key_step(world: &mut World, id: WriterId) {
             let index = world.put_index(*session, vec![(nowhere, claim)]);
             Body::Commit { session: *session, snapshot: None, indexes: vec![index], replaces: vec![] }
         }
-        (3, _, Some(pack), _) if world.rng.one_in(4) => Body::Lost { lost: vec![LostFrames { pack, frames: vec![] }] },
+        (3, ..) => Body::Lost { lost: packs.into_iter().map(|pack| LostFrames { pack, frames: vec![] }).collect() },
+        (8, ..) => Body::Found { packs: head.lost().keys().copied().collect() },
         (4, _, Some(pack), _) => Body::Condemn { computed: head.n(), packs: vec![pack] },
         (5, _, _, Some(session)) => Body::Fence { session },
         (6, ..) => Body::Forget { snapshots: snapshots.clone() },

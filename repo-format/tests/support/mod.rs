@@ -26,7 +26,7 @@ pub fn repo() -> RepoId {
 }
 
 pub fn session() -> SessionId {
-    SessionId([0x22; 16])
+    SessionId::new(2, &writer().id())
 }
 
 pub fn ring() -> KeyRing {
@@ -55,6 +55,10 @@ pub fn content() -> ContentKey {
 
 pub fn wrapped(session: &SessionId) -> WrappedKey {
     WrappedKey::wrap(&ring().read[0].public(), &repo(), session, &content(), [0x88; 32]).unwrap()
+}
+
+pub fn session_key() -> SessionKey {
+    SessionKey { session: session(), content: content(), wrapped: wrapped(&session()) }
 }
 
 pub fn config() -> Config {
@@ -86,7 +90,7 @@ pub fn plain(kind: ChunkKind, chunks: &[Vec<u8>]) -> FramePlain {
 
 pub fn frame(plain: &FramePlain, nonce: u8) -> Vec<u8> {
     let mut out = Vec::new();
-    Sealer::new(3).unwrap().seal(&session(), &content(), &[nonce; 24], plain, &mut out).unwrap();
+    Sealer::new(3).unwrap().seal(&session_key(), &[nonce; 24], plain, &mut out).unwrap();
     out
 }
 
@@ -121,7 +125,7 @@ pub fn snapshot() -> Snapshot {
 }
 
 pub fn snapshot_object() -> (SnapshotId, Vec<u8>) {
-    snapshot().seal(&repo(), &content(), &[0xbb; 24], &writer()).unwrap()
+    snapshot().seal(&repo(), &session_key(), &[0xbb; 24], &writer()).unwrap()
 }
 
 pub fn credential(unlock: Unlock<'_>) -> (CredentialId, Vec<u8>) {
@@ -138,7 +142,7 @@ pub fn pack_name(session: u8, hash: u8) -> PackName {
 
 /// One body of every kind, in an order in which all of them apply.
 pub fn bodies() -> Vec<(&'static str, Body)> {
-    let (s, s2, s3) = (session(), SessionId([0x23; 16]), SessionId([0x24; 16]));
+    let (s, s2, s3) = (session(), SessionId::new(5, &writer().id()), SessionId::new(6, &writer().id()));
     let (snapshot, _) = snapshot_object();
     let (index, _) = index();
     let packs = vec![pack().name];

@@ -158,7 +158,8 @@ impl Check<'_> {
         let start = first.frame_offset as usize;
         let cut = || Error::damaged("frame", "lies beyond the end of the pack");
         let sealed = bytes.get(start..start + first.frame_length as usize).ok_or_else(cut)?;
-        let key = self.core.content_key(&FrameHeader::parse(sealed)?.session)?;
+        let head = FrameHeader::parse(sealed)?;
+        let key = self.core.content_key(&head.session, &head.wrapped)?;
         let open = opener.open(&key, &self.core.ring.repo.chunk_id, sealed)?;
         let holds = |e: &&IndexEntry| {
             open.list().get(usize::from(e.position)).is_some_and(|c| c.id == e.id && c.length == e.length)
