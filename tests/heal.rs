@@ -295,7 +295,7 @@ struct Captured {
 const TABLES: [&str; 5] = ["lab/users", "lab/orders", "lab/metrics", "lab/sai", "lab/counters"];
 
 fn nodes_of(dir: &Path, count: usize) -> Vec<NodeDir> {
-    (1..=count).map(|n| NodeDir::new(format!("n{n}"), &dir.join(format!("node{n}")))).collect()
+    (1..=count).map(|n| NodeDir::new(format!("n{n}"), dir.join(format!("node{n}")))).collect()
 }
 
 fn all_rows(repo: &Repo, s: &Snapshot) -> BTreeMap<String, Vec<String>> {
