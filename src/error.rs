@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// The process has no descriptor left.
+const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+/// The machine has none.
+const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
+
 /// What a caller can do something about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -60,13 +65,18 @@ impl Error {
     /// An operating-system failure on `subject`. No room left, on the disk or within a limit, is one kind.
     pub fn io(subject: impl fmt::Display, source: std::io::Error) -> Error {
         use std::io::ErrorKind as E;
+        let out_of_files = [Some(EMFILE), Some(ENFILE)].contains(&source.raw_os_error());
         let kind = match source.kind() {
+            _ if out_of_files => Kind::Full,
             E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::Full,
             E::NotFound => Kind::NotFound,
             E::AlreadyExists => Kind::AlreadyExists,
             _ => Kind::Io,
         };
         let mut error = Error::new(kind, subject, &source);
+        if out_of_files {
+            error = error.hint("more files are open than this process may open: raise the limit (`ulimit -n`)");
+        }
         error.0.source = Some(Box::new(source));
         error
     }

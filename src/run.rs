@@ -40,13 +40,19 @@ struct Slot {
 }
 
 /// Some hundreds of records in one allocation that is used again and again.
-#[derive(Default)]
 pub struct RecordBatch {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
+    limit: usize,
 }
 
-/// A batch is full once it holds this many bytes; one record may pass it.
+impl Default for RecordBatch {
+    fn default() -> RecordBatch {
+        RecordBatch { bytes: Vec::new(), slots: Vec::new(), limit: BATCH_BYTES }
+    }
+}
+
+/// A batch is full once it holds this many bytes, unless less was said; one record may pass it.
 pub const BATCH_BYTES: usize = 128 << 10;
 /// A batch is full once it holds this many records.
 pub const BATCH_RECORDS: usize = 2048;
@@ -62,8 +68,35 @@ impl RecordBatch {
     /// Forgets the records, keeps the memory (unless one large record made it huge).
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(4 * BATCH_BYTES);
+        self.bytes.shrink_to(4 * self.limit);
         self.slots.clear();
+    }
+
+    /// Bytes at which it is full.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Says that it is full once it holds `bytes`.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// Bytes of all records.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Exchanges the records of two batches; each keeps its limit.
+    pub fn swap(&mut self, other: &mut RecordBatch) {
+        std::mem::swap(&mut self.bytes, &mut other.bytes);
+        std::mem::swap(&mut self.slots, &mut other.slots);
+    }
+
+    /// The last record's key, if there is one.
+    pub fn last_key(&self) -> Option<&[u8]> {
+        let last = self.slots.last()?;
+        Some(&self.bytes[last.start as usize..last.body as usize])
     }
 
     /// Number of records.
@@ -78,7 +111,7 @@ impl RecordBatch {
 
     /// Whether a producer should stop adding.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES || self.slots.len() >= BATCH_RECORDS
+        self.bytes.len() >= self.limit || self.slots.len() >= BATCH_RECORDS
     }
 
     /// The `i`-th record; `i < len()`.
@@ -153,7 +186,7 @@ impl RecordBatch {
         let moved = (self.bytes.len() as u32).wrapping_sub(first.start);
         let (mut to, mut end) = (from, first.start);
         while let Some(s) = other.slots.get(to) {
-            let is_full = end.wrapping_add(moved) as usize >= BATCH_BYTES || self.slots.len() >= BATCH_RECORDS;
+            let is_full = end.wrapping_add(moved) as usize >= self.limit || self.slots.len() >= BATCH_RECORDS;
             if is_full || !wanted(other.get(to)) {
                 break;
             }

@@ -1,6 +1,6 @@
 //! Rows of real captures, all nodes merged, against what the cluster itself answered at ALL.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,8 +51,8 @@ pub fn merged(source: &Cassandra, name: &str, now: u32) -> (Table, Vec<RecordBat
     let (rule, watch) = (source.rule(shard), Watch::new());
     let mut runs: Vec<Box<dyn Run>> = Vec::new();
     let mut owned = Vec::new();
-    for node in source.runs(shard, &BTreeSet::new(), &watch).unwrap() {
-        let files = node.files.into_iter().map(|f| f.run.unwrap()).collect();
+    for node in source.parts(shard, &Default::default(), &watch).unwrap() {
+        let files = node.parts.into_iter().map(|part| (part.open)().unwrap()).collect();
         runs.push(Box::new(Merge::of(files, &*rule)));
         owned.push(node.owned);
     }

@@ -1,6 +1,6 @@
 //! Backup of real captures in process, and everything out again: rows, every node's own view, in any order of nodes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,9 +127,9 @@ fn every_nodes_view_reads_back() {
             let stored = snapshot.shard(&shard.name).unwrap();
             let all = rows(&repo, &snapshot, stored, None, SHOW);
             let (rule, watch) = (source.rule(shard), Watch::new());
-            for runs in source.runs(shard, &BTreeSet::new(), &watch).unwrap() {
+            for runs in source.parts(shard, &Default::default(), &watch).unwrap() {
                 let (node, owned) = (runs.node, runs.owned.clone());
-                let own = Merge::of(runs.files.into_iter().map(|f| f.run.unwrap()).collect(), &*rule);
+                let own = Merge::of(runs.parts.into_iter().map(|part| (part.open)().unwrap()).collect(), &*rule);
                 let mut nobody = Nobody;
                 let across = Across::new(vec![owned.clone()], 0, &mut nobody);
                 let own = batches(&mut Merge::across(vec![Box::new(own)], &*rule, snapshot.cut, across));

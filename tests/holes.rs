@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::backup::{Options, Target, backup};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
-use onefold::engine::{CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeRuns, Shard, Source};
+use onefold::engine::{CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, Without};
 use onefold::merge::Rule;
 use onefold::run::{ChunkId, ChunkKind, ChunkSink};
 use onefold::watch::Watch;
@@ -196,13 +196,8 @@ impl Source for Only<'_> {
         self.source.rule(shard)
     }
 
-    fn runs<'a>(
-        &'a self,
-        shard: &Shard,
-        without: &BTreeSet<PathBuf>,
-        watch: &'a Watch,
-    ) -> Result<Vec<NodeRuns<'a>>, Error> {
-        self.source.runs(shard, without, watch)
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> onefold::Result<Vec<NodeParts<'a>>> {
+        self.source.parts(shard, without, watch)
     }
 
     fn captured(&self, shard: &Shard) -> Vec<bool> {

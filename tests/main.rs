@@ -27,6 +27,7 @@ mod holes;
 mod kill;
 mod large_values;
 mod left_links;
+mod many_files;
 mod measure;
 mod merge;
 mod previous;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use onefold::merge::{Across, Deletion, Merge, Owned};
-use onefold::run::Run;
+use onefold::merge::{Across, Deletion, Merge, Owned, Waiting};
+use onefold::run::{RecordBatch, Run};
 use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
@@ -110,6 +110,68 @@ fn node_runs<'a>(history: &[(u8, Write, u8)], nodes: &[u8]) -> Vec<Box<dyn Run +
     nodes.iter().map(|n| Box::new(Merge::of(files(history, *n), &Ties)) as Box<dyn Run>).collect()
 }
 
+/// A run that is opened when its first partition is reached.
+fn waiting(records: Vec<Plain>) -> Waiting<'static> {
+    let from = records.first().map(|r| r.key[..r.group_len].to_vec()).unwrap_or_default();
+    Waiting::new(from, Box::new(move || Ok(run_of(records))))
+}
+
+/// As many runs at one key as a node may have, each over a part of the keys.
+#[test]
+fn hundreds_of_runs_are_opened_in_order_and_merged() {
+    let mut all = Vec::new();
+    let mut runs = Vec::new();
+    for run in 0..300u32 {
+        let from = (run / 3) as u8;
+        let mine = (from..=from.saturating_add(40)).filter(|p| (u32::from(*p) * 31 + run * 17) % 5 < 2);
+        let version = |p: u8| Version {
+            time: i64::from(run * 7 % 13),
+            ldt: 0,
+            ttl: 0,
+            value: Some(vec![run as u8, p]),
+            dead: false,
+        };
+        let writes: Vec<_> = mine.map(|p| (p, Write::Cell(Some(1), 1, None, version(p)))).collect();
+        runs.push(model(&writes, false, None));
+        all.extend(writes);
+    }
+    let expected = model(&all, true, None);
+    assert!(expected.len() > 100);
+    for _ in 0..2 {
+        let waiting = runs.iter().cloned().map(waiting).collect();
+        assert_eq!(collect(&mut Merge::of_waiting(waiting, &Ties)).unwrap(), expected);
+        let at_once = runs.iter().cloned().map(run_of).collect();
+        assert_eq!(collect(&mut Merge::of(at_once, &Ties)).unwrap(), expected);
+        runs.reverse();
+    }
+}
+
+/// Leaves whose bodies lie beside them are not held whole: whoever reads them has one such body at a time.
+#[test]
+fn leaves_of_large_bodies_are_read_piece_by_piece() {
+    let chunks = Chunks::default();
+    let cell = |p: u8, time| {
+        let version = Version { time, ldt: 0, ttl: 0, value: Some(vec![p; 600 << 10]), dead: false };
+        (p, Write::Cell(Some(1), 1, None, version))
+    };
+    let whole: Vec<_> = (0..40).map(|p| cell(p, 5)).collect();
+    let behind: Vec<_> = (0..40).filter(|p| p % 5 > 0).map(|p| cell(p, if p % 3 > 0 { 5 } else { 4 })).collect();
+    let nodes = [whole, behind].map(|writes| model(&writes, true, None));
+    let runs = nodes.iter().map(|records| run_of(records.clone())).collect();
+    let folded = fold(runs, vec![Owned::All; 2], &chunks);
+    let mut run = TreeRun::new(folded.root, &chunks);
+    let (mut batch, mut read) = (RecordBatch::new(), 0);
+    while run.next_batch(&mut batch).unwrap() {
+        assert!(batch.bytes() < 2 << 20, "{} records of {} bytes", batch.len(), batch.bytes());
+        read += batch.len();
+    }
+    assert_eq!(read, 40);
+    for (node, held) in nodes.iter().enumerate() {
+        let mut view = NodeView::new(folded.root, &folded.patches[node], Owned::All, &chunks);
+        assert!(collect(&mut view).unwrap() == *held, "the view of node {node}");
+    }
+}
+
 /// Partitions 0 and 1 only.
 fn first_half() -> Owned {
     Owned::Ranges(vec![(vec![b'k', 0], Some(vec![b'k', 2]))])
@@ -122,7 +184,11 @@ proptest! {
     fn files_of_a_node_come_to_what_was_written(history in history()) {
         for node in 0..3 {
             let mut merge = Merge::of(files(&history, node), &Ties);
-            prop_assert_eq!(collect(&mut merge).unwrap(), model(&reached(&history, 0b11 << (2 * node)), true, None));
+            let expected = model(&reached(&history, 0b11 << (2 * node)), true, None);
+            prop_assert_eq!(&collect(&mut merge).unwrap(), &expected);
+            // Each file opened no sooner than it is reached.
+            let waiting = files(&history, node).into_iter().map(|mut file| waiting(collect(&mut *file).unwrap()));
+            prop_assert_eq!(&collect(&mut Merge::of_waiting(waiting.collect(), &Ties)).unwrap(), &expected);
         }
     }
 

@@ -101,12 +101,17 @@ impl User {
 
     /// With a limit on the size of files, of `blocks` of 512 bytes, which stops writing as a full disk does.
     pub fn run_with_little_room(&self, blocks: u32, args: &[&str]) -> Ran {
+        self.run_limited(&format!("trap '' XFSZ; ulimit -f {blocks}"), args)
+    }
+
+    /// Within limits that a shell sets first.
+    pub fn run_limited(&self, limits: &str, args: &[&str]) -> Ran {
         let mut command = Command::new("sh");
         self.command().get_envs().for_each(|(name, value)| match value {
             Some(value) => drop(command.env(name, value)),
             None => drop(command.env_remove(name)),
         });
-        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let limited = format!("{limits}; exec \"$0\" \"$@\"");
         ran(command.args(["-c", &limited, env!("CARGO_BIN_EXE_onefold")]).args(args))
     }
 

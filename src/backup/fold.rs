@@ -1,6 +1,6 @@
 //! One shard of all nodes, folded into one tree and a patch for each node.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -10,9 +10,9 @@ use repo_format::record::Class;
 use repo_format::run_digest::RunDigest;
 
 use super::Target;
-use crate::engine::{FileRun, NodeRuns, Shard, Source};
+use crate::engine::{NodeParts, Part, Shard, Source, Without};
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Across, Merge, Rule, ahead};
+use crate::merge::{Across, Merge, Rule, Waiting, ahead};
 use crate::run::{RecordBatch, Run};
 use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, leaf_records};
 use crate::watch::Watch;
@@ -44,61 +44,117 @@ pub struct Folded {
     pub bytes_read: u64,
 }
 
-/// A run that could not be read, and why.
+/// A part that cannot be decoded, and why.
 pub struct Refused {
     pub node: usize,
+    pub name: String,
     pub files: Vec<PathBuf>,
     pub error: Error,
 }
 
-/// The first run that failed.
-type Failed = Mutex<Option<Refused>>;
+/// The parts that failed.
+type Failed = Mutex<Vec<Refused>>;
 
-/// Remembers which file failed.
-struct Guarded<'a> {
+/// Which part a run is of, and where its failure is noted.
+struct Guard<'a> {
     node: usize,
+    name: String,
     files: Vec<PathBuf>,
-    run: Box<dyn Run + 'a>,
     failed: &'a Failed,
+}
+
+impl Guard<'_> {
+    /// Notes the part as refused if that is what the error says of it, and passes the error on.
+    fn note(&mut self, error: Error) -> Error {
+        if !condemns(error.kind()) {
+            return error;
+        }
+        let passed_on = Error::new(error.kind(), error.subject(), error.message());
+        let (name, files) = (std::mem::take(&mut self.name), std::mem::take(&mut self.files));
+        let refused = Refused { node: self.node, name, files, error };
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
+        passed_on
+    }
+}
+
+struct Guarded<'a> {
+    run: Box<dyn Run + 'a>,
+    guard: Guard<'a>,
 }
 
 impl Run for Guarded<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        self.run.next_batch(out).map_err(|error| {
-            let passed_on = Error::new(error.kind(), error.subject(), error.message());
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            if failed.is_none() && concerns_the_file(error.kind()) {
-                *failed = Some(Refused { node: self.node, files: self.files.clone(), error });
-            }
-            passed_on
-        })
+        self.run.next_batch(out).map_err(|error| self.guard.note(error))
     }
 }
 
-/// Whether an error while reading a file says that this file cannot be decoded, so that it is kept byte for byte.
-fn concerns_the_file(kind: Kind) -> bool {
-    matches!(kind, Kind::Damaged | Kind::Unsupported | Kind::TooLarge | Kind::NotFound | Kind::Io)
+/// Whether an error while reading a part says that it cannot be decoded, so that it is kept byte for byte. What the system
+/// refuses (a file that is gone, a bad disk, too many open files) says nothing of the rows: it ends the backup.
+fn condemns(kind: Kind) -> bool {
+    matches!(kind, Kind::Damaged | Kind::Unsupported | Kind::TooLarge)
 }
 
 impl Attempt<'_> {
-    /// Folds the shard without some files. Gives the first file that cannot be read, if there is one.
-    pub fn run(&self, without: &BTreeSet<PathBuf>) -> Result<std::result::Result<Folded, Refused>> {
-        let failed = Failed::default();
-        let outcome = self.fold(without, &failed);
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(refused) => Ok(Err(refused)),
-            None => outcome.map(Ok),
+    /// Folds the shard without some parts. Gives all others that cannot be decoded, if there are any: each was read once
+    /// by then, so that the shard need be folded only once more.
+    pub fn run(&self, without: &Without) -> Result<std::result::Result<Folded, Vec<Refused>>> {
+        let nodes = self.source.parts(self.shard, without, self.watch)?;
+        let (nodes, refused) = split(nodes)?;
+        if !refused.is_empty() {
+            return Ok(Err(refused));
         }
+        let failed = Failed::default();
+        let outcome = self.fold(nodes, &failed);
+        let refused = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if refused.is_empty() {
+            return outcome.map(Ok);
+        }
+        let known = refused.iter().map(|r| (r.node, r.name.clone()));
+        let others = self.survey(&known.chain(without.iter().cloned()).collect())?;
+        Ok(Err(refused.into_iter().chain(others).collect()))
     }
 
-    fn fold(&self, without: &BTreeSet<PathBuf>, failed: &Failed) -> Result<Folded> {
+    /// Decodes every part but those in `without`, each node in a thread of its own, and gives those that cannot be.
+    fn survey(&self, without: &Without) -> Result<Vec<Refused>> {
+        let progress = Watch::new();
+        let (nodes, mut refused) = split(self.source.parts(self.shard, without, &progress)?)?;
+        let failed = Failed::default();
+        thread::scope(|scope| -> Result<()> {
+            let failed = &failed;
+            let each = |node: NodeParts<'_>| {
+                let at = node.node;
+                node.parts.into_iter().try_for_each(|part| self.decode(at, part, failed))
+            };
+            let threads: Vec<_> = nodes.into_iter().map(|node| scope.spawn(move || each(node))).collect();
+            for thread in threads {
+                thread.join().map_err(|_| Error::damaged("survey", "a thread panicked"))??;
+            }
+            Ok(())
+        })?;
+        refused.extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(refused)
+    }
+
+    /// Decodes a part and forgets what it holds. That it cannot be decoded is noted and no error.
+    fn decode(&self, node: usize, part: Part<'_>, failed: &Failed) -> Result<()> {
+        let decoded = || -> Result<()> {
+            let mut run = guarded(node, part, failed)?;
+            let mut batch = RecordBatch::new();
+            while run.next_batch(&mut batch)? {
+                self.watch.check()?;
+            }
+            Ok(())
+        };
+        decoded().or_else(|e| if condemns(e.kind()) { Ok(()) } else { Err(e) })
+    }
+
+    fn fold(&self, nodes: Vec<NodeParts<'_>>, failed: &Failed) -> Result<Folded> {
         let rule = self.source.rule(self.shard);
-        let nodes = self.source.runs(self.shard, without, self.watch)?;
-        let bytes_read = nodes.iter().flat_map(|n| &n.files).map(|f| f.bytes).sum();
+        let bytes_read = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
         let owned = nodes.iter().map(|n| n.owned.clone()).collect();
         let mut runs = Vec::new();
         for node in nodes {
-            runs.push(Sampled::new(format!("node {}", node.node), node_run(node, &*rule, failed)?));
+            runs.push(Sampled::new(format!("node {}", node.node), node_run(node, &*rule, failed)));
         }
         let leaf_records = match self.known_leaf_records() {
             Some(n) => n,
@@ -194,21 +250,40 @@ impl Run for Sampled<'_> {
     }
 }
 
-/// One node's files, merged.
-fn node_run<'a>(node: NodeRuns<'a>, rule: &'a dyn Rule, failed: &'a Failed) -> Result<Merge<'a>> {
-    let mut runs: Vec<Box<dyn Run + 'a>> = Vec::new();
-    for FileRun { files, run, .. } in node.files {
-        match run {
-            Ok(run) => runs.push(Box::new(Guarded { node: node.node, files, run, failed })),
-            Err(error) => {
-                let passed_on = Error::new(error.kind(), error.subject(), error.message());
-                if concerns_the_file(error.kind()) {
-                    let refused = Refused { node: node.node, files, error };
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refused);
+/// One node's parts, merged.
+fn node_run<'a: 'b, 'b>(node: NodeParts<'a>, rule: &'b dyn Rule, failed: &'b Failed) -> Merge<'b> {
+    let at = node.node;
+    let wait = |mut part: Part<'a>| -> Waiting<'b> {
+        let from = std::mem::replace(&mut part.from, Ok(Vec::new())).unwrap_or_default();
+        Waiting::new(from, Box::new(move || guarded(at, part, failed)))
+    };
+    Merge::of_waiting(node.parts.into_iter().map(wait).collect(), rule)
+}
+
+/// Opens a part. What fails then and later is noted.
+fn guarded<'a: 'b, 'b>(node: usize, part: Part<'a>, failed: &'b Failed) -> Result<Box<dyn Run + 'b>> {
+    let mut guard = Guard { node, name: part.name, files: part.files, failed };
+    match (part.open)() {
+        Ok(run) => Ok(Box::new(Guarded { run, guard })),
+        Err(error) => Err(guard.note(error)),
+    }
+}
+
+/// Parts that may be decoded, and those of which it is known already that they cannot be.
+fn split(nodes: Vec<NodeParts<'_>>) -> Result<(Vec<NodeParts<'_>>, Vec<Refused>)> {
+    let (mut sound, mut refused) = (Vec::new(), Vec::new());
+    for node in nodes {
+        let mut parts = Vec::new();
+        for part in node.parts {
+            match part.from {
+                Ok(_) => parts.push(part),
+                Err(error) if condemns(error.kind()) => {
+                    refused.push(Refused { node: node.node, name: part.name, files: part.files, error });
                 }
-                return Err(passed_on);
+                Err(error) => return Err(error),
             }
         }
+        sound.push(NodeParts { parts, ..node });
     }
-    Ok(Merge::of(runs, rule))
+    Ok((sound, refused))
 }

@@ -8,13 +8,12 @@ mod clocks;
 mod fold;
 mod previous;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::blob;
-use crate::engine::{self, Source};
+use crate::engine::{self, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::world::now_ms;
@@ -154,7 +153,7 @@ impl Work<'_> {
 
     /// Merges and stores one shard, without the files that turn out not to be readable.
     fn shard(&mut self, shard: &engine::Shard) -> Result<snapshot::Shard> {
-        let mut without = BTreeSet::new();
+        let mut without = Without::new();
         loop {
             self.watch.check()?;
             let attempt = Attempt {
@@ -169,8 +168,12 @@ impl Work<'_> {
             let folded = match attempt.run(&without)? {
                 Ok(folded) => folded,
                 Err(refused) => {
-                    self.refuse(shard, &refused)?;
-                    without.extend(refused.files.first().cloned());
+                    for refused in refused {
+                        self.refuse(shard, &refused)?;
+                        if !without.insert((refused.node, refused.name)) {
+                            return Err(refused.error.within("left out already, and read all the same"));
+                        }
+                    }
                     continue;
                 }
             };
@@ -196,13 +199,10 @@ impl Work<'_> {
 
     /// Keeps the files of a run that could not be decoded, and says so.
     fn refuse(&mut self, shard: &engine::Shard, refused: &fold::Refused) -> Result<()> {
-        let kind = refused.error.kind();
-        let damage = matches!(kind, Kind::Damaged | Kind::Io | Kind::NotFound);
-        let what = match kind {
-            Kind::Damaged => "the file is damaged: its files are kept byte for byte",
-            // A file that cannot be read cannot be kept: what is left of its SSTable is.
-            Kind::Io | Kind::NotFound => "the file cannot be read and is not kept, others of its SSTable are",
-            _ => "the file is not understood: its files are kept byte for byte",
+        let damage = refused.error.kind() == Kind::Damaged;
+        let what = match damage {
+            true => "the file is damaged: its files are kept byte for byte",
+            false => "the file is not understood: its files are kept byte for byte",
         };
         self.watch.problem(
             damage,
@@ -253,7 +253,12 @@ impl Work<'_> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(e) => {
-                self.watch.problem(true, subject, format_args!("cannot be read, and is not kept: {e}"));
+                let e = Error::io(&subject, e);
+                if e.kind() == Kind::Full {
+                    return Err(e);
+                }
+                let message = format!("cannot be read, and is not kept: {}", e.message());
+                self.watch.problem(true, subject, message);
                 return Ok(());
             }
         };

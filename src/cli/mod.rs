@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Error, Kind, Result};
 use args::{Args, Command};
@@ -44,9 +45,17 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    raise_open_files();
     let output = Output::new(args.global.json);
     let outcome = run(&args, &output);
     exit::report(outcome, &output)
+}
+
+/// Lets the process open as many files as it may: shells and services start it with a quarter of a per cent of that. Where
+/// the system refuses, what is allowed stays.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 fn run(args: &Args, output: &Output) -> Result<Outcome> {

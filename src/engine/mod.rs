@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use repo_format::leaf::Layout;
 
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Owned, Rule};
-use crate::run::Run;
+use crate::merge::{Open, Owned, Rule};
 use crate::watch::Watch;
 
 /// A machine of the cluster, as captured.
@@ -61,31 +60,31 @@ pub struct Shard {
     pub ring_known: bool,
 }
 
-/// One file of a node, as a run. `run` fails where the file is not understood; it is then kept byte for byte.
-pub struct FileRun<'a> {
-    /// All files that make it up.
+/// One piece of a node's shard that is decoded alone: an SSTable. It is opened when the merge reaches it.
+pub struct Part<'a> {
+    /// Names it among the node's parts of the shard, and in what is said of it.
+    pub name: String,
+    /// All files that make it up: kept byte for byte where it is not understood.
     pub files: Vec<PathBuf>,
     /// Bytes of all of them.
     pub bytes: u64,
-    /// Its records, once opened.
-    pub run: Result<Box<dyn Run + 'a>>,
+    /// A key that none of its records comes before; empty where that is not known. The error is why it cannot be decoded.
+    pub from: Result<Vec<u8>>,
+    /// Gives its records.
+    pub open: Open<'a>,
 }
 
-impl FileRun<'_> {
-    /// The file that stands for all of them.
-    pub fn name(&self) -> PathBuf {
-        self.files.first().cloned().unwrap_or_default()
-    }
-}
+/// Parts left out, each by its node and name.
+pub type Without = BTreeSet<(usize, String)>;
 
 /// What one node has of a shard.
-pub struct NodeRuns<'a> {
+pub struct NodeParts<'a> {
     /// Which node, by its place in [`Source::nodes`].
     pub node: usize,
     /// The keys that it answers for.
     pub owned: Owned,
-    /// Its files.
-    pub files: Vec<FileRun<'a>>,
+    /// Its parts.
+    pub parts: Vec<Part<'a>>,
 }
 
 /// A file that is kept byte for byte from the start.
@@ -200,9 +199,9 @@ pub trait Source: Sync {
     fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a>;
     /// Every time that the captures give, at least one for each node that has files.
     fn times(&self) -> &[CaptureTime];
-    /// The files of a shard, node by node, without those in `without`. One entry for every captured node.
-    /// Bytes read count as progress in `watch`.
-    fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>>;
+    /// The parts of a shard, node by node, without those in `without`. One entry for every captured node.
+    /// Bytes read count as progress in `watch`. Fails where something can be neither read nor said to be damaged.
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>>;
     /// Which nodes' captures have a folder of a shard, with files or without. One entry for every captured node.
     fn captured(&self, shard: &Shard) -> Vec<bool>;
     /// What was seen in the files of a shard that were read to their ends, whatever the number of times.

@@ -5,7 +5,7 @@ use std::thread::{self, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::Result;
-use crate::run::{RecordBatch, Run};
+use crate::run::{BATCH_BYTES, RecordBatch, Run};
 
 /// Batches in flight between the two threads.
 const DEPTH: usize = 3;
@@ -13,6 +13,15 @@ const DEPTH: usize = 3;
 struct Ahead {
     full: Receiver<Result<RecordBatch>>,
     empty: Sender<RecordBatch>,
+    /// Says that a large batch was used and let go of.
+    used: Sender<()>,
+    large: bool,
+}
+
+/// A batch that one large record has swollen. The other thread waits until it was used, or as many of them as there are
+/// batches in flight would lie in memory, for each node.
+fn is_large(batch: &RecordBatch) -> bool {
+    batch.bytes() > 2 * BATCH_BYTES
 }
 
 /// Moves `run` to a thread of `scope`, which stays a few batches ahead of the reader.
@@ -26,6 +35,7 @@ where
 {
     let (full_in, full) = bounded(DEPTH);
     let (empty, empty_out) = bounded::<RecordBatch>(DEPTH + 1);
+    let (used, used_out) = bounded::<()>(1);
     thread::Builder::new()
         .name(name.to_owned())
         .spawn_scoped(scope, move || {
@@ -36,21 +46,27 @@ where
                     Ok(false) => return,
                     Err(e) => Err(e),
                 };
-                let failed = filled.is_err();
+                let (failed, large) = (filled.is_err(), filled.as_ref().is_ok_and(is_large));
                 // A closed channel means the reader is gone: it has an error of its own to report.
-                if full_in.send(filled).is_err() || failed {
+                if full_in.send(filled).is_err() || failed || (large && used_out.recv().is_err()) {
                     return;
                 }
             }
         })
         .map_err(|e| crate::Error::io("starting a thread", e))?;
-    Ok(Box::new(Ahead { full, empty }))
+    Ok(Box::new(Ahead { full, empty, used, large: false }))
 }
 
 impl Run for Ahead {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        if std::mem::take(&mut self.large) {
+            out.clear();
+            // Nobody waits for it only when the other thread has ended.
+            let _ = self.used.send(());
+        }
         match self.full.recv() {
             Ok(Ok(batch)) => {
+                self.large = is_large(&batch);
                 let used = std::mem::replace(out, batch);
                 // Full only when the other thread has ended; then nobody needs it.
                 let _ = self.empty.try_send(used);

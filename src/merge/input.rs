@@ -8,7 +8,8 @@ use crate::run::{Record, RecordBatch, Run};
 
 /// A run, read up to a record.
 pub struct Input<'a> {
-    run: Box<dyn Run + 'a>,
+    /// Dropped at its end: what it holds open and in memory is no longer needed.
+    run: Option<Box<dyn Run + 'a>>,
     /// The batch that it stands in; empty at the end.
     pub batch: RecordBatch,
     /// The record in the batch.
@@ -22,7 +23,7 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// Before its first record.
     pub fn new(run: Box<dyn Run + 'a>) -> Input<'a> {
-        Input { run, batch: RecordBatch::new(), at: 0, head: 0, open: None }
+        Input { run: Some(run), batch: RecordBatch::new(), at: 0, head: 0, open: None }
     }
 
     /// The record it stands at.
@@ -39,9 +40,12 @@ impl<'a> Input<'a> {
     /// Reads the next batch and stands at its start; `false` at the end of the run.
     pub fn refill(&mut self) -> Result<bool> {
         self.at = 0;
-        let more = self.run.next_batch(&mut self.batch)?;
+        let Some(run) = &mut self.run else { return Ok(false) };
+        let more = run.next_batch(&mut self.batch)?;
         if more {
             self.head = head(self.key());
+        } else {
+            (self.run, self.batch) = (None, RecordBatch::new());
         }
         Ok(more)
     }
@@ -73,6 +77,39 @@ impl<'a> Input<'a> {
     #[inline]
     pub fn is_after(&self, key: &[u8]) -> bool {
         self.head.cmp(&head(key)).then_with(|| self.key().cmp(key)).is_gt()
+    }
+}
+
+/// A run that is opened when the merge reaches it.
+pub struct Waiting<'a> {
+    /// No key of it is less.
+    from: Vec<u8>,
+    open: Open<'a>,
+}
+
+/// Opens a run.
+pub type Open<'a> = Box<dyn FnOnce() -> Result<Box<dyn Run + 'a>> + Send + 'a>;
+
+impl<'a> Waiting<'a> {
+    /// A run with keys from `from` on only; empty where that is not known, so that it is opened at once.
+    pub fn new(from: Vec<u8>, open: Open<'a>) -> Waiting<'a> {
+        Waiting { from, open }
+    }
+
+    /// Those that are opened last come first.
+    pub fn last_first(&self, other: &Waiting<'a>) -> Ordering {
+        other.from.cmp(&self.from)
+    }
+
+    /// Whether it may hold `key`, or a lesser one.
+    #[inline]
+    pub fn reaches(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key
+    }
+
+    /// Opens it.
+    pub fn open(self) -> Result<Input<'a>> {
+        Ok(Input::new((self.open)()?))
     }
 }
 

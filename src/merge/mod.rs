@@ -1,6 +1,6 @@
 //! Many runs, one run: compaction inside a node, reconciliation between nodes, a base read under its layers.
 //!
-//! The merge streams. Per input it holds one batch and the deletion its markers have in force; of the group it is in, the
+//! The merge streams. A run is opened when its first key is reached, where that key is known. Per open input it holds one batch and the deletion its markers have in force; of the group it is in, the
 //! deletion of the group and the deletion that the merged markers have in force. Deletions come out in one normal
 //! form: a marker stands only where the deletion in force changes, and what a wider, newer deletion covers is left out.
 
@@ -13,6 +13,7 @@ mod pass;
 pub use across::{Across, Held, Owned, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, merge_bodies, push_deletion};
+pub use input::{Open, Waiting};
 
 use repo_format::record::{Class, Entry, Traits};
 
@@ -42,7 +43,13 @@ pub enum Stands {
 
 /// A merge of runs, itself a run.
 pub struct Merge<'a> {
+    /// Not yet opened, the next one last.
+    waiting: Vec<Waiting<'a>>,
     inputs: Vec<Input<'a>>,
+    /// Places of inputs at their end, for those that are opened next.
+    ended: Vec<usize>,
+    /// Inputs whose markers have a deletion in force.
+    covering: usize,
     /// Inputs not yet at their end, by the key they stand at.
     order: Vec<usize>,
     /// Memory for the inputs that are being stepped on.
@@ -60,7 +67,10 @@ impl<'a> Merge<'a> {
     /// Merges runs of equal standing: the files of a node, or a base and its layers.
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
+            waiting: Vec::new(),
             inputs: runs.into_iter().map(Input::new).collect(),
+            ended: Vec::new(),
+            covering: 0,
             order: Vec::new(),
             standing: Vec::new(),
             started: false,
@@ -71,6 +81,12 @@ impl<'a> Merge<'a> {
             across: None,
             scratch: RecordBatch::new(),
         }
+    }
+
+    /// The same of runs that are opened when they are reached, and closed at their end.
+    pub fn of_waiting(mut runs: Vec<Waiting<'a>>, rule: &'a dyn Rule) -> Merge<'a> {
+        runs.sort_by(Waiting::last_first);
+        Merge { waiting: runs, ..Merge::of(Vec::new(), rule) }
     }
 
     /// Merges one run per node. What expires by `cut` (seconds since 1970) becomes the tombstone it is about to become.
@@ -96,6 +112,46 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
+    /// Opens the runs that may hold the least key or a lesser one.
+    #[inline]
+    fn open_due(&mut self) -> Result<()> {
+        while let Some(next) = self.waiting.last() {
+            if self.order.first().is_some_and(|first| !next.reaches(self.inputs[*first].record().key)) {
+                break;
+            }
+            self.open_next()?;
+        }
+        Ok(())
+    }
+
+    fn open_next(&mut self) -> Result<()> {
+        let Some(next) = self.waiting.pop() else { return Ok(()) };
+        let mut input = next.open()?;
+        if !input.refill()? {
+            return Ok(());
+        }
+        let i = match self.ended.pop() {
+            Some(i) => {
+                self.inputs[i] = input;
+                i
+            }
+            None => {
+                self.inputs.push(input);
+                self.inputs.len() - 1
+            }
+        };
+        insert(&mut self.order, &self.inputs, i);
+        Ok(())
+    }
+
+    /// Takes note that input `i`, which is no longer in order, is at its end.
+    fn end(&mut self, i: usize) {
+        // Across nodes an input's place is the node's.
+        if self.across.is_none() && self.inputs[i].open.is_none() {
+            self.ended.push(i);
+        }
+    }
+
     /// Merges the records at the least key and steps their inputs on.
     fn step(&mut self, out: &mut RecordBatch) -> Result<()> {
         let first = self.inputs[self.order[0]].record();
@@ -109,7 +165,9 @@ impl<'a> Merge<'a> {
             self.group.extend_from_slice(first.group());
             self.group_deletion = None;
             self.open = None;
-            self.inputs.iter_mut().for_each(|input| input.open = None);
+            if std::mem::take(&mut self.covering) > 0 {
+                self.inputs.iter_mut().for_each(|input| input.open = None);
+            }
             if let Some(across) = &mut self.across {
                 across.enter(&self.group);
             }
@@ -210,7 +268,13 @@ impl<'a> Merge<'a> {
     fn marker(&mut self, same: usize, out: &mut RecordBatch) -> Result<()> {
         for k in 0..same {
             let i = self.order[k];
+            let before = self.inputs[i].open.is_some();
             self.inputs[i].open = body::deletion(self.inputs[i].record().body)?;
+            match (before, self.inputs[i].open.is_some()) {
+                (false, true) => self.covering += 1,
+                (true, false) => self.covering -= 1,
+                _ => {}
+            }
         }
         let mut now = None;
         for (i, input) in self.inputs.iter().enumerate() {
@@ -233,9 +297,12 @@ impl<'a> Merge<'a> {
         }
         self.standing.clear();
         self.standing.extend(self.order.drain(..same));
-        for i in &self.standing {
-            if self.inputs[*i].advance()? {
-                insert(&mut self.order, &self.inputs, *i);
+        for k in 0..same {
+            let i = self.standing[k];
+            if self.inputs[i].advance()? {
+                insert(&mut self.order, &self.inputs, i);
+            } else {
+                self.end(i);
             }
         }
         Ok(())
@@ -246,20 +313,24 @@ impl<'a> Merge<'a> {
         if self.inputs[self.order[0]].advance()? {
             self.replace_first();
         } else {
-            self.order.remove(0);
+            let i = self.order.remove(0);
+            self.end(i);
         }
         Ok(())
     }
 
-    /// Puts the first input, which has stepped on, where it belongs now.
+    /// Puts the first input, which has stepped on, where it belongs now. Mostly that is near; among many it is looked for.
     fn replace_first(&mut self) {
         let i = self.order[0];
+        let is_before = |o: &usize| self.inputs[i].cmp(&self.inputs[*o]).is_gt();
         let mut k = 0;
-        while k + 1 < self.order.len() && self.inputs[i].cmp(&self.inputs[self.order[k + 1]]).is_gt() {
-            self.order[k] = self.order[k + 1];
+        while k < 4 && self.order.get(k + 1).is_some_and(is_before) {
             k += 1;
         }
-        self.order[k] = i;
+        if k == 4 {
+            k += self.order[5..].partition_point(is_before);
+        }
+        self.order[..=k].rotate_left(1);
     }
 }
 
@@ -269,8 +340,13 @@ impl Run for Merge<'_> {
         if !self.started {
             self.start()?;
         }
+        self.open_due()?;
         self.pass_whole(out)?;
-        while !self.order.is_empty() && !out.is_full() {
+        while !out.is_full() {
+            self.open_due()?;
+            if self.order.is_empty() {
+                break;
+            }
             if self.pass(out)? {
                 continue;
             }
@@ -282,6 +358,6 @@ impl Run for Merge<'_> {
 
 /// Puts input `i` where its key belongs.
 fn insert(order: &mut Vec<usize>, inputs: &[Input<'_>], i: usize) {
-    let place = order.iter().position(|o| inputs[i].cmp(&inputs[*o]).is_lt()).unwrap_or(order.len());
+    let place = order.partition_point(|o| inputs[i].cmp(&inputs[*o]).is_ge());
     order.insert(place, i);
 }

@@ -18,12 +18,18 @@ impl Merge<'_> {
     pub(super) fn pass_whole(&mut self, out: &mut RecordBatch) -> Result<()> {
         let ([i], None, true) = (self.order.as_slice(), &self.across, self.is_uncovered()) else { return Ok(()) };
         let input = &mut self.inputs[*i];
+        let next = self.waiting.last().zip(input.batch.last_key());
+        if next.is_some_and(|(next, last)| next.reaches(last)) {
+            return Ok(());
+        }
         if input.at != 0 || !input.batch.iter().all(|r| is_row(r) && !r.traits.has(Traits::DELETED)) {
             return Ok(());
         }
-        std::mem::swap(out, &mut input.batch);
+        out.swap(&mut input.batch);
         if !input.refill()? {
+            let i = *i;
             self.order.clear();
+            self.end(i);
         }
         Ok(())
     }
@@ -40,7 +46,7 @@ impl Merge<'_> {
     /// No deletion is in force, so that it does not matter where a group ends.
     #[inline]
     fn is_uncovered(&self) -> bool {
-        self.group_deletion.is_none() && self.open.is_none() && self.inputs.iter().all(|input| input.open.is_none())
+        self.group_deletion.is_none() && self.open.is_none() && self.covering == 0
     }
 
     /// Across nodes: rows that all of them hold alike, key and body compared at once.
@@ -85,14 +91,18 @@ impl Merge<'_> {
     fn pass_leading(&mut self, out: &mut RecordBatch) -> Result<bool> {
         let leader = &self.inputs[self.order[0]];
         let next = self.order.get(1).map(|i| &self.inputs[*i]);
-        let to = out.push_from(&leader.batch, leader.at, |r| is_row(r) && next.is_none_or(|n| n.is_after(r.key)));
+        let waiting = self.waiting.last().filter(|w| leader.batch.last_key().is_some_and(|last| w.reaches(last)));
+        let to = out.push_from(&leader.batch, leader.at, |r| {
+            is_row(r) && next.is_none_or(|n| n.is_after(r.key)) && waiting.is_none_or(|w| !w.reaches(r.key))
+        });
         if to == leader.at {
             return Ok(false);
         }
         if self.inputs[self.order[0]].advance_to(to)? {
             self.replace_first();
         } else {
-            self.order.remove(0);
+            let i = self.order.remove(0);
+            self.end(i);
         }
         Ok(true)
     }

@@ -12,7 +12,10 @@ use crate::run::{ChunkId, ChunkKind, ChunkSource, Record, RecordBatch, Run};
 /// Leaves that are asked for ahead of the reader.
 const PREFETCH: usize = 8;
 
-/// Walks the leaves of a tree that hold keys of `[from, to)`. A batch is a leaf.
+/// Bytes of records after which no further body that lies beside its leaf is added to a batch.
+const BATCH_LARGE: usize = 1 << 20;
+
+/// Walks the leaves of a tree that hold keys of `[from, to)`. A batch is a leaf, or some records of one with large bodies.
 pub struct TreeRun<'a> {
     chunks: &'a dyn ChunkSource,
     /// Per level, from the root down: the children not yet visited, last first.
@@ -23,6 +26,28 @@ pub struct TreeRun<'a> {
     first: bool,
     /// What is in force where the range begins, as far as it is known.
     context: Context,
+    /// The leaf of which some records were shown.
+    leaf: Option<Leaf>,
+    /// Place in its leaf of the first record that the last batch may show.
+    ordinal: u32,
+}
+
+/// A leaf, read up to a record.
+struct Leaf {
+    id: ChunkId,
+    bytes: Vec<u8>,
+    /// The record that comes next.
+    next: u32,
+    /// How many of its records have blobs, as its branch says.
+    blobs: u64,
+    /// The same, of those read so far.
+    found: u64,
+}
+
+impl Leaf {
+    fn read(chunks: &dyn ChunkSource, id: ChunkId, blobs: u64) -> Result<Leaf> {
+        Ok(Leaf { id, bytes: chunks.get(ChunkKind::Leaf, &id)?, next: 0, blobs, found: 0 })
+    }
 }
 
 impl<'a> TreeRun<'a> {
@@ -36,7 +61,16 @@ impl<'a> TreeRun<'a> {
     pub fn range(root: Option<Root>, chunks: &'a dyn ChunkSource, from: Vec<u8>, to: Option<Vec<u8>>) -> TreeRun<'a> {
         let root = root.filter(|_| to.as_ref().is_none_or(|to| from < *to));
         let top = root.map(|r| (r.level, vec![r.child()]));
-        TreeRun { chunks, path: top.into_iter().collect(), from, to, first: true, context: Context::default() }
+        TreeRun {
+            chunks,
+            path: top.into_iter().collect(),
+            from,
+            to,
+            first: true,
+            context: Context::default(),
+            leaf: None,
+            ordinal: 0,
+        }
     }
 
     /// The next leaf whose keys may lie in the range, as its branch names it; the first key of a lone leaf is not known.
@@ -74,47 +108,62 @@ impl<'a> TreeRun<'a> {
         Ok(())
     }
 
-    /// Adds the records of a leaf that lie in the range. How many of the leaf have blobs, if it was read to its end.
-    fn fill(&mut self, id: &ChunkId, out: &mut RecordBatch) -> Result<Option<u64>> {
-        let mut blobs = 0;
-        let bytes = self.chunks.get(ChunkKind::Leaf, id)?;
-        let mut leaf = LeafReader::new(&bytes)?;
+    /// Place in its leaf of the first record of the last batch, where all records are read.
+    pub(super) fn ordinal(&self) -> u32 {
+        self.ordinal
+    }
+
+    /// Adds the next records of a leaf that lie in the range: until `most` bytes are passed by bodies that lie beside it.
+    /// Whether the leaf was read to its end.
+    fn fill(&mut self, of: &mut Leaf, most: usize, out: &mut RecordBatch) -> Result<bool> {
+        let mut leaf = LeafReader::new(&of.bytes)?;
         let (mut key, mut body) = (Vec::new(), Vec::new());
-        let mut begins = true;
-        while let Some(class) = leaf.next_key()? {
+        for ordinal in 0.. {
+            let Some(class) = leaf.next_key()? else { break };
+            if ordinal < of.next {
+                body.clear();
+                leaf.body(&mut body)?;
+                continue;
+            }
+            of.next = ordinal + 1;
             let group_len = leaf.group_len();
             key.clear();
             key.extend_from_slice(leaf.key());
             // What the leaf before said of the group that the range begins in stands.
-            if std::mem::take(&mut begins) && self.first && !self.context.reaches(&self.from) {
+            if ordinal == 0 && self.first && !self.context.reaches(&self.from) {
                 self.context.begin(&key[..group_len], leaf.context());
             }
             if self.to.as_ref().is_some_and(|to| key >= *to) {
                 self.path.clear();
-                return Ok(None);
+                of.found = of.blobs;
+                return Ok(true);
             }
             if self.first && key < self.from {
                 body.clear();
                 let (traits, external) = leaf.body(&mut body)?;
-                blobs += u64::from(external);
+                of.found += u64::from(external);
                 self.context.follow(&Record { key: &key, group_len, class, traits, body: &body })?;
                 continue;
             }
             if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
                 self.context.say(&self.from, Some((&key, class)), out)?;
             }
+            let before = of.found;
             out.push_with(&key, group_len, class, |buffer| {
                 let start = buffer.len();
                 match leaf.body(buffer)? {
                     (traits, false) => Ok(traits),
                     (_, true) => {
-                        blobs += 1;
+                        of.found += 1;
                         blob::internal_body(self.chunks, buffer, start)
                     }
                 }
             })?;
+            if of.found > before && out.bytes() > most {
+                return Ok(false);
+            }
         }
-        Ok(Some(blobs))
+        Ok(true)
     }
 }
 
@@ -122,17 +171,26 @@ impl Run for TreeRun<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
         out.clear();
         while out.is_empty() {
-            let Some(Child { id, blobs, .. }) = self.next_child()? else {
-                if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
-                    self.context.say(&self.from, None, out)?;
+            let mut leaf = match self.leaf.take() {
+                Some(leaf) => leaf,
+                None => {
+                    let Some(Child { id, blobs, .. }) = self.next_child()? else {
+                        if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
+                            self.context.say(&self.from, None, out)?;
+                        }
+                        return Ok(!out.is_empty());
+                    };
+                    Leaf::read(self.chunks, id, blobs).map_err(|e| e.within(format!("leaf {id}")))?
                 }
-                return Ok(!out.is_empty());
             };
-            let within = |e: Error| e.within(format!("leaf {id}"));
-            let found = self.fill(&id, out).map_err(within)?;
-            // What a branch does not count would be neither marked nor checked.
-            if let Some(found) = found.filter(|found| *found != blobs) {
-                return Err(within(Error::damaged("tree", format!("has {found} blobs in place of {blobs}"))));
+            self.ordinal = leaf.next;
+            let id = leaf.id;
+            if !self.fill(&mut leaf, BATCH_LARGE, out).map_err(|e| e.within(format!("leaf {id}")))? {
+                self.leaf = Some(leaf);
+            } else if leaf.found != leaf.blobs {
+                // What a branch does not count would be neither marked nor checked.
+                let message = format!("has {} blobs in place of {}", leaf.found, leaf.blobs);
+                return Err(Error::damaged("tree", message).within(format!("leaf {id}")));
             }
         }
         Ok(true)
@@ -141,6 +199,7 @@ impl Run for TreeRun<'_> {
 
 /// Adds all records of a leaf.
 pub(super) fn fill_leaf(chunks: &dyn ChunkSource, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
-    let mut run = TreeRun::new(None, chunks);
-    run.fill(id, out).map(drop).map_err(|e| e.within(format!("leaf {id}")))
+    let all = Leaf::read(chunks, *id, 0);
+    let filled = all.and_then(|mut leaf| TreeRun::new(None, chunks).fill(&mut leaf, usize::MAX, out));
+    filled.map(drop).map_err(|e| e.within(format!("leaf {id}")))
 }

@@ -14,11 +14,14 @@ use crate::run::{ChunkSource, Record, RecordBatch, Run};
 /// otherwise stale rows are left out.
 pub struct NodeView<'a> {
     view: TreeRun<'a>,
-    leaf: RecordBatch,
+    /// Some records of the view, all of one leaf, and the one that comes next.
+    batch: RecordBatch,
+    at: usize,
+    /// How the node differs in that leaf.
+    patch: LeafPatch,
     bits: Peek<'a>,
     held: Peek<'a>,
     owned: Owned,
-    ended: bool,
 }
 
 /// A run with its next record in sight.
@@ -81,56 +84,61 @@ impl<'a> NodeView<'a> {
     pub fn new(view: Option<Root>, patch: &NodePatch, owned: Owned, chunks: &'a dyn ChunkSource) -> NodeView<'a> {
         NodeView {
             view: TreeRun::new(view, chunks),
-            leaf: RecordBatch::new(),
+            batch: RecordBatch::new(),
+            at: 0,
+            patch: LeafPatch::default(),
             bits: Peek::new(patch.bits, chunks),
             held: Peek::new(patch.held, chunks),
             owned,
-            ended: false,
         }
     }
 
-    /// Adds what the node holds before `key` (all of it, for `None`), and at `key` in place of the view's record.
-    fn add_held(&mut self, key: Option<&[u8]>, out: &mut RecordBatch) -> Result<()> {
-        while self.held.load()? {
-            let record = self.held.record();
-            if key.is_some_and(|key| record.key > key) {
-                break;
+    /// Makes the view's next record visible, and with a leaf's first one what the node's patch says of the leaf.
+    fn load(&mut self) -> Result<bool> {
+        if self.at < self.batch.len() {
+            return Ok(true);
+        }
+        self.at = 0;
+        if !self.view.next_batch(&mut self.batch)? {
+            return Ok(false);
+        }
+        if self.view.ordinal() == 0 {
+            self.patch = self.bits.leaf_patch(self.batch.get(0).key)?;
+        }
+        Ok(true)
+    }
+
+    /// Adds the next record of the view or of what the node holds, unless the node has not that of the view; `false` at the
+    /// end.
+    fn step(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        let more = self.load()?;
+        if self.held.load()? {
+            let held = self.held.record();
+            if !more || held.key <= self.batch.get(self.at).key {
+                out.push(&held);
+                self.held.step();
+                return Ok(true);
             }
+        }
+        if !more {
+            return Ok(false);
+        }
+        let (record, ordinal) = (self.batch.get(self.at), self.view.ordinal() + self.at as u32);
+        let stale = self.patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();
+        let missing = self.patch.missing.binary_search(&ordinal).is_ok();
+        let extra = self.patch.extra.binary_search(&ordinal).is_ok();
+        if (extra || self.owned.holds(record.group())) && !stale && !missing {
             out.push(&record);
-            self.held.step();
         }
-        Ok(())
-    }
-
-    /// Adds one leaf as the node has it.
-    fn add_leaf(&mut self, leaf: &RecordBatch, out: &mut RecordBatch) -> Result<()> {
-        let patch = self.bits.leaf_patch(leaf.get(0).key)?;
-        for (ordinal, record) in (0u32..).zip(leaf.iter()) {
-            self.add_held(Some(record.key), out)?;
-            let stale = patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();
-            let missing = patch.missing.binary_search(&ordinal).is_ok();
-            let extra = patch.extra.binary_search(&ordinal).is_ok();
-            if (extra || self.owned.holds(record.group())) && !stale && !missing {
-                out.push(&record);
-            }
-        }
-        Ok(())
+        self.at += 1;
+        Ok(true)
     }
 }
 
 impl Run for NodeView<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
         out.clear();
-        let mut leaf = std::mem::take(&mut self.leaf);
-        while out.is_empty() && !self.ended {
-            if self.view.next_batch(&mut leaf)? {
-                self.add_leaf(&leaf, out)?;
-            } else {
-                self.ended = true;
-                self.add_held(None, out)?;
-            }
-        }
-        self.leaf = leaf;
+        while !out.is_full() && self.step(out)? {}
         Ok(!out.is_empty())
     }
 }

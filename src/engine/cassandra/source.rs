@@ -5,29 +5,26 @@ mod expected;
 mod identity;
 mod missing_types;
 mod narrow;
+mod part;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
 pub use super::rule::CassandraRule;
 use super::schema::Table;
-use super::sstable::{self, Component, Remark, SsTable, SsTableRun};
-use crate::engine::{CaptureTime, Described, FileRun, Finding, Kept, Narrowed};
-use crate::engine::{Node, NodeRuns, Shard, Source, check_node_name};
+use super::sstable::{self, Component};
+use crate::engine::{CaptureTime, Described, Finding, Kept, Narrowed};
+use crate::engine::{Node, NodeParts, Shard, Source, Without, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Owned, Rule};
-use crate::run::{RecordBatch, Run};
 use crate::watch::Watch;
 use cluster::Cluster;
 use tables::Tables;
 
 pub use cluster::ClusterDescription;
-
-/// Bytes of read buffers for all files of a table together; each gets a part, within bounds.
-const BUFFERS: usize = 48 << 20;
 
 /// What the operator says of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +67,8 @@ pub struct Cassandra {
     times: Vec<CaptureTime>,
     notes: Vec<String>,
     findings: Findings,
+    /// All SSTables are read through it.
+    files: Arc<sstable::Files>,
 }
 
 /// By table id and file, so that a file that is read again says nothing twice.
@@ -121,8 +120,8 @@ impl Cassandra {
         let without = |c: &&Captured| !c.capture.unflushed && c.capture.tables.iter().all(|t| t.manifests.is_empty());
         let line = |c: &Captured| format!("node {}: no manifest.json tells which SSTables there should be", c.name);
         notes.extend(captured.iter().filter(without).map(line));
-        let times = times(&captured);
-        Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes, findings: Findings::default() })
+        let (times, findings, files) = (times(&captured), Findings::default(), sstable::Files::shared());
+        Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes, findings, files })
     }
 
     /// Bytes of all files that will be read.
@@ -134,33 +133,6 @@ impl Cassandra {
     fn table(&self, shard: &Shard) -> Result<&Table> {
         let unknown = || Error::new(Kind::NotFound, &shard.name, "is not in the captured schema");
         self.tables.get(&shard.id).ok_or_else(unknown)
-    }
-
-    fn file_run<'a>(
-        &'a self,
-        s: &CapturedSsTable,
-        table: &Table,
-        node: usize,
-        buffer: usize,
-        watch: &'a Watch,
-    ) -> FileRun<'a> {
-        let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
-        let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
-        let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
-        let files: Vec<PathBuf> = data.iter().cloned().chain(rest).collect();
-        let opened = SsTable::open(&s.directory, &s.descriptor, table).and_then(|t| {
-            // What no restore could write again is not understood: SSTables carry every value as it is.
-            sstable::write::layout::Layout::of(table).map_err(|e| e.within(t.data_path().display()))?;
-            Ok((t.run(buffer)?, t))
-        });
-        let bytes = s.bytes();
-        let run = opened.map(|(run, t)| {
-            let each = bytes as f64 / t.statistics().stats.rows.max(1) as f64;
-            let (findings, table, files) = (&self.findings, table.id.clone(), files.clone());
-            Box::new(Followed { run, watch, bytes, each, read: 0.0, told: 0, findings, table, node, files })
-                as Box<dyn Run>
-        });
-        FileRun { files, bytes, run }
     }
 }
 
@@ -185,20 +157,19 @@ impl Source for Cassandra {
         Box::new(CassandraRule { counter: self.tables.get(&shard.id).is_some_and(|t| t.counter) })
     }
 
-    fn runs<'a>(&'a self, shard: &Shard, without: &BTreeSet<PathBuf>, watch: &'a Watch) -> Result<Vec<NodeRuns<'a>>> {
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>> {
         let table = self.table(shard)?;
-        let of_node = |c: &'a Captured| {
-            let mine = c.capture.tables.iter().filter(|t| t.id == shard.id);
-            mine.flat_map(|t| &t.sstables).collect::<Vec<_>>()
-        };
-        let files: Vec<_> = self.captured.iter().map(of_node).collect();
-        let count = files.iter().map(Vec::len).sum::<usize>().max(1);
-        let buffer = (BUFFERS / count).clamp(16 << 10, sstable::READ_BUFFER);
         let mut nodes = Vec::new();
-        for (node, files) in files.into_iter().enumerate() {
-            let runs = files.into_iter().map(|s| self.file_run(s, table, node, buffer, watch));
-            let files = runs.filter(|f| !without.contains(&f.name())).collect();
-            nodes.push(NodeRuns { node, owned: self.cluster.owned(node, &table.keyspace), files });
+        for (node, captured) in self.captured.iter().enumerate() {
+            let mut parts = Vec::new();
+            for s in captured.capture.tables.iter().filter(|t| t.id == shard.id).flat_map(|t| &t.sstables) {
+                let name = part::name(s);
+                if !without.contains(&(node, name.clone())) {
+                    watch.check()?;
+                    parts.push(self.part(s, name, table, node, watch));
+                }
+            }
+            nodes.push(NodeParts { node, owned: self.cluster.owned(node, &table.keyspace), parts });
         }
         Ok(nodes)
     }
@@ -262,52 +233,6 @@ fn leave_truncated_backups(capture: &mut Capture, truncated: &BTreeMap<String, i
 fn is_older(s: &CapturedSsTable, time: i64) -> bool {
     let read = sstable::read_statistics(&s.directory, &s.descriptor);
     read.is_ok_and(|(statistics, _)| statistics.stats.times.1 <= time.saturating_mul(1000))
-}
-
-/// Tells the watch how far a file has been read, in bytes of the file, and at its end what was seen in it.
-struct Followed<'a> {
-    run: SsTableRun,
-    watch: &'a Watch,
-    bytes: u64,
-    /// Bytes of the file for each record.
-    each: f64,
-    read: f64,
-    told: u64,
-    findings: &'a Findings,
-    table: String,
-    node: usize,
-    files: Vec<PathBuf>,
-}
-
-impl Run for Followed<'_> {
-    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        let more = self.run.next_batch(out)?;
-        self.read += out.len() as f64 * self.each;
-        let now = if more { (self.read as u64).min(self.bytes) } else { self.bytes };
-        self.watch.advance(now.saturating_sub(self.told));
-        self.told = self.told.max(now);
-        if !more {
-            self.found();
-        }
-        Ok(more)
-    }
-}
-
-impl Followed<'_> {
-    fn found(&self) {
-        let finding = |remark: &Remark| {
-            let (damage, what) = match remark {
-                Remark::Note(what) => (None, what),
-                Remark::Problem { damage, what } => (Some(*damage), what),
-            };
-            Finding { node: self.node, files: self.files.clone(), what: what.clone(), damage }
-        };
-        let found: Vec<Finding> = self.run.remarks().iter().map(finding).collect();
-        if let (false, Some(file)) = (found.is_empty(), self.files.first()) {
-            let mut all = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-            all.insert((self.table.clone(), file.clone()), found);
-        }
-    }
 }
 
 /// The keys of token ranges; `None` is everything.

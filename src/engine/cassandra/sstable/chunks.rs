@@ -10,22 +10,24 @@
 //! The offsets of a Data.db of 100 GB are 50 MB: they are read along with the chunks and never held.
 //! Sources: `CompressionMetadata`, `CompressedChunkReader`, `CompressedSequentialWriter`, `DataIntegrityMetadata`.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 
 use super::codec::Codec;
 use super::cursor::{Cursor, Fault, Parsed};
+use super::files::{Files, Pooled, READ_BUFFER};
 use super::name::Revision;
 
 /// Largest chunk that is read, plain bytes; Cassandra's default is 16 KiB.
 pub const CHUNK_MAX: usize = 16 << 20;
 /// The fixed part of `CompressionInfo.db` must lie within so many bytes.
 pub const INFO_HEAD_MAX: usize = 64 << 10;
-/// Buffer for the offsets and checksums that are read along.
-const SIDE_BUFFER: usize = 16 << 10;
+/// Bytes in which that part mostly lies.
+const HEAD: usize = 4096;
+/// Of what is read at a time, the part that the offsets and checksums that are read along take.
+const SIDE_PART: usize = 16;
 
 /// Where plain bytes come from.
 pub trait Source: Send {
@@ -33,12 +35,19 @@ pub trait Source: Send {
     fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize>;
     /// The CRC-32 of the bytes of the file read so far; at the end, that of the whole file.
     fn digest(&self) -> u32;
+
+    /// Bytes that are read at a time now.
+    fn window(&self) -> usize {
+        READ_BUFFER
+    }
 }
 
 /// Reads a file forwards through one buffer and shows as many bytes in a row as are asked for.
 struct Input {
-    file: File,
+    file: Pooled,
     name: String,
+    /// Reads a 16th of what `Data.db` does at a time.
+    side: bool,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -49,12 +58,9 @@ struct Input {
 }
 
 impl Input {
-    fn open(path: &Path, buffer: usize) -> Result<(Input, u64)> {
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|e| Error::io(&name, e))?;
-        let length = file.metadata().map_err(|e| Error::io(&name, e))?.len();
-        let (buffer, digest) = (vec![0; buffer.max(4096)], crc32fast::Hasher::new());
-        Ok((Input { file, name, buffer, start: 0, end: 0, offset: 0, digest }, length))
+    fn open(files: &Arc<Files>, path: &Path, side: bool) -> Result<Input> {
+        let (file, name, digest) = (Pooled::open(files, path)?, path.display().to_string(), crc32fast::Hasher::new());
+        Ok(Input { file, name, side, buffer: Vec::new(), start: 0, end: 0, offset: 0, digest })
     }
 
     /// The next `n` bytes, fewer only at the end of the file.
@@ -83,18 +89,23 @@ impl Input {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.buffer.len() < n {
-            self.buffer.resize(n, 0);
+        let window = self.file.window() / if self.side { SIDE_PART } else { 1 };
+        let wanted = window.max(4096).max(n);
+        if self.buffer.len() > wanted {
+            self.buffer.truncate(wanted);
+            self.buffer.shrink_to_fit();
+        } else if self.buffer.len() < wanted {
+            self.buffer.reserve_exact(wanted - self.buffer.len());
+            self.buffer.resize(wanted, 0);
         }
         while self.end < n {
-            match self.file.read(&mut self.buffer[self.end..]) {
-                Ok(0) => break,
-                Ok(read) => {
+            let at = self.offset + self.end as u64;
+            match self.file.read_at(&mut self.buffer[self.end..], at)? {
+                0 => break,
+                read => {
                     self.digest.update(&self.buffer[self.end..self.end + read]);
                     self.end += read;
                 }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io(&self.name, e)),
             }
         }
         Ok(())
@@ -164,14 +175,16 @@ struct Packed {
     length: u64,
 }
 
-/// Opens `data` of `revision`, compressed as `info` says, to be read with buffers of `buffer` bytes.
-pub fn open_packed(data: &Path, info: &Path, revision: Revision, buffer: usize) -> Result<Box<dyn Source>> {
-    let (mut offsets, _) = Input::open(info, SIDE_BUFFER)?;
+/// Opens `data` of `revision`, compressed as `info` says, to be read through `files`.
+pub fn open_packed(files: &Arc<Files>, data: &Path, info: &Path, revision: Revision) -> Result<Box<dyn Source>> {
+    let mut offsets = Input::open(files, info, true)?;
     let name = offsets.name.clone();
-    let parsed = {
-        let head = offsets.take(INFO_HEAD_MAX)?;
-        CompressionInfo::parse(head, revision).map_err(|fault| fault.at(&name))?
-    };
+    let mut parsed = CompressionInfo::parse(offsets.take(HEAD)?, revision);
+    if parsed == Err(Fault::Short) {
+        offsets.rewind_to(0)?;
+        parsed = CompressionInfo::parse(offsets.take(INFO_HEAD_MAX)?, revision);
+    }
+    let parsed = parsed.map_err(|fault| fault.at(&name))?;
     let codec = Codec::by_name(&parsed.compressor).ok_or_else(|| {
         let class = &parsed.compressor;
         let message = match class.to_ascii_lowercase().contains("encrypt") {
@@ -181,7 +194,8 @@ pub fn open_packed(data: &Path, info: &Path, revision: Revision, buffer: usize) 
         Error::new(Kind::Unsupported, &name, message)
     })?;
     offsets.rewind_to(parsed.head_length)?;
-    let (data, length) = Input::open(data, buffer)?;
+    let data = Input::open(files, data, false)?;
+    let length = data.file.length();
     let mut packed = Packed { data, offsets, info: parsed, codec, done: 0, next: 0, length };
     if packed.read_offset()? != 0 {
         return Err(packed.offsets.fault(packed.info.head_length as u64, Fault::Bad("offset of the first chunk")));
@@ -214,6 +228,10 @@ impl Source for Packed {
     fn digest(&self) -> u32 {
         self.data.digest.clone().finalize()
     }
+
+    fn window(&self) -> usize {
+        self.data.file.window()
+    }
 }
 
 impl Packed {
@@ -242,6 +260,10 @@ impl Packed {
         let left = self.info.data_length.saturating_sub(self.done * self.info.chunk_length as u64);
         let plain_length = left.min(self.info.chunk_length as u64) as usize;
         let at = out.len();
+        if at < plain_length {
+            // No more than is needed, unless a long row is being put together: many SSTables may be read at once.
+            out.reserve_exact(plain_length);
+        }
         let shown = match self.data.take(stored + 4)?.split_last_chunk::<4>() {
             Some((chunk, crc)) if chunk.len() == stored => {
                 if crc32fast::hash(chunk) != u32::from_be_bytes(*crc) {
@@ -287,8 +309,8 @@ struct Bare {
 const BARE_CHUNK: usize = 64 << 10;
 
 /// Opens `data`, which is not compressed and has no `CRC.db`.
-pub fn open_bare(data: &Path, buffer: usize) -> Result<Box<dyn Source>> {
-    let (data, _) = Input::open(data, buffer)?;
+pub fn open_bare(files: &Arc<Files>, data: &Path) -> Result<Box<dyn Source>> {
+    let data = Input::open(files, data, false)?;
     Ok(Box::new(Bare { data }))
 }
 
@@ -302,12 +324,16 @@ impl Source for Bare {
     fn digest(&self) -> u32 {
         self.data.digest.clone().finalize()
     }
+
+    fn window(&self) -> usize {
+        self.data.file.window()
+    }
 }
 
-/// Opens `data`, which is not compressed; `crc` is its `CRC.db`.
-pub fn open_plain(data: &Path, crc: &Path, buffer: usize) -> Result<Box<dyn Source>> {
-    let (data, _) = Input::open(data, buffer)?;
-    let (mut sums, _) = Input::open(crc, SIDE_BUFFER)?;
+/// Opens `data`, which is not compressed, to be read through `files`; `crc` is its `CRC.db`.
+pub fn open_plain(files: &Arc<Files>, data: &Path, crc: &Path) -> Result<Box<dyn Source>> {
+    let data = Input::open(files, data, false)?;
+    let mut sums = Input::open(files, crc, true)?;
     let mut four = [0; 4];
     four.copy_from_slice(sums.take_all(4)?);
     let chunk_length = u32::from_be_bytes(four) as usize;
@@ -337,5 +363,9 @@ impl Source for Plain {
 
     fn digest(&self) -> u32 {
         self.data.digest.clone().finalize()
+    }
+
+    fn window(&self) -> usize {
+        self.data.file.window()
     }
 }

@@ -1,9 +1,16 @@
 //! The compressors that Cassandra brings along, chunk by chunk.
 //! Sources: `LZ4Compressor`, `SnappyCompressor`, `ZstdCompressor`, `DeflateCompressor`, `NoopCompressor`.
 
+use std::cell::RefCell;
+
 use flate2::{Decompress, FlushDecompress};
 
 use super::cursor::Fault;
+
+thread_local! {
+    /// Working memory of zstd, 160 KiB: one for each thread, since many SSTables may be read at once.
+    static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// Undoes one compressor. Keeps its working memory between chunks.
 pub enum Codec {
@@ -12,7 +19,7 @@ pub enum Codec {
     /// `SnappyCompressor`: the raw format.
     Snappy(snap::raw::Decoder),
     /// `ZstdCompressor`: one frame.
-    Zstd(zstd::bulk::Decompressor<'static>),
+    Zstd,
     /// `DeflateCompressor`: a zlib stream, often without its end.
     Deflate(Decompress),
     /// `NoopCompressor`.
@@ -25,7 +32,7 @@ impl Codec {
         match class.strip_prefix("org.apache.cassandra.io.compress.").unwrap_or(class) {
             "LZ4Compressor" => Some(Codec::Lz4),
             "SnappyCompressor" => Some(Codec::Snappy(snap::raw::Decoder::new())),
-            "ZstdCompressor" => zstd::bulk::Decompressor::new().ok().map(Codec::Zstd),
+            "ZstdCompressor" => Some(Codec::Zstd),
             "DeflateCompressor" => Some(Codec::Deflate(Decompress::new(true))),
             "NoopCompressor" => Some(Codec::Noop),
             _ => None,
@@ -49,7 +56,7 @@ impl Codec {
                 }
                 decoder.decompress(packed, plain).map_err(|_| bad)?
             }
-            Codec::Zstd(decoder) => decoder.decompress_to_buffer(packed, plain).map_err(|_| bad)?,
+            Codec::Zstd => ZSTD.with_borrow_mut(|decoder| expand_zstd(decoder, packed, plain)).map_err(|_| bad)?,
             Codec::Deflate(decoder) => inflate(decoder, packed, plain).ok_or(bad)?,
             Codec::Noop => {
                 if packed.len() != plain.len() {
@@ -61,6 +68,18 @@ impl Codec {
         };
         if written == plain.len() { Ok(()) } else { Err(Fault::Bad("length of a chunk")) }
     }
+}
+
+fn expand_zstd(
+    decoder: &mut Option<zstd::bulk::Decompressor<'static>>,
+    packed: &[u8],
+    plain: &mut [u8],
+) -> std::io::Result<usize> {
+    let made = match decoder.take() {
+        Some(made) => made,
+        None => zstd::bulk::Decompressor::new()?,
+    };
+    decoder.insert(made).decompress_to_buffer(packed, plain)
 }
 
 /// Inflates until the input is used up; the stream need not end. Number of bytes, which may be one more than fit.

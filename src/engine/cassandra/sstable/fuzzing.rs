@@ -11,7 +11,7 @@ use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
 use super::digest::Seal;
 use super::layout::{Clustering, Column, Columns, Layout};
-use super::{Descriptor, Revision, SsTable, SsTableRun, Version, stats};
+use super::{Descriptor, Files, Revision, SsTable, SsTableRun, Version, stats};
 
 /// `Statistics.db`, of every version; also as if it had no checksums, or no change would ever come past them.
 pub fn statistics(bytes: &[u8]) {
@@ -81,7 +81,7 @@ pub fn data_like(sstable: &SsTable, plain: &[u8]) -> Result<usize> {
 
 /// The plain bytes of an SSTable, to be mutated.
 pub fn plain(sstable: &SsTable) -> Result<Vec<u8>> {
-    let mut source = sstable.source(64 << 10)?;
+    let mut source = sstable.source(&Files::alone(64 << 10))?;
     let mut bytes = Vec::new();
     while source.next_chunk(&mut bytes)? > 0 {}
     Ok(bytes)

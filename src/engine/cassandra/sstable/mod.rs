@@ -23,6 +23,7 @@ pub mod chunks;
 pub mod codec;
 pub mod cursor;
 pub mod digest;
+pub mod files;
 pub mod fuzzing;
 pub mod key;
 pub mod layout;
@@ -37,19 +38,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::engine::cassandra::comparable;
 use crate::engine::cassandra::schema::Table;
 use crate::error::{Error, Kind, Result};
 
 pub use digest::Remark;
+pub use files::{Files, READ_BUFFER};
 pub use name::{Component, Descriptor, Generation, Revision, Version, old};
 pub use run::SsTableRun;
 pub use stats::Statistics;
 
+use cursor::Cursor;
 use digest::Seal;
 use layout::Layout;
-
-/// Bytes read from `Data.db` at a time where the caller has no wish.
-pub const READ_BUFFER: usize = 256 << 10;
 
 /// The only order of partitions that records can have.
 const PARTITIONER: &str = "org.apache.cassandra.dht.Murmur3Partitioner";
@@ -98,23 +99,46 @@ impl SsTable {
     /// Starts reading the rows; `buffer` bytes of `Data.db` are read at a time. Needs about `buffer`, two chunks and
     /// twice the largest row of memory.
     pub fn run(&self, buffer: usize) -> Result<SsTableRun> {
+        self.run_through(&Files::alone(buffer))
+    }
+
+    /// Starts reading the rows through `files`, which are shared with other SSTables.
+    pub fn run_through(&self, files: &Arc<Files>) -> Result<SsTableRun> {
         let name = self.data_path().display().to_string();
         let seal = Seal { digest: digest::read(&self.path(Component::Digest))?, bare: self.is_bare()? };
-        Ok(SsTableRun::new(self.source(buffer)?, name, Arc::clone(&self.layout), seal))
+        Ok(SsTableRun::new(self.source(files)?, name, Arc::clone(&self.layout), seal))
+    }
+
+    /// What all keys of the first partition begin with; `None` where there is none. Reads the first chunk, so that
+    /// an SSTable which cannot be read at all is found out.
+    pub fn first_group(&self) -> Result<Option<Vec<u8>>> {
+        let mut source = self.source(&Files::alone(files::READ_LEAST))?;
+        let mut window = Vec::new();
+        loop {
+            if let Ok(key) = Cursor::new(&window).short_bytes() {
+                let mut group = Vec::new();
+                comparable::put_group(&mut group, key);
+                return Ok(Some(group));
+            }
+            if source.next_chunk(&mut window)? == 0 {
+                // An end in the middle of the key is told when the rows are read.
+                return Ok(None);
+            }
+        }
     }
 
     fn path(&self, component: Component) -> PathBuf {
         self.directory.join(self.descriptor.file(component))
     }
 
-    fn source(&self, buffer: usize) -> Result<Box<dyn chunks::Source>> {
+    fn source(&self, files: &Arc<Files>) -> Result<Box<dyn chunks::Source>> {
         let (data, info, crc) = (self.data_path(), self.path(Component::CompressionInfo), self.path(Component::Crc));
         if info.exists() {
-            chunks::open_packed(&data, &info, self.statistics.revision, buffer)
+            chunks::open_packed(files, &data, &info, self.statistics.revision)
         } else if self.is_bare()? {
-            chunks::open_bare(&data, buffer)
+            chunks::open_bare(files, &data)
         } else {
-            chunks::open_plain(&data, &crc, buffer)
+            chunks::open_plain(files, &data, &crc)
         }
     }
 

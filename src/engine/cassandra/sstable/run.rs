@@ -108,8 +108,9 @@ impl SsTableRun {
             self.window.truncate(left);
             self.origin += self.at as u64;
             self.at = 0;
-            if self.window.capacity() > 4 << 20 && left < 1 << 20 {
-                self.window.shrink_to(1 << 20);
+            let keep = 4 * self.source.window();
+            if self.window.capacity() > 4 * keep && left < keep {
+                self.window.shrink_to(keep);
             }
         }
         if self.window.len() > RECORD_MAX + (1 << 20) {

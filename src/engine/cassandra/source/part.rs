@@ -1,0 +1,135 @@
+//! One SSTable of a captured node as a [`Part`] of its shard.
+
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use super::super::capture::CapturedSsTable;
+use super::super::schema::Table;
+use super::super::sstable::files::Reading;
+use super::super::sstable::{self, Component, Remark, SsTable, SsTableRun};
+use super::{Cassandra, Findings};
+use crate::engine::{Finding, Part};
+use crate::error::{Error, Kind, Result};
+use crate::run::{RecordBatch, Run};
+use crate::watch::Watch;
+
+/// What names an SSTable among those of its node's table: the path of its rows.
+pub fn name(s: &CapturedSsTable) -> String {
+    s.directory.join(s.descriptor.file(Component::Data)).display().to_string()
+}
+
+impl Cassandra {
+    /// An SSTable of `node` as a part. Its header and first chunk are read now and forgotten again: of ten thousand they
+    /// would take more memory than what is merged.
+    pub(super) fn part<'a>(
+        &'a self,
+        s: &'a CapturedSsTable,
+        name: String,
+        table: &'a Table,
+        node: usize,
+        watch: &'a Watch,
+    ) -> Part<'a> {
+        let first = whole(s, &name).and_then(|()| open(s, table)?.first_group()).map(Option::unwrap_or_default);
+        let (bytes, files) = (s.bytes(), paths(s));
+        let (from, called) = (first.as_ref().ok().cloned(), name.clone());
+        let part_files = files.clone();
+        let start = move || {
+            let sstable = open(s, table)?;
+            let (run, reading) = (sstable.run_through(&self.files)?, self.files.reading());
+            let each = bytes as f64 / sstable.statistics().stats.rows.max(1) as f64;
+            let at = Place { name: called, findings: &self.findings, table: table.id.clone(), node, files };
+            Ok(Box::new(Followed { run, reading, at, from, watch, bytes, each, read: 0.0, told: 0 }) as Box<dyn Run>)
+        };
+        Part { name, files: part_files, bytes, from: first, open: Box::new(start) }
+    }
+}
+
+/// The SSTable, if its rows are understood and could be written again.
+fn open(s: &CapturedSsTable, table: &Table) -> Result<SsTable> {
+    let sstable = SsTable::open(&s.directory, &s.descriptor, table)?;
+    // What no restore could write again is not understood: SSTables carry every value as it is.
+    sstable::write::layout::Layout::of(table).map_err(|e| e.within(sstable.data_path().display()))?;
+    Ok(sstable)
+}
+
+/// An error where the capture has no rows or no header of the SSTable: what was never there is damage, what was there and
+/// is gone is not.
+fn whole(s: &CapturedSsTable, name: &str) -> Result<()> {
+    for component in [Component::Data, Component::Statistics] {
+        if !s.files.iter().any(|(c, _)| *c == component) {
+            return Err(Error::damaged(name, format_args!("the capture has no {} of this SSTable", component.file())));
+        }
+    }
+    Ok(())
+}
+
+/// All its files, that with the rows first.
+fn paths(s: &CapturedSsTable) -> Vec<PathBuf> {
+    let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
+    let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
+    let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
+    data.iter().cloned().chain(rest).collect()
+}
+
+/// Tells the watch how far a file has been read, in bytes of the file, and at its end what was seen in it.
+struct Followed<'a> {
+    run: SsTableRun,
+    reading: Reading,
+    at: Place<'a>,
+    /// What no key may come before; taken with the first batch.
+    from: Option<Vec<u8>>,
+    watch: &'a Watch,
+    bytes: u64,
+    /// Bytes of the file for each record.
+    each: f64,
+    read: f64,
+    told: u64,
+}
+
+/// Which SSTable it is, and where it is told what was seen in it.
+struct Place<'a> {
+    name: String,
+    findings: &'a Findings,
+    table: String,
+    node: usize,
+    files: Vec<PathBuf>,
+}
+
+impl Run for Followed<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        self.reading.limit(out);
+        let more = self.run.next_batch(out)?;
+        if let Some(from) = self.from.take()
+            && more
+            && out.get(0).key < from.as_slice()
+        {
+            let message = "begins otherwise than it did a while ago: it was written to";
+            return Err(Error::new(Kind::Io, &self.at.name, message));
+        }
+        self.read += out.len() as f64 * self.each;
+        let now = if more { (self.read as u64).min(self.bytes) } else { self.bytes };
+        self.watch.advance(now.saturating_sub(self.told));
+        self.told = self.told.max(now);
+        if !more {
+            self.at.tell(self.run.remarks());
+        }
+        Ok(more)
+    }
+}
+
+impl Place<'_> {
+    fn tell(&self, remarks: &[Remark]) {
+        let finding = |remark: &Remark| {
+            let (damage, what) = match remark {
+                Remark::Note(what) => (None, what),
+                Remark::Problem { damage, what } => (Some(*damage), what),
+            };
+            Finding { node: self.node, files: self.files.clone(), what: what.clone(), damage }
+        };
+        let found: Vec<Finding> = remarks.iter().map(finding).collect();
+        if let (false, Some(file)) = (found.is_empty(), self.files.first()) {
+            let mut all = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert((self.table.clone(), file.clone()), found);
+        }
+    }
+}
