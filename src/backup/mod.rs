@@ -213,10 +213,12 @@ impl Work<'_> {
     }
 
     /// Says what was seen in the files of a shard whose rows are merged. Those that are not as they should be are kept, too.
-    fn found(&mut self, shard: &engine::Shard, without: &BTreeSet<PathBuf>) -> Result<()> {
+    fn found(&mut self, shard: &engine::Shard, without: &Without) -> Result<()> {
         for finding in self.source.findings(shard) {
-            let Some(file) = finding.files.first().filter(|file| !without.contains(*file)) else { continue };
-            let subject = self.subject(finding.node, &file.display().to_string());
+            if without.contains(&(finding.node, finding.part.clone())) {
+                continue;
+            }
+            let subject = self.subject(finding.node, &finding.part);
             let Some(damage) = finding.damage else {
                 self.notes.push(format!("{subject}: {}", finding.what));
                 continue;

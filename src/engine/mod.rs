@@ -136,6 +136,8 @@ impl Narrowed {
 pub struct Finding {
     /// Which node.
     pub node: usize,
+    /// Name of the part.
+    pub part: String,
     /// All files that make it up, the one that stands for them first.
     pub files: Vec<PathBuf>,
     /// What it is.

@@ -124,7 +124,7 @@ impl Place<'_> {
                 Remark::Note(what) => (None, what),
                 Remark::Problem { damage, what } => (Some(*damage), what),
             };
-            Finding { node: self.node, files: self.files.clone(), what: what.clone(), damage }
+            Finding { node: self.node, part: self.name.clone(), files: self.files.clone(), what: what.clone(), damage }
         };
         let found: Vec<Finding> = remarks.iter().map(finding).collect();
         if let (false, Some(file)) = (found.is_empty(), self.files.first()) {
