@@ -29,7 +29,7 @@ impl Cassandra {
         node: usize,
         watch: &'a Watch,
     ) -> Part<'a> {
-        let first = whole(s, &name).and_then(|()| open(s, table)?.first_group()).map(Option::unwrap_or_default);
+        let first = whole(s).and_then(|()| open(s, table)?.first_group()).map(Option::unwrap_or_default);
         let (bytes, files) = (s.bytes(), paths(s));
         let (from, called) = (first.as_ref().ok().cloned(), name.clone());
         let part_files = files.clone();
@@ -54,13 +54,15 @@ fn open(s: &CapturedSsTable, table: &Table) -> Result<SsTable> {
 
 /// An error where the capture has no rows or no header of the SSTable: what was never there is damage, what was there and
 /// is gone is not.
-fn whole(s: &CapturedSsTable, name: &str) -> Result<()> {
-    for component in [Component::Data, Component::Statistics] {
-        if !s.files.iter().any(|(c, _)| *c == component) {
-            return Err(Error::damaged(name, format_args!("the capture has no {} of this SSTable", component.file())));
+fn whole(s: &CapturedSsTable) -> Result<()> {
+    let missing = |component: &Component| !s.files.iter().any(|(c, _)| c == component);
+    match [Component::Data, Component::Statistics].into_iter().find(missing) {
+        Some(component) => {
+            let path = s.directory.join(s.descriptor.file(component));
+            Err(Error::damaged(path.display(), "is not in the capture, where other files of its SSTable are"))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// All its files, that with the rows first.
