@@ -12,7 +12,7 @@ use crate::blob::{self, BlobRef};
 use crate::engine::{Narrowed, Node};
 use crate::error::{Error, Result};
 use crate::run::{ChunkSource, Reached};
-use crate::tree::{self, Drift, NodePatch, Root};
+use crate::tree::{self, Drift, NodePatch, Root, UnownedCount};
 use crate::watch::Problem;
 
 pub use find::{Filter, find, read};
@@ -35,6 +35,9 @@ pub struct Snapshot {
     /// Labels that the operator gave it.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Shards that may have lost rows since the last complete snapshot, as the operator says.
+    #[serde(default)]
+    pub accepted: Vec<String>,
     /// When the backup began, milliseconds since 1970.
     pub started_ms: u64,
     /// When it was ready to commit, milliseconds since 1970.
@@ -84,6 +87,9 @@ pub struct Shard {
     pub layers: Vec<Tree>,
     /// What each node has of it, by node.
     pub nodes: Vec<NodePart>,
+    /// What only nodes hold that do not own it; it is in their patches, and not in the view.
+    #[serde(default)]
+    pub unowned: UnownedCount,
     /// Names of nodes that own parts of it and were not read.
     pub unread: Vec<String>,
     /// Whether it was known which node owns what; if not, all nodes were merged as owners of everything.

@@ -10,6 +10,9 @@ use crate::error::{Error, Kind, Result};
 pub struct Problem {
     /// `true`: data are damaged; `false`: something was not covered (a node, a range, a type not understood).
     pub damage: bool,
+    /// What was captured is read and understood, and something is not in it that should be.
+    #[serde(default)]
+    pub gap: bool,
     /// The object and the place.
     pub subject: String,
     /// What is wrong, and what was done about it.
@@ -42,7 +45,15 @@ impl Watch {
 
     /// Remembers a problem.
     pub fn problem(&self, damage: bool, subject: impl std::fmt::Display, message: impl std::fmt::Display) {
-        let problem = Problem { damage, subject: subject.to_string(), message: message.to_string() };
+        self.add(Problem { damage, gap: false, subject: subject.to_string(), message: message.to_string() });
+    }
+
+    /// Remembers that something is not in what was captured, and should be.
+    pub fn gap(&self, subject: impl std::fmt::Display, message: impl std::fmt::Display) {
+        self.add(Problem { damage: false, gap: true, subject: subject.to_string(), message: message.to_string() });
+    }
+
+    fn add(&self, problem: Problem) {
         if let Ok(mut problems) = self.problems.lock() {
             problems.push(problem);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onefold::merge::{Across, Deletion, Merge, Owned, Waiting};
 use onefold::run::{RecordBatch, Run};
-use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun};
+use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun, UnownedCount};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
@@ -91,6 +91,7 @@ fn answered(history: &[(u8, Write, u8)], nodes: &[u8], cut: u32) -> Vec<(u8, Wri
 struct Folded {
     root: Option<Root>,
     patches: Vec<NodePatch>,
+    unowned: UnownedCount,
 }
 
 fn fold(nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &Chunks) -> Folded {
@@ -103,7 +104,8 @@ fn fold_at(cut: u32, nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &
     let mut merge = Merge::across(nodes, &Ties, cut, Across::new(owned, 0, &mut patches));
     let root = tree::write(&mut merge, chunks, &shape).unwrap();
     drop(merge);
-    Folded { root, patches: patches.finish().unwrap() }
+    let unowned = patches.unowned();
+    Folded { root, patches: patches.finish().unwrap(), unowned }
 }
 
 fn node_runs<'a>(history: &[(u8, Write, u8)], nodes: &[u8]) -> Vec<Box<dyn Run + 'a>> {
@@ -177,6 +179,11 @@ fn first_half() -> Owned {
     Owned::Ranges(vec![(vec![b'k', 0], Some(vec![b'k', 2]))])
 }
 
+/// Partitions 1 and 2 only.
+fn middle() -> Owned {
+    Owned::Ranges(vec![(vec![b'k', 1], Some(vec![b'k', 3]))])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -190,6 +197,26 @@ proptest! {
             let waiting = files(&history, node).into_iter().map(|mut file| waiting(collect(&mut *file).unwrap()));
             prop_assert_eq!(&collect(&mut Merge::of_waiting(waiting.collect(), &Ties)).unwrap(), &expected);
         }
+    }
+
+    /// What non-owners hold is counted exactly where it would change the view, and given back it makes the view that all
+    /// nodes together come to, whether nodes' views were kept or not.
+    #[test]
+    fn what_only_non_owners_hold_is_counted_and_comes_back(history in history(), none in any::<bool>()) {
+        let chunks = Chunks::default();
+        let nobody = || Owned::Ranges(Vec::new());
+        let owned = || vec![if none { nobody() } else { Owned::All }, first_half(), middle()];
+        let folded = fold(node_runs(&history, &[0, 1, 2]), owned(), &chunks);
+        let everyone = fold(node_runs(&history, &[0, 1, 2]), vec![Owned::All; 3], &chunks);
+        let all = collect(&mut TreeRun::new(everyone.root, &chunks)).unwrap();
+        let mut runs: Vec<Box<dyn Run + '_>> = vec![Box::new(TreeRun::new(folded.root, &chunks))];
+        for (patch, owned) in folded.patches.iter().zip(owned()) {
+            runs.push(Box::new(NodeView::outside(folded.root, patch, owned, &chunks)));
+        }
+        prop_assert_eq!(collect(&mut Merge::of(runs, &Ties)).unwrap(), all);
+        let counted = folded.unowned != UnownedCount::default();
+        prop_assert_eq!(counted, folded.root != everyone.root, "{:?}", folded.unowned);
+        prop_assert_eq!(everyone.unowned, UnownedCount::default());
     }
 
     #[test]

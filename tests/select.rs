@@ -295,6 +295,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         digest: String::new(),
         layers,
         nodes: vec![NodePart { captured: true, bits: None, held: None, drift: Drift::default() }],
+        unowned: Default::default(),
         unread: Vec::new(),
         ring_known: true,
         bytes_read: 1 << 20,
@@ -305,6 +306,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         engine: "cassandra".into(),
         host: None,
         tags: Vec::new(),
+        accepted: Vec::new(),
         cluster: "c".into(),
         started_ms: 0,
         finished_ms: 0,
@@ -338,7 +340,7 @@ fn stored(writes: &[(i32, Write, bool)], chunks: &Chunks) -> (Snapshot, Vec<Plai
 
 fn selected(s: &Snapshot, condition: &str, node: Option<usize>, chunks: &dyn ChunkSource) -> Vec<Plain> {
     let condition = Some(condition).filter(|c| !c.is_empty());
-    let selection = Selection { condition, node, watch: None };
+    let selection = Selection { condition, node, ..Selection::default() };
     collect(records(s, &s.shards[0], &selection, &RULE, chunks).unwrap().as_mut()).unwrap()
 }
 
@@ -432,7 +434,7 @@ fn reading_tells_how_far_it_is_and_stops_when_asked() {
     let (s, _) = stored(&writes, &chunks);
     for condition in [None, Some("k = 1"), Some("v = 99")] {
         let watch = Watch::new();
-        let selection = Selection { condition, node: None, watch: Some(&watch) };
+        let selection = Selection { condition, watch: Some(&watch), ..Selection::default() };
         collect(records(&s, &s.shards[0], &selection, &RULE, &chunks).unwrap().as_mut()).unwrap();
         assert_eq!(watch.bytes_done.load(Ordering::Relaxed), 1 << 20, "{condition:?}");
         watch.interrupt();

@@ -12,9 +12,9 @@ use repo_format::run_digest::RunDigest;
 use super::Target;
 use crate::engine::{NodeParts, Part, Shard, Source, Without};
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Across, Merge, Rule, Waiting, ahead};
+use crate::merge::{Across, Merge, Rule, Waiting, Witness, ahead};
 use crate::run::{RecordBatch, Run};
-use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, leaf_records};
+use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, UnownedCount, leaf_records};
 use crate::watch::Watch;
 
 /// Records of each node that are looked at to find the mean size of a record.
@@ -37,6 +37,7 @@ pub struct Attempt<'a> {
 pub struct Folded {
     pub root: Option<Root>,
     pub patches: Vec<NodePatch>,
+    pub unowned: UnownedCount,
     pub rows: u64,
     /// Of the merged run.
     pub digest: [u8; 32],
@@ -53,7 +54,7 @@ pub struct Refused {
 }
 
 /// The parts that failed.
-type Failed = Mutex<Vec<Refused>>;
+pub type Failed = Mutex<Vec<Refused>>;
 
 /// Which part a run is of, and where its failure is noted.
 struct Guard<'a> {
@@ -187,8 +188,26 @@ impl Attempt<'_> {
             }
             Ok(())
         })?;
+        let unowned = patches.unowned();
         let (root, patches, digest) = (tree.finish()?, patches.finish()?, digest.finish());
-        Ok(Folded { root, patches, rows, digest, leaf_records, bytes_read })
+        Ok(Folded { root, patches, unowned, rows, digest, leaf_records, bytes_read })
+    }
+
+    /// The merged run once more, without some parts, for whoever wants to look at it.
+    pub fn merged<'m>(
+        &'m self,
+        rule: &'m dyn Rule,
+        without: &Without,
+        failed: &'m Failed,
+        witness: &'m mut dyn Witness,
+    ) -> Result<Merge<'m>> {
+        let nodes = self.source.parts(self.shard, without, self.watch)?;
+        let owned = nodes.iter().map(|n| n.owned.clone()).collect();
+        let mut runs: Vec<Box<dyn Run + 'm>> = Vec::new();
+        for node in nodes {
+            runs.push(Box::new(node_run(node, rule, failed)));
+        }
+        Ok(Merge::across(runs, rule, self.cut, Across::new(owned, self.purge_before, witness)))
     }
 
     fn known_leaf_records(&self) -> Option<u32> {

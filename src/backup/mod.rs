@@ -5,6 +5,7 @@
 //! shard is done again without it.
 
 mod clocks;
+mod compare;
 mod fold;
 mod previous;
 
@@ -19,6 +20,7 @@ use crate::repo::Repo;
 use crate::repo::world::now_ms;
 use crate::run::ChunkSink;
 use crate::snapshot::{self, NodePart, Snapshot, Tree};
+use crate::tree::UnownedCount;
 use crate::watch::Watch;
 use clocks::Times;
 use fold::Attempt;
@@ -38,6 +40,8 @@ pub struct Options {
     pub host: Option<String>,
     /// Labels of the snapshot.
     pub tags: Vec<String>,
+    /// Shards that may have fallen to nothing, or by more than half, since the last complete snapshot.
+    pub accepted: Vec<String>,
 }
 
 /// Where a backup writes to and what shapes its trees.
@@ -85,6 +89,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     }
     let newest = target.before.and_then(Previous::newest);
     let times = clocks::believed(source, options.cut, newest.as_deref(), started_ms / 1000)?;
+    compare::check_accepted(source, target, options)?;
     let mut work = Work { source, target, options, watch, times, files: Vec::new(), notes: Vec::new() };
     let mut shards = Vec::new();
     for shard in source.shards() {
@@ -99,7 +104,11 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         work.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason, false)?;
     }
     for problem in source.problems() {
-        watch.problem(false, &options.cluster, problem);
+        watch.gap(&options.cluster, problem);
+    }
+    let (dropped, missing) = compare::gone(source, target);
+    for (name, message) in missing.iter().filter(|(name, _)| !options.accepted.contains(name)) {
+        watch.gap(format_args!("table {name}"), message);
     }
     let unread = shards.iter().any(|s: &snapshot::Shard| !s.unread.is_empty() || !s.ring_known);
     let problems = watch.problems();
@@ -109,6 +118,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         cluster: options.cluster.clone(),
         host: options.host.clone(),
         tags: options.tags.clone(),
+        accepted: options.accepted.clone(),
         started_ms,
         finished_ms: now_ms(),
         window: times.window,
@@ -121,14 +131,15 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         files: work.files,
         problems,
         narrowed: source.narrowed().clone(),
-        notes: notes(source, target, options).into_iter().chain(work.notes).collect(),
+        notes: notes(source, target, options, dropped).into_iter().chain(work.notes).collect(),
         description: source.describe(None)?,
     })
 }
 
 /// What was seen and is no loss.
-fn notes(source: &dyn Source, target: &Target<'_>, options: &Options) -> Vec<String> {
+fn notes(source: &dyn Source, target: &Target<'_>, options: &Options, dropped: Vec<String>) -> Vec<String> {
     let mut notes = source.notes().to_vec();
+    notes.extend(dropped);
     notes.extend(options.cut.map(|_| "the cut is the operator's (--cut), not the captures'".to_owned()));
     notes.extend(target.before.map(Previous::passed_over).unwrap_or_default());
     notes
@@ -177,6 +188,7 @@ impl Work<'_> {
                     continue;
                 }
             };
+            self.compare(&attempt, &without, &folded)?;
             self.found(shard, &without)?;
             let captured = self.source.captured(shard);
             let part = |(patch, captured)| NodePart { captured, ..NodePart::from(patch) };
@@ -189,12 +201,33 @@ impl Work<'_> {
                 digest: snapshot::hex(&folded.digest),
                 layers: folded.root.map(Tree::from).into_iter().collect(),
                 nodes,
+                unowned: folded.unowned,
                 unread: shard.unread.clone(),
                 ring_known: shard.ring_known,
                 bytes_read: folded.bytes_read,
                 description: self.source.describe(Some(shard))?,
             });
         }
+    }
+
+    /// Says what is missing in a shard that was read and understood.
+    fn compare(&self, attempt: &Attempt<'_>, without: &Without, folded: &fold::Folded) -> Result<()> {
+        let name = &attempt.shard.name;
+        if folded.unowned != UnownedCount::default() {
+            let UnownedCount { rows, deletions } = folded.unowned;
+            let message = format_args!(
+                "{rows} rows and {deletions} deletions are held only by nodes that do not own them: they are not in the view; \
+                 repair or decide, restore --include-unowned gives them back"
+            );
+            self.watch.gap(format_args!("table {name}"), message);
+        }
+        if self.options.accepted.contains(name) {
+            return Ok(());
+        }
+        if let Some(message) = compare::fallen(attempt, without, folded.rows)? {
+            self.watch.gap(format_args!("table {name}"), message);
+        }
+        Ok(())
     }
 
     /// Keeps the files of a run that could not be decoded, and says so.

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::repo::{Repo, SnapshotInfo};
+use crate::error::Result;
+use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::snapshot::{self, Shard, Snapshot};
 
 /// So many snapshots of the cluster are read at most, newest first. A shard that none of them has counts as new.
@@ -24,6 +25,15 @@ pub struct Of {
     pub cut: u32,
     /// Whether nothing was missing in it.
     pub complete: bool,
+}
+
+/// The newest complete snapshot of the cluster.
+#[derive(Debug, Clone)]
+pub struct Complete {
+    /// Which one.
+    pub of: Arc<Of>,
+    /// Names of its shards by the database's id.
+    pub shards: BTreeMap<String, String>,
 }
 
 /// A shard as an earlier snapshot has it.
@@ -51,6 +61,7 @@ struct Read {
     /// Snapshots of the cluster that were read.
     count: usize,
     newest: Option<Arc<Of>>,
+    complete: Option<Arc<Complete>>,
     /// By the database's id.
     shards: BTreeMap<String, Earlier>,
     passed_over: Vec<String>,
@@ -77,6 +88,18 @@ impl<'r> Previous<'r> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         while read.newest.is_none() && self.read_on(&mut read) {}
         read.newest.clone()
+    }
+
+    /// The newest complete one.
+    pub fn complete(&self) -> Option<Arc<Complete>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        while read.complete.is_none() && self.read_on(&mut read) {}
+        read.complete.clone()
+    }
+
+    /// What its trees are read from.
+    pub fn reader(&self) -> Result<Reader> {
+        self.repo.reader()
     }
 
     /// The shard with the database's id `id`: of the newest complete snapshot that has it, else of the newest.
@@ -113,6 +136,10 @@ impl Read {
     fn take(&mut self, info: &SnapshotInfo, s: Snapshot) {
         self.count += 1;
         let of = Arc::new(Of { id: info.id.to_string(), since: s.window.0, cut: s.cut, complete: s.complete });
+        if self.complete.is_none() && s.complete {
+            let shards = s.shards.iter().map(|shard| (shard.id.clone(), shard.name.clone())).collect();
+            self.complete = Some(Arc::new(Complete { of: of.clone(), shards }));
+        }
         for shard in s.shards {
             if self.shards.get(&shard.id).is_none_or(|known| !known.of.complete && of.complete) {
                 self.shards.insert(shard.id.clone(), Earlier { of: of.clone(), shard: Arc::new(shard) });

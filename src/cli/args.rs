@@ -153,6 +153,9 @@ pub struct BackupCassandra {
     /// Expect the nodes of this data center only. Keyspaces that have no replicas in it are left out.
     #[arg(long, value_name = "NAME")]
     pub data_center: Option<String>,
+    /// This table may have fallen to nothing, or by more than half, since the last complete snapshot: this once. As often as wanted.
+    #[arg(long, value_name = "KEYSPACE.TABLE", value_parser = NonEmptyStringValueParser::new())]
+    pub accept_emptied: Vec<String>,
     /// Output of `nodetool ring`, where the capture does not hold the system tables.
     #[arg(long, value_name = "FILE")]
     pub source_ring: Option<PathBuf>,

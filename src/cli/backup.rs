@@ -47,6 +47,7 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
         cut: args.cut,
         host: args.host.clone().or_else(host),
         tags: args.tags.clone(),
+        accepted: args.accept_emptied.clone(),
     };
     let (snapshot, stored) = if args.dry_run {
         let nowhere = Nowhere(&repo);
@@ -63,7 +64,7 @@ pub fn run(global: &Global, args: &Backup, output: &Output) -> Result<Outcome> {
         // The commit stands, whoever could be told of it.
         Some((id, _)) => output.told(printed, &format!("snapshot {id} was made, see `onefold show`")),
     }
-    Ok(outcome(&snapshot, source.problems()))
+    Ok(outcome(&snapshot))
 }
 
 /// `NAME[@ADDRESS]=DIR[,DIR…]`; a folder whose own name has a comma is one folder.
@@ -123,9 +124,9 @@ impl ChunkSink for Nowhere<'_> {
     }
 }
 
-/// `of_capture` are the problems of the capture as a whole; all others are of files that were not read or not decoded.
-fn outcome(s: &Snapshot, of_capture: &[String]) -> Outcome {
-    if s.problems.len() > of_capture.len() {
+/// Problems that are no gaps are of files that were not read or not decoded.
+fn outcome(s: &Snapshot) -> Outcome {
+    if s.problems.iter().any(|problem| !problem.gap) {
         return Outcome::SourceUnread;
     }
     if s.complete { Outcome::Fine } else { Outcome::Incomplete }

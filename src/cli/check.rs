@@ -31,7 +31,7 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
     let problems = watch.problems();
     let damaged = problems.iter().filter(|p| p.damage).count();
     if output.is_json() {
-        for Problem { damage, subject, message } in &problems {
+        for Problem { damage, subject, message, .. } in &problems {
             let kind = if *damage { "error" } else { "warning" };
             output.object(&json!({ "message_type": kind, "subject": subject, "message": message }))?;
         }

@@ -49,6 +49,7 @@ fn counts(s: &Snapshot, shards: &[&Shard], only: Option<usize>, output: &Output)
             let drift = t.nodes.get(i).map(|part| part.drift).unwrap_or_default();
             count("drift", Some(&t.name), &node.name, t.rows, &drift, output)?;
         }
+        unowned(t, output)?;
     }
     if shards.len() > 1 {
         let rows = shards.iter().map(|t| t.rows).sum();
@@ -76,6 +77,19 @@ fn count(kind: &str, table: Option<&str>, node: &str, rows: u64, d: &tree::Drift
     }
     let name = table.unwrap_or("total");
     output.line(&format!("{name}  {node}  {rows}  {missing}  {stale}  {extra}  {deletions}  {purged}"))
+}
+
+/// What no owner has, where there is any.
+fn unowned(t: &Shard, output: &Output) -> Result<()> {
+    let (name, rows, deletions) = (&t.name, t.unowned.rows, t.unowned.deletions);
+    if rows + deletions == 0 {
+        return Ok(());
+    }
+    if output.is_json() {
+        let object = json!({ "message_type": "unowned", "table": name, "rows": rows, "deletions": deletions });
+        return output.object(&object);
+    }
+    output.line(&format!("{name}: {rows} rows and {deletions} deletions are held only by nodes that do not own them"))
 }
 
 fn ranges(s: &Snapshot, t: &Shard, ranges: &[Range], output: &Output) -> Result<()> {

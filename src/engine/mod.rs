@@ -117,6 +117,19 @@ pub struct Narrowed {
 }
 
 impl Narrowed {
+    /// Whether a shard (`keyspace.table`) is left out by name.
+    pub fn leaves_out(&self, shard: &str) -> bool {
+        let keyspace = shard.split_once('.').map_or(shard, |(keyspace, _)| keyspace);
+        let named = |name: &String| name == keyspace || name == shard;
+        (!self.only.is_empty() && !self.only.iter().any(|name| name == keyspace)) || self.excluded.iter().any(named)
+    }
+
+    /// Whether a shard is among what nobody named and is not in the snapshot.
+    pub fn lacks(&self, shard: &str) -> bool {
+        let keyspace = shard.split_once('.').map_or(shard, |(keyspace, _)| keyspace);
+        self.absent.iter().any(|name| name == keyspace)
+    }
+
     /// Lines for people; none where everything is meant and there.
     pub fn lines(&self) -> Vec<String> {
         let list = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
@@ -199,6 +212,14 @@ pub trait Source: Sync {
     fn shards(&self) -> &[Shard];
     /// How versions of a shard merge.
     fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a>;
+    /// When the shard was emptied by command, as the captures record it, seconds since 1970.
+    fn emptied(&self, _shard: &Shard) -> Option<u64> {
+        None
+    }
+    /// Whether the capture lists every shard that there is, so that one that is not listed was dropped.
+    fn lists_all(&self) -> bool {
+        false
+    }
     /// Every time that the captures give, at least one for each node that has files.
     fn times(&self) -> &[CaptureTime];
     /// The parts of a shard, node by node, without those in `without`. One entry for every captured node.

@@ -2,7 +2,8 @@
 
 use repo_format::record::Traits;
 
-use super::body::{BodyMerge, equal_but_purgeable, purgeable};
+use super::body::{BodyMerge, Deletion, equal_but_purgeable, purgeable};
+use super::unowned::{self, Beyond, Unowned};
 use crate::error::Result;
 use crate::run::{Record, RecordBatch};
 
@@ -38,6 +39,10 @@ pub trait Witness: Send {
     fn same(&mut self, merged: &Record<'_>) -> Result<()>;
     /// `merged` and what each node has of it, by node.
     fn differs(&mut self, merged: &Record<'_>, nodes: &[Held<'_>]) -> Result<()>;
+    /// Nodes that do not own the key hold what no owner does, and the merged view has not.
+    fn unowned(&mut self, _what: Unowned) -> Result<()> {
+        Ok(())
+    }
     /// A node holds a record that the merged view has not: it is covered by a deletion that other nodes hold
     /// (`owned`), or the node does not own the key and nobody who does holds the same.
     fn alone(&mut self, node: usize, record: &Record<'_>, owned: bool) -> Result<()>;
@@ -78,6 +83,7 @@ pub struct Across<'a> {
     owners: Vec<Owner>,
     everyone: bool,
     purge_before: u32,
+    beyond: Beyond,
     witness: &'a mut dyn Witness,
 }
 
@@ -86,12 +92,13 @@ impl<'a> Across<'a> {
     /// without that being drift.
     pub fn new(owned: Vec<Owned>, purge_before: u32, witness: &'a mut dyn Witness) -> Across<'a> {
         let owners = owned.into_iter().map(|owned| Owner { owned, at: 0, owns: true }).collect();
-        Across { owners, everyone: true, purge_before, witness }
+        Across { owners, everyone: true, purge_before, beyond: Beyond::default(), witness }
     }
 
     /// Finds who owns the group that begins.
     pub(super) fn enter(&mut self, group: &[u8]) {
         self.everyone = true;
+        self.beyond.enter();
         for owner in &mut self.owners {
             owner.owns = match &owner.owned {
                 Owned::All => true,
@@ -129,12 +136,19 @@ impl<'a> Across<'a> {
         self.witness.same(merged)
     }
 
-    /// Tells the witness about one key. `standing` are the nodes that hold a record at it, `record` gives each one's.
+    /// See [`Beyond::step`].
+    pub(super) fn tell_open(&mut self, theirs: Option<Deletion>, view: Option<Deletion>) -> Result<()> {
+        if self.beyond.step(theirs, view, self.purge_before) { self.witness.unowned(Unowned::Deletion) } else { Ok(()) }
+    }
+
+    /// Tells the witness about one key. `standing` are the nodes that hold a record at it, `record` gives each one's;
+    /// `shadow` covers it in the view.
     pub(super) fn tell<'r>(
         &mut self,
         merged: Option<Record<'_>>,
         standing: &[usize],
         record: impl Fn(usize) -> Record<'r>,
+        shadow: Option<Deletion>,
         bodies: &BodyMerge<'_>,
         scratch: &mut RecordBatch,
     ) -> Result<()> {
@@ -159,6 +173,13 @@ impl<'a> Across<'a> {
                 made += 1;
                 scratch.get(made - 1)
             });
+        }
+        if !self.everyone {
+            let others = found.iter().zip(&self.owners).filter(|(_, owner)| !owner.owns);
+            let others: Vec<Record<'_>> = others.filter_map(|(r, _)| *r).collect();
+            if let Some(what) = unowned::adds(merged.as_ref(), &others, shadow, bodies, self.purge_before)? {
+                self.witness.unowned(what)?;
+            }
         }
         let Some(merged) = merged else {
             for (i, r) in found.iter().enumerate() {

@@ -9,11 +9,13 @@ mod ahead;
 mod body;
 mod input;
 mod pass;
+mod unowned;
 
 pub use across::{Across, Held, Owned, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, merge_bodies, push_deletion};
 pub use input::{Open, Waiting};
+pub use unowned::Unowned;
 
 use repo_format::record::{Class, Entry, Traits};
 
@@ -176,12 +178,16 @@ impl<'a> Merge<'a> {
             self.agree_on_class(same)?;
         }
         let before = out.len();
+        let class = self.inputs[self.order[0]].record().class;
+        let shadow = if class == Class::Row { self.group_deletion.max(self.open) } else { self.group_deletion };
         let mut agree = false;
-        match self.inputs[self.order[0]].record().class {
-            Class::Row => agree = self.row(same, self.group_deletion.max(self.open), out)?,
-            Class::Static => agree = self.row(same, self.group_deletion, out)?,
+        match class {
+            Class::Row | Class::Static => agree = self.row(same, shadow, out)?,
             Class::Group => self.group_deletion(same, out)?,
-            Class::Marker => self.marker(same, out)?,
+            Class::Marker => {
+                self.marker(same, out)?;
+                self.tell_open()?;
+            }
         }
         if let Some(across) = &mut self.across {
             let merged = (out.len() > before).then(|| out.get(before));
@@ -189,7 +195,7 @@ impl<'a> Merge<'a> {
             if let (Some(merged), true) = (&merged, agree && across.all_stand(standing)) {
                 across.tell_same(merged)?;
             } else {
-                across.tell(merged, standing, |i| self.inputs[i].record(), &self.bodies, &mut self.scratch)?;
+                across.tell(merged, standing, |i| self.inputs[i].record(), shadow, &self.bodies, &mut self.scratch)?;
             }
         }
         self.advance(same)
@@ -289,6 +295,17 @@ impl<'a> Merge<'a> {
             body::push_deletion(out, &first, now);
         }
         Ok(())
+    }
+
+    /// Tells where a deletion that only non-owners have open begins to reach further than the view's.
+    fn tell_open(&mut self) -> Result<()> {
+        let Some(across) = &mut self.across else { return Ok(()) };
+        if across.all_own() {
+            return Ok(());
+        }
+        let others = self.inputs.iter().enumerate().filter(|(i, _)| !across.owns(*i));
+        let open = others.map(|(_, input)| input.open).max().flatten();
+        across.tell_open(open, self.open.max(self.group_deletion))
     }
 
     fn advance(&mut self, same: usize) -> Result<()> {

@@ -72,6 +72,8 @@ pub struct Order<'a> {
     pub into: (&'a str, &'a str),
     /// Conditions as in CQL; without, everything.
     pub condition: Option<&'a str>,
+    /// With what only nodes held that do not own it.
+    pub unowned: bool,
     /// What may happen to what is there.
     pub mode: Mode,
     /// What becomes of expiring cells.
@@ -117,6 +119,7 @@ impl Order<'_> {
             "table": format!("{}.{}", self.table.keyspace, self.table.name),
             "into": format!("{}.{}", self.into.0, self.into.1),
             "where": self.condition,
+            "unowned": self.unowned,
             "mode": format!("{:?}", self.mode),
             "expiry": format!("{:?}", self.expiry),
         })
@@ -304,7 +307,8 @@ impl<'a> Job<'a> {
 
     /// The records that are asked for; `watch` counts what is read.
     fn records<'s>(&'s self, watch: Option<&'s Watch>) -> Result<Box<dyn Run + 's>> {
-        let selection = Selection { condition: self.order.condition, watch, ..Selection::default() };
+        let Order { condition, unowned, .. } = *self.order;
+        let selection = Selection { condition, unowned, watch, ..Selection::default() };
         select::records(self.snapshot, self.shard, &selection, &self.rule, self.chunks)
     }
 

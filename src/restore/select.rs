@@ -19,8 +19,17 @@ pub struct Selection<'a> {
     pub condition: Option<&'a str>,
     /// A node's own view in place of the reconciled one.
     pub node: Option<usize>,
+    /// With what only nodes held that do not own it.
+    pub unowned: bool,
     /// Told how far reading is, in bytes of the files that were captured of the table; asked whether to go on.
     pub watch: Option<&'a Watch>,
+}
+
+impl Selection<'_> {
+    /// Whether what a condition names is looked up; otherwise whole partitions are read.
+    fn is_looked_up(&self) -> bool {
+        self.node.is_none() && !self.unowned
+    }
 }
 
 /// The table as it was captured.
@@ -55,7 +64,7 @@ pub fn records<'a>(
     let filter = Filter::parse(text, &table, &layout)?;
     filter.names_records()?;
     let run = opened(s, shard, selection, Some((&filter, false)), rule, chunks)?;
-    Ok(filter.records(run, selection.node.is_none(), &layout, s.cut))
+    Ok(filter.records(run, selection.is_looked_up(), &layout, s.cut))
 }
 
 /// Records that rows can be made of, with static columns, and what tells the rows that are meant: for reading, where
@@ -71,7 +80,7 @@ pub(super) fn rows<'a>(
     let Some(text) = selection.condition else { return Ok((opened(s, shard, selection, None, rule, chunks)?, None)) };
     let filter = Filter::parse(text, &table(shard)?, layout)?;
     let run = opened(s, shard, selection, Some((&filter, true)), rule, chunks)?;
-    Ok((filter.rows(run, selection.node.is_none()), Some(filter.predicate())))
+    Ok((filter.rows(run, selection.is_looked_up()), Some(filter.predicate())))
 }
 
 /// What is to be read for a filter (with static rows or not), watched.
@@ -87,10 +96,9 @@ fn opened<'a>(
     let records = roots.iter().map(|root| root.records).sum();
     let run: Box<dyn Run + 'a> = match (selection.node, filter) {
         (Some(node), None) => Box::new(node_view(s, shard, node, chunks)?),
-        (Some(node), Some((filter, _))) => {
-            let run = Box::new(node_view(s, shard, node, chunks)?);
-            Box::new(Within { run, batch: RecordBatch::new(), range: None, ranges: filter.partitions() })
-        }
+        (Some(node), Some((filter, _))) => Within::of(Box::new(node_view(s, shard, node, chunks)?), filter),
+        (None, None) if selection.unowned => with_unowned(s, shard, rule, chunks)?,
+        (None, Some((filter, _))) if selection.unowned => Within::of(with_unowned(s, shard, rule, chunks)?, filter),
         (None, None) => proved(view(&roots, (Vec::new(), Vec::new()), rule, chunks), shard, chunks),
         (None, Some((filter, statics))) => {
             Box::new(Chain { roots, rule, chunks, reads: filter.reads(statics), current: None })
@@ -133,6 +141,26 @@ fn node_view<'a>(s: &Snapshot, shard: &Shard, node: usize, chunks: &'a dyn Chunk
     Ok(NodeView::new(Some(base.root()?), &patch, owned, chunks))
 }
 
+/// The reconciled view, and what nodes held outside their ranges, merged by the rule.
+fn with_unowned<'a>(
+    s: &Snapshot,
+    shard: &Shard,
+    rule: &'a dyn Rule,
+    chunks: &'a dyn ChunkSource,
+) -> Result<Box<dyn Run + 'a>> {
+    let base = match shard.layers.as_slice() {
+        [] => None,
+        [base] => Some(base.root()?),
+        _ => return Err(Error::new(Kind::Unsupported, &shard.name, "has layers: what nodes held needs a base alone")),
+    };
+    let (table, cluster) = (table(shard)?, ClusterDescription::read(&s.description)?);
+    let mut runs: Vec<Box<dyn Run + 'a>> = vec![Box::new(TreeRun::new(base, chunks))];
+    for (node, part) in shard.nodes.iter().enumerate().filter(|(_, part)| part.held.is_some()) {
+        runs.push(Box::new(NodeView::outside(base, &part.patch()?, cluster.owned(node, &table.keyspace), chunks)));
+    }
+    Ok(Box::new(Merge::of(runs, rule)))
+}
+
 /// One look-up after the other.
 struct Chain<'a> {
     roots: Vec<Root>,
@@ -163,6 +191,13 @@ struct Within<'a> {
     batch: RecordBatch,
     range: Option<KeyRange>,
     ranges: Reads,
+}
+
+impl<'a> Within<'a> {
+    /// The partitions that a filter names.
+    fn of(run: Box<dyn Run + 'a>, filter: &Filter) -> Box<dyn Run + 'a> {
+        Box::new(Within { run, batch: RecordBatch::new(), range: None, ranges: filter.partitions() })
+    }
 }
 
 impl Run for Within<'_> {

@@ -148,7 +148,8 @@ fn write(
     watch: &Watch,
 ) -> Result<Totals> {
     let rule = CassandraRule { counter: plan.captured.counter };
-    let selection = Selection { condition: request.condition, watch: Some(watch), ..Selection::default() };
+    let Request { condition, unowned, .. } = *request;
+    let selection = Selection { condition, unowned, watch: Some(watch), ..Selection::default() };
     let read = |take: &mut dyn FnMut(&Record<'_>) -> Result<()>| {
         thread::scope(|scope| {
             let run = select::records(s, plan.shard, &selection, &rule, chunks)?;
@@ -202,6 +203,7 @@ fn arguments(plans: &Plans<'_>, request: &Request<'_>) -> BTreeMap<String, serde
         ("table", json!(request.table)),
         ("into", json!(into)),
         ("where", json!(request.condition)),
+        ("unowned", json!(request.unowned)),
         ("sstable_version", json!(request.version.to_string())),
     ];
     of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

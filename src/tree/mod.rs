@@ -13,7 +13,7 @@ mod write;
 
 pub use diff::{Change, Diff};
 pub use differing::{Difference, NodeSide, differences};
-pub use patch::{Drift, NodePatch, PatchWriter};
+pub use patch::{Drift, NodePatch, PatchWriter, UnownedCount};
 pub use reach::reach;
 pub use read::TreeRun;
 pub use view::NodeView;

@@ -7,7 +7,7 @@ use repo_format::tree::Cutter;
 
 use super::{Root, Shape, TreeWriter};
 use crate::error::Result;
-use crate::merge::{Held, State, Witness};
+use crate::merge::{Held, State, Unowned, Witness};
 use crate::run::{ChunkSink, Record};
 
 /// How one node differed, in rows. Deletions are not rows and are counted apart.
@@ -36,6 +36,15 @@ impl Drift {
     }
 }
 
+/// What only nodes hold that do not own it: no owner has it, and the view has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct UnownedCount {
+    /// Rows with values that are not in the view, or newer than there.
+    pub rows: u64,
+    /// Deletions (of groups, intervals and rows) that are not in the view.
+    pub deletions: u64,
+}
+
 /// What is stored of a node: both trees are absent where there is nothing to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodePatch {
@@ -60,6 +69,7 @@ pub struct PatchWriter<'a> {
     cutter: Cutter,
     fingerprint: [u8; 32],
     keep_views: bool,
+    unowned: UnownedCount,
     ordinal: u32,
     first_key: Vec<u8>,
     buffer: Vec<u8>,
@@ -89,10 +99,16 @@ impl<'a> PatchWriter<'a> {
             cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
             fingerprint,
             keep_views,
+            unowned: UnownedCount::default(),
             ordinal: 0,
             first_key: Vec::new(),
             buffer: Vec::new(),
         }
+    }
+
+    /// What only non-owners held so far.
+    pub fn unowned(&self) -> UnownedCount {
+        self.unowned
     }
 
     /// Ends the patches, one per node.
@@ -169,6 +185,14 @@ impl Witness for PatchWriter<'_> {
             }
         }
         self.end(merged)
+    }
+
+    fn unowned(&mut self, what: Unowned) -> Result<()> {
+        match what {
+            Unowned::Row => self.unowned.rows += 1,
+            Unowned::Deletion => self.unowned.deletions += 1,
+        }
+        Ok(())
     }
 
     fn alone(&mut self, node: usize, record: &Record<'_>, owned: bool) -> Result<()> {

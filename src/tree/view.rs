@@ -22,6 +22,16 @@ pub struct NodeView<'a> {
     bits: Peek<'a>,
     held: Peek<'a>,
     owned: Owned,
+    side: Side,
+}
+
+/// Which of a node's records are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// All.
+    All,
+    /// Those outside its ranges.
+    Outside,
 }
 
 /// A run with its next record in sight.
@@ -90,7 +100,13 @@ impl<'a> NodeView<'a> {
             bits: Peek::new(patch.bits, chunks),
             held: Peek::new(patch.held, chunks),
             owned,
+            side: Side::All,
         }
+    }
+
+    /// Only what the node held outside its ranges; exact in every backup.
+    pub fn outside(view: Option<Root>, patch: &NodePatch, owned: Owned, chunks: &'a dyn ChunkSource) -> NodeView<'a> {
+        NodeView { side: Side::Outside, ..NodeView::new(view, patch, owned, chunks) }
     }
 
     /// Makes the view's next record visible, and with a leaf's first one what the node's patch says of the leaf.
@@ -115,7 +131,9 @@ impl<'a> NodeView<'a> {
         if self.held.load()? {
             let held = self.held.record();
             if !more || held.key <= self.batch.get(self.at).key {
-                out.push(&held);
+                if self.side == Side::All || !self.owned.holds(held.group()) {
+                    out.push(&held);
+                }
                 self.held.step();
                 return Ok(true);
             }
@@ -127,7 +145,8 @@ impl<'a> NodeView<'a> {
         let stale = self.patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();
         let missing = self.patch.missing.binary_search(&ordinal).is_ok();
         let extra = self.patch.extra.binary_search(&ordinal).is_ok();
-        if (extra || self.owned.holds(record.group())) && !stale && !missing {
+        let inside = self.side == Side::All && self.owned.holds(record.group());
+        if (extra || inside) && !stale && !missing {
             out.push(&record);
         }
         self.at += 1;

@@ -60,6 +60,9 @@ pub struct Restore {
     /// What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files).
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// With what only nodes held that do not own it, merged by the database's rule (not with files).
+    #[arg(long, conflicts_with = "node")]
+    pub include_unowned: bool,
     /// Folder (json and csv of one table: file) to write to. A restore to SSTables that was interrupted goes on where it is
     /// repeated.
     #[arg(long, value_name = "PATH")]

@@ -111,6 +111,7 @@ fn order<'a>(context: &Context<'a>, table: &'a Table, keyspace: &'a Keyspace) ->
         keyspace,
         into,
         condition: args.condition.as_deref(),
+        unowned: args.include_unowned,
         mode: match (of.replace, of.rewrite_times) {
             (true, _) => Mode::Replace,
             (_, Some(_)) => Mode::RewriteTimes,

@@ -105,6 +105,7 @@ fn fits(args: &Restore) -> Result<()> {
         ("--table", args.table.is_some(), NOT_FILES),
         ("--where", args.condition.is_some(), NOT_FILES),
         ("--node", args.node.is_some(), OF_A_NODE),
+        ("--include-unowned", args.include_unowned, NOT_FILES),
         ("--out", args.out.is_some(), INTO_A_FILE),
         ("--writetime", args.rows.writetime, ROWS),
         ("--ttl", args.rows.ttl, ROWS),

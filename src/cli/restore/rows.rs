@@ -23,6 +23,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let selection = Selection {
         condition: args.condition.as_deref(),
         node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
+        unowned: args.include_unowned,
         watch: Some(watch),
     };
     let form = match args.form {

@@ -42,6 +42,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         with_roles: args.with_roles,
         into,
         condition: args.condition.as_deref(),
+        unowned: args.include_unowned,
         version: match args.sstables.sstable_version {
             None => sstables::version(s)?,
             Some(VersionArg::Nb) => Version::Nb,

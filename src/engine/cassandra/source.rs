@@ -149,6 +149,16 @@ impl Source for Cassandra {
         &self.tables.shards
     }
 
+    fn emptied(&self, shard: &Shard) -> Option<u64> {
+        let truncated = self.cluster.description.truncated_at.iter().filter_map(|node| node.get(&shard.id)).max();
+        truncated.and_then(|ms| u64::try_from(ms / 1000).ok())
+    }
+
+    fn lists_all(&self) -> bool {
+        // Keyspaces are known from `system_schema` alone.
+        !self.cluster.description.keyspaces.is_empty()
+    }
+
     fn times(&self) -> &[CaptureTime] {
         &self.times
     }

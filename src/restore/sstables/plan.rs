@@ -43,6 +43,8 @@ pub struct Request<'a> {
     pub into: Option<(&'a str, &'a str)>,
     /// Conditions as in CQL.
     pub condition: Option<&'a str>,
+    /// With what only nodes held that do not own it.
+    pub unowned: bool,
     /// Version of the files.
     pub version: Version,
     /// For times that the version cannot hold.
