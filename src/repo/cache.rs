@@ -5,11 +5,14 @@
 //! DIR/<repository>/config          the configuration
 //! DIR/<repository>/state-<place>   the log's state at the last entry seen there, signed under a key derived from the
 //!                                  index key; a copy of the repository elsewhere may be older
-//! DIR/<repository>/sessions/<id>   locked while the process that opened the session lives
+//! DIR/<repository>/sessions-<place>/<id>  locked while the process that opened the session lives
 //! DIR/<repository>/sightings-<place>  what was seen missing or damaged there, see `sightings`
 //! DIR/<repository>/turn            how often a part of the packs was looked at
-//! DIR/<repository>/index/          RocksDB, see `index_rocksdb`
+//! DIR/<repository>/index-<place>/  RocksDB, see `index_rocksdb`
 //! ```
+//! A copy of a repository has the same repository and, once both have gone on, may have sessions of the same names with
+//! other packs. So whatever is remembered of a store is remembered by its place.
+//!
 //! No secret is kept here, and nothing here is believed without a signature. What does not verify is not there.
 
 use std::fs::{self, File};
@@ -42,6 +45,8 @@ pub struct RepoCache {
     dir: PathBuf,
     state: PathBuf,
     sightings: PathBuf,
+    sessions: PathBuf,
+    index: PathBuf,
 }
 
 impl Cache {
@@ -66,7 +71,8 @@ impl Cache {
     pub fn repo(&self, repo: &RepoId, place: &str) -> RepoCache {
         let dir = self.dir.join(repo.to_string());
         let of_place = |what: &str| dir.join(format!("{what}-{:?}", ObjectHash::of(place.as_bytes())));
-        RepoCache { state: of_place("state"), sightings: of_place("sightings"), dir }
+        let (sessions, index) = (of_place("sessions"), of_place("index"));
+        RepoCache { state: of_place("state"), sightings: of_place("sightings"), sessions, index, dir }
     }
 
     fn place_path(&self, place: &str) -> PathBuf {
@@ -82,7 +88,7 @@ impl RepoCache {
 
     /// Where the index is.
     pub fn index_dir(&self) -> PathBuf {
-        self.dir.join("index")
+        self.index.clone()
     }
 
     /// What was seen missing or damaged at this place.
@@ -136,7 +142,7 @@ impl RepoCache {
     pub fn lock_session(&self, session: &SessionId) -> Result<File> {
         let path = self.session_path(session);
         let wrong = |e| Error::io(path.display(), e);
-        fs::create_dir_all(self.dir.join("sessions")).map_err(wrong)?;
+        fs::create_dir_all(&self.sessions).map_err(wrong)?;
         let file = File::create(&path).map_err(wrong)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| wrong(e.into()))?;
         Ok(file)
@@ -155,7 +161,7 @@ impl RepoCache {
     }
 
     fn session_path(&self, session: &SessionId) -> PathBuf {
-        self.dir.join("sessions").join(session.to_string())
+        self.sessions.join(session.to_string())
     }
 }
 
