@@ -290,6 +290,7 @@ fn names_that_are_not_there() {
 fn a_repository_of_a_newer_version() {
     let s = Spoiled::new();
     let config = s.user.path("repo").join("config");
+    let second = s.user.path("repo").join("copy/config");
     let bytes = fs::read(&config).unwrap();
     // After the first bytes and the kind of the object: its version, and the features that one must understand.
     let mut newer = bytes.clone();
@@ -299,12 +300,14 @@ fn a_repository_of_a_newer_version() {
     featured.splice(10..10, *b"\x07sharing");
     for (changed, word) in [(newer, "version"), (featured, "sharing")] {
         replace(&config, &changed);
+        replace(&second, &changed);
         for args in [&["snapshots"][..], &["check"], &["restore", "--to", "json"]] {
             s.user.run(&[args, &["--no-cache"]].concat()).failed(1, &["config", word, "newer version of onefold"]);
         }
         s.user.backup(&s.nodes, &["--no-cache"]).failed(1, &["config", word]);
     }
     replace(&config, &bytes);
+    replace(&second, &bytes);
     s.nothing_lost(1);
 }
 

@@ -152,7 +152,7 @@ impl Repo {
             Error::new(Kind::NotFound, format!("snapshot {name}"), what).hint("`onefold snapshots` lists what is there")
         };
         if name.is_empty() {
-            return Err(Error::new(Kind::NotFound, "snapshot", "has no name")
+            return Err(Error::new(Kind::Usage, "snapshot", "has no name")
                 .hint("name a snapshot by the beginning of its id, or `latest`"));
         }
         if name == "latest" {

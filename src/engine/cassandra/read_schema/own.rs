@@ -82,7 +82,7 @@ mod tests {
     fn table(id: char, cql: &str) -> (String, String) {
         let id = id.to_string().repeat(32);
         let dashed = format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]);
-        (id, cql.replace("ID", &dashed))
+        (id, cql.replace("= ID", &format!("= {dashed}")))
     }
 
     fn capture(files: &[(String, String)]) -> (tempfile::TempDir, Capture) {

@@ -80,7 +80,7 @@ fn classes() {
 
 #[test]
 fn refusals_name_what_they_refuse() {
-    for class in ["com.example.MyType", "org.apache.cassandra.db.marshal.DynamicCompositeType(a=>BytesType)"] {
+    for class in ["com.example.MyType", "com.example.MyType(BytesType)"] {
         let error = parse_class(class).unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported);
         assert!(error.to_string().contains(class.split('(').next().unwrap().rsplit('.').next().unwrap()));
