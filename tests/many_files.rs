@@ -58,7 +58,8 @@ fn the_limit_of_open_files_changes_nothing() {
     assert_eq!(user.show()["problems"], Value::Array(Vec::new()));
 }
 
-/// Without descriptors nothing can be read: that is no damage, and no snapshot.
+/// Without descriptors nothing can be read: that is no damage, and no snapshot. Which limit just suffices is not the same
+/// each time, since the program's threads open files when they get to them; that 64 suffice is tested above.
 #[test]
 fn too_few_open_files_end_the_backup_by_name() {
     let user = User::new();
@@ -66,20 +67,20 @@ fn too_few_open_files_end_the_backup_by_name() {
     let of = nodes(&dirs);
     let args: Vec<&str> =
         ["backup", "cassandra", "--cluster", "prod"].into_iter().chain(of.iter().map(String::as_str)).collect();
-    let mut least = None;
-    for limit in [6, 8, 10, 12, 14, 16, 20, 32] {
+    let mut told = 0;
+    for limit in [6, 8, 10, 12, 14, 16, 20, 24] {
         let before = user.snapshots().len();
         let ran = user.run_limited(&format!("ulimit -n {limit}"), &args);
         if ran.code == Some(0) {
-            least = least.or(Some(limit));
+            assert_eq!(user.show()["problems"], Value::Array(Vec::new()), "{limit}");
             continue;
         }
         // Below some limit the program itself does not start.
         assert!(!ran.err.contains("damage") && !ran.err.contains("kept byte for byte"), "{limit}: {ran:?}");
         assert_eq!(user.snapshots().len(), before, "{limit}: {ran:?}");
-        assert_eq!(least, None, "fewer open files were enough before {limit}: {ran:?}");
+        told += usize::from(ran.err.contains("raise the limit (`ulimit -n`)"));
     }
-    assert!(least.is_some());
+    assert!(told > 0);
 }
 
 /// However many parts are refused, the table is folded without all of them, and each is named once.
