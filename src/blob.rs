@@ -19,16 +19,16 @@ use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, RECORD_MAX, Reached
 
 /// Chunker 1 of SPEC: FastCDC with a secret table. Its minimum is half its mean, its maximum eight times the mean (and
 /// at most [`DATA_CHUNK_MAX`]), its normalization level 2.
-pub struct Cutter {
+pub struct Chunker {
     gear: Zeroizing<Vec<u64>>,
     gear_shifted: Zeroizing<Vec<u64>>,
     masks: (u64, u64),
     average: usize,
 }
 
-impl Cutter {
+impl Chunker {
     /// `average` is the mean length of a chunk in bytes, within [`CUT_AVERAGE_RANGE`].
-    pub fn new(key: &CutKey, average: u32) -> Result<Cutter> {
+    pub fn new(key: &CutKey, average: u32) -> Result<Chunker> {
         let (least, most) = CUT_AVERAGE_RANGE;
         if average < least || average > most || !average.is_power_of_two() {
             return Err(Error::new(Kind::Unsupported, "configuration", format!("mean chunk length {average}")));
@@ -36,10 +36,10 @@ impl Cutter {
         let gear = key.gear();
         let gear_shifted = Zeroizing::new(gear.iter().map(|g| g << 1).collect());
         let average = average as usize;
-        Ok(Cutter { gear, gear_shifted, masks: select_masks(average, Normalization::Level2), average })
+        Ok(Chunker { gear, gear_shifted, masks: select_masks(average, Normalization::Level2), average })
     }
 
-    /// Bytes that [`Cutter::cut`] wants to see, unless the input ends before.
+    /// Bytes that [`Chunker::cut`] wants to see, unless the input ends before.
     pub fn window(&self) -> usize {
         (8 * self.average).min(DATA_CHUNK_MAX)
     }
@@ -67,16 +67,16 @@ impl Cutter {
 const AHEAD: usize = 32;
 
 /// Stores all of `input`, whose name in errors is `subject`. Holds 2 MiB at most.
-pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn ChunkSink) -> Result<BlobRef> {
+pub fn write(input: &mut dyn Read, subject: &str, chunker: &Chunker, sink: &dyn ChunkSink) -> Result<BlobRef> {
     let mut lists = Lists { sink, levels: Vec::new() };
     let mut buffer = Vec::new();
     let mut start = 0;
     let mut ended = false;
     loop {
-        if !ended && buffer.len() - start < cutter.window() {
+        if !ended && buffer.len() - start < chunker.window() {
             buffer.drain(..start);
             start = 0;
-            let want = (2 * cutter.window() - buffer.len()) as u64;
+            let want = (2 * chunker.window() - buffer.len()) as u64;
             let got = input.take(want).read_to_end(&mut buffer).map_err(|e| Error::io(subject, e))?;
             ended = (got as u64) < want;
         }
@@ -84,7 +84,7 @@ pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn Ch
         if rest.is_empty() {
             return lists.finish();
         }
-        let length = cutter.cut(rest);
+        let length = chunker.cut(rest);
         let root = sink.put(ChunkKind::Data, &rest[..length])?;
         lists.add(0, BlobRef { length: length as u64, root })?;
         start += length;
@@ -92,8 +92,8 @@ pub fn write(input: &mut dyn Read, subject: &str, cutter: &Cutter, sink: &dyn Ch
 }
 
 /// Stores bytes that are in memory.
-pub fn write_bytes(bytes: &[u8], cutter: &Cutter, sink: &dyn ChunkSink) -> Result<BlobRef> {
-    write(&mut &*bytes, "bytes in memory", cutter, sink)
+pub fn write_bytes(bytes: &[u8], chunker: &Chunker, sink: &dyn ChunkSink) -> Result<BlobRef> {
+    write(&mut &*bytes, "bytes in memory", chunker, sink)
 }
 
 /// The open list of each level.
@@ -239,8 +239,8 @@ fn blob_name(root: &ChunkId) -> String {
 }
 
 /// Stores the body of a large record beside its leaf; gives the body that stands for it there (SPEC "Leaves").
-pub fn external_body(body: &[u8], cutter: &Cutter, sink: &dyn ChunkSink) -> Result<Vec<u8>> {
-    let blob = write_bytes(body, cutter, sink)?;
+pub fn external_body(body: &[u8], chunker: &Chunker, sink: &dyn ChunkSink) -> Result<Vec<u8>> {
+    let blob = write_bytes(body, chunker, sink)?;
     let mut value = Vec::with_capacity(48);
     blob.put(&mut value);
     let mut out = vec![EXTERNAL_BODY, 0];

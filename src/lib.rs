@@ -1,7 +1,7 @@
 //! onefold: backup for replicated databases. Three replicas in, one reconciled copy stored.
 //!
 //! ```text
-//! backup    node files ─decode→ runs ─merge→ run ─cut→ tree ─seal→ chunks ─pack→ packs ─→ store
+//! backup    node files ─decode→ runs ─merge→ run ─break→ tree ─seal→ chunks ─pack→ packs ─→ store
 //! restore   store ─→ packs ─open→ chunks ─walk→ runs ─merge→ run ─encode→ files, or the database's own protocol
 //! ```
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use onefold::blob::{self, Cutter};
+use onefold::blob::{self, Chunker};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
 use onefold::{Error, Kind, Result};
 use proptest::prelude::*;
@@ -29,8 +29,8 @@ impl ChunkSource for Map {
     }
 }
 
-fn cutter() -> Cutter {
-    Cutter::new(&CutKey::from_bytes([3; 32]), 4 << 10).unwrap()
+fn chunker() -> Chunker {
+    Chunker::new(&CutKey::from_bytes([3; 32]), 4 << 10).unwrap()
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 fn round_trip(bytes: &[u8]) -> (Map, blob::BlobRef) {
     let map = Map::default();
-    let root = blob::write_bytes(bytes, &cutter(), &map).unwrap();
+    let root = blob::write_bytes(bytes, &chunker(), &map).unwrap();
     assert_eq!(root.length, bytes.len() as u64);
     let mut out = Vec::new();
     blob::read(&root, &map, &mut out, "memory").unwrap();
@@ -51,7 +51,7 @@ fn round_trip(bytes: &[u8]) -> (Map, blob::BlobRef) {
 
 #[test]
 fn lengths_around_every_boundary() {
-    let most = cutter().window();
+    let most = chunker().window();
     for len in [0, 1, 2, 2047, 2048, 2049, 4096, most - 1, most, most + 1, 2 * most, 100_001] {
         round_trip(&noise(len as u64, len));
         round_trip(&vec![0; len]);
@@ -80,7 +80,7 @@ fn an_edit_costs_a_few_chunks() {
     let (map, _) = round_trip(&bytes);
     let before: usize = map.0.lock().unwrap().len();
     bytes.splice(500_000..500_010, *b"something longer than before");
-    blob::write_bytes(&bytes, &cutter(), &map).unwrap();
+    blob::write_bytes(&bytes, &chunker(), &map).unwrap();
     let new = map.0.lock().unwrap().len() - before;
     assert!(new <= 5, "{new} new chunks");
 }

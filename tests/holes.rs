@@ -145,7 +145,7 @@ impl Mirror {
             })
         };
         let shards = source.shards().iter().filter(is_touched).cloned().collect();
-        let blobs = Arc::new(blob::Cutter::new(&CutKey::from_bytes([3; 32]), 64 << 10)?);
+        let blobs = Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10)?);
         let target = Target {
             sink: &Nowhere,
             secret: [7; 16],

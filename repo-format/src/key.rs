@@ -22,7 +22,7 @@ pub mod context {
     pub const INDEX: &str = "onefold v0 index key";
     /// The table of the chunker, from the cut key.
     pub const GEAR: &str = "onefold v0 gear table";
-    /// The key of the tree's cuts, from the cut key.
+    /// The key of the tree's breaks, from the cut key.
     pub const TREE_CUT: &str = "onefold v0 tree cut key";
     /// The key of the digests of runs, from the fingerprint key.
     pub const RUN_DIGEST: &str = "onefold v0 run digest key";
@@ -89,7 +89,7 @@ secret_type!(
     ChunkIdKey
 );
 secret_type!(
-    /// Decides where data and trees are cut.
+    /// Decides where data is cut into chunks and where trees break.
     CutKey
 );
 secret_type!(
@@ -127,7 +127,7 @@ impl CutKey {
         Zeroizing::new(bytes.chunks_exact(8).map(word).collect())
     }
 
-    /// The key under which trees decide where to cut; its first 16 bytes serve where a short key is wanted.
+    /// The key under which trees decide where they break; its first 16 bytes serve where a short key is wanted.
     pub fn tree(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(blake3::derive_key(context::TREE_CUT, &self.0))
     }
@@ -151,7 +151,7 @@ impl FingerprintKey {
 pub struct RepoKeys {
     /// Names chunks.
     pub chunk_id: ChunkIdKey,
-    /// Decides where data and trees are cut.
+    /// Decides where data is cut into chunks and where trees break.
     pub cut: CutKey,
     /// Computes fingerprints of records.
     pub fingerprint: FingerprintKey,

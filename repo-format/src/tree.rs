@@ -1,4 +1,4 @@
-//! Where a tree is cut, and its branches (SPEC "Trees").
+//! Where leaves and branches end (breaks), and what a branch holds (SPEC "Trees").
 //!
 //! ```text
 //! branch = version u8 (0) │ level u8 │ children varint │ ints shared │ strings rests │ children × id 32 │ ints records
@@ -25,9 +25,9 @@ pub const LEVEL_MAX: u8 = 16;
 const VERSION: u8 = 0;
 
 /// Decides after each key whether a leaf (level 0) or branch (from 1) ends with it: SipHash-2-4 of the key under a secret
-/// key, so that equal ranges are cut alike whatever surrounds them, and nobody without the key can foresee where.
+/// key, so that equal ranges break alike whatever surrounds them, and nobody without the key can foresee where.
 #[derive(Clone)]
-pub struct Cutter {
+pub struct Breaks {
     secret: [u8; 16],
     level: u8,
     target: u32,
@@ -35,10 +35,10 @@ pub struct Cutter {
     bytes: usize,
 }
 
-impl Cutter {
-    /// Cuts after `target` keys on average, never before a quarter or after four times as many.
-    pub fn new(secret: [u8; 16], level: u8, target: u32) -> Cutter {
-        Cutter { secret, level, target: target.max(1), count: 0, bytes: 0 }
+impl Breaks {
+    /// A break after `target` keys on average, never before a quarter or after four times as many.
+    pub fn new(secret: [u8; 16], level: u8, target: u32) -> Breaks {
+        Breaks { secret, level, target: target.max(1), count: 0, bytes: 0 }
     }
 
     /// Takes note of a key and the bytes of its record (of a child, those of its key); whether its leaf or branch ends

@@ -13,7 +13,7 @@ use repo_format::leaf::{Layout, LeafBuilder, LeafReader};
 use repo_format::murmur3;
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::run_digest::{Head, RunDigest};
-use repo_format::tree::{Child, Cutter, LEAF_BYTES_MAX, put_branch, read_branch};
+use repo_format::tree::{Breaks, Child, LEAF_BYTES_MAX, put_branch, read_branch};
 use support::chunks::chunks;
 use support::records::*;
 
@@ -176,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn cuts(
+    fn breaks(
         secret: [u8; 16],
         level in 0u8..3,
         target in prop_oneof![1u32..20, 100u32..130],
@@ -188,7 +188,7 @@ proptest! {
             0..600,
         ),
     ) {
-        let mut cutter = Cutter::new(secret, level, target);
+        let mut breaks = Breaks::new(secret, level, target);
         let (mut count, mut bytes) = (0, 0);
         for (key, length) in records {
             (count, bytes) = (count + 1, bytes + length);
@@ -196,7 +196,7 @@ proptest! {
             let by_key = count > target / 4 && hash < u64::MAX / u64::from(target - target / 4);
             let by_bytes = bytes >= 1 << 20 && (level == 0 || count > 1);
             let ends = by_key || by_bytes || count >= 4 * target;
-            prop_assert_eq!(cutter.ends(&key, length), ends);
+            prop_assert_eq!(breaks.ends(&key, length), ends);
             if ends {
                 (count, bytes) = (0, 0);
             }

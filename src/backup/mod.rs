@@ -48,7 +48,7 @@ pub struct Options {
 pub struct Target<'a> {
     /// Takes the chunks.
     pub sink: &'a dyn ChunkSink,
-    /// Secret of the cuts of trees.
+    /// Secret of the breaks of trees.
     pub secret: [u8; 16],
     /// Bytes of keys and bodies that a leaf aims at.
     pub leaf_target: u32,
@@ -57,7 +57,7 @@ pub struct Target<'a> {
     /// Key of the hashes in patches; that of the digests of runs follows from it.
     pub fingerprint: [u8; 32],
     /// Cuts files and large records.
-    pub blobs: Arc<blob::Cutter>,
+    pub blobs: Arc<blob::Chunker>,
     /// The snapshots before, where they can be read: tables keep the shape that they have.
     pub before: Option<&'a Previous<'a>>,
 }
@@ -69,7 +69,7 @@ impl<'a> Target<'a> {
         let tree = keys.cut.tree();
         let mut secret = [0; 16];
         secret.copy_from_slice(&tree[..16]);
-        let blobs = Arc::new(blob::Cutter::new(&keys.cut, repo.config().cut_average)?);
+        let blobs = Arc::new(blob::Chunker::new(&keys.cut, repo.config().cut_average)?);
         let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
         let fingerprint = *keys.fingerprint.expose();
         Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })

@@ -1,6 +1,6 @@
 //! Records ↔ chunks: content-defined ordered trees, and the patches of nodes beside them.
 //!
-//! A tree is cut by a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
+//! Where a tree breaks is a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
 
 mod context;
 mod diff;
@@ -49,7 +49,7 @@ impl Root {
 /// What shapes a tree. Fixed for a table once it is stored: another value would share no leaf with what is there.
 #[derive(Clone)]
 pub struct Shape {
-    /// Secret key of the cuts, the repository's.
+    /// Secret key of the breaks, the repository's.
     pub secret: [u8; 16],
     /// Records of a leaf on average.
     pub leaf_records: u32,
@@ -58,7 +58,7 @@ pub struct Shape {
     /// What helps the compressor.
     pub layout: Layout,
     /// Cuts the bodies that are too large for a leaf.
-    pub blobs: Arc<blob::Cutter>,
+    pub blobs: Arc<blob::Chunker>,
 }
 
 /// Records of a leaf, so that it holds about `target` bytes of records of this mean size: a power of two, so that small

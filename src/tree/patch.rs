@@ -3,7 +3,7 @@
 use repo_format::leaf::BODY_INLINE_MAX;
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind};
-use repo_format::tree::Cutter;
+use repo_format::tree::Breaks;
 
 use super::{Root, Shape, TreeWriter};
 use crate::error::Result;
@@ -63,10 +63,10 @@ struct Node<'a> {
     drift: Drift,
 }
 
-/// A witness that writes the patches of all nodes. It cuts where the tree of the merged run is cut.
+/// A witness that writes the patches of all nodes. It breaks where the tree of the merged run breaks.
 pub struct PatchWriter<'a> {
     nodes: Vec<Node<'a>>,
-    cutter: Cutter,
+    breaks: Breaks,
     fingerprint: [u8; 32],
     keep_views: bool,
     unowned: UnownedCount,
@@ -96,7 +96,7 @@ impl<'a> PatchWriter<'a> {
         };
         PatchWriter {
             nodes: (0..nodes).map(|_| node()).collect(),
-            cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
+            breaks: Breaks::new(shape.secret, 0, shape.leaf_records),
             fingerprint,
             keep_views,
             unowned: UnownedCount::default(),
@@ -130,7 +130,7 @@ impl<'a> PatchWriter<'a> {
     fn end(&mut self, merged: &Record<'_>) -> Result<()> {
         self.ordinal += 1;
         let bytes = merged.key.len() + merged.body.len().min(BODY_INLINE_MAX);
-        if self.cutter.ends(merged.key, bytes) { self.end_leaf() } else { Ok(()) }
+        if self.breaks.ends(merged.key, bytes) { self.end_leaf() } else { Ok(()) }
     }
 
     fn end_leaf(&mut self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder};
-use repo_format::tree::{Child, Cutter, LEVEL_MAX, put_branch};
+use repo_format::tree::{Breaks, Child, LEVEL_MAX, put_branch};
 
 use super::context::Context;
 use super::{Root, Shape};
@@ -13,7 +13,7 @@ use crate::run::{ChunkKind, ChunkSink, Record, RecordBatch, Run};
 
 struct Level {
     children: Vec<Child>,
-    cutter: Cutter,
+    breaks: Breaks,
     /// Whether a branch of this level was finished already.
     grown: bool,
 }
@@ -23,9 +23,9 @@ pub struct TreeWriter<'a> {
     sink: &'a dyn ChunkSink,
     secret: [u8; 16],
     branch_children: u32,
-    blobs: Arc<blob::Cutter>,
+    blobs: Arc<blob::Chunker>,
     leaf: LeafBuilder,
-    cutter: Cutter,
+    breaks: Breaks,
     first_key: Vec<u8>,
     levels: Vec<Level>,
     context: Context,
@@ -44,7 +44,7 @@ impl<'a> TreeWriter<'a> {
             branch_children: shape.branch_children,
             blobs: Arc::clone(&shape.blobs),
             leaf: LeafBuilder::new(shape.layout.clone()),
-            cutter: Cutter::new(shape.secret, 0, shape.leaf_records),
+            breaks: Breaks::new(shape.secret, 0, shape.leaf_records),
             first_key: Vec::new(),
             levels: Vec::new(),
             context: Context::default(),
@@ -71,7 +71,7 @@ impl<'a> TreeWriter<'a> {
             self.leaf.push(r.key, r.group_len, r.class, r.body)?;
         }
         self.records += 1;
-        if self.cutter.ends(r.key, r.key.len() + r.body.len().min(BODY_INLINE_MAX)) {
+        if self.breaks.ends(r.key, r.key.len() + r.body.len().min(BODY_INLINE_MAX)) {
             self.end_leaf()?;
         }
         Ok(())
@@ -93,11 +93,11 @@ impl<'a> TreeWriter<'a> {
         }
         let at = usize::from(level) - 1;
         if at == self.levels.len() {
-            let cutter = Cutter::new(self.secret, level, self.branch_children);
-            self.levels.push(Level { children: Vec::new(), cutter, grown: false });
+            let breaks = Breaks::new(self.secret, level, self.branch_children);
+            self.levels.push(Level { children: Vec::new(), breaks, grown: false });
         }
         let here = &mut self.levels[at];
-        let ends = here.cutter.ends(&child.first_key, child.first_key.len());
+        let ends = here.breaks.ends(&child.first_key, child.first_key.len());
         here.children.push(child);
         if ends { self.end_branch(level) } else { Ok(()) }
     }
