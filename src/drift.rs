@@ -1,16 +1,15 @@
-//! How nodes differ, in depth: samples with both sides, counts by range of tokens, what a repair would have to move.
+//! How nodes differ, in depth: samples with both sides, counts by range of keys, what a repair would have to move.
 //!
 //! Patches are read, and of the view the branches and those leaves that patches speak of.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use repo_format::record::Class;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::engine::cassandra::rows::Layout;
-use crate::engine::cassandra::schema::Table;
-use crate::engine::cassandra::shown::Shown;
-use crate::engine::cassandra::source::ClusterDescription;
+use crate::engine::{Engine, Schema};
 use crate::error::{Error, Kind, Result};
 use crate::merge::State;
 use crate::run::{ChunkSource, Record};
@@ -33,13 +32,13 @@ pub struct Counts {
     pub repair_bytes: u64,
 }
 
-/// A range of tokens, both ends inclusive, and how each node differs in it.
+/// A range of keys, both ends inclusive, and how each node differs in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    /// First token.
-    pub first: i64,
-    /// Last token.
-    pub last: i64,
+    /// Where it begins, as the database says it: the first token.
+    pub first: Value,
+    /// Where it ends.
+    pub last: Value,
     /// By node.
     pub nodes: Vec<Counts>,
 }
@@ -53,9 +52,9 @@ pub struct Sample {
     pub what: &'static str,
     /// What kind of record.
     pub record: &'static str,
-    /// Token of its partition.
-    pub token: i64,
-    /// The columns of its key.
+    /// Where its key lies, as the database says it: the token of its partition.
+    pub place: Value,
+    /// Its key.
     pub key: Box<RawValue>,
     /// What the view holds; `None`: nothing.
     pub view: Option<Box<RawValue>>,
@@ -65,22 +64,36 @@ pub struct Sample {
     pub other_times: Vec<i64>,
 }
 
-/// Counts what differs in each of `parts` equal parts of all tokens.
-pub fn ranges(s: &Snapshot, shard: &Shard, parts: u32, chunks: &dyn ChunkSource, watch: &Watch) -> Result<Vec<Range>> {
-    let parts = i128::from(parts.max(1));
-    let all = 1i128 << 64;
-    let begin = |i: i128| (all * i / parts + i128::from(i64::MIN)) as i64;
-    let mut ranges: Vec<Range> = (0..parts)
-        .map(|i| Range {
-            first: begin(i),
-            last: if i + 1 == parts { i64::MAX } else { begin(i + 1) - 1 },
-            nodes: vec![Counts::default(); s.nodes.len()],
-        })
-        .collect();
-    survey(s, shard, chunks, watch, &mut |d| {
+/// Where to look: a shard of a snapshot, and who explains it.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The engine of the snapshot.
+    pub engine: &'a dyn Engine,
+    /// The snapshot.
+    pub snapshot: &'a Snapshot,
+    /// One of its shards.
+    pub shard: &'a Shard,
+    /// The repository.
+    pub chunks: &'a dyn ChunkSource,
+}
+
+/// Counts what differs in each of `parts` equal parts of all keys.
+pub fn ranges(of: Place<'_>, parts: u32, watch: &Watch) -> Result<Vec<Range>> {
+    let parts = u128::from(parts.max(1));
+    let begin = |i: u128| (i << 64) / parts;
+    let schema = of.schema()?;
+    let mut lasts: Vec<u64> = Vec::new();
+    let mut ranges: Vec<Range> = Vec::new();
+    for i in 0..parts {
+        let (first, last) = (begin(i) as u64, (begin(i + 1) - 1) as u64);
+        let nodes = vec![Counts::default(); of.snapshot.nodes.len()];
+        ranges.push(Range { first: schema.place(first), last: schema.place(last), nodes });
+        lasts.push(last);
+    }
+    survey(of, &*schema, watch, &mut |d| {
         let Some(record) = d.view.or(d.held) else { return Ok(()) };
-        let token = Shown::token(&record)?;
-        let at = ranges.partition_point(|r| r.last < token);
+        let share = schema.share(record.key)?;
+        let at = lasts.partition_point(|last| *last < share);
         if let Some(counts) = ranges.get_mut(at).and_then(|r| r.nodes.get_mut(d.node)) {
             counts.add(d, &record);
         }
@@ -114,19 +127,13 @@ fn is_row(record: &Record<'_>) -> bool {
     matches!(record.class, Class::Row | Class::Static)
 }
 
-/// At most `wanted` records in which nodes differ, evenly spaced among all of them in the order of tokens. What only a purge
+/// At most `wanted` records in which nodes differ, evenly spaced among all of them in the order of keys. What only a purge
 /// explains is not among them.
-pub fn samples(
-    s: &Snapshot,
-    shard: &Shard,
-    wanted: usize,
-    chunks: &dyn ChunkSource,
-    watch: &Watch,
-) -> Result<Vec<Sample>> {
-    let mut shown = Shown::new(Layout::of(&Table::read(&shard.description, &shard.name)?)?, s.cut);
+pub fn samples(of: Place<'_>, wanted: usize, watch: &Watch) -> Result<Vec<Sample>> {
+    let schema = of.schema()?;
     let mut found: Vec<Sample> = Vec::new();
     let (mut seen, mut stride) = (0u64, 1u64);
-    survey(s, shard, chunks, watch, &mut |d| {
+    survey(of, &*schema, watch, &mut |d| {
         if d.purged == Some(true) || wanted == 0 {
             return Ok(());
         }
@@ -141,7 +148,7 @@ pub fn samples(
                 stride *= 2;
             }
             if seen.is_multiple_of(stride) {
-                found.extend(sample(&mut shown, d)?);
+                found.extend(sample(&*schema, d, of.snapshot.cut)?);
             }
         }
         seen += 1;
@@ -156,8 +163,10 @@ pub fn samples(
     Ok(found)
 }
 
-fn sample(shown: &mut Shown, d: &Difference<'_>) -> Result<Option<Sample>> {
+fn sample(schema: &dyn Schema, d: &Difference<'_>, cut: u32) -> Result<Option<Sample>> {
     let Some(record) = d.view.or(d.held) else { return Ok(None) };
+    let shown = schema.show(&record, cut)?;
+    let says = |record: Option<Record<'_>>| record.map(|r| schema.show(&r, cut).map(|shown| shown.says)).transpose();
     Ok(Some(Sample {
         node: d.node,
         what: match d.state {
@@ -165,41 +174,45 @@ fn sample(shown: &mut Shown, d: &Difference<'_>) -> Result<Option<Sample>> {
             State::Extra => "extra",
             _ => "stale",
         },
-        record: Shown::kind(&record),
-        token: Shown::token(&record)?,
-        key: shown.key(&record)?,
-        view: d.view.map(|r| shown.record(&r)).transpose()?,
-        held: d.held.map(|r| shown.record(&r)).transpose()?,
+        record: shown.kind,
+        place: schema.place(schema.share(record.key)?),
+        key: shown.key,
+        view: says(d.view)?,
+        held: says(d.held)?,
         other_times: d.others.iter().map(|o| o.time).collect(),
     }))
 }
 
+impl Place<'_> {
+    fn schema(&self) -> Result<Arc<dyn Schema>> {
+        self.engine.schema(&self.shard.name, &self.shard.description)
+    }
+}
+
 /// Shows every difference of every node.
 fn survey(
-    s: &Snapshot,
-    shard: &Shard,
-    chunks: &dyn ChunkSource,
+    of: Place<'_>,
+    schema: &dyn Schema,
     watch: &Watch,
     each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
 ) -> Result<()> {
+    let Place { snapshot: s, shard, chunks, .. } = of;
     if shard.layers.len() > 1 {
         return Err(Error::new(Kind::Unsupported, &shard.name, "has layers: drift is known of a base alone"));
     }
-    let table = Table::read(&shard.description, &shard.name)?;
-    let cluster = ClusterDescription::read(&s.description)?;
     let view = shard.layers.first().map(|tree| tree.root()).transpose()?;
     let mut nodes = Vec::new();
-    for (i, part) in shard.nodes.iter().enumerate() {
-        nodes.push(NodeSide::new(&part.patch()?, cluster.owned(i, &table.keyspace), chunks));
+    for (part, owned) in shard.nodes.iter().zip(schema.owned(&s.description, shard.nodes.len())?) {
+        nodes.push(NodeSide::new(&part.patch()?, owned, chunks));
     }
     // What a node may have purged by the first capture, as the backup reckoned.
-    let purge_before = u32::try_from(s.window.0.saturating_sub(u64::from(table.gc_grace))).unwrap_or(0);
+    let purge_before = u32::try_from(s.window.0.saturating_sub(u64::from(schema.grace()))).unwrap_or(0);
     watch.bytes_total.store(shard.bytes_read, Ordering::Relaxed);
     differences(view, &mut nodes, purge_before, chunks, &mut |d| {
         watch.check()?;
         if let Some(record) = d.view.or(d.held) {
-            // How far along the tokens: what lies between is not read.
-            let part = (Shown::token(&record)? as f64 - i64::MIN as f64) / 2f64.powi(64);
+            // How far along the keys: what lies between is not read.
+            let part = schema.share(record.key)? as f64 / 2f64.powi(64);
             watch.bytes_done.store((shard.bytes_read as f64 * part) as u64, Ordering::Relaxed);
         }
         each(d)

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    onefold::cli::main()
+    onefold::cli::main(onefold::engine::ALL)
 }

@@ -11,13 +11,14 @@ use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
 use crate::drift::{self, Counts, Range, Sample};
+use crate::engine::{Engine, engine};
 use crate::error::Result;
 use crate::snapshot::{Shard, Snapshot};
 use crate::tree;
 use crate::watch::Watch;
 
 /// Counts by table and node, as stored; of one table also samples and counts by range.
-pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
     let asked = args.samples.is_some() || args.token_ranges.is_some();
@@ -27,8 +28,9 @@ pub fn run(global: &Global, args: &Drift, output: &Output) -> Result<Outcome> {
     };
     let (reader, watch) = (repo.reader()?, Arc::new(Watch::new()));
     let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
-    let counted = args.token_ranges.map(|parts| drift::ranges(&s, shard, parts, &reader, &watch)).transpose()?;
-    let sampled = args.samples.map(|wanted| drift::samples(&s, shard, wanted, &reader, &watch)).transpose()?;
+    let of = drift::Place { engine: engine(engines, &s.engine)?, snapshot: &s, shard, chunks: &reader };
+    let counted = args.token_ranges.map(|parts| drift::ranges(of, parts, &watch)).transpose()?;
+    let sampled = args.samples.map(|wanted| drift::samples(of, wanted, &watch)).transpose()?;
     drop(progress);
     if let Some(counted) = counted {
         ranges(&s, shard, &counted, output)?;
@@ -137,7 +139,7 @@ fn line(t: &Shard, range: &Range, node: &str, c: &Counts, output: &Output) -> Re
             "repair_bytes": c.repair_bytes,
         }));
     }
-    let (first, last, rows, moved) = (range.first, range.last, c.repair_rows, bytes(c.repair_bytes));
+    let (first, last, rows, moved) = (&range.first, &range.last, c.repair_rows, bytes(c.repair_bytes));
     let (missing, stale, extra, deletions, purged) = (d.missing, d.stale, d.extra, d.deletions, d.purged);
     output.line(&format!(
         "{first}  {last}  {node}  {missing}  {stale}  {extra}  {deletions}  {purged}  {rows} rows, {moved}"
@@ -185,7 +187,7 @@ struct Shown<'a> {
     node: &'a str,
     what: &'a str,
     record: &'a str,
-    token: i64,
+    token: &'a serde_json::Value,
     key: &'a serde_json::value::RawValue,
     view: Option<&'a serde_json::value::RawValue>,
     node_holds: Option<&'a serde_json::value::RawValue>,
@@ -199,7 +201,7 @@ fn shown<'a>(t: &'a Shard, node: &'a str, sample: &'a Sample) -> Shown<'a> {
         node,
         what: sample.what,
         record: sample.record,
-        token: sample.token,
+        token: &sample.place,
         key: &sample.key,
         view: sample.view.as_deref(),
         node_holds: sample.held.as_deref(),

@@ -21,13 +21,14 @@ use clap::{CommandFactory, Parser};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use args::{Args, Command};
 pub use exit::Outcome;
 use output::Output;
 
-/// Runs the program on its arguments.
-pub fn main() -> ExitCode {
+/// Runs the program, which knows `engines`, on its arguments.
+pub fn main(engines: &[&dyn Engine]) -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(told) => {
@@ -47,7 +48,7 @@ pub fn main() -> ExitCode {
     };
     raise_open_files();
     let output = Output::new(args.global.json);
-    let outcome = run(&args, &output);
+    let outcome = run(&args, engines, &output);
     exit::report(outcome, &output)
 }
 
@@ -58,7 +59,7 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn run(args: &Args, output: &Output) -> Result<Outcome> {
+fn run(args: &Args, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let global = &args.global;
     if !matches!(args.command, Command::Man { .. }) {
         // Repository, cache, keys, states and restored rows are for this user alone, whatever the shell allows.
@@ -70,7 +71,7 @@ fn run(args: &Args, output: &Output) -> Result<Outcome> {
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => ls::run(global, a, output),
-        Command::Drift(a) => drift::run(global, a, output),
+        Command::Drift(a) => drift::run(global, a, engines, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),
         Command::Restore(a) => restore::run(global, a, output),

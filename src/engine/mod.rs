@@ -1,15 +1,43 @@
-//! The databases onefold knows. A new engine is one folder and one line here.
+//! The seam between onefold and the databases: what an engine must say of captures, of what is stored of them, and of ways
+//! to give it back. A new engine is one folder here and one line in [`all`].
 
+pub mod all;
 pub mod cassandra;
+mod schema;
+
+pub use all::ALL;
+pub use schema::{Schema, Shown};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use repo_format::leaf::Layout;
 
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Open, Owned, Rule};
 use crate::watch::Watch;
+
+/// What knows one database.
+pub trait Engine: Sync {
+    /// Its name in snapshots and on the command line: `cassandra`.
+    fn name(&self) -> &'static str;
+    /// What a snapshot says of the shard `name` ([`Source::describe`]), understood.
+    ///
+    /// Errors: `Damaged` where this is no description of the engine's.
+    fn schema(&self, name: &str, description: &serde_json::Value) -> Result<Arc<dyn Schema>>;
+}
+
+/// The engine called `name` among `engines`: that of a snapshot.
+///
+/// Errors: `Unsupported` where it is none of them.
+pub fn engine<'e>(engines: &[&'e dyn Engine], name: &str) -> Result<&'e dyn Engine> {
+    engines.iter().copied().find(|engine| engine.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
+        Error::new(Kind::Unsupported, format_args!("engine {name}"), "made the snapshot and is not known here")
+            .hint(format_args!("take an onefold that has it; this one has {}", known.join(", ")))
+    })
+}
 
 /// A machine of the cluster, as captured.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -13,7 +13,7 @@ use super::placing::{By, Parts, Placed, TargetRing};
 use super::ring::Ring;
 use super::rows::{Form, Layout, Rows, Show};
 use super::schema::Table;
-use super::shown::Shown;
+use super::shown;
 use super::types::{CqlType, parse_class, parse_cql};
 use super::{cql, json};
 use crate::run::Record;
@@ -139,8 +139,7 @@ pub fn fuzz_row(bytes: &[u8]) {
         let mutations = Mutations::new(table, "ks", "t", Ttl::Keep, times);
         let _ = mutations.and_then(|mut m| m.push(&record, 1000, &mut Vec::new()));
     }
-    let mut shown = Shown::new(layout.clone(), 1000);
-    let _ = (shown.key(&record), shown.record(&record));
+    let _ = shown::show(layout.clone(), &record, 1000);
 }
 
 /// The output of `nodetool ring`, and who holds what by it. Every token is held by as many nodes as asked for.

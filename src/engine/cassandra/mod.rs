@@ -28,10 +28,13 @@ pub mod ring;
 pub mod rows;
 pub mod rule;
 pub mod schema;
-pub mod shown;
+mod shown;
 pub mod source;
 pub mod sstable;
+mod table;
 pub mod text;
 pub mod types;
 mod value;
 pub mod whose;
+
+pub use table::Cassandra;

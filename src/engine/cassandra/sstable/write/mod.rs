@@ -37,7 +37,7 @@ use repo_format::record::{Class, Entries, EntryKind};
 use crate::engine::cassandra::comparable::{self, Position};
 use crate::engine::cassandra::rows::Layout as Columns;
 use crate::engine::cassandra::schema::{ColumnRole, Table};
-use crate::engine::cassandra::shown::Shown;
+use crate::engine::cassandra::shown;
 use crate::error::{Error, Kind, Result};
 use crate::run::{Record, RecordBatch};
 

@@ -31,7 +31,7 @@ impl SsTableWriter {
             Class::Marker => self.marker(record),
             Class::Group => self.partition_deletion(record),
         }
-        .map_err(|e| match Shown::new(self.columns.clone(), 0).key(record) {
+        .map_err(|e| match shown::key(self.columns.clone(), record) {
             Ok(key) => e.within(key.get()),
             Err(_) => e,
         })
