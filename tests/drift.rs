@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use onefold::drift::{Counts, ranges, samples};
+use onefold::drift::{Counts, Place, ranges, samples};
+use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::rows::Show;
+use onefold::repo::Reader;
+use onefold::snapshot::{Shard, Snapshot};
 use onefold::tree::Drift;
 use onefold::watch::Watch;
 use serde_json::Value;
@@ -12,6 +15,10 @@ use crate::cassandra_rows::captures;
 use crate::flow::{new_repo, nodes, rows, source, store};
 use crate::repo::memory;
 use crate::user::{User, capture, lines, three};
+
+fn place<'a>(snapshot: &'a Snapshot, shard: &'a Shard, chunks: &'a Reader) -> Place<'a> {
+    Place { engine: &Cassandra, snapshot, shard, chunks }
+}
 
 fn sum(all: impl Iterator<Item = Counts>) -> Counts {
     let mut sum = Counts::default();
@@ -37,9 +44,11 @@ fn counts_by_range_come_to_the_stored_ones() {
         let reader = repo.reader().unwrap();
         for shard in &s.shards {
             for parts in [1, 7] {
-                let ranges = ranges(&s, shard, parts, &reader, &Watch::new()).unwrap();
-                assert_eq!((ranges[0].first, ranges[ranges.len() - 1].last), (i64::MIN, i64::MAX));
-                assert!(ranges.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
+                let ranges = ranges(place(&s, shard, &reader), parts, &Watch::new()).unwrap();
+                let token = |place: &Value| place.as_i64().unwrap();
+                assert_eq!(ranges.iter().map(|r| token(&r.first)).min(), Some(i64::MIN));
+                assert_eq!(token(&ranges[ranges.len() - 1].last), i64::MAX);
+                assert!(ranges.windows(2).all(|pair| token(&pair[0].last) + 1 == token(&pair[1].first)));
                 for (i, part) in shard.nodes.iter().enumerate() {
                     let counted = sum(ranges.iter().map(|r| r.nodes[i]));
                     let (got, stored, unsure) = (counted.drift, part.drift, counted.unsure);
@@ -83,7 +92,7 @@ fn samples_show_what_either_side_holds() {
     let all: u64 = shard.nodes.iter().map(drifts).sum();
     assert!(all > 10);
     for wanted in [0, 1, 3, 10, 100_000] {
-        let found = samples(&s, shard, wanted, &reader, &Watch::new()).unwrap();
+        let found = samples(place(&s, shard, &reader), wanted, &Watch::new()).unwrap();
         assert_eq!(found.len() as u64, all.min(wanted as u64), "{wanted}");
         for sample in &found {
             let held = by_key(&rows(&repo, &s, shard, Some(sample.node), Show::default()), 1);
@@ -107,7 +116,7 @@ fn samples_show_what_either_side_holds() {
     }
     // Every table can be sampled, whatever its keys are.
     for shard in &s.shards {
-        for sample in samples(&s, shard, 50, &reader, &Watch::new()).unwrap() {
+        for sample in samples(place(&s, shard, &reader), 50, &Watch::new()).unwrap() {
             assert!(serde_json::from_str::<Value>(sample.key.get()).unwrap().is_object(), "{sample:?}");
             assert!(sample.view.is_some() || sample.held.is_some(), "{sample:?}");
         }
