@@ -148,7 +148,7 @@ pub fn samples(of: Place<'_>, wanted: usize, watch: &Watch) -> Result<Vec<Sample
                 stride *= 2;
             }
             if seen.is_multiple_of(stride) {
-                found.extend(sample(&*schema, d, of.snapshot.cut)?);
+                found.extend(sample(&*schema, d, of.snapshot.cut.seconds)?);
             }
         }
         seen += 1;

@@ -239,6 +239,28 @@ impl RecordBatch {
     }
 }
 
+/// The point in time that all nodes of a snapshot are brought to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cut {
+    /// Seconds since 1970.
+    pub seconds: u32,
+    /// The place in the engine's own log where it has one, in the engine's words: an optime, a log sequence number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+}
+
+/// What the records of a shard are, and so what can be done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardKind {
+    /// Rows, items, documents.
+    Records,
+    /// Files by their paths.
+    Files,
+    /// Changes by their positions in a log; nothing in it is ever replaced.
+    Journal,
+}
+
 /// A sorted run. Keys ascend strictly, across batches too. What a batch shows has already been checked.
 pub trait Run: Send {
     /// Clears `out` and fills it with the next records. `false` (and an empty batch) at the end; at least one record

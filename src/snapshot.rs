@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::{self, BlobRef};
 use crate::engine::{Narrowed, Node};
 use crate::error::{Error, Result};
-use crate::run::{ChunkSource, Reached};
+use crate::run::{ChunkSource, Cut, Reached, ShardKind};
 use crate::tree::{self, Drift, NodePatch, Root, UnownedCount};
 use crate::watch::Problem;
 
@@ -20,11 +20,16 @@ pub use find::{Filter, find, read};
 /// Version of the body. Readers refuse newer ones.
 pub const VERSION: u32 = 0;
 
+/// Features of bodies that this reader knows (SPEC "Snapshot body"). There are none yet.
+const FEATURES: [&str; 0] = [];
+
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Version of this document.
     pub version: u32,
+    /// Features that a reader must know to read it rightly.
+    pub must: Vec<String>,
     /// What decoded it: `cassandra`.
     pub engine: String,
     /// The cluster, as the operator names it.
@@ -44,8 +49,8 @@ pub struct Snapshot {
     pub finished_ms: u64,
     /// First and last capture of a node, seconds since 1970: the snapshot is no instant, but lies in this window.
     pub window: (u64, u64),
-    /// What expires by then is expired, seconds since 1970.
-    pub cut: u32,
+    /// The time that all nodes are brought to: what expires by then is expired.
+    pub cut: Cut,
     /// Everything asked for was read and understood.
     pub complete: bool,
     /// Whether a node's own view reads back exactly.
@@ -75,6 +80,8 @@ pub struct Snapshot {
 pub struct Shard {
     /// `keyspace.table`.
     pub name: String,
+    /// What its records are.
+    pub kind: ShardKind,
     /// The database's id of it.
     pub id: String,
     /// Records of a leaf on average.
@@ -212,12 +219,18 @@ impl Snapshot {
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
+            must: Vec<String>,
         }
         let damaged = |e| Error::damaged("snapshot body", e);
+        let newer = |message: String| {
+            Err(Error::new(crate::Kind::Unsupported, "snapshot body", message).hint("update onefold"))
+        };
         let found: Versioned = serde_json::from_slice(bytes).map_err(damaged)?;
         if found.version > VERSION {
-            let message = format!("version {} was written by a newer onefold", found.version);
-            return Err(Error::new(crate::Kind::Unsupported, "snapshot body", message).hint("update onefold"));
+            return newer(format!("version {} was written by a newer onefold", found.version));
+        }
+        if let Some(feature) = found.must.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
+            return newer(format!("needs `{}`, which only a newer onefold knows", feature.escape_default()));
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }

@@ -79,7 +79,7 @@ fn the_operators_cut_counts_for_all() {
         }
         let shown = user.show();
         let seconds = CUT.parse::<jiff::Timestamp>().unwrap().as_second();
-        assert_eq!((shown["cut"].as_i64(), shown["window"][0].as_i64()), (Some(seconds), Some(seconds)));
+        assert_eq!((shown["cut"]["seconds"].as_i64(), shown["window"][0].as_i64()), (Some(seconds), Some(seconds)));
         assert!(shown["notes"].as_array().unwrap().iter().any(|n| n.as_str().unwrap().contains("--cut")), "{shown}");
     }
     for cut in ["", "tomorrow", "1795284000000", "-1", "2200-01-01T00:00:00Z"] {

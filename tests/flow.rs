@@ -73,7 +73,7 @@ fn what_is_stored_is_what_the_cluster_answered() {
             let ours = rows(&repo, &snapshot, snapshot.shard(name).unwrap(), None, SHOW);
             let truth = lines(&root.join(format!("expected/{name}.rows.jsonl")));
             let times = lines(&root.join(format!("expected/{name}.times.jsonl")));
-            let later = meta["times_read"].as_f64().unwrap() as i64 - i64::from(snapshot.cut);
+            let later = meta["times_read"].as_f64().unwrap() as i64 - i64::from(snapshot.cut.seconds);
             assert_eq!((ours.len(), ours.len()), (truth.len(), times.len()), "{name}");
             for ((ours, truth), times) in ours.iter().zip(&truth).zip(&times) {
                 // Of clusterings that compare equal, Cassandra shows the spelling of whichever replica answers first.
@@ -132,14 +132,14 @@ fn every_nodes_view_reads_back() {
                 let own = Merge::of(runs.parts.into_iter().map(|part| (part.open)().unwrap()).collect(), &*rule);
                 let mut nobody = Nobody;
                 let across = Across::new(vec![owned.clone()], 0, &mut nobody);
-                let own = batches(&mut Merge::across(vec![Box::new(own)], &*rule, snapshot.cut, across));
+                let own = batches(&mut Merge::across(vec![Box::new(own)], &*rule, snapshot.cut.seconds, across));
                 let base = stored.layers.first().map(|tree| tree.root().unwrap());
                 let patch = stored.nodes[node].patch().unwrap();
                 let view = batches(&mut NodeView::new(base, &patch, owned, &reader));
                 assert!(records(&view) == records(&own), "{} of node {node}", shard.name);
 
                 let shown = if base.is_some() { rows(&repo, &snapshot, stored, Some(node), SHOW) } else { Vec::new() };
-                assert_eq!(shown, text(&source, shard, &own, snapshot.cut), "{} of node {node}", shard.name);
+                assert_eq!(shown, text(&source, shard, &own, snapshot.cut.seconds), "{} of node {node}", shard.name);
                 differing += usize::from(shown != all);
             }
         }

@@ -40,6 +40,7 @@ mod restore_rows;
 mod restore_sstables;
 mod select;
 mod sim_disk;
+mod snapshot_body;
 mod sstable_faults;
 mod stores;
 mod tidy;

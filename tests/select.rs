@@ -10,7 +10,7 @@ use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CassandraRule, ClusterDescription};
 use onefold::merge::{Deletion, Merge};
 use onefold::restore::select::{Selection, records};
-use onefold::run::{ChunkId, ChunkKind, ChunkSource, Run};
+use onefold::run::{ChunkId, ChunkKind, ChunkSource, Cut, Run, ShardKind};
 use onefold::snapshot::{NodePart, Shard, Snapshot, Tree};
 use onefold::tree::{self, Drift};
 use onefold::watch::Watch;
@@ -289,6 +289,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
     let rows = layers.iter().map(|l| l.records).sum();
     let shard = Shard {
         name: "ks.t".into(),
+        kind: ShardKind::Records,
         id: "1".into(),
         leaf_records: 4,
         rows,
@@ -303,6 +304,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
     };
     Snapshot {
         version: 0,
+        must: Vec::new(),
         engine: "cassandra".into(),
         host: None,
         tags: Vec::new(),
@@ -311,7 +313,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         started_ms: 0,
         finished_ms: 0,
         window: (0, 0),
-        cut: CUT,
+        cut: Cut { seconds: CUT, position: None },
         complete: true,
         node_views: true,
         nodes: Vec::new(),

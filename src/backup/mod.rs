@@ -18,7 +18,7 @@ use crate::engine::{self, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::world::now_ms;
-use crate::run::ChunkSink;
+use crate::run::{ChunkSink, Cut};
 use crate::snapshot::{self, NodePart, Snapshot, Tree};
 use crate::tree::UnownedCount;
 use crate::watch::Watch;
@@ -112,8 +112,12 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     }
     let unread = shards.iter().any(|s: &snapshot::Shard| !s.unread.is_empty() || !s.ring_known);
     let problems = watch.problems();
+    // What the operator gives is a time; no engine's log was asked where that is.
+    let position = if options.cut.is_none() { source.position() } else { None };
+    let cut = Cut { seconds: times.cut, position };
     Ok(Snapshot {
         version: snapshot::VERSION,
+        must: Vec::new(),
         engine: source.engine().to_owned(),
         cluster: options.cluster.clone(),
         host: options.host.clone(),
@@ -122,7 +126,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         started_ms,
         finished_ms: now_ms(),
         window: times.window,
-        cut: times.cut,
+        cut,
         complete: problems.is_empty() && !unread,
         node_views: options.node_views,
         nodes: source.nodes().to_vec(),
@@ -195,6 +199,7 @@ impl Work<'_> {
             let nodes = folded.patches.iter().zip(captured).map(part).collect();
             return Ok(snapshot::Shard {
                 name: shard.name.clone(),
+                kind: shard.kind,
                 id: shard.id.clone(),
                 leaf_records: folded.leaf_records,
                 rows: folded.rows,

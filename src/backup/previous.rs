@@ -135,7 +135,7 @@ impl<'r> Previous<'r> {
 impl Read {
     fn take(&mut self, info: &SnapshotInfo, s: Snapshot) {
         self.count += 1;
-        let of = Arc::new(Of { id: info.id.to_string(), since: s.window.0, cut: s.cut, complete: s.complete });
+        let of = Arc::new(Of { id: info.id.to_string(), since: s.window.0, cut: s.cut.seconds, complete: s.complete });
         if self.complete.is_none() && s.complete {
             let shards = s.shards.iter().map(|shard| (shard.id.clone(), shard.name.clone())).collect();
             self.complete = Some(Arc::new(Complete { of: of.clone(), shards }));

@@ -116,7 +116,10 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     }
     output.line(&format!("committed  {}", time(info.time_ms / 1000)))?;
     output.line(&format!("window     {} to {}", time(s.window.0), time(s.window.1)))?;
-    output.line(&format!("cut        {}", time(s.cut.into())))?;
+    output.line(&format!("cut        {}", time(s.cut.seconds.into())))?;
+    if let Some(position) = &s.cut.position {
+        output.line(&format!("position   {position}"))?;
+    }
     output.line(&format!("coverage   {}", verdict(&s)))?;
     for line in s.narrowed.lines() {
         output.line(&format!("narrowed   {line}"))?;

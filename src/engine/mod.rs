@@ -16,6 +16,7 @@ use repo_format::leaf::Layout;
 
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Open, Owned, Rule};
+use crate::run::ShardKind;
 use crate::watch::Watch;
 
 /// What knows one database.
@@ -76,6 +77,8 @@ pub fn check_node_name(name: &str) -> Result<()> {
 pub struct Shard {
     /// `keyspace.table`.
     pub name: String,
+    /// What its records are.
+    pub kind: ShardKind,
     /// The database's id of it.
     pub id: String,
     /// Deletions made so many seconds before the capture may have been purged by some nodes.
@@ -250,6 +253,10 @@ pub trait Source: Sync {
     }
     /// Every time that the captures give, at least one for each node that has files.
     fn times(&self) -> &[CaptureTime];
+    /// The place in the engine's own log that the captures are cut at, where it has one, in the engine's words.
+    fn position(&self) -> Option<String> {
+        None
+    }
     /// The parts of a shard, node by node, without those in `without`. One entry for every captured node.
     /// Bytes read count as progress in `watch`. Fails where something can be neither read nor said to be damaged.
     fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>>;

@@ -154,7 +154,7 @@ impl Order<'_> {
     fn mutations(&self, s: &Snapshot, base: i64) -> Result<Mutations> {
         let ttl = match self.expiry {
             Expiry::Keep => Ttl::Keep,
-            Expiry::Shift => Ttl::Shift { cut: s.cut },
+            Expiry::Shift => Ttl::Shift { cut: s.cut.seconds },
             Expiry::Lift => Ttl::Lift,
         };
         let times = match self.mode {

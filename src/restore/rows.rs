@@ -30,7 +30,7 @@ pub fn rows(
     let layout = Layout::of(&table).map_err(unwritable)?;
     let rule = CassandraRule { counter: table.counter };
     let (mut run, predicate) = select::rows(s, shard, selection, &layout, &rule, chunks)?;
-    let mut rows = Rows::new(layout, s.cut, show, predicate);
+    let mut rows = Rows::new(layout, s.cut.seconds, show, predicate);
     let mut write = |text: &mut String| {
         let written = out.write_all(text.as_bytes()).map_err(|e| Error::io("output", e));
         text.clear();

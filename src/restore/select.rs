@@ -64,7 +64,7 @@ pub fn records<'a>(
     let filter = Filter::parse(text, &table, &layout)?;
     filter.names_records()?;
     let run = opened(s, shard, selection, Some((&filter, false)), rule, chunks)?;
-    Ok(filter.records(run, selection.is_looked_up(), &layout, s.cut))
+    Ok(filter.records(run, selection.is_looked_up(), &layout, s.cut.seconds))
 }
 
 /// Records that rows can be made of, with static columns, and what tells the rows that are meant: for reading, where

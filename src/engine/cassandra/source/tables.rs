@@ -12,6 +12,7 @@ use crate::engine::cassandra::schema::{ColumnRole, Table, take_type};
 use crate::engine::cassandra::whose::is_local;
 use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};
+use crate::run::ShardKind;
 
 /// What to do about schemas that disagree.
 pub const DISAGREE: &str = "wait until `nodetool describecluster` shows one schema version, then capture again";
@@ -236,6 +237,7 @@ fn earlier(table: &Table, before: &Described<'_>) -> Result<Option<Table>> {
 fn shard(table: &Table, cluster: &Cluster) -> Shard {
     Shard {
         name: format!("{}.{}", table.keyspace, table.name),
+        kind: ShardKind::Records,
         id: table.id.clone(),
         grace: table.gc_grace,
         layout: layout(table),
