@@ -353,6 +353,67 @@ fn a_range_of_records_without_groups_says_what_is_open() {
     }
 }
 
+proptest! {
+    /// Every range that begins where a deletion has a key of its own says what the whole run says from there on.
+    #[test]
+    fn any_range_of_records_without_groups_is_a_cut_of_all_of_them(
+        kinds in proptest::collection::vec((0u8..6, 1i64..9), 1..60),
+        whole in proptest::option::of(1i64..9),
+        from in 0u8..125,
+        to in proptest::option::of(0u8..125),
+        leaf_records in 1u32..9,
+    ) {
+        let mut all: Vec<Plain> = Vec::new();
+        // A deletion of the empty group stands before all its records.
+        all.extend(whole.map(|time| Plain { key: Vec::new(), ..ungrouped(0, Class::Group, Some(time)) }));
+        for (n, (kind, time)) in kinds.into_iter().enumerate() {
+            let (class, deletion) = match kind {
+                0 => (Class::Marker, Some(time)),
+                1 => (Class::Marker, None),
+                _ => (Class::Row, None),
+            };
+            all.push(ungrouped(2 * n as u8 + 1, class, deletion));
+        }
+        let chunks = Chunks::default();
+        let root = tree::write(&mut *run_of(all.clone()), &chunks, &shape(leaf_records)).unwrap();
+        let (from, to) = (vec![from], to.map(|to| vec![to]));
+        let got = collect(&mut TreeRun::range(root, &chunks, from.clone(), to.clone()));
+        if to.as_ref().is_some_and(|to| *to <= from) {
+            prop_assert_eq!(got.unwrap(), Vec::new());
+            return Ok(());
+        }
+        let inside: Vec<Plain> =
+            all.iter().filter(|r| r.key >= from && to.as_ref().is_none_or(|to| r.key < *to)).cloned().collect();
+        let open = all.iter().rfind(|r| r.key < from && r.class == Class::Marker).filter(|r| !r.body.is_empty());
+        let first = inside.first().filter(|r| r.key == from).map(|r| r.class);
+        if first == Some(Class::Row) && open.is_some() {
+            prop_assert_eq!(got.unwrap_err().kind(), onefold::Kind::Unsupported);
+            return Ok(());
+        }
+        let mut said: Vec<Plain> = all.iter().filter(|r| r.class == Class::Group).cloned().collect();
+        said.extend(open.filter(|_| first.is_none()).map(|r| Plain { key: from.clone(), ..r.clone() }));
+        prop_assert_eq!(got.unwrap(), [said, inside].concat());
+    }
+}
+
+#[test]
+fn a_group_within_another_is_refused_where_deletions_are() {
+    let in_group = |key: &[u8], group_len, r: Plain| Plain { key: key.to_vec(), group_len, ..r };
+    let row = |key: &[u8], group_len| in_group(key, group_len, ungrouped(0, Class::Row, None));
+    let deletion = |key: &[u8], group_len, class| in_group(key, group_len, ungrouped(0, class, Some(5)));
+    let write = |records: Vec<Plain>| tree::write(&mut *run_of(records), &Chunks::default(), &shape(4));
+    assert!(write(vec![row(b"a", 1), row(b"aa", 2), row(b"ab", 1)]).is_ok(), "without deletions");
+    assert!(write(vec![deletion(b"a", 1, Class::Group), row(b"ab", 1), row(b"b", 1)]).is_ok(), "side by side");
+    for records in [
+        vec![deletion(b"a", 1, Class::Group), row(b"aa", 2)],
+        vec![deletion(b"a", 1, Class::Marker), row(b"aa", 2)],
+        vec![deletion(b"aa", 2, Class::Group), row(b"ab", 1)],
+        vec![deletion(b"", 0, Class::Group), row(b"aa", 2)],
+    ] {
+        assert_eq!(write(records).unwrap_err().kind(), onefold::Kind::Damaged);
+    }
+}
+
 #[test]
 fn who_owns_nothing_of_the_empty_group_adds_nothing() {
     let rows = |keys: &[u8]| run_of(keys.iter().map(|n| ungrouped(*n, Class::Row, None)).collect());

@@ -40,7 +40,7 @@ impl ChunkSource for Chunks {
 }
 
 pub fn shape(leaf_records: u32) -> Shape {
-    let layout = Layout { tokens: false, numeric_groups: false, numeric: vec![2] };
+    let layout = Layout { numeric: vec![2], ..Layout::default() };
     let blobs = Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap());
     Shape { secret: [7; 16], leaf_records, branch_children: 4, layout, blobs }
 }

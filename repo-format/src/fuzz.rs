@@ -10,7 +10,7 @@ use crate::index::{Index, read_head, read_table};
 use crate::ints::{Ints, PLANES_MAX, StringsReader, put_ints};
 use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed, WrappedKey};
 use crate::keyfile::KeyFile;
-use crate::leaf::{Layout, LeafBuilder, LeafReader, OpenDeletion, streams};
+use crate::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, OpenDeletion, TimeUnit, streams};
 use crate::log::Entry;
 use crate::log_state::State;
 use crate::names::{IndexName, Name, PackName};
@@ -238,7 +238,9 @@ pub fn branch(data: &[u8]) -> bool {
 pub fn leaf(data: &[u8]) -> bool {
     let _anything_else = streams(data);
     let Ok((context, records)) = read_leaf(data) else { return false };
-    let mut builder = LeafBuilder::new(Layout { tokens: true, numeric_groups: true, numeric: vec![1] });
+    let unit = TimeUnit::Microsecond;
+    let mut builder =
+        LeafBuilder::new(Layout { groups: GroupCodec::Murmur3, unit, numeric_groups: true, numeric: vec![1] });
     builder.context(context.0, context.1);
     for (key, group_len, class, body) in &records {
         assert_eq!(builder.push(key, *group_len, *class, body), Ok(()));

@@ -4,7 +4,7 @@
 //! Equal records in equal order give equal bytes.
 //!
 //! ```text
-//! leaf     = version u8 (0) │ flags u8 │ deletion │ deletion │ records varint │ groups varint
+//! leaf     = version u8 (0) │ group codec u8 │ time unit u8 │ deletion │ deletion │ records varint │ groups varint
 //!          │ ints group sizes │ strings groups │ ints shared │ strings rests │ ints ends
 //!          │ shapes varint │ shapes × string │ ints shape numbers
 //!          │ times varint, ints │ dates varint, ints │ ttls varint, ints
@@ -14,15 +14,16 @@
 //! ```
 
 mod build;
+mod groups;
 mod read;
 mod streams;
 
 pub use build::LeafBuilder;
+pub use groups::{GroupCodec, TimeUnit};
 pub use read::LeafReader;
 pub use streams::streams;
 
 use crate::error::{FormatError, Result};
-use crate::murmur3;
 use crate::wire::{Put, Reader};
 
 /// Most records in a leaf.
@@ -36,7 +37,6 @@ pub const EXTERNAL_BODY: u8 = EXTERNAL | KIND_RAW;
 
 const EXTERNAL: u8 = 1 << 6;
 const VERSION: u8 = 0;
-const WITH_TOKENS: u8 = 1;
 const KIND: u8 = 3;
 const KIND_RAW: u8 = 1;
 const ELEMENT: u8 = 1 << 2;
@@ -50,9 +50,11 @@ pub type OpenDeletion = Option<(i64, u32)>;
 /// What helps a compressor. It may change from leaf to leaf: a leaf says itself how it is laid out.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
-    /// Groups begin with the Murmur3 token of the rest, which then need not be stored.
-    pub tokens: bool,
-    /// Partition keys are numbers.
+    /// What is kept of groups. A leaf in which it does not fit every group keeps the groups themselves.
+    pub groups: GroupCodec,
+    /// What versions count.
+    pub unit: TimeUnit,
+    /// What is kept of groups are numbers.
     pub numeric_groups: bool,
     /// Columns whose values are numbers.
     pub numeric: Vec<u32>,
@@ -66,38 +68,6 @@ fn has_time(head: u8) -> bool {
 #[inline]
 fn is_dated(head: u8) -> bool {
     matches!(head & KIND, 0 | 3) || head & EXPIRING != 0
-}
-
-/// Deletions and expiries mostly happen in the second of the write, plus the time to live.
-#[inline]
-fn expected_date(time: i64, ttl: u32) -> i64 {
-    time.div_euclid(1_000_000).wrapping_add(i64::from(ttl))
-}
-
-/// Puts the partition key of a group into `key`; `false` unless the group is its token, the key with 00 as 00 FF, and
-/// 00 00.
-fn unescape(group: &[u8], key: &mut Vec<u8>) -> bool {
-    key.clear();
-    let Some((token, escaped)) = group.split_first_chunk::<8>() else { return false };
-    let Some(mut rest) = escaped.strip_suffix(&[0, 0]) else { return false };
-    while let Some(zero) = rest.iter().position(|b| *b == 0) {
-        key.extend_from_slice(&rest[..=zero]);
-        let Some(after) = rest[zero + 1..].strip_prefix(&[0xff]) else { return false };
-        rest = after;
-    }
-    key.extend_from_slice(rest);
-    murmur3::token_bytes(murmur3::token(key)) == *token
-}
-
-fn escape(key: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&murmur3::token_bytes(murmur3::token(key)));
-    for byte in key {
-        out.push(*byte);
-        if *byte == 0 {
-            out.push(0xff);
-        }
-    }
-    out.extend_from_slice(&[0, 0]);
 }
 
 fn put_context(out: &mut Vec<u8>, deletion: OpenDeletion) {

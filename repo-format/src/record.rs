@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use crate::error::{FormatError, Result};
 use crate::wire::{Put, Reader};
 
-/// What a record is within its group (a Cassandra partition).
+/// What a record is within its group. The group may be empty: then all records of the run lie in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Class {
@@ -27,7 +27,7 @@ pub enum Class {
     /// From this key on to the next marker (or the end of the group) its deletion covers the rows; with an
     /// empty body, none does. Covers rows of class `Row` only.
     Marker = 2,
-    /// As `Row`, but no marker covers it: a Cassandra static row.
+    /// As `Row`, but no marker covers it: values that all rows of a group share.
     Static = 3,
 }
 
@@ -67,7 +67,7 @@ pub struct Entry<'a> {
     pub kind: EntryKind,
     /// Path inside the column: a collection's element; empty where there is none.
     pub element: Option<&'a [u8]>,
-    /// Version: Cassandra's write time. Zero for `Raw`.
+    /// Version, in the engine's unit: a write time, a sequence number. Zero for `Raw`.
     pub time: i64,
     /// Local deletion time or expiry; zero for live cells.
     pub ldt: u32,

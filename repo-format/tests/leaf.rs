@@ -4,7 +4,8 @@
 mod support;
 
 use proptest::prelude::*;
-use repo_format::leaf::{Layout, LeafBuilder, LeafReader};
+use repo_format::leaf::GroupCodec::{self, Murmur3};
+use repo_format::leaf::{Layout, LeafBuilder, LeafReader, TimeUnit};
 use repo_format::record::{self, Class, check};
 use repo_format::tree::{self, LEAF_BYTES_MAX};
 use support::records::*;
@@ -34,8 +35,9 @@ fn read(bytes: &[u8]) -> repo_format::Result<Vec<Plain>> {
 fn layouts() -> Vec<Layout> {
     vec![
         Layout::default(),
-        Layout { tokens: true, numeric_groups: true, numeric: vec![1, 2] },
-        Layout { tokens: true, numeric_groups: false, numeric: vec![] },
+        Layout { groups: Murmur3, unit: TimeUnit::Microsecond, numeric_groups: true, numeric: vec![1, 2] },
+        Layout { groups: Murmur3, unit: TimeUnit::Second, numeric_groups: false, numeric: vec![] },
+        Layout { groups: GroupCodec::None, unit: TimeUnit::Millisecond, numeric_groups: true, numeric: vec![2] },
     ]
 }
 
@@ -97,8 +99,8 @@ fn leaf_of(records: &[(&[u8], usize)]) -> repo_format::Result<Vec<u8>> {
 fn what_no_writer_writes_is_refused() {
     let good = leaf_of(&[(b"ab", 1), (b"ac", 1), (b"bc", 1)]).unwrap();
     assert!(read(&good).is_ok());
-    // version, flags, two deletions, records, groups; sizes 2 and 1 in planes over base 1.
-    assert_eq!(good[..10], [0, 0, 0, 0, 3, 2, 1, 1, 1, 1]);
+    // version, group codec, time unit, two deletions, records, groups; sizes 2 and 1 in planes over base 1.
+    assert_eq!(good[..11], [0, 0, 0, 0, 0, 3, 2, 1, 1, 1, 1]);
     let change = |at: usize, to: u8| {
         let mut bad = good.clone();
         bad[at] = to;
@@ -106,11 +108,12 @@ fn what_no_writer_writes_is_refused() {
     };
     for (at, to, what) in [
         (0, 1, "a newer version"),
-        (1, 2, "an unknown flag"),
-        (4, 2, "fewer records than keys"),
-        (5, 1, "fewer groups"),
-        (7, 2, "groups with more records than there are"),
-        (7, 0, "an empty group"),
+        (1, 2, "an unknown group codec"),
+        (2, 4, "an unknown time unit"),
+        (5, 2, "fewer records than keys"),
+        (6, 1, "fewer groups"),
+        (8, 2, "groups with more records than there are"),
+        (8, 0, "a group without records"),
     ] {
         assert!(read(&change(at, to)).is_err(), "{what}");
     }

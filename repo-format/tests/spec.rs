@@ -244,7 +244,7 @@ fn chunks_begin_as_their_diagrams() {
     let spec = spec();
     for (name, bytes) in support::chunks::chunks() {
         let structure = match name {
-            "leaf-cassandra" | "leaf-plain" => "leaf",
+            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" => "leaf",
             "branch" | "patch" => name,
             _ => continue,
         };
@@ -259,6 +259,11 @@ fn chunks_begin_as_their_diagrams() {
         };
         assert!(matches!(refused, Some(FormatError::Unsupported(_))), "{name} of a newer version");
     }
+    use repo_format::leaf::{GroupCodec, TimeUnit};
+    let numbers = |head: &[&str]| table(head).iter().map(|row| row[0].parse().unwrap()).collect::<Vec<u8>>();
+    let known = |is: fn(u8) -> bool| (0..=u8::MAX).filter(|n| is(*n)).collect::<Vec<u8>>();
+    assert_eq!(numbers(&["codec", "kept", "the group"]), known(|n| GroupCodec::from_u8(n).is_ok()));
+    assert_eq!(numbers(&["unit", "of a version", "units of a second"]), known(|n| TimeUnit::from_u8(n).is_ok()));
     assert!(spec.contains(&format!("up to {RECORDS_MAX} records taken apart")));
     assert!(spec.contains(&format!("{EXTERNAL_BODY:#04x} (raw, bit 6)")));
     assert!(spec.contains(&format!("(2 to {} bytes)", repo_format::ints::PLANES_MAX)));

@@ -52,7 +52,7 @@ fn vectors() -> Vec<(String, String)> {
     line("writer-public", &writer().id().0);
     line("content-public", &ring().read[0].public().key);
     line("frame-list-hash", &repo_format::frame::FrameHeader::parse(&objects()[4].1).unwrap().list_hash.0);
-    let mut all = vec![("derived".to_string(), derived), ("cassandra-keys".to_string(), cassandra_keys())];
+    let mut all = vec![("derived".to_string(), derived), ("groups-murmur3".to_string(), groups())];
     all.extend(objects().into_iter().chain(chunks()).map(|(name, bytes)| (name.to_string(), hex(&bytes))));
     all
 }
@@ -68,8 +68,8 @@ fn digest_of_two() -> [u8; 32] {
     digest.finish()
 }
 
-/// Partition keys of every length up to two blocks and a tail, their tokens and groups.
-fn cassandra_keys() -> String {
+/// Keys of every length up to two blocks and a tail, their tokens and groups.
+fn groups() -> String {
     let mut out = String::new();
     for n in (0..=18).chain([31, 32, 33, 47]) {
         let key: Vec<u8> = (0..n).map(|i| (i * 37 + n * 11) as u8 ^ 0x80).collect();

@@ -24,9 +24,17 @@ impl Context {
     }
 
     /// Steps over a record. Only deletions of groups and markers are looked into.
+    ///
+    /// Errors: one group begins another while a deletion is in force. A key would then not say which of them it lies in, nor
+    /// a reader that begins there what is deleted.
     pub(super) fn follow(&mut self, r: &Record<'_>) -> Result<()> {
-        if r.group() != self.group {
-            self.enter(r.group());
+        let group = r.group();
+        if !self.known || group != self.group {
+            let deleted = self.group_deletion.is_some() || self.open.is_some();
+            if deleted && (group.starts_with(&self.group) || self.group.starts_with(group)) {
+                return Err(Error::damaged("run", "has a group that begins another, and deletions in one of them"));
+            }
+            self.enter(group);
         }
         if matches!(r.class, Class::Group | Class::Marker) {
             let deletion = Entries::new(r.body).next_entry()?.map(|e| (e.time, e.ldt));

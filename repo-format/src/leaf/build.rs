@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    COLUMN_MAX, ELEMENT, EXPIRING, Layout, NO_VALUE, OpenDeletion, RECORDS_MAX, VERSION, WITH_TOKENS, expected_date,
-    has_time, is_dated, put_context, unescape,
+    COLUMN_MAX, ELEMENT, EXPIRING, GroupCodec, Layout, NO_VALUE, OpenDeletion, RECORDS_MAX, VERSION, has_time,
+    is_dated, put_context,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Strings, put_ints};
@@ -29,10 +29,11 @@ pub struct LeafBuilder {
     last_key: Vec<u8>,
     group_sizes: Vec<u64>,
     groups: Strings,
-    raw_groups: Strings,
-    tokens: bool,
-    /// Memory for the key of one group.
-    partition_key: Vec<u8>,
+    /// What the layout's codec keeps of them, as long as it fits all.
+    kept: Strings,
+    fits: bool,
+    /// Memory for what is kept of one group.
+    kept_of: Vec<u8>,
     shared: Vec<u64>,
     rests: Strings,
     ends: Vec<u64>,
@@ -97,18 +98,18 @@ impl LeafBuilder {
 
     fn push_key(&mut self, group: &[u8], rest: &[u8]) {
         if self.count == 0 {
-            self.tokens = self.layout.tokens;
+            self.fits = self.layout.groups != GroupCodec::None;
         }
         match self.group_sizes.last_mut() {
             Some(size) if group == self.group => *size += 1,
             _ => {
                 self.group_sizes.push(1);
-                self.raw_groups.push(group);
+                self.groups.push(group);
                 self.group.clear();
                 self.group.extend_from_slice(group);
-                self.tokens = self.tokens && unescape(group, &mut self.partition_key);
-                if self.tokens {
-                    self.groups.push(&self.partition_key);
+                self.fits = self.fits && self.layout.groups.keep(group, &mut self.kept_of);
+                if self.fits {
+                    self.kept.push(&self.kept_of);
                 }
             }
         }
@@ -153,7 +154,7 @@ impl LeafBuilder {
                 if head & EXPIRING != 0 {
                     self.ttls.push(u64::from(ttl));
                 }
-                self.dates.push(zigzag(i64::from(ldt).wrapping_sub(expected_date(time, ttl))));
+                self.dates.push(zigzag(i64::from(ldt).wrapping_sub(self.layout.unit.expected_date(time, ttl))));
             }
             if head & NO_VALUE == 0 {
                 self.columns[column].values.push(r.string()?);
@@ -184,16 +185,17 @@ impl LeafBuilder {
     /// Appends the leaf to `out` and starts anew.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         out.push(VERSION);
-        let tokens = self.tokens && self.count > 0;
-        out.push(if tokens { WITH_TOKENS } else { 0 });
+        let codec = if self.fits && self.count > 0 { self.layout.groups } else { GroupCodec::None };
+        out.push(codec as u8);
+        out.push(self.layout.unit as u8);
         put_context(out, self.context.0);
         put_context(out, self.context.1);
         out.put_varint(self.count as u64);
         out.put_varint(self.group_sizes.len() as u64);
         let scratch = &mut self.scratch;
         put_ints(out, &self.group_sizes, scratch);
-        let groups = if tokens { &self.groups } else { &self.raw_groups };
-        groups.put(out, tokens && self.layout.numeric_groups, scratch);
+        let groups = if codec == GroupCodec::None { &self.groups } else { &self.kept };
+        groups.put(out, codec == self.layout.groups && self.layout.numeric_groups, scratch);
         put_ints(out, &self.shared, scratch);
         self.rests.put(out, false, scratch);
         put_ints(out, &self.ends, scratch);
@@ -231,7 +233,7 @@ impl LeafBuilder {
         for ints in [&mut self.times, &mut self.dates, &mut self.ttls] {
             ints.clear();
         }
-        for strings in [&mut self.groups, &mut self.raw_groups, &mut self.rests] {
+        for strings in [&mut self.groups, &mut self.kept, &mut self.rests] {
             strings.clear();
         }
         for column in &mut self.columns {

@@ -1,8 +1,8 @@
 //! A leaf into records.
 
 use super::{
-    COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, KIND, NO_VALUE, OpenDeletion, RECORDS_MAX, VERSION,
-    WITH_TOKENS, escape, expected_date, has_time, is_dated, read_context,
+    COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, GroupCodec, KIND, NO_VALUE, OpenDeletion, RECORDS_MAX,
+    TimeUnit, VERSION, has_time, is_dated, read_context,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Ints, PLANES_MAX, StringsReader};
@@ -28,7 +28,8 @@ pub struct LeafReader<'a> {
     at: usize,
     bytes: usize,
     context: (OpenDeletion, OpenDeletion),
-    tokens: bool,
+    codec: GroupCodec,
+    unit: TimeUnit,
     group_sizes: Ints<'a>,
     groups: StringsReader<'a>,
     left_in_group: u64,
@@ -59,10 +60,7 @@ impl<'a> LeafReader<'a> {
         if version != VERSION {
             return Err(FormatError::Unsupported(format!("leaf version {version}")));
         }
-        let flags = r.u8()?;
-        if flags & !WITH_TOKENS != 0 {
-            return Err(FormatError::Unsupported(format!("leaf flags {flags:#04x}")));
-        }
+        let (codec, unit) = (GroupCodec::from_u8(r.u8()?)?, TimeUnit::from_u8(r.u8()?)?);
         let context = (read_context(&mut r)?, read_context(&mut r)?);
         let count = r.varint()?;
         if count > RECORDS_MAX as u64 {
@@ -93,7 +91,8 @@ impl<'a> LeafReader<'a> {
             at: 0,
             bytes: 0,
             context,
-            tokens: flags & WITH_TOKENS != 0,
+            codec,
+            unit,
             group_sizes,
             groups,
             left_in_group: 0,
@@ -159,11 +158,7 @@ impl<'a> LeafReader<'a> {
         if self.left_in_group == 0 {
             self.left_in_group = self.group_sizes.next_int()?;
             let group = self.groups.next_string(&mut self.buffer)?;
-            if self.tokens {
-                escape(group, &mut self.key);
-            } else {
-                self.key.extend_from_slice(group);
-            }
+            self.codec.give(group, &mut self.key);
             if self.left_in_group == 0 || self.at > 0 && self.key == self.last[..self.group_len] {
                 return Err(FormatError::Invalid("group of a leaf"));
             }
@@ -242,7 +237,7 @@ impl<'a> LeafReader<'a> {
             if is_dated(head) {
                 let ttl = if head & EXPIRING != 0 { self.ttls.next_int()? } else { 0 };
                 let ttl = u32::try_from(ttl).map_err(|_| FormatError::Invalid("time to live"))?;
-                let ldt = unzigzag(self.dates.next_int()?).wrapping_add(expected_date(time, ttl));
+                let ldt = unzigzag(self.dates.next_int()?).wrapping_add(self.unit.expected_date(time, ttl));
                 out.put_u32(u32::try_from(ldt).map_err(|_| FormatError::Invalid("deletion time"))?);
                 if head & EXPIRING != 0 {
                     out.put_u32(ttl);

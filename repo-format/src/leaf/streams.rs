@@ -12,7 +12,7 @@ pub fn streams(leaf: &[u8]) -> Result<Vec<usize>> {
     let mut r = Reader::new(leaf, "leaf");
     let mut ends = Vec::new();
     let mut end = |r: &Reader<'_>| ends.push(leaf.len() - r.remaining());
-    r.bytes(2)?;
+    let _version_codec_unit = r.bytes(3)?;
     let _deletions = (read_context(&mut r)?, read_context(&mut r)?);
     let (count, groups) = (number(&mut r)?, number(&mut r)?);
     Ints::read(&mut r, groups)?;

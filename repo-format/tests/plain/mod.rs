@@ -157,8 +157,8 @@ pub type Plain = (Vec<u8>, usize, u8, Vec<u8>);
 pub fn leaf(bytes: &[u8]) -> (Deletion, Deletion, Vec<Plain>) {
     let mut input = Input(bytes);
     assert_eq!(input.u8(), 0, "version");
-    let flags = input.u8();
-    assert!(flags < 2, "flags");
+    let (codec, unit) = (input.u8(), input.u8());
+    assert!(codec < 2 && unit < 4, "group codec, time unit");
     let (of_group, of_marker) = (input.deletion(), input.deletion());
     let (records, groups) = (input.varint(), input.varint());
     let sizes = input.ints(groups);
@@ -171,7 +171,7 @@ pub fn leaf(bytes: &[u8]) -> (Deletion, Deletion, Vec<Plain>) {
     let mut streams = Streams::read(&mut input);
     assert!(input.0.is_empty(), "more than a leaf");
 
-    let groups: Vec<Vec<u8>> = groups.iter().map(|g| if flags == 1 { group(g) } else { g.clone() }).collect();
+    let groups: Vec<Vec<u8>> = groups.iter().map(|g| if codec == 1 { group(g) } else { g.clone() }).collect();
     let owners = groups.iter().zip(&sizes).flat_map(|(g, n)| std::iter::repeat_n(g, *n as usize));
     let mut out: Vec<Plain> = Vec::new();
     let mut before: Vec<u8> = Vec::new();
@@ -184,7 +184,7 @@ pub fn leaf(bytes: &[u8]) -> (Deletion, Deletion, Vec<Plain>) {
         }
         let shape = &shapes[numbers[i] as usize];
         let key = [&group[..], &rest].concat();
-        out.push((key, group.len(), shape[0], streams.body(&shape[1..])));
+        out.push((key, group.len(), shape[0], streams.body(unit, &shape[1..])));
     }
     assert_eq!(out.len() as u64, records);
     assert!(streams.are_empty(), "a stream holds more than the records took");
@@ -228,7 +228,7 @@ impl Streams {
     }
 
     /// A body in the form of SPEC "Records".
-    fn body(&mut self, shape: &[u8]) -> Vec<u8> {
+    fn body(&mut self, unit: u8, shape: &[u8]) -> Vec<u8> {
         let mut shape = Input(shape);
         let mut out = Vec::new();
         let mut time = 0i64;
@@ -252,7 +252,13 @@ impl Streams {
             }
             if kind == "deletion" || kind == "tombstone" || bit(3) {
                 let ttl = if bit(3) { self.ttls.pop().unwrap() } else { 0 };
-                let seconds = time.div_euclid(1_000_000).wrapping_add(ttl as i64);
+                let seconds = match unit {
+                    0 => 0,
+                    1 => time.div_euclid(1_000_000),
+                    2 => time.div_euclid(1_000),
+                    _ => time,
+                };
+                let seconds = seconds.wrapping_add(ttl as i64);
                 let ldt = zigzag_back(self.dates.pop().unwrap()).wrapping_add(seconds);
                 out.extend(u32::try_from(ldt).unwrap().to_le_bytes());
                 if bit(3) {

@@ -2,7 +2,7 @@
 
 use repo_format::blob::{BlobList, BlobRef};
 use repo_format::id::ChunkId;
-use repo_format::leaf::{EXTERNAL_BODY, Layout, LeafBuilder};
+use repo_format::leaf::{EXTERNAL_BODY, GroupCodec, Layout, LeafBuilder, TimeUnit};
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 use repo_format::tree::{Child, put_branch};
@@ -45,8 +45,8 @@ pub fn record() -> Vec<u8> {
     ])
 }
 
-/// Rows of two Cassandra partitions with all that can stand in one.
-fn cassandra() -> Vec<u8> {
+/// Rows of two groups under the Murmur3 codec, with all that can stand in one.
+fn murmur3() -> Vec<u8> {
     let row = |n: u8, time: i64| {
         let liveness = Entry { time, ..entry(0, EntryKind::Cell, None) };
         body(&[liveness, Entry { time, ..entry(1, EntryKind::Cell, Some(&[0, 0, 1, n])) }])
@@ -69,7 +69,8 @@ fn cassandra() -> Vec<u8> {
         (2, b"\x02\x40\x80\x00\x00\x05\x38".to_vec(), Class::Row, row(5, TIME + 900)),
     ];
     records.sort_by_key(|r| (group(&[0, 0, 0, r.0]), r.1.clone()));
-    let mut builder = LeafBuilder::new(Layout { tokens: true, numeric_groups: true, numeric: vec![1] });
+    let (groups, unit) = (GroupCodec::Murmur3, TimeUnit::Microsecond);
+    let mut builder = LeafBuilder::new(Layout { groups, unit, numeric_groups: true, numeric: vec![1] });
     builder.context(Some((TIME, LDT)), Some((-1, 7)));
     for (partition, rest, class, body) in &records {
         let group = group(&[0, 0, 0, *partition]);
@@ -87,6 +88,26 @@ fn other() -> Vec<u8> {
     for (key, group_len) in [("aster", 5), ("aster/1", 5), ("aster/22", 5), ("rose/1", 4)] {
         let value = body(&[entry(1, EntryKind::Cell, Some(key.as_bytes()))]);
         builder.push(key.as_bytes(), group_len, Class::Row, &value).unwrap();
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
+/// Records in the empty group, versions in milliseconds: a deletion of an interval, rows before, in and behind it.
+fn ungrouped() -> Vec<u8> {
+    let deletion = body(&[Entry { time: TIME / 1000, ..entry(0, EntryKind::Deletion, None) }]);
+    let row = body(&[Entry { time: TIME / 1000, ..entry(1, EntryKind::Cell, Some(b"v")) }]);
+    let mut builder = LeafBuilder::new(Layout { unit: TimeUnit::Millisecond, ..Layout::default() });
+    builder.context(Some((7, 1)), None);
+    for (key, class, body) in [
+        ("", Class::Row, &row),
+        ("b", Class::Marker, &deletion),
+        ("bee", Class::Row, &row),
+        ("c", Class::Marker, &Vec::new()),
+        ("cow", Class::Row, &row),
+    ] {
+        builder.push(key.as_bytes(), 0, class, body).unwrap();
     }
     let mut out = Vec::new();
     builder.finish(&mut out);
@@ -121,8 +142,9 @@ pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
     let blob = BlobList { level: 1, entries: vec![reference(1 << 26, 4), reference(300, 5)] };
     vec![
         ("record", record()),
-        ("leaf-cassandra", cassandra()),
+        ("leaf-murmur3", murmur3()),
         ("leaf-plain", other()),
+        ("leaf-ungrouped", ungrouped()),
         ("branch", branch()),
         ("patch", patch()),
         ("blob-list", blob.encode()),

@@ -60,20 +60,29 @@ pub fn group(key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Records of some groups, or all of them in the empty one.
 pub fn records() -> impl Strategy<Value = Vec<Plain>> {
+    prop_oneof![3 => records_in(true), 1 => records_in(false)]
+}
+
+fn records_in(groups: bool) -> impl Strategy<Value = Vec<Plain>> {
     let record = (
         proptest::collection::vec(0u8..3, 0..4),
         proptest::collection::vec(any::<u8>(), 0..4),
         0u8..4,
         proptest::collection::vec(part(), 0..6),
     );
-    proptest::collection::vec(record, 0..60).prop_map(|raw| {
+    proptest::collection::vec(record, 0..60).prop_map(move |raw| {
         let mut records: Vec<Plain> = raw
             .into_iter()
             .map(|(pk, rest, class, parts)| {
                 let (body, traits) = body(&parts);
-                let mut key = group(&pk);
-                let group_len = key.len();
+                let (mut key, group_len) = if groups {
+                    let group = group(&pk);
+                    (group.clone(), group.len())
+                } else {
+                    (pk, 0)
+                };
                 key.extend(rest);
                 (key, group_len, Class::from_u8(class).unwrap(), body, traits)
             })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use repo_format::leaf::Layout;
+use repo_format::leaf::{GroupCodec, Layout, TimeUnit};
 
 use super::{Captured, Cluster, missing_types};
 use crate::engine::cassandra::capture::{CapturedTable, OldSsTable, Stray, escaped};
@@ -254,5 +254,5 @@ fn layout(table: &Table) -> Layout {
     let mut keys = table.columns.iter().filter(|c| c.role == ColumnRole::PartitionKey);
     let numeric_groups = matches!((keys.next(), keys.next()), (Some(key), None) if is_number(&key.cql_type));
     let numeric = table.columns.iter().filter(|c| c.number != 0 && is_number(&c.cql_type)).map(|c| c.number).collect();
-    Layout { tokens: true, numeric_groups, numeric }
+    Layout { groups: GroupCodec::Murmur3, unit: TimeUnit::Microsecond, numeric_groups, numeric }
 }
