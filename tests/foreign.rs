@@ -9,10 +9,33 @@ use std::process::Command;
 
 use crate::user::{User, lines};
 
-/// Tables of which Cassandra's answer is empty because it took in none of their files, or has none: two generations of one
-/// table, a column name with a colon, a counter without shards, an empty index.
-const NOT_TAKEN_IN: [&str; 4] =
-    ["misc.scyalt", "scy3.u_write_empty_counter", "scymisc.empty_index", "scymisc.mixed_generation_type"];
+/// Rows of tables of which there is no answer of Cassandra's, for it took in none of their files: what the tests they come from
+/// wrote.
+///
+/// - `misc.scyalt`: a column named `:attrs`, as DynamoDB's items have it; the colon was not taken.
+/// - `scy3.u_write_empty_counter`: a counter without shards. Cassandra reads a counter as the sum of its shards
+///   (`CounterContext.total`), which over none is 0.
+/// - `scymisc.empty_index`: an `Index.db` without bytes. The rows do not need it; Cassandra cannot find them without.
+/// - `scymisc.mixed_generation_type`: one table's files under numbers and under time-ordered ids; Cassandra has one kind.
+fn written(table: &str) -> Option<Vec<String>> {
+    let rows = |rows: &[&str]| Some(rows.iter().map(|row| (*row).to_string()).collect());
+    match table {
+        "misc.scyalt" => Some((0..100).map(attributes).collect()),
+        "scy3.u_write_empty_counter" => rows(&[r#"{"pk": "key", "ck": "ck", "val": 0}"#]),
+        "scymisc.empty_index" => rows(&[r#"{"pk": 42, "ck": 43, "val": 44}"#]),
+        "scymisc.mixed_generation_type" => {
+            rows(&[r#"{"pk": 1, "v": 1}"#, r#"{"pk": 0, "v": 0}"#, r#"{"pk": 2, "v": 2}"#])
+        }
+        _ => None,
+    }
+}
+
+/// Item `testN` of a DynamoDB-like table: `{"M": {"hello": {"S": "worldN"}}}` after a byte for the type.
+fn attributes(n: u32) -> String {
+    let value: String =
+        format!(r#"{{"M":{{"hello":{{"S":"world{n}"}}}}}}"#).bytes().map(|b| format!("{b:02x}")).collect();
+    format!(r#"{{"pk": "test{n}", ":attrs": {{"x": "0x04{value}"}}}}"#)
+}
 
 /// The unpacked archive.
 fn foreign(scratch: &Path) -> Option<PathBuf> {
@@ -75,10 +98,13 @@ fn the_same_rows_or_refused_by_name() {
             }
             let truth = root.join("truth").join(capture).join(format!("{table}.jsonl"));
             let truth = fs::read_to_string(truth).unwrap_or_default();
-            if truth.is_empty() && NOT_TAKEN_IN.contains(&table.as_str()) {
-                continue;
+            let (mut truth, mut found) = (lines(&truth), lines(&restored.out));
+            if let Some(rows) = written(&table).filter(|_| truth.is_empty()) {
+                truth = rows;
+                // Nobody answered them in order.
+                truth.sort();
+                found.sort();
             }
-            let (truth, found) = (lines(&truth), lines(&restored.out));
             if restored.code != Some(0) || truth != found {
                 let at = truth.iter().zip(&found).position(|(a, b)| a != b);
                 let first = at.map(|at| (&truth[at], &found[at]));

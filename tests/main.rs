@@ -43,6 +43,7 @@ mod sim_disk;
 mod snapshot_body;
 mod sstable_faults;
 mod stores;
+mod system_tables;
 mod tidy;
 mod twice;
 mod unowned;

@@ -141,14 +141,13 @@ pub struct Stray {
 /// By what there is to say: the places.
 pub type Notes = BTreeMap<&'static str, Vec<PathBuf>>;
 
-/// One line for each reason in `notes`: the first place and how many more there are.
-pub fn lines(notes: &Notes) -> Vec<String> {
-    let line = |(why, places): (&&str, &Vec<PathBuf>)| {
-        let first = places.first().map(|path| path.display().to_string()).unwrap_or_default();
-        let more = places.len().saturating_sub(1);
-        if more == 0 { format!("{why}: {first}") } else { format!("{why}: {first} and {more} more") }
-    };
-    notes.iter().map(line).collect()
+/// A note in one line: the reason, the first place and how many more there are.
+pub fn line(why: &str, places: &[&PathBuf]) -> String {
+    match places {
+        [] => why.to_string(),
+        [one] => format!("{why}: {}", one.display()),
+        [first, more @ ..] => format!("{why}: {} and {} more", first.display(), more.len()),
+    }
 }
 
 /// Where in a table's folder the files are looked for.

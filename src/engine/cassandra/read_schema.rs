@@ -17,7 +17,8 @@ use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
 
 pub use details::in_order as types_in_order;
-pub use node::{Node, Peer, address, node_of, read_node};
+pub use node::{Node, Peer, address, node_of, read_node, read_peers, read_this};
+pub use own::schema as read_own_schema;
 pub use rows::SystemRow;
 
 /// All that a node's `system_schema` says. Equal on nodes that agree.
@@ -49,7 +50,7 @@ impl Schema {
 /// damaged, of an unknown version, and so on.
 pub fn read_schema(capture: &Capture) -> Result<Option<Schema>> {
     if find(capture, "system_schema", "tables").is_none() {
-        return own::schema(capture);
+        return read_own_schema(capture);
     }
     let rows = |name: &str| find(capture, "system_schema", name).map_or(Ok(Vec::new()), rows::read);
     let texts = own::texts(capture)?;

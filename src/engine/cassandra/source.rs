@@ -7,6 +7,7 @@ mod missing_types;
 mod narrow;
 mod part;
 mod tables;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -113,13 +114,7 @@ impl Cassandra {
         narrowed.absent = cluster.absent.iter().cloned().collect();
         let mut problems = cluster.problems.clone();
         problems.extend(expected::problems(&captured, &cluster, &tables));
-        let said = |c: &Captured| {
-            capture::lines(&c.capture.notes).into_iter().map(|l| format!("node {}: {l}", c.name)).collect()
-        };
-        let mut notes: Vec<String> = captured.iter().flat_map::<Vec<String>, _>(said).collect();
-        let without = |c: &&Captured| !c.capture.unflushed && c.capture.tables.iter().all(|t| t.manifests.is_empty());
-        let line = |c: &Captured| format!("node {}: no manifest.json tells which SSTables there should be", c.name);
-        notes.extend(captured.iter().filter(without).map(line));
+        let notes = noted(&captured);
         let (times, findings, files) = (times(&captured), Findings::default(), sstable::Files::shared());
         Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes, findings, files })
     }
@@ -220,6 +215,27 @@ impl Source for Cassandra {
     }
 }
 
+/// What was seen and needs no more than a word: a line for each reason, with the nodes and the first place.
+fn noted(captured: &[Captured]) -> Vec<String> {
+    let mut reasons: BTreeMap<&str, (Vec<&str>, Vec<&PathBuf>)> = BTreeMap::new();
+    for c in captured {
+        for (why, places) in &c.capture.notes {
+            let (nodes, all) = reasons.entry(why).or_default();
+            nodes.push(&c.name);
+            all.extend(places);
+        }
+        if !c.capture.unflushed && c.capture.tables.iter().all(|t| t.manifests.is_empty()) {
+            let why = "no manifest.json tells which SSTables there should be";
+            reasons.entry(why).or_default().0.push(&c.name);
+        }
+    }
+    let line = |(why, (nodes, places)): (&str, (Vec<&str>, Vec<&PathBuf>))| {
+        let node = if nodes.len() == 1 { "node" } else { "nodes" };
+        format!("{node} {}: {}", nodes.join(", "), capture::line(why, &places))
+    };
+    reasons.into_iter().map(line).collect()
+}
+
 /// Every time that the captures give.
 fn times(captured: &[Captured]) -> Vec<CaptureTime> {
     let all = captured.iter().enumerate().flat_map(|(node, c)| c.capture.times.iter().map(move |taken| (node, taken)));
@@ -279,7 +295,7 @@ mod tests {
             let mut capture = capture.clone();
             leave_truncated_backups(&mut capture, &[(table.id.clone(), time)].into());
             assert_eq!(capture.tables[0].sstables.len(), left, "{time} {times:?}");
-            assert_eq!(capture::lines(&capture.notes).iter().any(|line| line.contains("truncation")), left < 3);
+            assert_eq!(capture.notes.keys().any(|why| why.contains("truncation")), left < 3);
         }
     }
 }

@@ -4,6 +4,11 @@ use std::time::UNIX_EPOCH;
 
 const ID: &str = "00000000000000000000000000000001";
 
+/// A line for each reason.
+fn lines(notes: &Notes) -> Vec<String> {
+    notes.iter().map(|(why, places)| line(why, &places.iter().collect::<Vec<_>>())).collect()
+}
+
 fn table(root: &Path, keyspace: &str, name: &str) -> PathBuf {
     let path = root.join(keyspace).join(format!("{name}-{ID}"));
     create_dir_all(&path).unwrap();

@@ -47,11 +47,30 @@ pub struct Node {
 
 /// Reads what the captured node knows of itself and its peers. `None` where `system.local` was not captured.
 pub fn read_node(capture: &Capture) -> Result<Option<Node>> {
-    node_of(&|name| find(capture, "system", name).map_or(Ok(Vec::new()), rows::read))
+    node_of(&|name| captured(capture, name))
+}
+
+/// Reads what the captured node knows of itself, without its peers. `None` where `system.local` was not captured.
+pub fn read_this(capture: &Capture) -> Result<Option<Node>> {
+    this_of(&|name| captured(capture, name))
+}
+
+/// Reads what the captured node knows of the others.
+pub fn read_peers(capture: &Capture) -> Result<Vec<Peer>> {
+    peers_of(&|name| captured(capture, name))
+}
+
+fn captured(capture: &Capture, name: &str) -> Result<Vec<SystemRow>> {
+    find(capture, "system", name).map_or(Ok(Vec::new()), rows::read)
 }
 
 /// A node out of the tables of `system`, whose rows `rows` gives by the table's name. `None` without `local`.
 pub fn node_of(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>) -> Result<Option<Node>> {
+    let Some(node) = this_of(rows)? else { return Ok(None) };
+    Ok(Some(Node { peers: peers_of(rows)?, ..node }))
+}
+
+fn this_of(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>) -> Result<Option<Node>> {
     let Some(row) = rows("local")?.into_iter().next() else { return Ok(None) };
     let mut this = peer(&row)?;
     this.address = address(row.value("broadcast_address")).or(address(row.value("listen_address")));
@@ -68,18 +87,23 @@ pub fn node_of(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>) -> Result<Option<N
         let time = time.ok_or_else(|| Error::damaged("system.local", "truncated_at is not valid"))?;
         node.truncated_at.insert(hex(table), i64::from_be_bytes(*time));
     }
+    Ok(Some(node))
+}
+
+fn peers_of(rows: &dyn Fn(&str) -> Result<Vec<SystemRow>>) -> Result<Vec<Peer>> {
+    let mut peers = Vec::new();
     for name in ["peers_v2", "peers"] {
         for row in rows(name)? {
             let mut peer = peer(&row)?;
             peer.address = address(Some(&row.key));
             peer.port = row.clustering.first().and_then(|value| port(Some(value)));
-            node.peers.push(peer);
+            peers.push(peer);
         }
-        if !node.peers.is_empty() {
+        if !peers.is_empty() {
             break;
         }
     }
-    Ok(Some(node))
+    Ok(peers)
 }
 
 pub(super) fn peer(row: &SystemRow) -> Result<Peer> {

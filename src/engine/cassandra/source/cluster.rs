@@ -1,15 +1,14 @@
 //! What the captures say together about the cluster: its nodes, its ring, who owns what.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::tables::DISAGREE;
-use super::{Captured, NodeDir, identity, narrow, owned};
+use super::{Captured, NodeDir, identity, narrow, owned, told};
 use crate::engine;
-use crate::engine::cassandra::read_schema::{Keyspace, Node, Schema, read_node, read_schema};
+use crate::engine::cassandra::read_schema::{Keyspace, Node, Schema, read_own_schema, read_schema};
 use crate::engine::cassandra::ring::{Ring, TokenRange};
 use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::whose::is_local;
@@ -74,19 +73,17 @@ impl Cluster {
         source_ring: Option<&Path>,
         narrowed: &engine::Narrowed,
     ) -> Result<Cluster> {
-        let known =
-            captured.iter().map(|c| read_node(&c.capture).map_err(|e| within(c, e))).collect::<Result<Vec<_>>>()?;
-        let mut problems = identity::check(dirs, &known, captured)?;
+        let mut problems = Vec::new();
+        let told = told::read(captured, &mut problems)?;
+        let known: Vec<_> = told.iter().map(|t| t.node.clone()).collect();
+        problems.extend(identity::check(dirs, &known, captured)?);
         let schemas = read_schemas(captured, &mut problems)?;
-        let ring = read_ring(dirs, &known, source_ring, &mut problems)?;
+        let ring = told::ring(dirs, &told, source_ring, &mut problems)?;
         narrow::check(narrowed, captured, &schemas, ring.as_ref())?;
         for c in captured.iter().filter(|c| c.capture.unflushed) {
             problems.push(format!("node {}: a live data directory: writes not yet flushed are missing", c.name));
         }
-        let mut members = Vec::new();
-        for (dir, node) in dirs.iter().zip(&known) {
-            members.push(member(dir, node.as_ref(), ring.as_ref(), &mut problems));
-        }
+        let members = told::members(dirs, &told, ring.as_ref(), &mut problems);
         let nodes = dirs.iter().zip(captured).zip(&known).zip(&members);
         let nodes =
             nodes.map(|(((dir, c), node), member)| describe(dir, c, node.as_ref(), ring.as_ref(), *member)).collect();
@@ -195,26 +192,24 @@ impl Cluster {
     }
 }
 
-fn within(c: &Captured, error: Error) -> Error {
-    error.within(format!("node {}", c.name))
-}
-
 /// The schema of each node that has one. The nodes agree on it: one that cannot be read is told by the others, and a problem.
-/// Where none is left, nothing tells it.
+/// Where none of theirs can be read, each table's `schema.cql` tells what it can.
 fn read_schemas(captured: &[Captured], problems: &mut Vec<String>) -> Result<Vec<Schema>> {
     let (mut schemas, mut unreadable) = (Vec::new(), Vec::new());
     for c in captured {
-        match read_schema(&c.capture).map_err(|e| within(c, e)) {
+        match read_schema(&c.capture).map_err(|e| e.within(format!("node {}", c.name))) {
             Ok(schema) => schemas.extend(schema),
-            Err(e) => unreadable.push(e),
+            Err(e) if e.is_of_bytes() => unreadable.push((c, e)),
+            Err(e) => return Err(e),
         }
     }
     let told = schemas.iter().any(|s: &Schema| !s.keyspaces.is_empty());
-    for e in unreadable {
+    for (c, e) in unreadable {
+        let counts = if told { "the schema of the other nodes" } else { "what the schema.cql of each table says" };
+        problems.push(format!("{}: {}: {counts} counts", e.subject(), e.message()));
         if !told {
-            return Err(e);
+            schemas.extend(read_own_schema(&c.capture)?);
         }
-        problems.push(format!("{}: {}: the schema of the other nodes counts", e.subject(), e.message()));
     }
     Ok(schemas)
 }
@@ -232,57 +227,6 @@ fn agreed_keyspaces(schemas: &[Schema]) -> Result<Vec<Keyspace>> {
     Ok(by_name.into_values().cloned().collect())
 }
 
-/// The ring as the operator gives it, else as a captured node knows it: the one who knows most of it, where they differ, which
-/// is a problem.
-fn read_ring(
-    dirs: &[NodeDir],
-    known: &[Option<Node>],
-    source_ring: Option<&Path>,
-    problems: &mut Vec<String>,
-) -> Result<Option<Ring>> {
-    if let Some(path) = source_ring {
-        let text = fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?;
-        return Ring::parse(&text, &path.display().to_string()).map(Some);
-    }
-    let mut best: Option<(&str, Ring)> = None;
-    for (dir, node) in dirs.iter().zip(known) {
-        let Some(node) = node.as_ref().filter(|n| !n.this.tokens.is_empty()) else { continue };
-        let ring = Ring::of(node)?;
-        let Some((name, first)) = &best else {
-            best = Some((&dir.name, ring));
-            continue;
-        };
-        if !first.has_members_of(&ring) || !ring.has_members_of(first) {
-            let (a, b) = (first.members().len(), ring.members().len());
-            problems.push(format!(
-                "nodes {name} and {}: know different rings, of {a} and {b} nodes; capture `system.local` and `system.peers_v2` \
-                 again when the ring has settled, or give --source-ring FILE",
-                dir.name
-            ));
-            if b > a {
-                best = Some((&dir.name, ring));
-            }
-        }
-    }
-    Ok(best.map(|(_, ring)| ring))
-}
-
-/// The place in the ring of a captured node.
-fn member(dir: &NodeDir, node: Option<&Node>, ring: Option<&Ring>, problems: &mut Vec<String>) -> Option<usize> {
-    let ring = ring?;
-    let this = node.map(|n| &n.this);
-    let address = this.and_then(|t| t.address).map(|a| a.to_string());
-    let names = [dir.address.clone(), this.and_then(|t| t.host_id.clone()), address];
-    let found = names.iter().flatten().find_map(|name| ring.find(name));
-    if found.is_none() {
-        problems.push(format!(
-            "node {}: is not in the ring: what it holds counts as outside its ranges; give --node {}@ADDRESS=…",
-            dir.name, dir.name
-        ));
-    }
-    found
-}
-
 fn describe(
     dir: &NodeDir,
     c: &Captured,
@@ -297,7 +241,7 @@ fn describe(
     engine::Node {
         name: dir.name.clone(),
         address: dir.address.clone().or_else(|| member.map(|m| m.address.clone())),
-        host_id: this.and_then(|t| t.host_id.clone()),
+        host_id: this.and_then(|t| t.host_id.clone()).or_else(|| member.and_then(|m| m.host_id.clone())),
         data_center: this.and_then(|t| known(&t.data_center)).or_else(|| member.map(|m| m.data_center.clone())),
         rack: this.and_then(|t| known(&t.rack)).or_else(|| member.map(|m| m.rack.clone())),
         version: this.and_then(|t| known(&t.release_version)),

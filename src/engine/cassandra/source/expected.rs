@@ -101,6 +101,9 @@ fn of_schema(captured: &[Captured], cluster: &Cluster, node: usize, say: &mut dy
         }
     }
     let own = names(c, "system");
+    if !own.contains("local") && SELF.iter().any(|name| own.contains(name)) {
+        say(format!("system.local is not there: who the node is and what it truncated only that says; {COPY}"));
+    }
     if own.contains("local") && !own.contains("peers") && !own.contains("peers_v2") {
         say(format!("system.peers_v2 is not there: its peers are not known; {COPY}, or give --source-ring FILE"));
     }

@@ -155,7 +155,9 @@ fn kept(
 /// Why an SSTable under a name of another time is not decoded.
 fn not_understood(old: &OldSsTable) -> String {
     match old.version.as_deref() {
-        Some(version) if version < "ma" => format!("version {version} is from before Cassandra 3.0: not understood"),
+        Some(version) if version < "ma" => {
+            format!("an SSTable from before 3.0 (version {version}), which is not supported")
+        }
         Some(version) => format!("an SSTable of version {version} under a name that is not understood"),
         None => "an SSTable under a name that is not understood".to_string(),
     }

@@ -221,6 +221,10 @@ mod tests {
         assert!(said(&a).subject().ends_with("/a") && said(&a).kind() == Kind::Io, "{}", said(&a));
         assert!(said(&b).subject().ends_with("/b") && said(&b).kind() == Kind::NotFound, "{}", said(&b));
         assert_eq!(c.read_at(&mut [0], 0).unwrap(), 1);
+        // Written to in its place: open or opened again, it is not what it was.
+        fs::write(path("c"), "longer").unwrap();
+        assert!(said(&c).subject().ends_with("/c") && said(&c).to_string().contains("written to"), "{}", said(&c));
+        assert!(!said(&a).is_of_bytes() && !said(&b).is_of_bytes() && !said(&c).is_of_bytes());
     }
 
     #[test]
