@@ -44,11 +44,13 @@ pub struct RecordBatch {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
     limit: usize,
+    /// Key of a large record that comes next; empty where nothing is said.
+    coming: Vec<u8>,
 }
 
 impl Default for RecordBatch {
     fn default() -> RecordBatch {
-        RecordBatch { bytes: Vec::new(), slots: Vec::new(), limit: BATCH_BYTES }
+        RecordBatch { bytes: Vec::new(), slots: Vec::new(), limit: BATCH_BYTES, coming: Vec::new() }
     }
 }
 
@@ -56,6 +58,8 @@ impl Default for RecordBatch {
 pub const BATCH_BYTES: usize = 128 << 10;
 /// A batch is full once it holds this many records.
 pub const BATCH_RECORDS: usize = 2048;
+/// A record from this size on is large: it is read when its turn has come, see [`RecordBatch::coming`].
+pub const RECORD_LARGE: usize = 2 * BATCH_BYTES;
 /// The largest record, key and body together. Decoders refuse larger ones.
 pub const RECORD_MAX: usize = 64 << 20;
 
@@ -70,6 +74,19 @@ impl RecordBatch {
         self.bytes.clear();
         self.bytes.shrink_to(4 * self.limit);
         self.slots.clear();
+        self.coming.clear();
+    }
+
+    /// The key of a large record that comes after those of the batch. It is not read before the next batch is asked for: of
+    /// the nodes of a cluster each may stand before one. A merge may find it deleted then: what comes has this key or a later one.
+    pub fn coming(&self) -> Option<&[u8]> {
+        (!self.coming.is_empty()).then_some(self.coming.as_slice())
+    }
+
+    /// Says that a large record with this key comes next. The batch is full then.
+    pub fn set_coming(&mut self, key: &[u8]) {
+        self.coming.clear();
+        self.coming.extend_from_slice(key);
     }
 
     /// Bytes at which it is full.
@@ -91,6 +108,7 @@ impl RecordBatch {
     pub fn swap(&mut self, other: &mut RecordBatch) {
         std::mem::swap(&mut self.bytes, &mut other.bytes);
         std::mem::swap(&mut self.slots, &mut other.slots);
+        std::mem::swap(&mut self.coming, &mut other.coming);
     }
 
     /// The last record's key, if there is one.
@@ -111,7 +129,7 @@ impl RecordBatch {
 
     /// Whether a producer should stop adding.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= self.limit || self.slots.len() >= BATCH_RECORDS
+        self.bytes.len() >= self.limit || self.slots.len() >= BATCH_RECORDS || !self.coming.is_empty()
     }
 
     /// The `i`-th record; `i < len()`.
@@ -162,10 +180,10 @@ impl RecordBatch {
         self.slot(start, body, r.group_len, r.class, r.traits);
     }
 
-    /// Whether the `i`-th record is the `j`-th of `other`, byte for byte.
+    /// Whether both have these records, and the `i`-th is the `j`-th of `other`, byte for byte.
     #[inline]
     pub fn is_same(&self, i: usize, other: &RecordBatch, j: usize) -> bool {
-        let (a, b) = (self.slots[i], other.slots[j]);
+        let (Some(a), Some(b)) = (self.slots.get(i).copied(), other.slots.get(j).copied()) else { return false };
         a.body - a.start == b.body - b.start
             && (a.group_len, a.class) == (b.group_len, b.class)
             && self.whole(a) == other.whole(b)
@@ -263,8 +281,8 @@ pub enum ShardKind {
 
 /// A sorted run. Keys ascend strictly, across batches too. What a batch shows has already been checked.
 pub trait Run: Send {
-    /// Clears `out` and fills it with the next records. `false` (and an empty batch) at the end; at least one record
-    /// otherwise. After an error the run is finished: its prefix must not be used.
+    /// Clears `out` and fills it with the next records. `false` (and an empty batch) at the end; otherwise there is at
+    /// least one record, or (from a run of which that is said) what is [coming](RecordBatch::coming). After an error the run is finished: its prefix must not be used.
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool>;
 }
 

@@ -1,14 +1,16 @@
 //! Merge, trees and patches against the plain model: however the same writes are spread over files and nodes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use onefold::merge::{Across, Deletion, Merge, Owned, Waiting};
+use onefold::merge::{Across, Deletion, Merge, Owned, Waiting, ahead};
 use onefold::run::{RecordBatch, Run};
 use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun, UnownedCount};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
-use crate::world::{Chunks, PLACES, Plain, Ties, Version, Write, collect, model, run_of, shape};
+use crate::world::{Chunks, PLACES, Plain, Telling, Ties, Version, Write, collect, model, run_of, shape};
 
 const CUT: u32 = 50;
 
@@ -59,9 +61,21 @@ fn reached(history: &[(u8, Write, u8)], mask: u8) -> Vec<(u8, Write)> {
     history.iter().filter(|(_, _, to)| to & mask != 0).map(|(p, w, _)| (*p, w.clone())).collect()
 }
 
-/// The files of a node: what a flush of these writes would hold.
+/// The files of a node: what a flush of these writes would hold. Any record may be one that is told before it is read.
 fn files(history: &[(u8, Write, u8)], node: u8) -> Vec<Box<dyn Run>> {
-    (0..2).map(|file| run_of(model(&reached(history, 1 << (2 * node + file)), false, None))).collect()
+    let file = |file: u8| model(&reached(history, 1 << (2 * node + file)), false, None);
+    (0..2).map(|n| Box::new(Telling(file(n).into_iter().peekable(), false)) as Box<dyn Run>).collect()
+}
+
+/// A run that counts the records that were read of it.
+struct Counting<'a>(Telling, &'a AtomicUsize);
+
+impl Run for Counting<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> onefold::Result<bool> {
+        let more = self.0.next_batch(out)?;
+        self.1.fetch_add(out.len(), Ordering::SeqCst);
+        Ok(more)
+    }
 }
 
 /// What a node would answer: of each cell the version that stands there, and if that one has expired by `cut`, the
@@ -172,6 +186,33 @@ fn leaves_of_large_bodies_are_read_piece_by_piece() {
         let mut view = NodeView::new(folded.root, &folded.patches[node], Owned::All, &chunks);
         assert!(collect(&mut view).unwrap() == *held, "the view of node {node}");
     }
+}
+
+/// Twelve nodes, three of which hold each row, and all rows are large: none is read before its turn has come.
+#[test]
+fn of_many_nodes_only_those_at_a_large_record_have_read_it() {
+    let version = |p: u8| Version { time: 5, ldt: 0, ttl: 0, value: Some(vec![p; 600 << 10]), dead: false };
+    let holds = |node: u8, p: u8| (p + 12 - node) % 12 < 3;
+    let writes = |node: u8| {
+        (0..12).filter(move |p| holds(node, *p)).map(move |p| (p, Write::Cell(Some(1), 1, None, version(p))))
+    };
+    let (chunks, read, mut rows) = (Chunks::default(), AtomicUsize::new(0), 0);
+    let mut patches = PatchWriter::new(12, &chunks, &shape(4), [1; 32], false);
+    thread::scope(|scope| {
+        let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
+        for node in 0..12 {
+            let records = model(&writes(node).collect::<Vec<_>>(), true, None);
+            let counting = Counting(Telling(records.into_iter().peekable(), false), &read);
+            runs.push(ahead(scope, "node", Merge::of(vec![Box::new(counting)], &Ties)).unwrap());
+        }
+        let across = Across::new(vec![Owned::All; 12], 0, &mut patches);
+        let (mut merge, mut batch) = (Merge::across(runs, &Ties, CUT, across), RecordBatch::new());
+        while merge.next_batch(&mut batch).unwrap() {
+            rows += batch.len();
+            assert_eq!(read.load(Ordering::SeqCst), 3 * rows);
+        }
+    });
+    assert_eq!(rows, 12);
 }
 
 /// Partitions 0 and 1 only.

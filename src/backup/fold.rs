@@ -13,7 +13,7 @@ use super::Target;
 use crate::engine::{NodeParts, Part, Shard, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Across, Merge, Rule, Waiting, Witness, ahead};
-use crate::run::{RecordBatch, Run};
+use crate::run::{RECORD_LARGE, RecordBatch, Run};
 use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, UnownedCount, leaf_records};
 use crate::watch::Watch;
 
@@ -251,7 +251,12 @@ impl<'a> Sampled<'a> {
                 bytes += record.key.len() + record.body.len();
                 records += 1;
             }
+            let large = batch.coming().is_some();
             self.seen.push_back(batch);
+            if large {
+                // It is not read before all others are ready to merge it; it has so many bytes at least.
+                return Ok((records + 1, bytes + RECORD_LARGE));
+            }
         }
         Ok((records, bytes))
     }

@@ -5,7 +5,7 @@ use std::thread::{self, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::Result;
-use crate::run::{BATCH_BYTES, RecordBatch, Run};
+use crate::run::{RECORD_LARGE, RecordBatch, Run};
 
 /// Batches in flight between the two threads.
 const DEPTH: usize = 3;
@@ -18,10 +18,10 @@ struct Ahead {
     large: bool,
 }
 
-/// A batch that one large record has swollen. The other thread waits until it was used, or as many of them as there are
-/// batches in flight would lie in memory, for each node.
+/// A batch that one large record has swollen, or that says that one comes. The other thread waits until it was used, or as
+/// many of them as there are batches in flight would lie in memory, for each node.
 fn is_large(batch: &RecordBatch) -> bool {
-    batch.bytes() > 2 * BATCH_BYTES
+    batch.bytes() > RECORD_LARGE || batch.coming().is_some()
 }
 
 /// Moves `run` to a thread of `scope`, which stays a few batches ahead of the reader.

@@ -26,15 +26,30 @@ impl<'a> Input<'a> {
         Input { run: Some(run), batch: RecordBatch::new(), at: 0, head: 0, open: None }
     }
 
-    /// The record it stands at.
+    /// The record it stands at, unless it is before a large one.
     #[inline]
     pub fn record(&self) -> Record<'_> {
         self.batch.get(self.at)
     }
 
+    /// The key it stands at.
     #[inline]
-    fn key(&self) -> &[u8] {
-        self.batch.get(self.at).key
+    pub fn key(&self) -> &[u8] {
+        match self.batch.coming() {
+            Some(coming) if self.at == self.batch.len() => coming,
+            _ => self.batch.get(self.at).key,
+        }
+    }
+
+    /// Whether it stands before a large record, of which only the key is known until it is [refilled](Input::refill).
+    #[inline]
+    pub fn is_before_large(&self) -> bool {
+        self.at == self.batch.len() && self.batch.coming().is_some()
+    }
+
+    /// Whether all was read.
+    pub fn is_at_end(&self) -> bool {
+        self.batch.is_empty() && self.batch.coming().is_none()
     }
 
     /// Reads the next batch and stands at its start; `false` at the end of the run.
@@ -56,11 +71,11 @@ impl<'a> Input<'a> {
         self.advance_to(self.at + 1)
     }
 
-    /// Steps to record `at` of the batch or, after the last one, to the next batch; `false` at the end of the run.
+    /// Steps to record `at` of the batch or, after the last one, to what is coming or the next batch; `false` at the end.
     #[inline]
     pub fn advance_to(&mut self, at: usize) -> Result<bool> {
         self.at = at;
-        if at >= self.batch.len() {
+        if at >= self.batch.len() && !self.is_before_large() {
             return self.refill();
         }
         self.head = head(self.key());

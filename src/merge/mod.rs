@@ -8,6 +8,7 @@ mod across;
 mod ahead;
 mod body;
 mod input;
+mod large;
 mod pass;
 mod unowned;
 
@@ -57,6 +58,8 @@ pub struct Merge<'a> {
     /// Memory for the inputs that are being stepped on.
     standing: Vec<usize>,
     started: bool,
+    /// Whether the batch before said what large record comes.
+    announced: bool,
     bodies: BodyMerge<'a>,
     group: Vec<u8>,
     group_deletion: Option<Deletion>,
@@ -76,6 +79,7 @@ impl<'a> Merge<'a> {
             order: Vec::new(),
             standing: Vec::new(),
             started: false,
+            announced: false,
             bodies: BodyMerge::new(rule, None),
             group: Vec::new(),
             group_deletion: None,
@@ -118,7 +122,7 @@ impl<'a> Merge<'a> {
     #[inline]
     fn open_due(&mut self) -> Result<()> {
         while let Some(next) = self.waiting.last() {
-            if self.order.first().is_some_and(|first| !next.reaches(self.inputs[*first].record().key)) {
+            if self.order.first().is_some_and(|first| !next.reaches(self.inputs[*first].key())) {
                 break;
             }
             self.open_next()?;
@@ -156,12 +160,15 @@ impl<'a> Merge<'a> {
 
     /// Merges the records at the least key and steps their inputs on.
     fn step(&mut self, out: &mut RecordBatch) -> Result<()> {
-        let first = self.inputs[self.order[0]].record();
         let mut same = 1;
         let leader = &self.inputs[self.order[0]];
         while same < self.order.len() && leader.cmp(&self.inputs[self.order[same]]).is_eq() {
             same += 1;
         }
+        if self.order[..same].iter().any(|i| self.inputs[*i].is_before_large()) {
+            return self.read_large(same, out);
+        }
+        let first = self.inputs[self.order[0]].record();
         if first.group() != self.group {
             self.group.clear();
             self.group.extend_from_slice(first.group());
@@ -369,7 +376,7 @@ impl Run for Merge<'_> {
             }
             self.step(out)?;
         }
-        Ok(!out.is_empty())
+        Ok(!out.is_empty() || out.coming().is_some())
     }
 }
 

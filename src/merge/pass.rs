@@ -22,7 +22,10 @@ impl Merge<'_> {
         if next.is_some_and(|(next, last)| next.reaches(last)) {
             return Ok(());
         }
-        if input.at != 0 || !input.batch.iter().all(|r| is_row(r) && !r.traits.has(Traits::DELETED)) {
+        if input.at != 0
+            || input.batch.coming().is_some()
+            || !input.batch.iter().all(|r| is_row(r) && !r.traits.has(Traits::DELETED))
+        {
             return Ok(());
         }
         out.swap(&mut input.batch);
@@ -56,6 +59,9 @@ impl Merge<'_> {
         let mut passed = false;
         while alive && !out.is_full() {
             let Some((first, others)) = self.inputs.split_first() else { break };
+            if first.is_before_large() {
+                break;
+            }
             let record = first.record();
             let keeps = is_row(record) && self.bodies.keeps(record.traits);
             if !keeps || !others.iter().all(|other| other.batch.is_same(other.at, &first.batch, first.at)) {
@@ -79,7 +85,7 @@ impl Merge<'_> {
         if passed {
             self.order.clear();
             for i in 0..self.inputs.len() {
-                if !self.inputs[i].batch.is_empty() {
+                if !self.inputs[i].is_at_end() {
                     insert(&mut self.order, &self.inputs, i);
                 }
             }
@@ -90,6 +96,9 @@ impl Merge<'_> {
     /// Inside a node: the rows of one file up to the key that the next file stands at.
     fn pass_leading(&mut self, out: &mut RecordBatch) -> Result<bool> {
         let leader = &self.inputs[self.order[0]];
+        if leader.is_before_large() {
+            return Ok(false);
+        }
         let next = self.order.get(1).map(|i| &self.inputs[*i]);
         let waiting = self.waiting.last().filter(|w| leader.batch.last_key().is_some_and(|last| w.reaches(last)));
         let to = out.push_from(&leader.batch, leader.at, |r| {

@@ -35,7 +35,7 @@ impl Cassandra {
         let part_files = files.clone();
         let start = move || {
             let sstable = open(s, table)?;
-            let (run, reading) = (sstable.run_through(&self.files)?, self.files.reading());
+            let (run, reading) = (sstable.run_through(&self.files)?.announcing(), self.files.reading());
             let each = bytes as f64 / sstable.statistics().stats.rows.max(1) as f64;
             let at = Place { name: called, findings: &self.findings, table: table.id.clone(), node, files };
             Ok(Box::new(Followed { run, reading, at, from, watch, bytes, each, read: 0.0, told: 0 }) as Box<dyn Run>)
@@ -103,7 +103,7 @@ impl Run for Followed<'_> {
         let more = self.run.next_batch(out)?;
         if let Some(from) = self.from.take()
             && more
-            && out.get(0).key < from.as_slice()
+            && first_key(out) < from.as_slice()
         {
             let message = "begins otherwise than it did a while ago: it was written to";
             return Err(Error::new(Kind::Io, &self.at.name, message));
@@ -117,6 +117,11 @@ impl Run for Followed<'_> {
         }
         Ok(more)
     }
+}
+
+/// The first key of a batch, or the one that it says is coming.
+fn first_key(batch: &RecordBatch) -> &[u8] {
+    if batch.is_empty() { batch.coming().unwrap_or_default() } else { batch.get(0).key }
 }
 
 impl Place<'_> {

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 
 use super::codec::Codec;
 use super::cursor::{Cursor, Fault, Parsed};
-use super::files::{Files, Pooled, READ_BUFFER};
+use super::files::{Files, Pooled, READ_BUFFER, READ_LEAST};
 use super::name::Revision;
 
 /// Largest chunk that is read, plain bytes; Cassandra's default is 16 KiB.
@@ -90,7 +90,8 @@ impl Input {
         self.end -= self.start;
         self.start = 0;
         let window = self.file.window() / if self.side { SIDE_PART } else { 1 };
-        let wanted = window.max(4096).max(n);
+        // Begins with little: by the next time as many are read at once as will be.
+        let wanted = window.min((2 * self.buffer.len()).max(READ_LEAST)).max(4096).max(n);
         if self.buffer.len() > wanted {
             self.buffer.truncate(wanted);
             self.buffer.shrink_to_fit();

@@ -56,7 +56,7 @@ impl Files {
     /// Counts one more SSTable as being read until the result is dropped.
     pub fn reading(self: &Arc<Files>) -> Reading {
         self.readers.fetch_add(1, Ordering::Relaxed);
-        Reading(Arc::clone(self))
+        Reading { files: Arc::clone(self), limit: BATCH_LEAST / 2 }
     }
 
     fn share(&self, of: usize) -> usize {
@@ -104,18 +104,24 @@ fn is_out_of_files(e: &std::io::Error) -> bool {
 }
 
 /// An SSTable that counts as being read.
-pub struct Reading(Arc<Files>);
+pub struct Reading {
+    files: Arc<Files>,
+    /// Bytes that its last batch might have.
+    limit: usize,
+}
 
 impl Reading {
-    /// Makes `batch` as large as each SSTable that is read now may fill.
-    pub fn limit(&self, batch: &mut RecordBatch) {
-        batch.set_limit(self.0.share(self.0.buffers / 2).clamp(BATCH_LEAST, BATCH_BYTES));
+    /// Makes `batch` as large as each SSTable that is read now may fill; the first ones less, since more may be opened soon.
+    pub fn limit(&mut self, batch: &mut RecordBatch) {
+        let share = self.files.share(self.files.buffers / 2).clamp(BATCH_LEAST, BATCH_BYTES);
+        self.limit = share.min(2 * self.limit);
+        batch.set_limit(self.limit);
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.readers.fetch_sub(1, Ordering::Relaxed);
+        self.files.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -237,8 +243,13 @@ mod tests {
             reading.resize_with(readers, || files.reading());
             assert_eq!(files.window(), window);
             let mut full = RecordBatch::new();
-            reading[0].limit(&mut full);
-            assert_eq!(full.limit(), batch);
+            let limits: Vec<usize> = (0..6)
+                .map(|_| {
+                    reading[0].limit(&mut full);
+                    full.limit()
+                })
+                .collect();
+            assert!(limits[5] == batch && limits.windows(2).all(|two| two[1] <= 2 * two[0]), "{limits:?}");
         }
     }
 }

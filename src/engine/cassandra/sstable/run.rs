@@ -15,7 +15,7 @@ use std::sync::Arc;
 use repo_format::record::{Class, Traits};
 
 use crate::error::{Error, Result};
-use crate::run::{RECORD_MAX, RecordBatch, Run};
+use crate::run::{RECORD_LARGE, RECORD_MAX, RecordBatch, Run};
 
 use super::cells::{self, Deletion};
 use super::chunks::Source;
@@ -52,6 +52,10 @@ pub struct SsTableRun {
     rows: RowDecoder,
     markers: Markers,
     seal: Seal,
+    /// Whether a large row is told before it is read.
+    announces: bool,
+    /// Position of the row that was told last.
+    announced: Option<u64>,
     /// Rows that stood twice.
     repeated: u64,
     remarks: Vec<Remark>,
@@ -81,9 +85,17 @@ impl SsTableRun {
             rows: RowDecoder::default(),
             markers: Markers::default(),
             seal,
+            announces: false,
+            announced: None,
             repeated: 0,
             remarks: Vec::new(),
         }
+    }
+
+    /// The same, with batches that say that a [large row is coming](RecordBatch::coming), which is not read before.
+    pub fn announcing(mut self) -> SsTableRun {
+        self.announces = true;
+        self
     }
 
     /// Plain bytes of `Data.db` decoded so far.
@@ -202,13 +214,32 @@ impl SsTableRun {
         if c.u8()? & rows::IS_STATIC == 0 {
             return Err(Fault::Bad("flags of a static row"));
         }
-        let body = sized(&mut c)?;
         self.key.static_record();
+        let size = size(&mut c)?;
+        if self.tells(size, out)? {
+            return Ok(());
+        }
+        let mut c = Cursor::new(&self.window[self.at + 2..]);
+        let body = sized(&mut c)?;
         let (decoder, layout) = (&mut self.rows, &self.layout);
         push(out, &mut self.key, Class::Static, |to| decoder.row(layout, flags, true, body, None, to))?;
-        self.at += c.at();
+        self.at += 2 + c.at();
         self.state = State::Rows;
         Ok(())
+    }
+
+    /// Whether the row of so many bytes that `key` names is large, and was not told before: then `out` says that it comes.
+    fn tells(&mut self, size: usize, out: &mut RecordBatch) -> Parsed<bool> {
+        let position = Some(self.position());
+        // One that stands twice is merged with the first, which is in the batch.
+        if !self.announces || size < RECORD_LARGE || self.announced == position || self.key.is_last() {
+            return Ok(false);
+        }
+        self.markers.flush(&mut self.key, out)?;
+        self.key.check_order()?;
+        self.announced = position;
+        out.set_coming(self.key.bytes());
+        Ok(true)
     }
 
     #[inline]
@@ -220,7 +251,14 @@ impl SsTableRun {
         }
         let layout = &*self.layout;
         let raw = self.key.row(&mut c, &layout.clustering)?.map(<[u8]>::to_vec);
-        let body = sized(&mut c)?;
+        let size = size(&mut c)?;
+        let told = c.at();
+        if size >= RECORD_LARGE && self.tells(size, out)? {
+            return Ok(());
+        }
+        let mut c = Cursor::new(&self.window[self.at..]);
+        c.bytes(told)?;
+        let (body, layout) = (body(&mut c, size)?, &*self.layout);
         if self.markers.change.is_some() {
             self.markers.flush(&mut self.key, out)?;
         }
@@ -274,10 +312,20 @@ impl SsTableRun {
 /// The part of a row or marker that its size covers, without the size of the one before it.
 #[inline]
 fn sized<'a>(c: &mut Cursor<'a>) -> Parsed<&'a [u8]> {
-    let size = c.length()?;
-    if size > RECORD_MAX {
-        return Err(Fault::TooLarge("size of a row"));
+    let size = size(c)?;
+    body(c, size)
+}
+
+#[inline]
+fn size(c: &mut Cursor<'_>) -> Parsed<usize> {
+    match c.length()? {
+        size if size > RECORD_MAX => Err(Fault::TooLarge("size of a row")),
+        size => Ok(size),
     }
+}
+
+#[inline]
+fn body<'a>(c: &mut Cursor<'a>, size: usize) -> Parsed<&'a [u8]> {
     let mut body = Cursor::new(c.bytes(size)?);
     // All of it is there, so that running out of bytes from here on is damage.
     body.vint().map_err(|_| Fault::Bad("size of a row"))?;
@@ -341,7 +389,7 @@ impl Run for SsTableRun {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
         out.clear();
         match self.fill(out) {
-            Ok(()) => Ok(!out.is_empty()),
+            Ok(()) => Ok(!out.is_empty() || out.coming().is_some()),
             Err(error) => {
                 self.state = State::Done;
                 out.clear();
