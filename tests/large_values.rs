@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,7 +31,7 @@ use crate::flow;
 use crate::repo::{open, small};
 use crate::world::{Chunks, Plain, Ties, collect, run_of, shape};
 
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
@@ -173,22 +173,31 @@ fn a_branch_that_counts_wrongly_is_found() {
 
 const ID: &str = "0123456789ab11ef8123456789abcdef";
 
-/// A node with one table: 30 rows, of which three have values of 150 KiB and more.
+/// A node with one table: 30 rows, of which three have values of 150 KiB and more, and a file kept byte for byte.
 fn capture(folder: &Path) -> Cassandra {
+    let length = |n: u64| if n.is_multiple_of(10) { 150_000 + 100_000 * n as usize } else { 30 };
+    let values: Vec<Vec<u8>> = (0..30).map(|n| noise(n, length(n))).collect();
+    let of_table = one_table(folder, &values);
+    fs::write(of_table.join("nb-9-big-Data.db"), noise(9, 200_000)).unwrap();
+    flow::source(&[NodeDir::new("n1", folder)])
+}
+
+/// The capture of a node whose only table has a row for each value; returns the table's folder.
+pub fn one_table(folder: &Path, values: &[Vec<u8>]) -> PathBuf {
     let text = "CREATE TABLE lab.large (k int PRIMARY KEY, v blob) WITH ID = 01234567-89ab-11ef-8123-456789abcdef";
     let table: Table = cql::parse(text).unwrap().into_table().unwrap();
     let number = table.columns.iter().find(|c| c.name == "v").unwrap().number;
     let of_table = folder.join(format!("lab/large-{ID}"));
     fs::create_dir_all(&of_table).unwrap();
     fs::write(of_table.join("schema.cql"), format!("{text};\n")).unwrap();
-    let mut records: Vec<Plain> = (0..30i32)
-        .map(|n| {
+    let mut records: Vec<Plain> = (0i32..)
+        .zip(values)
+        .map(|(n, value)| {
             let mut key = Vec::new();
             let group_len = comparable::put_group(&mut key, &n.to_be_bytes());
             key.extend([2, 0x38]);
             let mut body = Vec::new();
-            let length = if n % 10 == 0 { 150_000 + 100_000 * n as usize } else { 30 };
-            BodyWriter::new(&mut body).push_live(number, 1_700_000_000_000_000, &noise(n as u64, length));
+            BodyWriter::new(&mut body).push_live(number, 1_700_000_000_000_000, value);
             Plain { key, group_len, class: Class::Row, body }
         })
         .collect();
@@ -200,8 +209,7 @@ fn capture(folder: &Path) -> Cassandra {
         writer.push(&record).unwrap();
     }
     writer.finish().unwrap();
-    fs::write(of_table.join("nb-9-big-Data.db"), noise(9, 200_000)).unwrap();
-    flow::source(&[NodeDir::new("n1", folder)])
+    of_table
 }
 
 fn new_repo(store: &Arc<dyn Store>) -> Repo {

@@ -45,6 +45,7 @@ mod sstable_faults;
 mod stores;
 mod system_tables;
 mod tidy;
+mod tiers;
 mod twice;
 mod unowned;
 mod user;

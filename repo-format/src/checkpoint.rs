@@ -14,7 +14,7 @@ use crate::key::{SIGNATURE_LEN, SignKey, Signed};
 use crate::limits::{CHECKPOINT_EVERY, CHECKPOINT_MAX};
 use crate::log::{Roles, put_index, put_pack, read_index, read_pack};
 use crate::log_state::{Committed, IndexState, Session, State};
-use crate::names::{Name, ObjectKind};
+use crate::names::{Name, ObjectKind, PackName};
 use crate::wire::{Put, Reader};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,8 +109,8 @@ impl State {
                 let name = read_index(r)?;
                 Ok((name, IndexState { writer: WriterId(r.array()?), vouched: read_bool(r)? }))
             })?,
-            condemned: read_all(&mut r, 56, |r| Ok((read_pack(r)?, r.u64()?)))?,
-            lost: read_all(&mut r, 49, |r| Ok((read_pack(r)?, read_set(r, 4, |r| r.u32())?)))?,
+            condemned: read_all(&mut r, PackName::LEN + 8, |r| Ok((read_pack(r)?, r.u64()?)))?,
+            lost: read_all(&mut r, PackName::LEN + 1, |r| Ok((read_pack(r)?, read_set(r, 4, |r| r.u32())?)))?,
             basis: r.u64()?,
             withdrawn: r.u64()?,
             content: read_all(&mut r, 36, |r| Ok((r.u32()?, r.array()?)))?,

@@ -13,7 +13,7 @@ use crate::keyfile::KeyFile;
 use crate::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, OpenDeletion, TimeUnit, streams};
 use crate::log::Entry;
 use crate::log_state::State;
-use crate::names::{IndexName, Name, PackName};
+use crate::names::{IndexName, Name, PackClass, PackName};
 use crate::pack::{open_pack, parse_list};
 use crate::patch::LeafPatch;
 use crate::record::Class;
@@ -142,16 +142,22 @@ pub fn frame_sealed(data: &[u8]) -> bool {
     header::seal(content().expose(), &nonce, &aad, &mut object, aad.len()).is_ok() && frame(&object)
 }
 
+/// The pack of that class whose bytes these are.
+fn named(data: &[u8], class: PackClass) -> PackName {
+    PackName { session: session(data), class, hash: ObjectHash::of(data) }
+}
+
 /// Whole packs under the name of their hash.
 pub fn pack(data: &[u8]) -> bool {
-    let name = PackName { session: session(data), hash: ObjectHash::of(data) };
-    open_pack(&name, data, &keys().index).is_ok()
+    let opens = |class| open_pack(&named(data, class), data, &keys().index).is_ok();
+    PackClass::ALL.map(opens).contains(&true)
 }
 
 /// The list of a pack; the first four bytes say where it lies.
 pub fn pack_list(data: &[u8]) -> bool {
-    data.split_first_chunk::<4>()
-        .is_some_and(|(at, plain)| parse_list(plain, u64::from(u32::from_le_bytes(*at))).is_ok())
+    let Some((at, plain)) = data.split_first_chunk::<4>() else { return false };
+    let parses = |class| parse_list(plain, u64::from(u32::from_le_bytes(*at)), class).is_ok();
+    PackClass::ALL.map(parses).contains(&true)
 }
 
 /// Index objects as they come.
@@ -164,7 +170,7 @@ pub fn index(data: &[u8]) -> bool {
 
 /// What an index object seals: the head or the table.
 pub fn index_parts(data: &[u8]) -> bool {
-    read_head(data).is_ok() | read_table(data, 1).is_ok()
+    read_head(data).is_ok() | read_table(data, &[(named(data, PackClass::Content), 0)]).is_ok()
 }
 
 /// Log entries, without their signature; what is accepted is applied.

@@ -3,7 +3,7 @@
 //! ```text
 //! header │ session 16 │ writer 32 │ head length u32 │ table length u32 │ nonce 24 │ nonce 24
 //!        │ sealed head │ sealed table │ zeros │ signature 64
-//! head   = packs varint │ packs × (session 16 │ hash 32 │ size u32) │ filter string
+//! head   = packs varint │ packs × (session 16 │ class u8 │ hash 32 │ size u32) │ filter string
 //! table  = frames varint │ frames × (pack u16 │ at u32 │ length u32 │ kind u8)
 //!        │ chunks varint │ chunks × (id 32 │ frame u32 │ position u16 │ length u32)
 //! ```
@@ -13,7 +13,7 @@ use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, ObjectHash, RepoId, SessionId, WriterId};
 use crate::key::{IndexKey, SIGNATURE_LEN, SignKey, Signed};
 use crate::limits::{CHUNK_MAX, INDEX_ENTRIES_MAX, INDEX_MAX, INDEX_PACKS_MAX, PACK_MAX, padme};
-use crate::names::{IndexName, ObjectKind, PackName};
+use crate::names::{IndexName, ObjectKind, PackClass, PackName};
 use crate::pack::PackFrame;
 use crate::wire::{Put, Reader};
 
@@ -152,8 +152,7 @@ impl IndexBuilder {
         let mut out = Vec::new();
         out.put_varint(self.packs.len() as u64);
         for (name, size) in &self.packs {
-            out.extend_from_slice(&name.session.0);
-            out.extend_from_slice(&name.hash.0);
+            out.extend_from_slice(&name.to_bytes());
             out.put_u32(*size);
         }
         let mut filter = vec![0u8; (self.chunks.len() * FILTER_BITS).div_ceil(8)];
@@ -239,13 +238,13 @@ pub(crate) type Head = (Vec<(PackName, u32)>, Vec<u8>);
 
 pub(crate) fn read_head(plain: &[u8]) -> Result<Head> {
     let mut r = Reader::new(plain, "head of an index object");
-    let count = r.count(52)?;
+    let count = r.count(PackName::LEN + 4)?;
     if count > INDEX_PACKS_MAX {
         return Err(FormatError::TooLarge("index object"));
     }
     let mut packs = Vec::with_capacity(count);
     for _ in 0..count {
-        let name = PackName { session: SessionId(r.array()?), hash: ObjectHash(r.array()?) };
+        let name = PackName::read(&mut r)?;
         let size = r.u32()?;
         if size as usize > PACK_MAX {
             return Err(FormatError::TooLarge("pack"));
@@ -301,7 +300,7 @@ impl Index {
         }
         let aad = &signed[..INDEX_HEADER_LEN];
         header::open(key.expose(), &head.table_nonce, aad, &mut plain, "table of an index object")?;
-        let (frames, chunks) = read_table(&plain, head.packs.len())?;
+        let (frames, chunks) = read_table(&plain, &head.packs)?;
         Ok(Index { head, frames, chunks })
     }
 
@@ -352,7 +351,7 @@ impl Index {
     }
 }
 
-pub(crate) fn read_table(plain: &[u8], packs: usize) -> Result<(Vec<FrameRow>, Vec<ChunkRow>)> {
+pub(crate) fn read_table(plain: &[u8], packs: &[(PackName, u32)]) -> Result<(Vec<FrameRow>, Vec<ChunkRow>)> {
     let mut r = Reader::new(plain, "table of an index object");
     let count = r.count(11)?;
     if count > INDEX_ENTRIES_MAX {
@@ -361,10 +360,12 @@ pub(crate) fn read_table(plain: &[u8], packs: usize) -> Result<(Vec<FrameRow>, V
     let mut frames = Vec::with_capacity(count);
     for _ in 0..count {
         let (pack, offset, length) = (r.u16()?, r.u32()?, r.u32()?);
-        if usize::from(pack) >= packs {
-            return Err(FormatError::Invalid("pack of a frame"));
+        let kind = ChunkKind::from_u8(r.u8()?)?;
+        let (name, _) = packs.get(usize::from(pack)).ok_or(FormatError::Invalid("pack of a frame"))?;
+        if PackClass::of(kind) != name.class {
+            return Err(FormatError::Mismatch("frame and its pack's class"));
         }
-        frames.push(FrameRow { pack, offset, length, kind: ChunkKind::from_u8(r.u8()?)? });
+        frames.push(FrameRow { pack, offset, length, kind });
     }
     let count = r.count(42)?;
     if count > INDEX_ENTRIES_MAX {

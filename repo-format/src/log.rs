@@ -252,7 +252,7 @@ impl Body {
                 replaces: read_list(r, 48, read_index)?,
             },
             3 => Body::Forget { snapshots: read_list(r, 32, |r| Ok(SnapshotId(r.array()?)))? },
-            4 => Body::Condemn { computed: r.u64()?, packs: read_list(r, 48, read_pack)? },
+            4 => Body::Condemn { computed: r.u64()?, packs: read_list(r, PackName::LEN, read_pack)? },
             5 => Body::Fence { session: SessionId(r.array()?) },
             6 => Body::Lost { lost: read_lost(r)? },
             7 => Body::Vouch {
@@ -268,9 +268,9 @@ impl Body {
                 }
                 Body::Writers { writers }
             }
-            9 => Body::Retire { packs: read_list(r, 48, read_pack)? },
+            9 => Body::Retire { packs: read_list(r, PackName::LEN, read_pack)? },
             10 => Body::Epoch { content: ContentPublic { epoch: r.u32()?, key: r.array()? } },
-            11 => Body::Found { packs: read_list(r, 48, read_pack)? },
+            11 => Body::Found { packs: read_list(r, PackName::LEN, read_pack)? },
             _ => return Err(FormatError::Unsupported(format!("log entry kind {kind}"))),
         })
     }
@@ -326,12 +326,11 @@ fn read_option<const N: usize>(r: &mut Reader<'_>) -> Result<Option<[u8; N]>> {
 }
 
 pub(crate) fn put_pack(out: &mut Vec<u8>, name: &PackName) {
-    out.extend_from_slice(&name.session.0);
-    out.extend_from_slice(&name.hash.0);
+    out.extend_from_slice(&name.to_bytes());
 }
 
 pub(crate) fn read_pack(r: &mut Reader<'_>) -> Result<PackName> {
-    Ok(PackName { session: SessionId(r.array()?), hash: ObjectHash(r.array()?) })
+    PackName::read(r)
 }
 
 pub(crate) fn put_index(out: &mut Vec<u8>, name: &IndexName) {
@@ -358,7 +357,7 @@ fn put_lost(out: &mut Vec<u8>, lost: &[LostFrames]) -> Result<()> {
 }
 
 fn read_lost(r: &mut Reader<'_>) -> Result<Vec<LostFrames>> {
-    let count = r.count(49)?;
+    let count = r.count(PackName::LEN + 1)?;
     if count > LOG_LIST_MAX {
         return Err(FormatError::TooLarge("list in the log"));
     }

@@ -1,16 +1,87 @@
 //! Names of objects (SPEC "Names"): the only place that spells one.
 
 use crate::error::{FormatError, Result};
-use crate::id::{CredentialId, ObjectHash, SessionId, SnapshotId};
+use crate::id::{ChunkKind, CredentialId, ObjectHash, SessionId, SnapshotId};
+use crate::wire::Reader;
 use std::fmt;
 
-/// A pack: the session that wrote it and the hash of its bytes.
+/// What a pack holds. A listing tells it, so that a store may keep one class in a dearer, faster tier than the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PackClass {
+    /// What leads to content: branches and lists of blobs.
+    Metadata = 1,
+    /// What was backed up: leaves and pieces of blobs.
+    Content = 2,
+}
+
+impl PackClass {
+    /// Both, in the order of their numbers.
+    pub const ALL: [PackClass; 2] = [PackClass::Metadata, PackClass::Content];
+
+    /// Which packs hold chunks of this kind.
+    pub fn of(kind: ChunkKind) -> PackClass {
+        match kind {
+            ChunkKind::Branch | ChunkKind::BlobList => PackClass::Metadata,
+            ChunkKind::Leaf | ChunkKind::Data => PackClass::Content,
+        }
+    }
+
+    /// From its number.
+    pub fn from_u8(n: u8) -> Result<PackClass> {
+        match n {
+            1 => Ok(PackClass::Metadata),
+            2 => Ok(PackClass::Content),
+            _ => Err(FormatError::Unsupported(format!("class {n} of a pack"))),
+        }
+    }
+
+    /// The folder of its packs, below that of all packs.
+    pub fn word(self) -> &'static str {
+        match self {
+            PackClass::Metadata => "metadata",
+            PackClass::Content => "content",
+        }
+    }
+}
+
+/// A pack: the session that wrote it, what it holds and the hash of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackName {
     /// Who wrote it.
     pub session: SessionId,
+    /// What it holds.
+    pub class: PackClass,
     /// BLAKE3 of the object.
     pub hash: ObjectHash,
+}
+
+impl PackName {
+    /// Length in bytes where another object names it.
+    pub const LEN: usize = SessionId::LEN + 1 + ObjectHash::LEN;
+
+    /// As another object names it; such bytes sort as names do.
+    pub fn to_bytes(&self) -> [u8; PackName::LEN] {
+        let mut out = [0; PackName::LEN];
+        out[..SessionId::LEN].copy_from_slice(&self.session.0);
+        out[SessionId::LEN] = self.class as u8;
+        out[SessionId::LEN + 1..].copy_from_slice(&self.hash.0);
+        out
+    }
+
+    /// The reverse of [`PackName::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<PackName> {
+        let mut r = Reader::new(bytes, "name of a pack");
+        let name = PackName::read(&mut r)?;
+        r.end()?;
+        Ok(name)
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<PackName> {
+        let session = SessionId(r.array()?);
+        let class = PackClass::from_u8(r.u8()?)?;
+        Ok(PackName { session, class, hash: ObjectHash(r.array()?) })
+    }
 }
 
 /// An index object: the session that wrote it and the hash of its bytes.
@@ -97,7 +168,7 @@ pub enum Name {
     Checkpoint(u64, ObjectHash),
     /// `snapshot/<hash>`
     Snapshot(SnapshotId),
-    /// `pack/<session>-<hash>`
+    /// `pack/<class>/<session>-<hash>`
     Pack(PackName),
     /// `index/<session>-<hash>`
     Index(IndexName),
@@ -172,9 +243,11 @@ impl Name {
             }
             "snapshot" => SnapshotId::from_hex(rest).map(Name::Snapshot),
             "pack" => {
-                let (session, hash) = two()?;
+                let (word, rest) = rest.split_once('/').ok_or(bad.clone())?;
+                let class = PackClass::ALL.into_iter().find(|class| class.word() == word).ok_or(bad.clone())?;
+                let (session, hash) = rest.split_once('-').ok_or(bad)?;
                 let (session, hash) = (SessionId::from_hex(session)?, ObjectHash::from_hex(hash)?);
-                Ok(Name::Pack(PackName { session, hash }))
+                Ok(Name::Pack(PackName { session, class, hash }))
             }
             "index" => {
                 let (session, hash) = two()?;
@@ -210,7 +283,7 @@ impl fmt::Display for Name {
 
 impl fmt::Display for PackName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pack/{}-{}", self.session, self.hash)
+        write!(f, "pack/{}/{}-{}", self.class.word(), self.session, self.hash)
     }
 }
 

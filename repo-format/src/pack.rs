@@ -1,7 +1,8 @@
-//! Packs (SPEC "Packs"): many frames in one object, with a sealed list of what they hold.
+//! Packs (SPEC "Packs"): many frames of one class in one object, with a sealed list of what they hold.
 //!
 //! ```text
-//! header │ session 16 │ frames … │ nonce 24 │ sealed list, tag 16 │ zeros │ list at u32 │ list length u32 │ "onefpack"
+//! header │ session 16 │ class u8 │ frames … │ nonce 24 │ sealed list, tag 16 │ zeros
+//!        │ list at u32 │ list length u32 │ "onefpack"
 //! list   = count varint │ count × (at u32 │ length u32 │ kind u8 │ chunks varint │ chunks × (id 32 │ length u32))
 //! ```
 
@@ -11,7 +12,7 @@ use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, ObjectHash, SessionId};
 use crate::key::IndexKey;
 use crate::limits::{CHUNK_MAX, FRAME_CHUNKS_MAX, PACK_CHUNKS_MAX, PACK_FOOTER_MAX, PACK_FRAMES_MAX, PACK_MAX, padme};
-use crate::names::{ObjectKind, PackName};
+use crate::names::{ObjectKind, PackClass, PackName};
 use crate::wire::{Put, Reader};
 use std::ops::Range;
 
@@ -20,7 +21,7 @@ pub const PACK_END: &[u8; 8] = b"onefpack";
 /// Bytes of the trailer: place and length of the list, end mark.
 pub const TRAILER_LEN: usize = 16;
 /// Bytes before the first frame.
-pub const PACK_HEADER_LEN: usize = 7 + 1 + 1 + 1 + SessionId::LEN;
+pub const PACK_HEADER_LEN: usize = 7 + 1 + 1 + 1 + SessionId::LEN + 1;
 
 /// A frame in a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,23 +51,23 @@ pub struct BuiltPack {
 #[derive(Debug)]
 pub struct PackBuilder {
     session: SessionId,
+    class: PackClass,
     bytes: Vec<u8>,
     frames: Vec<PackFrame>,
     chunks: usize,
 }
 
 impl PackBuilder {
-    /// An empty pack of `session`.
-    pub fn new(session: SessionId) -> PackBuilder {
-        PackBuilder::with_capacity(session, 0)
+    /// An empty pack of `session` for frames of one class.
+    pub fn new(session: SessionId, class: PackClass) -> PackBuilder {
+        PackBuilder::with_capacity(session, class, 0)
     }
 
     /// An empty pack of `session` with room for `capacity` bytes, so that it does not move while it grows.
-    pub fn with_capacity(session: SessionId, capacity: usize) -> PackBuilder {
+    pub fn with_capacity(session: SessionId, class: PackClass, capacity: usize) -> PackBuilder {
         let mut bytes = Vec::with_capacity(capacity);
-        header::put(&mut bytes, ObjectKind::Pack);
-        bytes.extend_from_slice(&session.0);
-        PackBuilder { session, bytes, frames: Vec::new(), chunks: 0 }
+        put_start(&mut bytes, &session, class);
+        PackBuilder { session, class, bytes, frames: Vec::new(), chunks: 0 }
     }
 
     /// Whether a frame of that many bytes and chunks fits under `target` (or the pack is still empty). Where it
@@ -79,11 +80,14 @@ impl PackBuilder {
     }
 
     /// Appends a sealed frame, its own or one copied from another pack; returns its offset in bytes. Refuses a frame
-    /// whose header disagrees with `kind` and `chunks`.
+    /// whose header disagrees with `kind` and `chunks`, and one of the other class.
     pub fn push(&mut self, frame: &[u8], kind: ChunkKind, chunks: &[Listed]) -> Result<u32> {
         let head = FrameHeader::parse(frame)?;
         if head.length as usize != frame.len() || head.list_hash != list_hash(&head.nonce, kind, chunks) {
             return Err(FormatError::Mismatch("frame and its list"));
+        }
+        if PackClass::of(kind) != self.class {
+            return Err(FormatError::Mismatch("frame and its pack's class"));
         }
         if self.frames.len() >= PACK_FRAMES_MAX || self.chunks + chunks.len() > PACK_CHUNKS_MAX {
             return Err(FormatError::TooLarge("pack"));
@@ -96,6 +100,11 @@ impl PackBuilder {
         self.chunks += chunks.len();
         self.frames.push(PackFrame { offset, length: head.length, kind, chunks: chunks.to_vec() });
         Ok(offset)
+    }
+
+    /// What it holds.
+    pub fn class(&self) -> PackClass {
+        self.class
     }
 
     /// Bytes so far.
@@ -115,7 +124,7 @@ impl PackBuilder {
 
     /// Writes the list, the padding and the trailer. `nonce` must be fresh and random.
     pub fn finish(self, key: &IndexKey, nonce: &Nonce) -> Result<BuiltPack> {
-        let PackBuilder { session, mut bytes, frames, .. } = self;
+        let PackBuilder { session, class, mut bytes, frames, .. } = self;
         let aad = bytes.get(..PACK_HEADER_LEN).ok_or(FormatError::Truncated("pack"))?.to_vec();
         let at = bytes.len();
         bytes.extend_from_slice(nonce);
@@ -139,9 +148,15 @@ impl PackBuilder {
         bytes.put_u32(at as u32);
         bytes.put_u32(length as u32);
         bytes.extend_from_slice(PACK_END);
-        let name = PackName { session, hash: ObjectHash::of(&bytes) };
+        let name = PackName { session, class, hash: ObjectHash::of(&bytes) };
         Ok(BuiltPack { name, bytes, frames })
     }
+}
+
+fn put_start(out: &mut Vec<u8>, session: &SessionId, class: PackClass) {
+    header::put(out, ObjectKind::Pack);
+    out.extend_from_slice(&session.0);
+    out.push(class as u8);
 }
 
 /// Where the list of a pack lies, from its last [`TRAILER_LEN`] bytes and its size in bytes.
@@ -162,21 +177,20 @@ pub fn footer_range(trailer: &[u8], size: u64) -> Result<Range<u64>> {
     Ok(at..end)
 }
 
-/// Opens the list of a pack: `footer` are the bytes of [`footer_range`], which starts at `at`.
-pub fn open_footer(footer: &[u8], at: u64, session: &SessionId, key: &IndexKey) -> Result<Vec<PackFrame>> {
+/// Opens the list of the pack `name`: `footer` are the bytes of [`footer_range`], which starts at `at`.
+pub fn open_footer(footer: &[u8], at: u64, name: &PackName, key: &IndexKey) -> Result<Vec<PackFrame>> {
     let mut aad = Vec::with_capacity(PACK_HEADER_LEN);
-    header::put(&mut aad, ObjectKind::Pack);
-    aad.extend_from_slice(&session.0);
+    put_start(&mut aad, &name.session, name.class);
     let Some((nonce, sealed)) = footer.split_first_chunk::<NONCE_LEN>() else {
         return Err(FormatError::Truncated("list of a pack"));
     };
     let mut plain = sealed.to_vec();
     header::open(key.expose(), nonce, &aad, &mut plain, "list of a pack")?;
-    parse_list(&plain, at)
+    parse_list(&plain, at, name.class)
 }
 
-/// The frames must fill the pack from its header to the list without a gap.
-pub(crate) fn parse_list(plain: &[u8], end: u64) -> Result<Vec<PackFrame>> {
+/// The frames must fill the pack from its header to the list without a gap, and be of its class.
+pub(crate) fn parse_list(plain: &[u8], end: u64, class: PackClass) -> Result<Vec<PackFrame>> {
     let mut r = Reader::new(plain, "list of a pack");
     let count = r.count(46)?;
     if count > PACK_FRAMES_MAX {
@@ -191,6 +205,9 @@ pub(crate) fn parse_list(plain: &[u8], end: u64) -> Result<Vec<PackFrame>> {
         }
         next += u64::from(length);
         let kind = ChunkKind::from_u8(r.u8()?)?;
+        if PackClass::of(kind) != class {
+            return Err(FormatError::Mismatch("frame and its pack's class"));
+        }
         let chunks = read_chunks(&mut r)?;
         total += chunks.len();
         frames.push(PackFrame { offset, length, kind, chunks });
@@ -235,10 +252,13 @@ pub fn open_pack(name: &PackName, bytes: &[u8], key: &IndexKey) -> Result<Vec<Pa
     if SessionId(r.array()?) != name.session {
         return Err(FormatError::Mismatch("session of a pack"));
     }
+    if PackClass::from_u8(r.u8()?)? != name.class {
+        return Err(FormatError::Mismatch("class of a pack"));
+    }
     let trailer = bytes.last_chunk::<TRAILER_LEN>().ok_or(FormatError::Truncated("pack"))?;
     let range = footer_range(trailer, bytes.len() as u64)?;
     let (at, end) = (range.start as usize, range.end as usize);
-    let frames = open_footer(&bytes[at..end], range.start, &name.session, key)?;
+    let frames = open_footer(&bytes[at..end], range.start, name, key)?;
     if bytes[end..bytes.len() - TRAILER_LEN].iter().any(|b| *b != 0) {
         return Err(FormatError::Invalid("padding of a pack"));
     }

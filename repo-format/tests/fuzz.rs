@@ -24,6 +24,7 @@ fn objects_as_seeds() -> Vec<Seed> {
         let (target, bytes) = match name {
             "config" | "checkpoint" => (name, unsigned(&bytes)),
             "pack" | "index" | "snapshot" => (name, bytes),
+            "pack-metadata" => ("pack", bytes),
             "key-file" => ("key_file", bytes),
             _ if name.starts_with("credential") => ("credential", bytes),
             _ if name.starts_with("frame") => ("frame", bytes),
@@ -53,8 +54,8 @@ fn sealed_seeds() -> Vec<Seed> {
         list.extend([f.kind as u8, f.chunks.len() as u8]);
         f.chunks.iter().for_each(|c| list.extend([&c.id.0[..], &c.length.to_le_bytes()].concat()));
     }
-    let head = [&[1][..], &[7; 48], &[0, 0, 1, 0, 2, 0xff, 0xff]].concat();
-    let table = [&[1, 0, 0, 26, 0, 0, 0, 0, 16, 0, 0, 1, 1][..], &[9; 32], &[0, 0, 0, 0, 0, 0, 5, 0, 0, 0]].concat();
+    let head = [&[1][..], &[7; 16], &[2], &[7; 32], &[0, 0, 1, 0, 2, 0xff, 0xff]].concat();
+    let table = [&[1, 0, 0, 27, 0, 0, 0, 0, 16, 0, 0, 1, 1][..], &[9; 32], &[0, 0, 0, 0, 0, 0, 5, 0, 0, 0]].concat();
     let mut ring = [&[0x11; 32][..], &admin().id().0, &[6]].concat();
     (1..=5u8).for_each(|purpose| ring.extend([&[purpose, 32][..], &[purpose; 32]].concat()));
     ring.extend([&[6, 36, 1, 0, 0, 0][..], &[6; 32]].concat());

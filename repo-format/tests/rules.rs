@@ -90,7 +90,7 @@ impl Log {
     }
 
     fn usable(&self, label: u8, hash: u8, frame: u32) -> bool {
-        self.0.usable(&PackName { session: self.1[&label], hash: ObjectHash([hash; 32]) }, frame)
+        self.0.usable(&PackName { session: self.1[&label], ..pack_name(label, hash) }, frame)
     }
 
     fn ok(&mut self, writer: WriterId, body: Body) {
@@ -213,7 +213,7 @@ fn adoption_hands_over_packs_and_index_objects() {
     log.ok(WRITER, commit(3, Some(3), vec![index(1, 1), index(2, 2), index(3, 3)], vec![]));
     log.condemn(vec![pack_name(1, 1), pack_name(2, 1)]);
     // Of a session that never was, though others opened later, nobody works on anything.
-    log.condemn(vec![PackName { session: SessionId::new(2, &OTHER), hash: ObjectHash([1; 32]) }]);
+    log.condemn(vec![PackName { session: SessionId::new(2, &OTHER), ..pack_name(2, 1) }]);
 }
 
 #[test]
@@ -229,10 +229,10 @@ fn a_condemn_has_seen_the_last_commit_condemn_and_loss() {
     log.ok(admin().id(), body(before + 1));
     assert!(!log.usable(1, 1, 0) && log.usable(1, 2, 0));
     log.void(admin().id(), body(before + 1), "older state");
-    let damaged = vec![LostFrames { pack: pack_name(1, 2), frames: vec![26] }];
+    let damaged = vec![LostFrames { pack: pack_name(1, 2), frames: vec![27] }];
     let before = log.0.n();
     log.ok(WRITER, Body::Lost { lost: damaged });
-    assert!(!log.usable(1, 2, 26) && log.usable(1, 2, 4122));
+    assert!(!log.usable(1, 2, 27) && log.usable(1, 2, 4122));
     log.void(admin().id(), body(before), "older state");
     assert_eq!(log.0.withdrawn(), before + 1);
     log.ok(WRITER, lost(pack_name(1, 2)));
@@ -252,16 +252,16 @@ fn losses_and_finds_are_of_own_packs_or_by_who_may_vouch() {
         log.void(stranger, lost(pack), "writer");
         log.void(stranger, found.clone(), "writer");
     }
-    let never = PackName { session: SessionId::new(77, &WRITER), hash: ObjectHash([1; 32]) };
+    let never = PackName { session: SessionId::new(77, &WRITER), ..pack_name(77, 1) };
     log.void(OTHER, lost(never), "another writer");
     for (loses, finds) in [(WRITER, WRITER), (VOUCHER, WRITER), (WRITER, VOUCHER), (admin().id(), admin().id())] {
         log.ok(loses, lost(pack));
-        assert!(!log.usable(1, 1, 26));
+        assert!(!log.usable(1, 1, 27));
         log.void(OTHER, found.clone(), "another writer");
-        assert!(!log.usable(1, 1, 26));
+        assert!(!log.usable(1, 1, 27));
         let withdrawn = log.0.withdrawn();
         log.ok(finds, found.clone());
-        assert!(log.usable(1, 1, 26) && log.0.lost().is_empty());
+        assert!(log.usable(1, 1, 27) && log.0.lost().is_empty());
         assert_eq!(log.0.withdrawn(), withdrawn, "a find takes nothing away");
     }
     // One item that is not allowed makes the whole entry void.

@@ -9,7 +9,7 @@ use repo_format::id::*;
 use repo_format::index::{FILTER_BITS, FILTER_HASHES, INDEX_HEADER_LEN};
 use repo_format::key::{Signed, WrappedKey, context};
 use repo_format::limits::*;
-use repo_format::names::{Name, ObjectKind};
+use repo_format::names::{Name, ObjectKind, PackClass};
 use repo_format::pack::{PACK_END, PACK_HEADER_LEN, TRAILER_LEN};
 use std::path::PathBuf;
 use support::*;
@@ -283,7 +283,7 @@ fn names_and_contexts_are_those_of_the_code() {
         Name::Log(5),
         Name::Checkpoint(5, ObjectHash([1; 32])),
         Name::Snapshot(SnapshotId([1; 32])),
-        Name::Pack(repo_format::names::PackName { session: SessionId([2; 16]), hash: ObjectHash([1; 32]) }),
+        Name::Pack(support::pack_name(2, 1)),
         Name::Index(repo_format::names::IndexName { session: SessionId([2; 16]), hash: ObjectHash([1; 32]) }),
     ];
     let rows = table(&["object", "name"]);
@@ -292,9 +292,14 @@ fn names_and_contexts_are_those_of_the_code() {
         let spelled = row[1]
             .replace("<hash>", &"01".repeat(32))
             .replace("<session>", &"02".repeat(16))
+            .replace("<class>", "content")
             .replace("<n>", &format!("{:020}", 5));
         assert_eq!((row[0].as_str(), spelled), (name.kind().word(), name.to_string()));
     }
+    let classes: Vec<(String, String)> =
+        table(&["number", "class", "kinds of chunks"]).into_iter().map(|r| (r[0].clone(), r[1].clone())).collect();
+    let of_code = PackClass::ALL.map(|class| ((class as u8).to_string(), class.word().to_string()));
+    assert_eq!(classes, of_code);
     let contexts: Vec<String> = table(&["context", "input", "gives"]).into_iter().map(|r| r[0].clone()).collect();
     assert_eq!(contexts, context::ALL);
 }

@@ -14,8 +14,8 @@ use repo_format::keyfile::KeyFile;
 use repo_format::limits::*;
 use repo_format::log::Entry;
 use repo_format::log_state::State;
-use repo_format::names::{Name, PackName};
-use repo_format::pack::{PackBuilder, TRAILER_LEN, footer_range, open_footer, open_pack};
+use repo_format::names::{Name, PackClass, PackName};
+use repo_format::pack::{BuiltPack, PackBuilder, TRAILER_LEN, footer_range, open_footer, open_pack};
 use repo_format::snapshot::Snapshot;
 use support::*;
 
@@ -174,20 +174,30 @@ fn a_chunk_under_a_wrong_id_is_refused() {
 
 #[test]
 fn pack_round_trip_and_damage() {
-    let built = pack();
+    pack_survives(&pack());
+    pack_survives(&metadata_pack());
+}
+
+fn pack_survives(built: &BuiltPack) {
     let key = ring().repo.index;
     assert_eq!(built.bytes.len(), padme(built.bytes.len()));
     assert_eq!(open_pack(&built.name, &built.bytes, &key).unwrap(), built.frames);
+    assert_eq!(PackName::from_bytes(&built.name.to_bytes()), Ok(built.name));
+    let other = PackClass::ALL.into_iter().find(|class| *class != built.name.class).unwrap();
+    let moved = PackName { class: other, ..built.name };
+    assert!(open_pack(&moved, &built.bytes, &key).is_err(), "under a name of the other class");
     let range = footer_range(&built.bytes[built.bytes.len() - TRAILER_LEN..], built.bytes.len() as u64).unwrap();
     let footer = &built.bytes[range.start as usize..range.end as usize];
-    assert_eq!(open_footer(footer, range.start, &session(), &key).unwrap(), built.frames);
-    assert!(open_footer(footer, range.start, &SessionId([0; 16]), &key).is_err());
+    assert_eq!(open_footer(footer, range.start, &built.name, &key).unwrap(), built.frames);
+    let stranger = PackName { session: SessionId([0; 16]), ..built.name };
+    assert!(open_footer(footer, range.start, &stranger, &key).is_err());
+    assert!(open_footer(footer, range.start, &moved, &key).is_err());
     damage(&built.bytes, |b| open_pack(&built.name, b, &key).is_err());
     // The same with a name that fits: what is not covered by a key is checked by itself.
     for at in (0..built.bytes.len()).rev().step_by(7) {
         let mut bad = built.bytes.clone();
         bad[at] ^= 0x10;
-        let name = PackName { session: session(), hash: ObjectHash::of(&bad) };
+        let name = PackName { hash: ObjectHash::of(&bad), ..built.name };
         if open_pack(&name, &bad, &key).is_ok() {
             let inside = |f: &repo_format::pack::PackFrame| (f.offset..f.offset + f.length).contains(&(at as u32));
             assert!(built.frames.iter().any(inside), "byte {at}");
@@ -195,11 +205,31 @@ fn pack_round_trip_and_damage() {
     }
 }
 
+/// Neither a pack nor an index object mixes what a listing tells apart.
+#[test]
+fn a_frame_of_the_other_class_is_refused() {
+    let (content, metadata) = (pack(), metadata_pack());
+    for (one, other) in [(&content, &metadata), (&metadata, &content)] {
+        let mut builder = PackBuilder::new(session(), one.name.class);
+        for frame in &other.frames {
+            let bytes = &other.bytes[frame.offset as usize..][..frame.length as usize];
+            let refused = builder.push(bytes, frame.kind, &frame.chunks);
+            assert_eq!(refused, Err(FormatError::Mismatch("frame and its pack's class")));
+        }
+        let mut builder = IndexBuilder::new();
+        builder.add(one.name, one.bytes.len() as u32, &other.frames).unwrap();
+        let nonces = [[1; 24], [2; 24]];
+        let (name, bytes) = builder.finish(session(), &repo(), &ring().repo.index, &nonces, &writer()).unwrap();
+        let refused = Index::open(&name, &bytes, &repo(), &ring().repo.index).unwrap_err();
+        assert_eq!(refused, FormatError::Mismatch("frame and its pack's class"));
+    }
+}
+
 #[test]
 fn frames_move_as_they_are() {
     let built = pack();
     let other = SessionId([0x23; 16]);
-    let mut builder = PackBuilder::new(other);
+    let mut builder = PackBuilder::new(other, PackClass::Content);
     for frame in &built.frames {
         let bytes = &built.bytes[frame.offset as usize..][..frame.length as usize];
         assert!(builder.push(bytes, ChunkKind::Branch, &frame.chunks).is_err(), "wrong list");
@@ -354,7 +384,7 @@ proptest! {
 
     #[test]
     fn packs_and_indexes_round_trip(frames in prop::collection::vec(prop::collection::vec(0usize..500, 1..6), 0..6)) {
-        let mut builder = PackBuilder::new(session());
+        let mut builder = PackBuilder::new(session(), PackClass::Content);
         for (i, sizes) in frames.iter().enumerate() {
             let chunks: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(j, n)| noise((i * 100 + j) as u64, *n)).collect();
             let plain = plain(ChunkKind::Data, &chunks);

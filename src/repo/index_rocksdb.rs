@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! "c" │ chunk id 32        → places, each: source number u32 │ offset u32 │ length u32 │ position u16
-//! "p" │ source number u32  → index name 48 │ pack name 48 │ size u32: a pack of an index object
+//! "p" │ source number u32  → index name 48 │ pack name 49 │ size u32: a pack of an index object
 //! "n" │ index name 48      → number of its first pack u32; the others follow
 //! "i" │ index name 48      → length u32: this index object has been taken in, whole
 //! "next"                   → the next source number u32
@@ -109,8 +109,8 @@ impl RocksIndex {
         let mut batch = WriteBatch::default();
         batch.put(key(b'n', &index), first.to_le_bytes());
         for (n, (pack, size)) in (first..).zip(packs) {
-            let pack = join_name(&pack.session, &pack.hash);
-            batch.put(key(b'p', &n.to_le_bytes()), [&index[..], &pack, &size.to_le_bytes()].concat());
+            let pack = pack.to_bytes();
+            batch.put(key(b'p', &n.to_le_bytes()), [&index[..], &pack[..], &size.to_le_bytes()[..]].concat());
         }
         *next += packs.len() as u32;
         batch.put(b"next", next.to_le_bytes());
@@ -281,9 +281,9 @@ fn split_name(bytes: &[u8]) -> Option<(SessionId, ObjectHash)> {
 
 fn split_source(bytes: &[u8]) -> Option<(IndexName, PackName, u32)> {
     let (index, rest) = bytes.split_first_chunk::<NAME_LEN>()?;
-    let (pack, size) = rest.split_first_chunk::<NAME_LEN>()?;
-    let ((session, hash), (pack_session, pack_hash)) = (split_name(index)?, split_name(pack)?);
-    Some((IndexName { session, hash }, PackName { session: pack_session, hash: pack_hash }, number(size)?))
+    let (pack, size) = rest.split_first_chunk::<{ PackName::LEN }>()?;
+    let (session, hash) = split_name(index)?;
+    Some((IndexName { session, hash }, PackName::from_bytes(pack).ok()?, number(size)?))
 }
 
 fn broken(path: &str) -> Error {

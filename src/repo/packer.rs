@@ -1,8 +1,9 @@
 //! From frames to packs in the store: sealed on a few threads, checked, spread over the open packs, uploaded, indexed.
 //!
-//! Memory: the open packs and one more for each thread while it uploads (16 MiB each), the queue and the open frames
+//! Memory: the open packs (two of content of 16 MiB, one of metadata of 4 MiB) and one more for each thread while it
+//! uploads, the queue and the open frames
 //! (256 KiB each), about 5 MiB a thread for zstd and buffers, and 40 bytes for each chunk that no index object names
-//! yet: with two threads about 75 MiB at most (measured with the index cache, at 0.5 and
+//! yet: with two threads about 80 MiB at most (measured with the index cache, at 0.5 and
 //! at 2 GiB written: 110 MiB).
 
 use std::collections::HashSet;
@@ -16,7 +17,7 @@ use repo_format::frame::{FramePlain, Opener, Sealer};
 use repo_format::id::{ChunkId, RepoId};
 use repo_format::index::{Index as IndexObject, IndexBuilder};
 use repo_format::key::{RepoKeys, SessionKey, SignKey};
-use repo_format::names::{IndexName, Name};
+use repo_format::names::{IndexName, Name, PackClass};
 use repo_format::pack::{BuiltPack, PackBuilder};
 
 use super::index::Index;
@@ -24,9 +25,12 @@ use super::world;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Store, lock};
 
-/// Packs that fill at the same time; each frame goes to one of them at random, so that the order of chunks in time
-/// does not show.
-const OPEN_PACKS: usize = 2;
+/// Packs of content that fill at the same time; each frame goes to one of them at random, so that the order of chunks in
+/// time does not show. (Of metadata there is so little that a second pack would be an object more for each backup, and
+/// what its order shows is the order of leaves that nobody can see.)
+const CONTENT_PACKS: usize = 2;
+/// A pack of metadata is closed at the target of packs divided by this: what a small cache fetches is small.
+const METADATA_PART: u32 = 4;
 /// Frames that wait for a sealing thread.
 const QUEUE: usize = 4;
 /// An index object is written after so many packs, or after [`INDEX_AGE`]; after twice as many for each
@@ -82,7 +86,8 @@ pub struct Packer {
 
 struct Shared {
     setup: Setup,
-    open: Mutex<[PackBuilder; OPEN_PACKS]>,
+    /// Those of content, and last the one of metadata.
+    open: Mutex<[PackBuilder; CONTENT_PACKS + 1]>,
     uploaded: Mutex<Uploaded>,
     /// Chunks given to this packer that no index object names yet.
     pending: Mutex<HashSet<ChunkId>>,
@@ -104,7 +109,7 @@ impl Packer {
         let (sender, receiver) = bounded(QUEUE);
         let threads = setup.threads.max(1);
         let shared = Arc::new(Shared {
-            open: Mutex::new(std::array::from_fn(|_| empty_pack(&setup))),
+            open: Mutex::new(std::array::from_fn(|at| empty_pack(&setup, class_at(at)))),
             uploaded: Mutex::new(Uploaded { builder: IndexBuilder::new(), since: None, written: Vec::new() }),
             setup,
             pending: Mutex::default(),
@@ -156,8 +161,8 @@ impl Packer {
         self.join();
         self.check()?;
         for pack in lock(&self.shared.open).iter_mut().filter(|p| !p.is_empty()) {
-            let full = std::mem::replace(pack, empty_pack(&self.shared.setup));
-            self.shared.upload(full)?;
+            let empty = empty_pack(&self.shared.setup, pack.class());
+            self.shared.upload(std::mem::replace(pack, empty))?;
         }
         let mut uploaded = lock(&self.shared.uploaded);
         self.shared.write_index(&mut uploaded)?;
@@ -228,13 +233,16 @@ impl Shared {
         }
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
         let full = {
+            let at = match PackClass::of(plain.kind()) {
+                PackClass::Content => usize::from(world::random::<1>()?[0]) % CONTENT_PACKS,
+                PackClass::Metadata => CONTENT_PACKS,
+            };
             let mut packs = lock(&self.open);
-            let [choice] = world::random::<1>()?;
-            let pack = &mut packs[usize::from(choice) % OPEN_PACKS];
+            let pack = &mut packs[at];
             let chunks = plain.list().len();
-            let fits =
-                pack.fits(work.sealed.len(), chunks, setup.pack_target.saturating_sub(list_length(pack, chunks)));
-            let full = (!fits).then(|| std::mem::replace(pack, empty_pack(setup)));
+            let target = target(setup, pack.class()).saturating_sub(list_length(pack, chunks));
+            let fits = pack.fits(work.sealed.len(), chunks, target);
+            let full = (!fits).then(|| std::mem::replace(pack, empty_pack(setup, class_at(at))));
             pack.push(&work.sealed, plain.kind(), plain.list())?;
             full
         };
@@ -285,9 +293,22 @@ impl Shared {
     }
 }
 
+/// Which class the open pack `at` is of.
+fn class_at(at: usize) -> PackClass {
+    if at < CONTENT_PACKS { PackClass::Content } else { PackClass::Metadata }
+}
+
+/// Bytes at which a pack is closed.
+fn target(setup: &Setup, class: PackClass) -> u32 {
+    match class {
+        PackClass::Content => setup.pack_target,
+        PackClass::Metadata => setup.pack_target / METADATA_PART,
+    }
+}
+
 /// With all the room it needs: memory that is not touched costs nothing, memory that moves is needed twice.
-fn empty_pack(setup: &Setup) -> PackBuilder {
-    PackBuilder::with_capacity(setup.key.session, setup.pack_target as usize)
+fn empty_pack(setup: &Setup, class: PackClass) -> PackBuilder {
+    PackBuilder::with_capacity(setup.key.session, class, target(setup, class) as usize)
 }
 
 /// Bytes that the list of a pack will take with one frame of so many chunks more. Reserved, so that a full pack ends

@@ -105,9 +105,10 @@ mod tests {
     use repo_format::config::Config;
     use repo_format::id::{ObjectHash, RepoId, SessionId};
     use repo_format::key::{ContentSecret, SignKey};
+    use repo_format::names::PackClass;
 
     fn pack(n: u8) -> PackName {
-        PackName { session: SessionId([n; 16]), hash: ObjectHash([n; 32]) }
+        PackName { session: SessionId([n; 16]), class: PackClass::Content, hash: ObjectHash([n; 32]) }
     }
 
     /// The administrator may declare any pack.

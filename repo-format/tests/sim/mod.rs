@@ -10,7 +10,7 @@ use repo_format::key::{ContentPublic, WrappedKey};
 use repo_format::log::{Body, Entry, LostFrames, Roles};
 use repo_format::log_rules::{Outcome, Rules};
 use repo_format::log_state::State;
-use repo_format::names::{IndexName, PackName};
+use repo_format::names::{IndexName, PackClass, PackName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -253,7 +253,7 @@ impl World {
     }
 
     pub fn pack_name(&mut self, session: SessionId) -> PackName {
-        PackName { session, hash: self.hash() }
+        PackName { session, class: PackClass::Content, hash: self.hash() }
     }
 
     pub fn put_index(&mut self, session: SessionId, packs: Vec<(PackName, Chunks)>) -> IndexName {

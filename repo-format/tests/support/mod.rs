@@ -13,7 +13,7 @@ use repo_format::key::*;
 use repo_format::keyfile::KeyFile;
 use repo_format::log::{Body, Entry, LostFrames, Roles};
 use repo_format::log_state::State;
-use repo_format::names::{IndexName, Name, PackName};
+use repo_format::names::{IndexName, Name, PackClass, PackName};
 use repo_format::pack::{BuiltPack, PackBuilder};
 use repo_format::snapshot::Snapshot;
 
@@ -94,18 +94,24 @@ pub fn frame(plain: &FramePlain, nonce: u8) -> Vec<u8> {
     out
 }
 
-pub fn pack() -> BuiltPack {
-    let mut builder = PackBuilder::new(session());
-    for (nonce, plain) in [
-        plain(ChunkKind::Leaf, &[text(5000), text(70), Vec::new()]),
-        plain(ChunkKind::Data, &[noise(1, 9000), noise(2, 100)]),
-    ]
-    .iter()
-    .enumerate()
-    {
+fn pack_of(class: PackClass, frames: [FramePlain; 2], nonce: u8) -> BuiltPack {
+    let mut builder = PackBuilder::new(session(), class);
+    for (nonce, plain) in frames.iter().enumerate() {
         builder.push(&frame(plain, nonce as u8), plain.kind(), plain.list()).unwrap();
     }
-    builder.finish(&ring().repo.index, &[0x99; 24]).unwrap()
+    builder.finish(&ring().repo.index, &[nonce; 24]).unwrap()
+}
+
+pub fn pack() -> BuiltPack {
+    let leaves = plain(ChunkKind::Leaf, &[text(5000), text(70), Vec::new()]);
+    let data = plain(ChunkKind::Data, &[noise(1, 9000), noise(2, 100)]);
+    pack_of(PackClass::Content, [leaves, data], 0x99)
+}
+
+pub fn metadata_pack() -> BuiltPack {
+    let branches = plain(ChunkKind::Branch, &[text(500), text(7)]);
+    let lists = plain(ChunkKind::BlobList, &[noise(3, 90)]);
+    pack_of(PackClass::Metadata, [branches, lists], 0x9a)
 }
 
 pub fn index() -> (IndexName, Vec<u8>) {
@@ -137,7 +143,7 @@ pub fn key_file() -> KeyFile {
 }
 
 pub fn pack_name(session: u8, hash: u8) -> PackName {
-    PackName { session: SessionId([session; 16]), hash: ObjectHash([hash; 32]) }
+    PackName { session: SessionId([session; 16]), class: PackClass::Content, hash: ObjectHash([hash; 32]) }
 }
 
 /// One body of every kind, in an order in which all of them apply.
@@ -201,6 +207,7 @@ pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("frame-zstd", frame(&plain(ChunkKind::Leaf, &[text(5000), text(70)]), 1)),
         ("frame-raw", frame(&plain(ChunkKind::Data, &[noise(1, 300)]), 2)),
         ("pack", pack().bytes),
+        ("pack-metadata", metadata_pack().bytes),
         ("index", index().1),
         ("snapshot", snapshot_object().1),
         ("checkpoint", checkpoint().1),
