@@ -242,13 +242,12 @@ fn a_pack_condemned_under_a_session_stops_its_commit_and_nothing_is_lost() {
     backup(&repo, &data);
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let roots = put_all(&writer, &data);
-    let packs: Vec<_> = store_names(&*store)
-        .iter()
-        .filter_map(|n| match Name::parse(n) {
-            Ok(Name::Pack(pack)) => Some(pack),
-            _ => None,
-        })
-        .collect();
+    let pack_of = |name: &String| match Name::parse(name) {
+        Ok(Name::Pack(pack)) => Some(pack),
+        _ => None,
+    };
+    let mut packs: Vec<_> = store_names(&*store).iter().filter_map(pack_of).collect();
+    packs.sort_unstable();
     repo.administer(&mut |state| Ok(Body::Condemn { computed: state.n(), packs: packs.clone() })).unwrap();
     assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Busy);
     assert_eq!(backup(&repo, &data).chunks_new, 40, "condemned packs are not relied on");

@@ -92,15 +92,15 @@ fn what_needs_no_content_reads_none() {
     watched.record();
     let repo = open(&store, None).unwrap();
     let checked = check(&repo, CheckOptions::default(), &Watch::new()).unwrap();
-    assert!(checked.whole == 1 && checked.reached > 300, "{checked:?}");
+    assert!(checked.whole == 1 && checked.reached > 100, "{checked:?}");
     let (content, metadata) = reads(&watched);
     assert!(content == 0 && metadata > 0, "a check read content {content} times");
-    // One row is a frame of content, not a pack.
+    // Some rows are a frame or two of content, not a pack.
     let tree = &snapshot.shards[0].layers[0];
     let root = Root { id: ChunkId::from_hex(&tree.id).unwrap(), level: tree.level, records: tree.records, blobs: 0 };
     let reader = repo.reader().unwrap();
-    let first = collect(&mut TreeRun::range(Some(root), &reader, vec![0x80], Some(vec![0x80, 2]))).unwrap();
+    let first = collect(&mut TreeRun::range(Some(root), &reader, vec![0x80], Some(vec![0x82]))).unwrap();
     assert!(!first.is_empty() && first.len() < 400, "{}", first.len());
     let (content, metadata) = reads(&watched);
-    assert!((1..3).contains(&content) && metadata < 3, "content {content} times, metadata {metadata}");
+    assert!((1..4).contains(&content) && metadata < 3, "content {content} times, metadata {metadata}");
 }

@@ -60,7 +60,7 @@ impl PackName {
     /// Length in bytes where another object names it.
     pub const LEN: usize = SessionId::LEN + 1 + ObjectHash::LEN;
 
-    /// As another object names it; such bytes sort as names do.
+    /// As another object names it; such bytes sort as [`PackName`]s do.
     pub fn to_bytes(&self) -> [u8; PackName::LEN] {
         let mut out = [0; PackName::LEN];
         out[..SessionId::LEN].copy_from_slice(&self.session.0);
