@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::engine::{Engine, Schema};
 use crate::error::{Error, Kind, Result};
-use crate::merge::State;
+use crate::merge::{Purge, State};
 use crate::run::{ChunkSource, Record};
 use crate::snapshot::{Shard, Snapshot};
 use crate::tree::{Difference, Drift, NodeSide, differences};
@@ -206,9 +206,9 @@ fn survey(
         nodes.push(NodeSide::new(&part.patch()?, owned, chunks));
     }
     // What a node may have purged by the first capture, as the backup reckoned.
-    let purge_before = u32::try_from(s.window.0.saturating_sub(u64::from(schema.grace()))).unwrap_or(0);
+    let purge = Purge::new(schema.rule(), u32::try_from(s.window.0).unwrap_or(u32::MAX));
     watch.bytes_total.store(shard.bytes_read, Ordering::Relaxed);
-    differences(view, &mut nodes, purge_before, chunks, &mut |d| {
+    differences(view, &mut nodes, purge, chunks, &mut |d| {
         watch.check()?;
         if let Some(record) = d.view.or(d.held) {
             // How far along the keys: what lies between is not read.

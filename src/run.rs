@@ -27,6 +27,18 @@ impl<'a> Record<'a> {
     pub fn group(&self) -> &'a [u8] {
         &self.key[..self.group_len]
     }
+
+    /// What says whose it is, of all the nodes: the group; the key where groups are not used.
+    #[inline]
+    pub fn whose(&self) -> &'a [u8] {
+        if self.group_len == 0 { self.key } else { self.group() }
+    }
+
+    /// Whether it has cells: it is no deletion of a group and no marker.
+    #[inline]
+    pub fn is_row(&self) -> bool {
+        matches!(self.class, Class::Row | Class::Static)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -46,11 +58,13 @@ pub struct RecordBatch {
     limit: usize,
     /// Key of a large record that comes next; empty where nothing is said.
     coming: Vec<u8>,
+    /// Of the first records; those behind have rank 0.
+    ranks: Vec<u64>,
 }
 
 impl Default for RecordBatch {
     fn default() -> RecordBatch {
-        RecordBatch { bytes: Vec::new(), slots: Vec::new(), limit: BATCH_BYTES, coming: Vec::new() }
+        RecordBatch { bytes: Vec::new(), slots: Vec::new(), limit: BATCH_BYTES, coming: Vec::new(), ranks: Vec::new() }
     }
 }
 
@@ -75,6 +89,7 @@ impl RecordBatch {
         self.bytes.shrink_to(4 * self.limit);
         self.slots.clear();
         self.coming.clear();
+        self.ranks.clear();
     }
 
     /// The key of a large record that comes after those of the batch. It is not read before the next batch is asked for: of
@@ -109,6 +124,7 @@ impl RecordBatch {
         std::mem::swap(&mut self.bytes, &mut other.bytes);
         std::mem::swap(&mut self.slots, &mut other.slots);
         std::mem::swap(&mut self.coming, &mut other.coming);
+        std::mem::swap(&mut self.ranks, &mut other.ranks);
     }
 
     /// The last record's key, if there is one.
@@ -150,6 +166,22 @@ impl RecordBatch {
         if let Some(slot) = self.slots.get(n) {
             self.bytes.truncate(slot.start as usize);
             self.slots.truncate(n);
+            self.ranks.truncate(n);
+        }
+    }
+
+    /// Rank of the `i`-th record: which of two records without versions is the later one. 0 unless it was said.
+    #[inline]
+    pub fn rank(&self, i: usize) -> u64 {
+        self.ranks.get(i).copied().unwrap_or(0)
+    }
+
+    /// Says the rank of all records from the `from`-th on.
+    #[inline]
+    pub fn set_rank(&mut self, from: usize, rank: u64) {
+        if rank > 0 || !self.ranks.is_empty() {
+            self.ranks.resize(from, 0);
+            self.ranks.resize(self.slots.len(), rank);
         }
     }
 
@@ -215,6 +247,10 @@ impl RecordBatch {
         }
         // Records lie one after the other.
         self.bytes.extend_from_slice(&other.bytes[first.start as usize..end as usize]);
+        if let Some(ranks) = other.ranks.get(from..).filter(|ranks| !ranks.is_empty()) {
+            self.ranks.resize(self.slots.len() - (to - from), 0);
+            self.ranks.extend_from_slice(&ranks[..ranks.len().min(to - from)]);
+        }
         to
     }
 

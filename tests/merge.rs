@@ -1,18 +1,23 @@
-//! Merge, trees and patches against the plain model: however the same writes are spread over files and nodes.
+//! Merge, trees and patches against the plain model: however the same writes are spread over files and nodes. By Cassandra's
+//! rule here; beside, by that of an engine without groups and versions.
+
+mod ranked;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use onefold::engine::cassandra::rule::CassandraRule;
 use onefold::merge::{Across, Deletion, Merge, Owned, Waiting, ahead};
 use onefold::run::{RecordBatch, Run};
 use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun, UnownedCount};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
-use crate::world::{Chunks, PLACES, Plain, Telling, Ties, Version, Write, collect, model, run_of, shape};
+use crate::world::{Chunks, PLACES, Plain, Telling, Version, Write, collect, model, run_of, shape};
 
 const CUT: u32 = 50;
+const RULE: CassandraRule = CassandraRule { counter: false, grace: 0 };
 
 fn deletion() -> impl Strategy<Value = Deletion> {
     (0i64..12, 0u32..4).prop_map(|(time, ldt)| Deletion { time, ldt })
@@ -115,7 +120,7 @@ fn fold(nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &Chunks) -> Fo
 fn fold_at(cut: u32, nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &Chunks) -> Folded {
     let shape = shape(4);
     let mut patches = PatchWriter::new(nodes.len(), chunks, &shape, [1; 32], true);
-    let mut merge = Merge::across(nodes, &Ties, cut, Across::new(owned, 0, &mut patches));
+    let mut merge = Merge::across(nodes, &RULE, cut, Across::new(owned, 0, &mut patches));
     let root = tree::write(&mut merge, chunks, &shape).unwrap();
     drop(merge);
     let unowned = patches.unowned();
@@ -123,7 +128,7 @@ fn fold_at(cut: u32, nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &
 }
 
 fn node_runs<'a>(history: &[(u8, Write, u8)], nodes: &[u8]) -> Vec<Box<dyn Run + 'a>> {
-    nodes.iter().map(|n| Box::new(Merge::of(files(history, *n), &Ties)) as Box<dyn Run>).collect()
+    nodes.iter().map(|n| Box::new(Merge::of(files(history, *n), &RULE)) as Box<dyn Run>).collect()
 }
 
 /// A run that is opened when its first partition is reached.
@@ -155,9 +160,9 @@ fn hundreds_of_runs_are_opened_in_order_and_merged() {
     assert!(expected.len() > 100);
     for _ in 0..2 {
         let waiting = runs.iter().cloned().map(waiting).collect();
-        assert_eq!(collect(&mut Merge::of_waiting(waiting, &Ties)).unwrap(), expected);
+        assert_eq!(collect(&mut Merge::of_waiting(waiting, &RULE)).unwrap(), expected);
         let at_once = runs.iter().cloned().map(run_of).collect();
-        assert_eq!(collect(&mut Merge::of(at_once, &Ties)).unwrap(), expected);
+        assert_eq!(collect(&mut Merge::of(at_once, &RULE)).unwrap(), expected);
         runs.reverse();
     }
 }
@@ -203,10 +208,10 @@ fn of_many_nodes_only_those_at_a_large_record_have_read_it() {
         for node in 0..12 {
             let records = model(&writes(node).collect::<Vec<_>>(), true, None);
             let counting = Counting(Telling(records.into_iter().peekable(), false), &read);
-            runs.push(ahead(scope, "node", Merge::of(vec![Box::new(counting)], &Ties)).unwrap());
+            runs.push(ahead(scope, "node", Merge::of(vec![Box::new(counting)], &RULE)).unwrap());
         }
         let across = Across::new(vec![Owned::All; 12], 0, &mut patches);
-        let (mut merge, mut batch) = (Merge::across(runs, &Ties, CUT, across), RecordBatch::new());
+        let (mut merge, mut batch) = (Merge::across(runs, &RULE, CUT, across), RecordBatch::new());
         while merge.next_batch(&mut batch).unwrap() {
             rows += batch.len();
             assert_eq!(read.load(Ordering::SeqCst), 3 * rows);
@@ -231,12 +236,12 @@ proptest! {
     #[test]
     fn files_of_a_node_come_to_what_was_written(history in history()) {
         for node in 0..3 {
-            let mut merge = Merge::of(files(&history, node), &Ties);
+            let mut merge = Merge::of(files(&history, node), &RULE);
             let expected = model(&reached(&history, 0b11 << (2 * node)), true, None);
             prop_assert_eq!(&collect(&mut merge).unwrap(), &expected);
             // Each file opened no sooner than it is reached.
             let waiting = files(&history, node).into_iter().map(|mut file| waiting(collect(&mut *file).unwrap()));
-            prop_assert_eq!(&collect(&mut Merge::of_waiting(waiting.collect(), &Ties)).unwrap(), &expected);
+            prop_assert_eq!(&collect(&mut Merge::of_waiting(waiting.collect(), &RULE)).unwrap(), &expected);
         }
     }
 
@@ -254,7 +259,7 @@ proptest! {
         for (patch, owned) in folded.patches.iter().zip(owned()) {
             runs.push(Box::new(NodeView::outside(folded.root, patch, owned, &chunks)));
         }
-        prop_assert_eq!(collect(&mut Merge::of(runs, &Ties)).unwrap(), all);
+        prop_assert_eq!(collect(&mut Merge::of(runs, &RULE)).unwrap(), all);
         let counted = folded.unowned != UnownedCount::default();
         prop_assert_eq!(counted, folded.root != everyone.root, "{:?}", folded.unowned);
         prop_assert_eq!(everyone.unowned, UnownedCount::default());

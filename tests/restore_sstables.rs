@@ -62,7 +62,7 @@ fn read_back(folder: &Path, table: &Table) -> Plain {
             runs.push(Box::new(SsTable::open(folder, &descriptor, table).unwrap().run(1 << 16).unwrap()));
         }
     }
-    all(&mut Merge::of(runs, &CassandraRule { counter: table.counter }))
+    all(&mut Merge::of(runs, &CassandraRule::of(&table)))
 }
 
 struct Cluster {
@@ -87,7 +87,7 @@ impl Cluster {
     fn view(&self, name: &str, condition: Option<&str>) -> (Table, Plain) {
         let shard = self.snapshot.shard(name).unwrap();
         let table = select::table(shard).unwrap();
-        let (rule, reader) = (CassandraRule { counter: table.counter }, self.repo.reader().unwrap());
+        let (rule, reader) = (CassandraRule::of(&table), self.repo.reader().unwrap());
         let selection = Selection { condition, ..Selection::default() };
         let mut run = select::records(&self.snapshot, shard, &selection, &rule, &reader).unwrap();
         let plain = all(&mut *run).into_iter().filter_map(|r| without_dropped(&table, r)).collect();

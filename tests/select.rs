@@ -23,7 +23,7 @@ use crate::world::{Chunks, Plain, collect, run_of, shape};
 const TABLE: &str = "CREATE TABLE ks.t (k int, c int, d int, v int, s int static, PRIMARY KEY (k, c, d))
     WITH CLUSTERING ORDER BY (c ASC, d DESC)";
 const CUT: u32 = 1000;
-const RULE: CassandraRule = CassandraRule { counter: false };
+const RULE: CassandraRule = CassandraRule { counter: false, grace: 0 };
 const PARTITIONS: i32 = 4;
 const PLACES: i32 = 3;
 

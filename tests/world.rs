@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use onefold::blob;
-use onefold::merge::{Deletion, Rule, Stands};
+use onefold::merge::{Deletion, Rule, Stands, Version as Held};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Record, RecordBatch, Run};
 use onefold::tree::Shape;
 use onefold::{Error, Kind, Result};
@@ -124,12 +124,15 @@ fn rank<'a>(e: &Entry<'a>) -> (i64, u8, u32, std::cmp::Reverse<u32>, Option<&'a 
 }
 
 impl Rule for Ties {
-    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands> {
-        Ok(if rank(a) >= rank(b) { Stands::First } else { Stands::Second })
+    fn stands(&self, a: &Held<'_>, b: &Held<'_>) -> Result<Stands> {
+        Ok(if rank(&a.entry) >= rank(&b.entry) { Stands::First } else { Stands::Second })
     }
 
-    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {
-        (cell.ldt <= now).then(|| Deletion { time: cell.time, ldt: cell.ldt - cell.ttl })
+    fn at_cut<'e>(&self, cell: Entry<'e>, cut: u32) -> Entry<'e> {
+        if cell.column == 0 || cell.ldt > cut {
+            return cell;
+        }
+        Entry { kind: EntryKind::Tombstone, ldt: cell.ldt - cell.ttl, ttl: 0, value: None, ..cell }
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use repo_format::key::FingerprintKey;
-use repo_format::record::Class;
 use repo_format::run_digest::RunDigest;
 
 use super::Target;
@@ -28,7 +27,8 @@ pub struct Attempt<'a> {
     pub target: &'a Target<'a>,
     pub shard: &'a Shard,
     pub node_views: bool,
-    pub purge_before: u32,
+    /// The first capture, seconds since 1970.
+    pub captured: u32,
     pub cut: u32,
     pub watch: &'a Watch,
 }
@@ -175,14 +175,14 @@ impl Attempt<'_> {
                 let name = run.name.clone();
                 read_ahead.push(ahead(scope, &name, run)?);
             }
-            let across = Across::new(owned, self.purge_before, &mut patches);
+            let across = Across::new(owned, self.captured, &mut patches);
             let mut merge = Merge::across(read_ahead, &*rule, self.cut, across);
             let mut batch = RecordBatch::new();
             while merge.next_batch(&mut batch)? {
                 self.watch.check()?;
                 batch.digest(&mut digest);
                 for record in batch.iter() {
-                    rows += u64::from(matches!(record.class, Class::Row | Class::Static));
+                    rows += u64::from(record.is_row());
                     tree.push(&record)?;
                 }
             }
@@ -207,7 +207,7 @@ impl Attempt<'_> {
         for node in nodes {
             runs.push(Box::new(node_run(node, rule, failed)));
         }
-        Ok(Merge::across(runs, rule, self.cut, Across::new(owned, self.purge_before, witness)))
+        Ok(Merge::across(runs, rule, self.cut, Across::new(owned, self.captured, witness)))
     }
 
     fn known_leaf_records(&self) -> Option<u32> {
@@ -279,7 +279,8 @@ fn node_run<'a: 'b, 'b>(node: NodeParts<'a>, rule: &'b dyn Rule, failed: &'b Fai
     let at = node.node;
     let wait = |mut part: Part<'a>| -> Waiting<'b> {
         let from = std::mem::replace(&mut part.from, Ok(Vec::new())).unwrap_or_default();
-        Waiting::new(from, Box::new(move || guarded(at, part, failed)))
+        let rank = part.rank;
+        Waiting::new(from, Box::new(move || guarded(at, part, failed))).ranked(rank)
     };
     Merge::of_waiting(node.parts.into_iter().map(wait).collect(), rule)
 }

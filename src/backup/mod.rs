@@ -176,7 +176,7 @@ impl Work<'_> {
                 target: self.target,
                 shard,
                 node_views: self.options.node_views,
-                purge_before: u32::try_from(self.times.window.0.saturating_sub(u64::from(shard.grace))).unwrap_or(0),
+                captured: u32::try_from(self.times.window.0).unwrap_or(u32::MAX),
                 cut: self.times.cut,
                 watch: self.watch,
             };

@@ -81,8 +81,6 @@ pub struct Shard {
     pub kind: ShardKind,
     /// The database's id of it.
     pub id: String,
-    /// Deletions made so many seconds before the capture may have been purged by some nodes.
-    pub grace: u32,
     /// What helps to compress its leaves.
     pub layout: Layout,
     /// Names of nodes that own parts of it and are not captured.
@@ -99,6 +97,8 @@ pub struct Part<'a> {
     pub files: Vec<PathBuf>,
     /// Bytes of all of them.
     pub bytes: u64,
+    /// Which of two records without versions is the later one: that of the part with the greater rank. 0 where versions say it.
+    pub rank: u64,
     /// A key that none of its records comes before; empty where that is not known. The error is why it cannot be decoded.
     pub from: Result<Vec<u8>>,
     /// Gives its records.

@@ -11,8 +11,6 @@ use crate::run::Record;
 pub trait Schema: Send + Sync {
     /// How versions of its records merge.
     fn rule(&self) -> &dyn Rule;
-    /// Deletions made so many seconds before a capture may have been purged by some nodes: that is no drift.
-    fn grace(&self) -> u32;
     /// The keys that each of the snapshot's `nodes` answers for, by node. `cluster` is what the snapshot says of all shards
     /// together ([`super::Source::describe`] of none).
     fn owned(&self, cluster: &Value, nodes: usize) -> Result<Vec<Owned>>;

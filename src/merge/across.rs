@@ -2,7 +2,9 @@
 
 use repo_format::record::Traits;
 
-use super::body::{BodyMerge, Deletion, equal_but_purgeable, purgeable};
+use super::body::{BodyMerge, Deletion};
+use super::owned::{Owned, Owner};
+use super::purge::Purge;
 use super::unowned::{self, Beyond, Unowned};
 use crate::error::Result;
 use crate::run::{Record, RecordBatch};
@@ -27,7 +29,7 @@ pub enum State {
 pub struct Held<'r> {
     /// How it stands to the merged record.
     pub state: State,
-    /// What it holds where that differs (`Stale`), expired cells as tombstones.
+    /// What it holds where that differs (`Stale`), as it stands at the cut.
     pub record: Option<Record<'r>>,
     /// The difference is only what a node may purge: no drift.
     pub purgeable: bool,
@@ -48,69 +50,52 @@ pub trait Witness: Send {
     fn alone(&mut self, node: usize, record: &Record<'_>, owned: bool) -> Result<()>;
 }
 
-/// The keys a node answers for: ascending half-open intervals `[from, to)`; `None` as an end is the end of all keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owned {
-    /// Every key.
-    All,
-    /// These intervals.
-    Ranges(Vec<(Vec<u8>, Option<Vec<u8>>)>),
-}
-
-impl Owned {
-    /// Whether a key or group lies in them.
-    pub fn holds(&self, key: &[u8]) -> bool {
-        match self {
-            Owned::All => true,
-            Owned::Ranges(ranges) => {
-                let after = ranges.partition_point(|(from, _)| from.as_slice() <= key);
-                let range = after.checked_sub(1).and_then(|i| ranges.get(i));
-                range.is_some_and(|(_, to)| to.as_deref().is_none_or(|to| key < to))
-            }
-        }
-    }
-}
-
-struct Owner {
-    owned: Owned,
-    /// First interval that does not end before the current group.
-    at: usize,
-    owns: bool,
-}
-
 /// What a merge across nodes needs besides the runs.
 pub struct Across<'a> {
     owners: Vec<Owner>,
     everyone: bool,
-    purge_before: u32,
+    parted: bool,
+    captured: u32,
     beyond: Beyond,
     witness: &'a mut dyn Witness,
 }
 
 impl<'a> Across<'a> {
-    /// One `Owned` per run. Deletions made before `purge_before` (seconds since 1970; 0 none) may be missing on a node
-    /// without that being drift.
-    pub fn new(owned: Vec<Owned>, purge_before: u32, witness: &'a mut dyn Witness) -> Across<'a> {
-        let owners = owned.into_iter().map(|owned| Owner { owned, at: 0, owns: true }).collect();
-        Across { owners, everyone: true, purge_before, beyond: Beyond::default(), witness }
+    /// One `Owned` per run. What a node captured at `captured` (seconds since 1970; 0: never) may have dropped by the rule
+    /// may be missing without that being drift.
+    pub fn new(owned: Vec<Owned>, captured: u32, witness: &'a mut dyn Witness) -> Across<'a> {
+        let owners: Vec<Owner> = owned.into_iter().map(Owner::new).collect();
+        let parted = owners.iter().any(Owner::is_parted);
+        Across { owners, everyone: true, parted, captured, beyond: Beyond::default(), witness }
     }
 
-    /// Finds who owns the group that begins.
-    pub(super) fn enter(&mut self, group: &[u8]) {
-        self.everyone = true;
+    /// Finds who owns the group that begins, which is that of `record`.
+    pub(super) fn enter(&mut self, record: &Record<'_>) {
         self.beyond.enter();
+        self.go_to(record.whose());
+    }
+
+    /// Finds who owns a record of the group that was entered; `true` where that may be others than before.
+    #[inline]
+    pub(super) fn within(&mut self, record: &Record<'_>) -> bool {
+        let asks = self.parted && record.group_len == 0;
+        if asks {
+            self.go_to(record.whose());
+        }
+        asks
+    }
+
+    fn go_to(&mut self, whose: &[u8]) {
+        self.everyone = true;
         for owner in &mut self.owners {
-            owner.owns = match &owner.owned {
-                Owned::All => true,
-                Owned::Ranges(ranges) => {
-                    while ranges.get(owner.at).is_some_and(|(_, to)| to.as_deref().is_some_and(|to| to <= group)) {
-                        owner.at += 1;
-                    }
-                    ranges.get(owner.at).is_some_and(|(from, _)| from.as_slice() <= group)
-                }
-            };
+            owner.go_to(whose);
             self.everyone &= owner.owns;
         }
+    }
+
+    /// Whether there may be keys that some node does not own.
+    pub(super) fn is_parted(&self) -> bool {
+        self.parted
     }
 
     #[inline]
@@ -137,8 +122,14 @@ impl<'a> Across<'a> {
     }
 
     /// See [`Beyond::step`].
-    pub(super) fn tell_open(&mut self, theirs: Option<Deletion>, view: Option<Deletion>) -> Result<()> {
-        if self.beyond.step(theirs, view, self.purge_before) { self.witness.unowned(Unowned::Deletion) } else { Ok(()) }
+    pub(super) fn tell_open(
+        &mut self,
+        theirs: Option<Deletion>,
+        view: Option<Deletion>,
+        bodies: &BodyMerge<'_>,
+    ) -> Result<()> {
+        let purge = Purge::new(bodies.rule, self.captured);
+        if self.beyond.step(theirs, view, purge) { self.witness.unowned(Unowned::Deletion) } else { Ok(()) }
     }
 
     /// Tells the witness about one key. `standing` are the nodes that hold a record at it, `record` gives each one's;
@@ -174,10 +165,11 @@ impl<'a> Across<'a> {
                 scratch.get(made - 1)
             });
         }
+        let purge = Purge::new(bodies.rule, self.captured);
         if !self.everyone {
             let others = found.iter().zip(&self.owners).filter(|(_, owner)| !owner.owns);
             let others: Vec<Record<'_>> = others.filter_map(|(r, _)| *r).collect();
-            if let Some(what) = unowned::adds(merged.as_ref(), &others, shadow, bodies, self.purge_before)? {
+            if let Some(what) = unowned::adds(merged.as_ref(), &others, shadow, bodies, purge)? {
                 self.witness.unowned(what)?;
             }
         }
@@ -191,7 +183,7 @@ impl<'a> Across<'a> {
         };
         let mut nodes = Vec::with_capacity(self.owners.len());
         for (owner, r) in self.owners.iter().zip(&found) {
-            nodes.push(held(&merged, owner.owns, *r, self.purge_before)?);
+            nodes.push(held(&merged, owner.owns, *r, purge)?);
         }
         self.witness.differs(&merged, &nodes)?;
         for (i, r) in found.iter().enumerate() {
@@ -203,9 +195,9 @@ impl<'a> Across<'a> {
     }
 }
 
-/// How one node stands to `merged`, given what it holds at that key. Deletions made before `purge_before` (seconds since
-/// 1970) may be missing without that being drift.
-pub fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge_before: u32) -> Result<Held<'r>> {
+/// How one node stands to `merged`, given what it holds at that key. What may be dropped may be missing without that being
+/// drift.
+pub fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, purge: Purge<'_>) -> Result<Held<'r>> {
     let same = record.is_some_and(|r| r.body == merged.body);
     let state = match (owns, record.is_some(), same) {
         (true, true, true) => State::Same,
@@ -216,10 +208,8 @@ pub fn held<'r>(merged: &Record<'_>, owns: bool, record: Option<Record<'r>>, pur
     };
     let deleted = merged.traits.has(Traits::DELETED) || merged.traits.has(Traits::EXPIRING) || merged.body.is_empty();
     let purgeable = match (state, record) {
-        (State::Missing, _) => deleted && purgeable(merged.body, merged.class, purge_before)?,
-        (State::Stale, Some(r)) => {
-            (deleted || r.traits != Traits::default()) && equal_but_purgeable(r.body, merged.body, purge_before)?
-        }
+        (State::Missing, _) => deleted && purge.body(merged.body, merged.class)?,
+        (State::Stale, Some(r)) => (deleted || r.traits != Traits::default()) && purge.equal(r.body, merged.body)?,
         _ => false,
     };
     Ok(Held { state, record: if state == State::Stale { record } else { None }, purgeable })

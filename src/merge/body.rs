@@ -1,8 +1,8 @@
 //! Merging the bodies of records that share a key, under the deletions that cover them.
 
-use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind, Traits};
+use repo_format::record::{BodyWriter, Entries, Entry, EntryKind, Traits};
 
-use super::{Rule, Stands};
+use super::{Rule, Stands, Version};
 use crate::error::{Error, Result};
 use crate::run::{Record, RecordBatch};
 
@@ -20,7 +20,8 @@ impl Deletion {
         Deletion { time: e.time, ldt: e.ldt }
     }
 
-    fn entry(self, column: u32) -> Entry<'static> {
+    /// The entry that says it, of a column (0: of the record).
+    pub(super) fn entry(self, column: u32) -> Entry<'static> {
         let (time, ldt) = (self.time, self.ldt);
         Entry { column, kind: EntryKind::Deletion, element: None, time, ldt, ttl: 0, value: None }
     }
@@ -42,21 +43,35 @@ pub fn push_deletion(out: &mut RecordBatch, like: &Record<'_>, deletion: Option<
     });
 }
 
+/// A body, and the rank of the part that it comes from.
+pub type Ranked<'e> = (u64, &'e [u8]);
+
 /// A body, read up to its next entry.
 struct Head<'e> {
+    rank: u64,
     entry: Entry<'e>,
     rest: Entries<'e>,
 }
 
-/// Merges bodies by a rule; with a cut, also brings expired cells to the form of tombstones.
+/// What bodies came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merged {
+    /// Of the body that they came to.
+    pub traits: Traits,
+    /// The greatest of those whose entries stand.
+    pub rank: u64,
+}
+
+/// Merges bodies by a rule; with a cut, also brings each cell to how it stands there.
 pub struct BodyMerge<'a> {
-    rule: &'a dyn Rule,
+    pub(super) rule: &'a dyn Rule,
+    replaces: bool,
     cut: Option<u32>,
 }
 
 impl<'a> BodyMerge<'a> {
     pub fn new(rule: &'a dyn Rule, cut: Option<u32>) -> BodyMerge<'a> {
-        BodyMerge { rule, cut }
+        BodyMerge { rule, replaces: rule.replaces(), cut }
     }
 
     /// Whether a body with these traits, covered by nothing, is already in normal form.
@@ -65,7 +80,7 @@ impl<'a> BodyMerge<'a> {
         self.cut.is_none() || !traits.has(Traits::EXPIRING)
     }
 
-    /// Copies a record, its expired cells as tombstones.
+    /// Copies a record, its cells as they stand at the cut.
     pub fn normal(&self, r: &Record<'_>, out: &mut RecordBatch) -> Result<()> {
         out.push_with(r.key, r.group_len, r.class, |buffer| {
             let mut writer = BodyWriter::new(buffer);
@@ -77,59 +92,62 @@ impl<'a> BodyMerge<'a> {
         })
     }
 
-    /// The entry as it stands at the cut. Liveness keeps its form: no database rewrites it.
+    /// The entry as it stands at the cut.
+    #[inline]
     fn at_cut<'e>(&self, e: Entry<'e>) -> Entry<'e> {
-        let (Some(cut), EntryKind::Cell, true) = (self.cut, e.kind, e.column != 0 && e.expires()) else { return e };
-        match self.rule.expired(&e, cut) {
-            Some(d) => Entry { kind: EntryKind::Tombstone, time: d.time, ldt: d.ldt, ttl: 0, value: None, ..e },
-            None => e,
+        match self.cut {
+            Some(cut) if e.kind == EntryKind::Cell && e.expires() => self.rule.at_cut(e, cut),
+            _ => e,
         }
     }
 
     /// Merges `bodies` under `shadow` into `out`. `None` when nothing is left to say; `out` is then as it was.
-    pub fn merge(&self, bodies: &[&[u8]], shadow: Option<Deletion>, out: &mut Vec<u8>) -> Result<Option<Traits>> {
+    pub fn merge(&self, bodies: &[Ranked<'_>], shadow: Option<Deletion>, out: &mut Vec<u8>) -> Result<Option<Merged>> {
+        let newest = if self.replaces && bodies.len() > 1 { newest(bodies)? } else { None };
         let mut heads: Vec<Head<'_>> = Vec::with_capacity(bodies.len());
-        for body in bodies {
+        for &(rank, body) in newest.as_ref().map_or(bodies, std::slice::from_ref) {
             let mut rest = Entries::new(body);
-            heads.extend(rest.next_entry()?.map(|entry| Head { entry, rest }));
+            heads.extend(rest.next_entry()?.map(|entry| Head { rank, entry, rest }));
         }
-        let mut versions: Vec<Entry<'_>> = Vec::with_capacity(heads.len());
+        let mut versions: Vec<Version<'_>> = Vec::with_capacity(heads.len());
         let start = out.len();
         let mut writer = BodyWriter::new(out);
         let mut covering = shadow;
         let mut in_column = (u32::MAX, covering);
-        let mut said = false;
+        let (mut said, mut rank) = (false, 0);
         while let Some(least) = heads.iter().map(|h| h.entry).min_by(Entry::order) {
             versions.clear();
             self.take(&least, &mut heads, &mut versions)?;
             let first = &least;
             match first.kind {
                 EntryKind::Deletion => {
-                    let best = versions.iter().map(Deletion::of).max();
-                    let standing = best.filter(|d| covering.is_none_or(|c| *d > c));
-                    if let Some(d) = standing {
+                    let best = versions.iter().map(|v| (Deletion::of(&v.entry), v.rank)).max();
+                    let standing = best.filter(|(d, _)| covering.is_none_or(|c| *d > c));
+                    if let Some((d, its)) = standing {
                         writer.push(&d.entry(first.column));
-                        said = true;
+                        (said, rank) = (true, rank.max(its));
                     }
+                    let standing = standing.map(|(d, _)| d);
                     if first.column == 0 {
                         covering = covering.max(standing);
                     }
                     in_column = (first.column, covering.max(standing));
                 }
+                // How something was spelled says nothing by itself, and nothing covers it.
                 EntryKind::Raw => {
-                    if let Some(greatest) = versions.iter().max_by_key(|e| e.value) {
-                        writer.push(greatest);
-                    }
+                    self.standing(&versions, None, &mut writer)?;
                 }
                 EntryKind::Cell | EntryKind::Tombstone => {
                     let cover = if in_column.0 == first.column { in_column.1 } else { covering };
-                    said |= self.cells(&versions, cover, &mut writer)?;
+                    if let Some(its) = self.standing(&versions, cover, &mut writer)? {
+                        (said, rank) = (true, rank.max(its));
+                    }
                 }
             }
         }
         let traits = writer.traits();
         if said {
-            return Ok(Some(traits));
+            return Ok(Some(Merged { traits, rank }));
         }
         out.truncate(start);
         Ok(None)
@@ -138,14 +156,14 @@ impl<'a> BodyMerge<'a> {
     /// Moves what stands at the path of `least` from the heads of the bodies to `versions`, as it is at the cut: before nodes
     /// are merged, because a replica answers a read with the tombstone that its expired cell has become, and a tombstone
     /// wins over a cell of the same time that lives on another replica.
-    fn take<'e>(&self, least: &Entry<'e>, heads: &mut Vec<Head<'e>>, versions: &mut Vec<Entry<'e>>) -> Result<()> {
+    fn take<'e>(&self, least: &Entry<'e>, heads: &mut Vec<Head<'e>>, versions: &mut Vec<Version<'e>>) -> Result<()> {
         let mut i = 0;
         while let Some(head) = heads.get_mut(i) {
             if head.entry.order(least).is_ne() {
                 i += 1;
                 continue;
             }
-            versions.push(self.at_cut(head.entry));
+            versions.push(Version { entry: self.at_cut(head.entry), rank: head.rank });
             match head.rest.next_entry()? {
                 Some(next) => {
                     head.entry = next;
@@ -157,67 +175,49 @@ impl<'a> BodyMerge<'a> {
         Ok(())
     }
 
-    /// Writes the cell that stands among `versions` of one path; `false` if all are covered.
-    fn cells(&self, versions: &[Entry<'_>], cover: Option<Deletion>, writer: &mut BodyWriter<'_>) -> Result<bool> {
-        let mut uncovered = versions.iter().filter(|e| cover.is_none_or(|c| e.time > c.time));
-        let Some(first) = uncovered.next() else { return Ok(false) };
+    /// Writes what stands among `versions` of one path, and gives its rank; `None` if all are covered.
+    fn standing(
+        &self,
+        versions: &[Version<'_>],
+        cover: Option<Deletion>,
+        writer: &mut BodyWriter<'_>,
+    ) -> Result<Option<u64>> {
+        let mut uncovered = versions.iter().filter(|v| cover.is_none_or(|c| v.entry.time > c.time));
+        let Some(first) = uncovered.next() else { return Ok(None) };
         let mut best = *first;
         let mut made: Option<Vec<u8>> = None;
         for next in uncovered {
-            let current = Entry { value: made.as_deref().or(best.value), ..best };
-            match self.rule.cell(&current, next)? {
+            let value = made.as_deref().or(best.entry.value);
+            let current = Version { entry: Entry { value, ..best.entry }, rank: best.rank };
+            match self.rule.stands(&current, next)? {
                 Stands::First => {}
                 Stands::Second => (best, made) = (*next, None),
                 Stands::Made(time, value) => {
-                    best.time = time;
+                    (best.entry.time, best.rank) = (time, best.rank.max(next.rank));
                     made = Some(value);
                 }
             }
         }
-        writer.push(&Entry { value: made.as_deref().or(best.value), ..best });
-        Ok(true)
+        writer.push(&Entry { value: made.as_deref().or(best.entry.value), ..best.entry });
+        Ok(Some(best.rank))
     }
+}
+
+/// Of bodies of which a later one replaces an earlier one whole, the one that stands.
+fn newest<'e>(bodies: &[Ranked<'e>]) -> Result<Option<Ranked<'e>>> {
+    let mut best: Option<(Option<i64>, u64, &[u8])> = None;
+    for &(rank, body) in bodies {
+        let mut time = None;
+        for entry in Entries::new(body) {
+            time = time.max(Some(entry.map_err(Error::from)?.time));
+        }
+        best = best.max(Some((time, rank, body)));
+    }
+    Ok(best.map(|(_, rank, body)| (rank, body)))
 }
 
 /// Appends what two bodies of one record come to, each as it stands. `None`, and nothing, where they say nothing.
 pub fn merge_bodies(rule: &dyn Rule, bodies: [&[u8]; 2], out: &mut Vec<u8>) -> Result<Option<Traits>> {
-    BodyMerge::new(rule, None).merge(&bodies, None, out)
-}
-
-/// Whether everything `body` says is a deletion or tombstone made before `before`, so that a node may have purged it.
-pub fn purgeable(body: &[u8], class: Class, before: u32) -> Result<bool> {
-    if class == Class::Marker && body.is_empty() {
-        return Ok(true);
-    }
-    for entry in Entries::new(body) {
-        let entry = entry.map_err(Error::from)?;
-        if !may_purge(&entry, before) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn may_purge(e: &Entry<'_>, before: u32) -> bool {
-    match e.kind {
-        EntryKind::Deletion | EntryKind::Tombstone => e.ldt < before,
-        EntryKind::Raw => true,
-        EntryKind::Cell => e.expires() && e.ldt < before,
-    }
-}
-
-/// Whether two bodies differ only in what a node may have purged.
-pub fn equal_but_purgeable(a: &[u8], b: &[u8], before: u32) -> Result<bool> {
-    let rest = |body: &[u8]| -> Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(body.len());
-        let mut writer = BodyWriter::new(&mut out);
-        for entry in Entries::new(body) {
-            let entry = entry.map_err(Error::from)?;
-            if !may_purge(&entry, before) {
-                writer.push(&entry);
-            }
-        }
-        Ok(out)
-    };
-    Ok(rest(a)? == rest(b)?)
+    let merged = BodyMerge::new(rule, None).merge(&bodies.map(|body| (0, body)), None, out)?;
+    Ok(merged.map(|merged| merged.traits))
 }

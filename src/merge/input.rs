@@ -10,6 +10,8 @@ use crate::run::{Record, RecordBatch, Run};
 pub struct Input<'a> {
     /// Dropped at its end: what it holds open and in memory is no longer needed.
     run: Option<Box<dyn Run + 'a>>,
+    /// Of all its records; 0 where they have ranks of their own, or none.
+    rank: u64,
     /// The batch that it stands in; empty at the end.
     pub batch: RecordBatch,
     /// The record in the batch.
@@ -22,14 +24,20 @@ pub struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// Before its first record.
-    pub fn new(run: Box<dyn Run + 'a>) -> Input<'a> {
-        Input { run: Some(run), batch: RecordBatch::new(), at: 0, head: 0, open: None }
+    pub fn new(run: Box<dyn Run + 'a>, rank: u64) -> Input<'a> {
+        Input { run: Some(run), rank, batch: RecordBatch::new(), at: 0, head: 0, open: None }
     }
 
     /// The record it stands at, unless it is before a large one.
     #[inline]
     pub fn record(&self) -> Record<'_> {
         self.batch.get(self.at)
+    }
+
+    /// Its rank.
+    #[inline]
+    pub fn rank(&self) -> u64 {
+        self.batch.rank(self.at)
     }
 
     /// The key it stands at.
@@ -57,6 +65,9 @@ impl<'a> Input<'a> {
         self.at = 0;
         let Some(run) = &mut self.run else { return Ok(false) };
         let more = run.next_batch(&mut self.batch)?;
+        if self.rank > 0 {
+            self.batch.set_rank(0, self.rank);
+        }
         if more {
             self.head = head(self.key());
         } else {
@@ -99,6 +110,7 @@ impl<'a> Input<'a> {
 pub struct Waiting<'a> {
     /// No key of it is less.
     from: Vec<u8>,
+    rank: u64,
     open: Open<'a>,
 }
 
@@ -108,7 +120,13 @@ pub type Open<'a> = Box<dyn FnOnce() -> Result<Box<dyn Run + 'a>> + Send + 'a>;
 impl<'a> Waiting<'a> {
     /// A run with keys from `from` on only; empty where that is not known, so that it is opened at once.
     pub fn new(from: Vec<u8>, open: Open<'a>) -> Waiting<'a> {
-        Waiting { from, open }
+        Waiting { from, rank: 0, open }
+    }
+
+    /// The rank of its records: of two without versions that of the greater one stands, if the rule says no other.
+    #[must_use]
+    pub fn ranked(self, rank: u64) -> Waiting<'a> {
+        Waiting { rank, ..self }
     }
 
     /// Those that are opened last come first.
@@ -124,7 +142,7 @@ impl<'a> Waiting<'a> {
 
     /// Opens it.
     pub fn open(self) -> Result<Input<'a>> {
-        Ok(Input::new((self.open)()?))
+        Ok(Input::new((self.open)()?, self.rank))
     }
 }
 

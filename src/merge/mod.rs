@@ -9,40 +9,27 @@ mod ahead;
 mod body;
 mod input;
 mod large;
+mod owned;
 mod pass;
+mod purge;
+mod rule;
 mod unowned;
 
-pub use across::{Across, Held, Owned, State, Witness, held};
+pub use across::{Across, Held, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, merge_bodies, push_deletion};
 pub use input::{Open, Waiting};
+pub use owned::{Owned, Owns};
+pub use purge::Purge;
+pub use rule::{Rule, Stands, Version};
 pub use unowned::Unowned;
 
-use repo_format::record::{Class, Entry, Traits};
+use repo_format::record::{Class, Traits};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::run::{Record, RecordBatch, Run};
-use body::BodyMerge;
+use body::{BodyMerge, Merged, Ranked};
 use input::Input;
-
-/// How an engine's versions merge, cell by cell. Deterministic; applied to the files of a node first, then across nodes.
-pub trait Rule: Send + Sync {
-    /// Which of two cells or tombstones at one path stands. Fails where a value is not what the engine writes.
-    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands>;
-    /// The tombstone that an expiring cell has become at `now` (seconds), if it has.
-    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion>;
-}
-
-/// The outcome of [`Rule::cell`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stands {
-    /// The first.
-    First,
-    /// The second.
-    Second,
-    /// Neither: a live cell with this time and value, made of both (counters).
-    Made(i64, Vec<u8>),
-}
 
 /// A merge of runs, itself a run.
 pub struct Merge<'a> {
@@ -73,7 +60,7 @@ impl<'a> Merge<'a> {
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
             waiting: Vec::new(),
-            inputs: runs.into_iter().map(Input::new).collect(),
+            inputs: runs.into_iter().map(|run| Input::new(run, 0)).collect(),
             ended: Vec::new(),
             covering: 0,
             order: Vec::new(),
@@ -95,7 +82,15 @@ impl<'a> Merge<'a> {
         Merge { waiting: runs, ..Merge::of(Vec::new(), rule) }
     }
 
-    /// Merges one run per node. What expires by `cut` (seconds since 1970) becomes the tombstone it is about to become.
+    /// What owners hold, and what others hold outside of their ranges. Where neither has a version, the owners' stands.
+    pub fn with_unowned(view: Box<dyn Run + 'a>, others: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
+        let (owners, non_owners) = unowned::OWNERS;
+        let mut inputs = vec![Input::new(view, owners)];
+        inputs.extend(others.into_iter().map(|run| Input::new(run, non_owners)));
+        Merge { inputs, ..Merge::of(Vec::new(), rule) }
+    }
+
+    /// Merges one run per node. Each cell is brought to how it stands at `cut` (seconds since 1970).
     /// `across` says which keys each node answers for and is told how every node differs.
     pub fn across(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule, cut: u32, across: Across<'a>) -> Merge<'a> {
         let mut merge = Merge::of(runs, rule);
@@ -106,14 +101,14 @@ impl<'a> Merge<'a> {
 
     fn start(&mut self) -> Result<()> {
         self.started = true;
-        // The first group may be the empty one, which would otherwise never begin.
-        if let Some(across) = &mut self.across {
-            across.enter(&self.group);
-        }
         for i in 0..self.inputs.len() {
             if self.inputs[i].refill()? {
                 insert(&mut self.order, &self.inputs, i);
             }
+        }
+        // The first group may be the empty one, which would otherwise never begin.
+        if let (Some(across), Some(first)) = (&mut self.across, self.order.first()) {
+            across.enter(&self.inputs[*first].record());
         }
         Ok(())
     }
@@ -174,12 +169,14 @@ impl<'a> Merge<'a> {
             self.group.extend_from_slice(first.group());
             self.group_deletion = None;
             self.open = None;
+            if let Some(across) = &mut self.across {
+                across.enter(&first);
+            }
             if std::mem::take(&mut self.covering) > 0 {
                 self.inputs.iter_mut().for_each(|input| input.open = None);
             }
-            if let Some(across) = &mut self.across {
-                across.enter(&self.group);
-            }
+        } else if self.across.as_mut().is_some_and(|across| across.within(&first)) && self.covering > 0 {
+            self.hand_over()?;
         }
         if same > 1 {
             self.agree_on_class(same)?;
@@ -228,42 +225,50 @@ impl<'a> Merge<'a> {
     /// Merges rows. `true` if all that take part hold exactly what is merged.
     fn row(&mut self, same: usize, shadow: Option<Deletion>, out: &mut RecordBatch) -> Result<bool> {
         let mut first: Option<Record<'_>> = None;
-        let mut agree = shadow.is_none();
+        let (mut agree, mut rank) = (shadow.is_none(), 0);
         for &i in &self.order[..same] {
             if !self.takes_part(i) {
                 continue;
             }
             let record = self.inputs[i].record();
+            rank = rank.max(self.inputs[i].rank());
             match &first {
                 None => first = Some(record),
                 Some(first) => agree = agree && record.body == first.body,
             }
         }
         let Some(first) = first else { return Ok(false) };
-        if agree && self.bodies.keeps(first.traits) {
-            out.push(&first);
-            return Ok(true);
-        }
+        let start = out.len();
         if agree {
-            self.bodies.normal(&first, out)?;
-            return Ok(false);
+            let keeps = self.bodies.keeps(first.traits);
+            if keeps {
+                out.push(&first)
+            } else {
+                self.bodies.normal(&first, out)?
+            }
+            out.set_rank(start, rank);
+            return Ok(keeps);
         }
         let standing = self.order[..same].iter().filter(|i| self.takes_part(**i));
-        let bodies: Vec<&[u8]> = standing.map(|i| self.inputs[*i].record().body).collect();
-        let start = out.len();
-        let mut kept = false;
+        let ranked = |i: &usize| (self.inputs[*i].rank(), self.inputs[*i].record().body);
+        let bodies: Vec<Ranked<'_>> = standing.map(ranked).collect();
+        let mut merged: Option<Merged> = None;
         out.push_with(first.key, first.group_len, first.class, |buffer| {
-            let traits = self.bodies.merge(&bodies, shadow, buffer)?;
-            kept = traits.is_some();
-            Ok::<Traits, Error>(traits.unwrap_or_default())
+            merged = self.bodies.merge(&bodies, shadow, buffer)?;
+            Ok::<Traits, Error>(merged.map(|m| m.traits).unwrap_or_default())
         })?;
-        if !kept {
-            out.truncate(start);
+        match merged {
+            Some(merged) => out.set_rank(start, merged.rank),
+            None => out.truncate(start),
         }
         Ok(false)
     }
 
     fn group_deletion(&mut self, same: usize, out: &mut RecordBatch) -> Result<()> {
+        if self.group.is_empty() && self.across.as_ref().is_some_and(Across::is_parted) {
+            let message = "deletes everything at once, and not every node owns everything";
+            return Err(Error::new(Kind::Unsupported, "merge", message));
+        }
         let mut best = None;
         for &i in &self.order[..same] {
             if self.takes_part(i) {
@@ -289,19 +294,38 @@ impl<'a> Merge<'a> {
                 _ => {}
             }
         }
-        let mut now = None;
-        for (i, input) in self.inputs.iter().enumerate() {
-            if input.open.is_some() && self.takes_part(i) {
-                now = now.max(input.open);
-            }
-        }
-        now = now.filter(|d| self.group_deletion.is_none_or(|g| *d > g));
+        let now = self.open_now();
         if now != self.open {
             self.open = now;
             let first = self.inputs[self.order[0]].record();
             body::push_deletion(out, &first, now);
         }
         Ok(())
+    }
+
+    /// The deletion that the markers of all that take part have in force.
+    fn open_now(&self) -> Option<Deletion> {
+        let mut now = None;
+        for (i, input) in self.inputs.iter().enumerate() {
+            if input.open.is_some() && self.takes_part(i) {
+                now = now.max(input.open);
+            }
+        }
+        now.filter(|d| self.group_deletion.is_none_or(|g| *d > g))
+    }
+
+    /// Where records have no groups, others may own this one than own those before. A deletion that is in force must
+    /// not begin or end with that, because it needs a marker with a key of its own; at a marker it is found anew.
+    fn hand_over(&mut self) -> Result<()> {
+        if self.inputs[self.order[0]].record().class == Class::Marker {
+            return Ok(());
+        }
+        if self.open_now() != self.open {
+            let message = "a deletion of an interval reaches over keys of several owners";
+            return Err(Error::new(Kind::Unsupported, "merge", message)
+                .hint("the engine must state it anew, with a marker, where the keys of an owner begin"));
+        }
+        self.tell_open()
     }
 
     /// Tells where a deletion that only non-owners have open begins to reach further than the view's.
@@ -312,7 +336,7 @@ impl<'a> Merge<'a> {
         }
         let others = self.inputs.iter().enumerate().filter(|(i, _)| !across.owns(*i));
         let open = others.map(|(_, input)| input.open).max().flatten();
-        across.tell_open(open, self.open.max(self.group_deletion))
+        across.tell_open(open, self.open.max(self.group_deletion), &self.bodies)
     }
 
     fn advance(&mut self, same: usize) -> Result<()> {

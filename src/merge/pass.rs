@@ -1,16 +1,10 @@
 //! What most of a merge is: rows that no deletion covers and that pass as they are, in bulk.
 
-use repo_format::record::{Class, Traits};
+use repo_format::record::Traits;
 
 use super::{Merge, insert};
 use crate::error::Result;
-use crate::run::{Record, RecordBatch};
-
-/// Whether it is a row.
-#[inline]
-fn is_row(r: Record<'_>) -> bool {
-    matches!(r.class, Class::Row | Class::Static)
-}
+use crate::run::RecordBatch;
 
 impl Merge<'_> {
     /// Hands the whole next batch on as it is, if nothing needs doing to it: one run is left, and no deletion is in
@@ -24,7 +18,7 @@ impl Merge<'_> {
         }
         if input.at != 0
             || input.batch.coming().is_some()
-            || !input.batch.iter().all(|r| is_row(r) && !r.traits.has(Traits::DELETED))
+            || !input.batch.iter().all(|r| r.is_row() && !r.traits.has(Traits::DELETED))
         {
             return Ok(());
         }
@@ -63,14 +57,16 @@ impl Merge<'_> {
                 break;
             }
             let record = first.record();
-            let keeps = is_row(record) && self.bodies.keeps(record.traits);
+            let keeps = record.is_row() && self.bodies.keeps(record.traits);
             if !keeps || !others.iter().all(|other| other.batch.is_same(other.at, &first.batch, first.at)) {
                 break;
             }
             if record.group() != self.group {
                 self.group.clear();
                 self.group.extend_from_slice(record.group());
-                across.enter(&self.group);
+                across.enter(&record);
+            } else {
+                across.within(&record);
             }
             if !across.all_own() {
                 break;
@@ -102,7 +98,7 @@ impl Merge<'_> {
         let next = self.order.get(1).map(|i| &self.inputs[*i]);
         let waiting = self.waiting.last().filter(|w| leader.batch.last_key().is_some_and(|last| w.reaches(last)));
         let to = out.push_from(&leader.batch, leader.at, |r| {
-            is_row(r) && next.is_none_or(|n| n.is_after(r.key)) && waiting.is_none_or(|w| !w.reaches(r.key))
+            r.is_row() && next.is_none_or(|n| n.is_after(r.key)) && waiting.is_none_or(|w| !w.reaches(r.key))
         });
         if to == leader.at {
             return Ok(false);

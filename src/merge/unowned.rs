@@ -3,7 +3,8 @@
 
 use repo_format::record::{Class, Entries, EntryKind};
 
-use super::body::{BodyMerge, Deletion, deletion, equal_but_purgeable, purgeable};
+use super::body::{BodyMerge, Deletion, Ranked, deletion};
+use super::purge::Purge;
 use crate::error::Result;
 use crate::run::Record;
 
@@ -16,14 +17,17 @@ pub enum Unowned {
     Deletion,
 }
 
-/// What `others`, held outside of the ranges of their nodes, add to `merged`, which `shadow` covers. Deletions made before
-/// `purge_before` add nothing. Markers are told by what is open ([`Beyond`]).
+/// The rank of what owners hold, and that of what others hold: where records carry no version, an owner's stands.
+pub const OWNERS: (u64, u64) = (1, 0);
+
+/// What `others`, held outside of the ranges of their nodes, add to `merged`, which `shadow` covers. What may be dropped
+/// adds nothing. Markers are told by what is open ([`Beyond`]).
 pub fn adds(
     merged: Option<&Record<'_>>,
     others: &[Record<'_>],
     shadow: Option<Deletion>,
     bodies: &BodyMerge<'_>,
-    purge_before: u32,
+    purge: Purge<'_>,
 ) -> Result<Option<Unowned>> {
     let Some(first) = others.first() else { return Ok(None) };
     match first.class {
@@ -32,7 +36,7 @@ pub fn adds(
             let stands = merged.map_or(Ok(None), |m| deletion(m.body))?;
             for other in others {
                 let theirs = deletion(other.body)?;
-                if theirs > stands && theirs.is_some_and(|d| d.ldt >= purge_before) {
+                if theirs > stands && theirs.is_some_and(|d| !purge.entry(&d.entry(0))) {
                     return Ok(Some(Unowned::Deletion));
                 }
             }
@@ -43,14 +47,16 @@ pub fn adds(
     if merged.is_some_and(|m| others.iter().all(|o| o.body == m.body)) {
         return Ok(None);
     }
-    let all: Vec<&[u8]> = merged.iter().map(|m| m.body).chain(others.iter().map(|o| o.body)).collect();
+    let (owners, non_owners) = OWNERS;
+    let owned = merged.iter().map(|m| (owners, m.body));
+    let all: Vec<Ranked<'_>> = owned.chain(others.iter().map(|o| (non_owners, o.body))).collect();
     let mut out = Vec::new();
     if bodies.merge(&all, shadow, &mut out)?.is_none() {
         return Ok(None);
     }
     let nothing_new = match merged {
-        Some(merged) => equal_but_purgeable(&out, merged.body, purge_before)?,
-        None => purgeable(&out, first.class, purge_before)?,
+        Some(merged) => purge.equal(&out, merged.body)?,
+        None => purge.body(&out, first.class)?,
     };
     if nothing_new {
         return Ok(None);
@@ -79,9 +85,9 @@ impl Beyond {
 
     /// `theirs` is the greatest deletion that non-owners have open, `view` what is in force in the view. `true` where theirs begins
     /// to reach further.
-    pub fn step(&mut self, theirs: Option<Deletion>, view: Option<Deletion>, purge_before: u32) -> bool {
+    pub fn step(&mut self, theirs: Option<Deletion>, view: Option<Deletion>, purge: Purge<'_>) -> bool {
         let before = self.open;
-        self.open = theirs > view && theirs.is_some_and(|d| d.ldt >= purge_before);
+        self.open = theirs > view && theirs.is_some_and(|d| !purge.entry(&d.entry(0)));
         self.open && !before
     }
 }

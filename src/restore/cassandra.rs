@@ -209,7 +209,7 @@ impl<'a> Job<'a> {
         chunks: &'a dyn ChunkSource,
         watch: &'a Watch,
     ) -> Job<'a> {
-        let rule = CassandraRule { counter: order.table.counter };
+        let rule = CassandraRule::of(&order.table);
         Job { client, snapshot, shard, order, rule, chunks, watch }
     }
 

@@ -28,7 +28,7 @@ pub fn rows(
 ) -> Result<u64> {
     let table = select::table(shard)?;
     let layout = Layout::of(&table).map_err(unwritable)?;
-    let rule = CassandraRule { counter: table.counter };
+    let rule = CassandraRule::of(&table);
     let (mut run, predicate) = select::rows(s, shard, selection, &layout, &rule, chunks)?;
     let mut rows = Rows::new(layout, s.cut.seconds, show, predicate);
     let mut write = |text: &mut String| {

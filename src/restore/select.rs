@@ -154,11 +154,11 @@ fn with_unowned<'a>(
         _ => return Err(Error::new(Kind::Unsupported, &shard.name, "has layers: what nodes held needs a base alone")),
     };
     let (table, cluster) = (table(shard)?, ClusterDescription::read(&s.description)?);
-    let mut runs: Vec<Box<dyn Run + 'a>> = vec![Box::new(TreeRun::new(base, chunks))];
+    let mut others: Vec<Box<dyn Run + 'a>> = Vec::new();
     for (node, part) in shard.nodes.iter().enumerate().filter(|(_, part)| part.held.is_some()) {
-        runs.push(Box::new(NodeView::outside(base, &part.patch()?, cluster.owned(node, &table.keyspace), chunks)));
+        others.push(Box::new(NodeView::outside(base, &part.patch()?, cluster.owned(node, &table.keyspace), chunks)));
     }
-    Ok(Box::new(Merge::of(runs, rule)))
+    Ok(Box::new(Merge::with_unowned(Box::new(TreeRun::new(base, chunks)), others, rule)))
 }
 
 /// One look-up after the other.

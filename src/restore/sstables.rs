@@ -147,7 +147,7 @@ fn write(
     chunks: &dyn ChunkSource,
     watch: &Watch,
 ) -> Result<Totals> {
-    let rule = CassandraRule { counter: plan.captured.counter };
+    let rule = CassandraRule::of(&plan.captured);
     let Request { condition, unowned, .. } = *request;
     let selection = Selection { condition, unowned, watch: Some(watch), ..Selection::default() };
     let read = |take: &mut dyn FnMut(&Record<'_>) -> Result<()>| {

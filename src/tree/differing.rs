@@ -10,7 +10,7 @@ use super::read::{TreeRun, fill_leaf};
 use super::view::Peek;
 use super::{NodePatch, Root};
 use crate::error::{Error, Result};
-use crate::merge::{Owned, State, held};
+use crate::merge::{Owned, Purge, State, held};
 use crate::run::{ChunkSource, Record, RecordBatch};
 
 /// One record in which one node differs from the view.
@@ -46,12 +46,12 @@ impl<'a> NodeSide<'a> {
 }
 
 /// Shows `each` every record in which a node differs, leaf by leaf in the order of keys and node by node within a leaf. Leaves of the
-/// view that no patch speaks of are not read. Deletions made before `purge_before` (seconds since 1970) may be
-/// missing without that being drift.
+/// view that no patch speaks of are not read. What nodes may have dropped
+/// (`purge`) may be missing without that being drift.
 pub fn differences(
     view: Option<Root>,
     nodes: &mut [NodeSide<'_>],
-    purge_before: u32,
+    purge: Purge<'_>,
     chunks: &dyn ChunkSource,
     each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
 ) -> Result<()> {
@@ -67,7 +67,7 @@ pub fn differences(
         let mut records = Leaf { leaf: leaf.as_ref(), chunks, batch: None };
         let end = next.as_ref().map(|child| child.first_key.as_slice());
         for (i, node) in nodes.iter_mut().enumerate() {
-            node.leaf(i, &mut records, end, purge_before, each)?;
+            node.leaf(i, &mut records, end, purge, each)?;
         }
         first = false;
     }
@@ -101,7 +101,7 @@ impl NodeSide<'_> {
         node: usize,
         leaf: &mut Leaf<'_>,
         end: Option<&[u8]>,
-        purge_before: u32,
+        purge: Purge<'_>,
         each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
     ) -> Result<()> {
         let patch = match leaf.leaf {
@@ -126,7 +126,7 @@ impl NodeSide<'_> {
                 (State::Extra, _) => Some(false),
                 (State::Stale, None) if others.is_empty() && merged.traits == Traits::default() => Some(false),
                 (State::Stale, None) => None,
-                (_, kept) => Some(held(&merged, true, kept, purge_before)?.purgeable),
+                (_, kept) => Some(held(&merged, true, kept, purge)?.purgeable),
             };
             each(&Difference { node, state, view: Some(merged), held: kept, purged, others })?;
             if kept.is_some() {
@@ -153,7 +153,7 @@ impl NodeSide<'_> {
             if end.is_some_and(|end| record.key >= end) {
                 break;
             }
-            let state = if self.owned.holds(record.group()) { State::Stale } else { State::Extra };
+            let state = if self.owned.holds(record.whose()) { State::Stale } else { State::Extra };
             let view = find(view, record.key);
             each(&Difference { node, state, view, held: Some(record), purged: Some(false), others: &[] })?;
             self.held.step();

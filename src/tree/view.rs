@@ -131,7 +131,7 @@ impl<'a> NodeView<'a> {
         if self.held.load()? {
             let held = self.held.record();
             if !more || held.key <= self.batch.get(self.at).key {
-                if self.side == Side::All || !self.owned.holds(held.group()) {
+                if self.side == Side::All || !self.owned.holds(held.whose()) {
                     out.push(&held);
                 }
                 self.held.step();
@@ -145,7 +145,7 @@ impl<'a> NodeView<'a> {
         let stale = self.patch.stale.binary_search_by_key(&ordinal, |d| d.ordinal).is_ok();
         let missing = self.patch.missing.binary_search(&ordinal).is_ok();
         let extra = self.patch.extra.binary_search(&ordinal).is_ok();
-        let inside = self.side == Side::All && self.owned.holds(record.group());
+        let inside = self.side == Side::All && self.owned.holds(record.whose());
         if (extra || inside) && !stale && !missing {
             out.push(&record);
         }

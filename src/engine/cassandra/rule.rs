@@ -9,8 +9,9 @@ use std::cmp::Ordering;
 
 use repo_format::record::{Entry, EntryKind};
 
+use super::schema::Table;
 use crate::error::Result;
-use crate::merge::{Deletion, Rule, Stands};
+use crate::merge::{Rule, Stands, Version};
 pub use counter::{has_local_shards, merge_contexts, total};
 
 /// The TTL that marks a liveness as a deletion of the key alone: written by materialised views
@@ -123,15 +124,26 @@ pub fn expired<'a>(e: &Entry<'a>, cut: u32) -> Option<Entry<'a>> {
     expired.then_some(Entry { kind: EntryKind::Tombstone, ldt, ttl: 0, value: None, ..*e })
 }
 
-/// Cassandra's rules, for a table of counters or of values.
+/// Cassandra's rules for a table.
+#[derive(Debug, Clone, Copy)]
 pub struct CassandraRule {
     /// The table's cells are counters.
     pub counter: bool,
+    /// `gc_grace_seconds`: deletions older than that may be purged by some nodes.
+    pub grace: u32,
+}
+
+impl CassandraRule {
+    /// As the table's description says.
+    pub fn of(table: &Table) -> CassandraRule {
+        CassandraRule { counter: table.counter, grace: table.gc_grace }
+    }
 }
 
 impl Rule for CassandraRule {
-    fn cell(&self, a: &Entry<'_>, b: &Entry<'_>) -> Result<Stands> {
-        if !self.counter {
+    fn stands(&self, a: &Version<'_>, b: &Version<'_>) -> Result<Stands> {
+        let (a, b) = (&a.entry, &b.entry);
+        if !self.counter || a.kind == EntryKind::Raw {
             return Ok(if resolve(a, b).is_ge() { Stands::First } else { Stands::Second });
         }
         Ok(match resolve_counter(a, b)? {
@@ -141,8 +153,13 @@ impl Rule for CassandraRule {
         })
     }
 
-    fn expired(&self, cell: &Entry<'_>, now: u32) -> Option<Deletion> {
-        expired(cell, now).map(|t| Deletion { time: t.time, ldt: t.ldt })
+    fn at_cut<'e>(&self, cell: Entry<'e>, cut: u32) -> Entry<'e> {
+        expired(&cell, cut).unwrap_or(cell)
+    }
+
+    /// `DeletionTime` and tombstones are purged once `gc_grace_seconds` are over; so is a cell, so long after it expired.
+    fn purged(&self, entry: &Entry<'_>, captured: u32) -> bool {
+        entry.kind == EntryKind::Raw || entry.ldt < captured.saturating_sub(self.grace)
     }
 }
 

@@ -159,7 +159,8 @@ impl Source for Cassandra {
     }
 
     fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a> {
-        Box::new(CassandraRule { counter: self.tables.get(&shard.id).is_some_and(|t| t.counter) })
+        let rule = self.tables.get(&shard.id).map(CassandraRule::of);
+        Box::new(rule.unwrap_or(CassandraRule { counter: false, grace: 0 }))
     }
 
     fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>> {

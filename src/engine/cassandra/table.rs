@@ -36,7 +36,7 @@ pub struct TableSchema {
 impl TableSchema {
     /// Of a table as a snapshot holds it.
     pub fn of(table: Table) -> TableSchema {
-        let rule = CassandraRule { counter: table.counter };
+        let rule = CassandraRule::of(&table);
         TableSchema { table, rule }
     }
 }
@@ -47,10 +47,6 @@ const LEAST: u64 = 1 << 63;
 impl Schema for TableSchema {
     fn rule(&self) -> &dyn Rule {
         &self.rule
-    }
-
-    fn grace(&self) -> u32 {
-        self.table.gc_grace
     }
 
     fn owned(&self, cluster: &Value, nodes: usize) -> Result<Vec<Owned>> {

@@ -40,7 +40,7 @@ impl Cassandra {
             let at = Place { name: called, findings: &self.findings, table: table.id.clone(), node, files };
             Ok(Box::new(Followed { run, reading, at, from, watch, bytes, each, read: 0.0, told: 0 }) as Box<dyn Run>)
         };
-        Part { name, files: part_files, bytes, from: first, open: Box::new(start) }
+        Part { name, files: part_files, bytes, rank: 0, from: first, open: Box::new(start) }
     }
 }
 

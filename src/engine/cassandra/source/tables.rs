@@ -241,7 +241,6 @@ fn shard(table: &Table, cluster: &Cluster) -> Shard {
         name: format!("{}.{}", table.keyspace, table.name),
         kind: ShardKind::Records,
         id: table.id.clone(),
-        grace: table.gc_grace,
         layout: layout(table),
         unread: cluster.unread.get(&table.keyspace).cloned().unwrap_or_default(),
         ring_known: cluster.ring_known(&table.keyspace),

@@ -61,7 +61,7 @@ pub fn repeat(
     let first = record.body.to_vec();
     out.truncate(last);
     let mut both = Vec::new();
-    let merged = merge_bodies(&CassandraRule { counter }, [&first, &second], &mut both);
+    let merged = merge_bodies(&CassandraRule { counter, grace: 0 }, [&first, &second], &mut both);
     let traits = merged.ok().flatten().ok_or(Fault::Bad("row that stands twice"))?;
     if key.bytes().len() + both.len() > RECORD_MAX {
         return Err(Fault::TooLarge("size of a record"));

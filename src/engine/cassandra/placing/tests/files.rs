@@ -113,7 +113,7 @@ type Plain = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What a node that holds these files reads.
 fn merged(files: &[&Written]) -> Plain {
-    let rule = CassandraRule { counter: false };
+    let rule = CassandraRule { counter: false, grace: 0 };
     let copy = |f: &&Written| {
         let mut batch = RecordBatch::new();
         f.batch.iter().for_each(|r| batch.push(&r));
