@@ -75,7 +75,7 @@ impl<'a> Across<'a> {
         self.go_to(record.whose());
     }
 
-    /// Finds who owns a record of the group that was entered; `true` where that may be others than before.
+    /// Finds who owns a record of the group that was entered, or of the empty one; `true` where that may be others than before.
     #[inline]
     pub(super) fn within(&mut self, record: &Record<'_>) -> bool {
         let asks = self.parted && record.group_len == 0;

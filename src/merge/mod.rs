@@ -106,10 +106,6 @@ impl<'a> Merge<'a> {
                 insert(&mut self.order, &self.inputs, i);
             }
         }
-        // The first group may be the empty one, which would otherwise never begin.
-        if let (Some(across), Some(first)) = (&mut self.across, self.order.first()) {
-            across.enter(&self.inputs[*first].record());
-        }
         Ok(())
     }
 
