@@ -62,7 +62,7 @@ fn read_back(folder: &Path, table: &Table) -> Plain {
             runs.push(Box::new(SsTable::open(folder, &descriptor, table).unwrap().run(1 << 16).unwrap()));
         }
     }
-    all(&mut Merge::of(runs, &CassandraRule::of(&table)))
+    all(&mut Merge::of(runs, &CassandraRule::of(table)))
 }
 
 struct Cluster {

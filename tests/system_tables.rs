@@ -279,7 +279,7 @@ fn what_may_not_be_read_ends_the_backup_by_name() {
         let Some(path) = files_below(&folder).into_iter().find(|f| f.to_str().unwrap().ends_with(end)) else {
             continue;
         };
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
         let Some(ran) = without_override(&c.user, &args) else {
             eprintln!("not tested: this system lets root read everything, and `setpriv` cannot take that away");
             return;
