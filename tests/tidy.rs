@@ -178,6 +178,7 @@ fn layers(sources: &[Source]) -> Vec<String> {
             if own == "engine"
                 && target == "engine"
                 && let (Some(here), Some(there)) = (here, there)
+                && here != "all"
                 && here != there
                 && engines.contains(&there)
             {
