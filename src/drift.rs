@@ -2,19 +2,17 @@
 //!
 //! Patches are read, and of the view the branches and those leaves that patches speak of.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use repo_format::record::Class;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::engine::{Engine, Schema};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Purge, State};
-use crate::run::{ChunkSource, Record};
-use crate::snapshot::{Shard, Snapshot};
+use crate::run::Record;
 use crate::tree::{Difference, Drift, NodeSide, differences};
+use crate::view::View;
 use crate::watch::Watch;
 
 /// How one node differs within a range.
@@ -64,33 +62,20 @@ pub struct Sample {
     pub other_times: Vec<i64>,
 }
 
-/// Where to look: a shard of a snapshot, and who explains it.
-#[derive(Clone, Copy)]
-pub struct Place<'a> {
-    /// The engine of the snapshot.
-    pub engine: &'a dyn Engine,
-    /// The snapshot.
-    pub snapshot: &'a Snapshot,
-    /// One of its shards.
-    pub shard: &'a Shard,
-    /// The repository.
-    pub chunks: &'a dyn ChunkSource,
-}
-
 /// Counts what differs in each of `parts` equal parts of all keys.
-pub fn ranges(of: Place<'_>, parts: u32, watch: &Watch) -> Result<Vec<Range>> {
+pub fn ranges(view: &View<'_>, parts: u32, watch: &Watch) -> Result<Vec<Range>> {
     let parts = u128::from(parts.max(1));
     let begin = |i: u128| (i << 64) / parts;
-    let schema = of.schema()?;
+    let schema = view.schema();
     let mut lasts: Vec<u64> = Vec::new();
     let mut ranges: Vec<Range> = Vec::new();
     for i in 0..parts {
         let (first, last) = (begin(i) as u64, (begin(i + 1) - 1) as u64);
-        let nodes = vec![Counts::default(); of.snapshot.nodes.len()];
+        let nodes = vec![Counts::default(); view.snapshot().nodes.len()];
         ranges.push(Range { first: schema.place(first), last: schema.place(last), nodes });
         lasts.push(last);
     }
-    survey(of, &*schema, watch, &mut |d| {
+    survey(view, watch, &mut |d| {
         let Some(record) = d.view.or(d.held) else { return Ok(()) };
         let share = schema.share(record.key)?;
         let at = lasts.partition_point(|last| *last < share);
@@ -129,11 +114,10 @@ fn is_row(record: &Record<'_>) -> bool {
 
 /// At most `wanted` records in which nodes differ, evenly spaced among all of them in the order of keys. What only a purge
 /// explains is not among them.
-pub fn samples(of: Place<'_>, wanted: usize, watch: &Watch) -> Result<Vec<Sample>> {
-    let schema = of.schema()?;
+pub fn samples(view: &View<'_>, wanted: usize, watch: &Watch) -> Result<Vec<Sample>> {
     let mut found: Vec<Sample> = Vec::new();
     let (mut seen, mut stride) = (0u64, 1u64);
-    survey(of, &*schema, watch, &mut |d| {
+    survey(view, watch, &mut |d| {
         if d.purged == Some(true) || wanted == 0 {
             return Ok(());
         }
@@ -148,7 +132,7 @@ pub fn samples(of: Place<'_>, wanted: usize, watch: &Watch) -> Result<Vec<Sample
                 stride *= 2;
             }
             if seen.is_multiple_of(stride) {
-                found.extend(sample(&*schema, d, of.snapshot.cut.seconds)?);
+                found.extend(sample(view, d)?);
             }
         }
         seen += 1;
@@ -163,7 +147,8 @@ pub fn samples(of: Place<'_>, wanted: usize, watch: &Watch) -> Result<Vec<Sample
     Ok(found)
 }
 
-fn sample(schema: &dyn Schema, d: &Difference<'_>, cut: u32) -> Result<Option<Sample>> {
+fn sample(view: &View<'_>, d: &Difference<'_>) -> Result<Option<Sample>> {
+    let (schema, cut) = (view.schema(), view.snapshot().cut.seconds);
     let Some(record) = d.view.or(d.held) else { return Ok(None) };
     let shown = schema.show(&record, cut)?;
     let says = |record: Option<Record<'_>>| record.map(|r| schema.show(&r, cut).map(|shown| shown.says)).transpose();
@@ -183,24 +168,13 @@ fn sample(schema: &dyn Schema, d: &Difference<'_>, cut: u32) -> Result<Option<Sa
     }))
 }
 
-impl Place<'_> {
-    fn schema(&self) -> Result<Arc<dyn Schema>> {
-        self.engine.schema(&self.shard.name, &self.shard.description)
-    }
-}
-
 /// Shows every difference of every node.
-fn survey(
-    of: Place<'_>,
-    schema: &dyn Schema,
-    watch: &Watch,
-    each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
-) -> Result<()> {
-    let Place { snapshot: s, shard, chunks, .. } = of;
+fn survey(view: &View<'_>, watch: &Watch, each: &mut dyn FnMut(&Difference<'_>) -> Result<()>) -> Result<()> {
+    let (s, shard, schema, chunks) = (view.snapshot(), view.shard(), view.schema(), view.chunks());
     if shard.layers.len() > 1 {
         return Err(Error::new(Kind::Unsupported, &shard.name, "has layers: drift is known of a base alone"));
     }
-    let view = shard.layers.first().map(|tree| tree.root()).transpose()?;
+    let base = shard.layers.first().map(|tree| tree.root()).transpose()?;
     let mut nodes = Vec::new();
     for (part, owned) in shard.nodes.iter().zip(schema.owned(&s.description, shard.nodes.len())?) {
         nodes.push(NodeSide::new(&part.patch()?, owned, chunks));
@@ -208,7 +182,7 @@ fn survey(
     // What a node may have purged by the first capture, as the backup reckoned.
     let purge = Purge::new(schema.rule(), u32::try_from(s.window.0).unwrap_or(u32::MAX));
     watch.bytes_total.store(shard.bytes_read, Ordering::Relaxed);
-    differences(view, &mut nodes, purge, chunks, &mut |d| {
+    differences(base, &mut nodes, purge, chunks, &mut |d| {
         watch.check()?;
         if let Some(record) = d.view.or(d.held) {
             // How far along the keys: what lies between is not read.

@@ -1,60 +1,215 @@
-//! A shard of a snapshot, read as a whole: what comes out is what went in, or it is an error.
+//! A shard of a snapshot, read: the one way to do so. What is read as a whole is what was backed up, or it is an error.
 
-use repo_format::run_digest::RunDigest;
+mod chain;
+mod proved;
+mod watched;
 
+use std::sync::Arc;
+
+use crate::engine::{Engine, KeyRange, KeyRanges, RowSink, Schema, Selection, Show, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::merge::Merge;
 use crate::run::{ChunkSource, RecordBatch, Run};
-use crate::snapshot::{self, Shard};
-use crate::tree::TreeRun;
+use crate::snapshot::{Shard, Snapshot};
+use crate::tree::{NodeView, Root, TreeRun, Within};
 use crate::watch::Watch;
+use chain::Chain;
+use watched::Watched;
 
-/// `run`, which gives all records of the reconciled view of `shard`. At its end it fails where these are not the ones that
-/// the backup merged; so nothing made of it is finished before that is known. Where `chunks` have no key for digests,
-/// nothing is compared.
-pub fn proved<'a>(run: Box<dyn Run + 'a>, shard: &Shard, chunks: &dyn ChunkSource) -> Box<dyn Run + 'a> {
-    match chunks.digest_key() {
-        Some(key) => {
-            let (name, expected) = (shard.name.clone(), shard.digest.clone());
-            Box::new(Proved { run, digest: RunDigest::new(&key), name, expected })
+pub use proved::prove;
+
+/// Whose records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Side {
+    /// The reconciled ones.
+    #[default]
+    Reconciled,
+    /// These, and what only nodes held that do not own it, merged by the database's rule.
+    WithUnowned,
+    /// What one node held, by its place in the snapshot.
+    Node(usize),
+}
+
+/// A shard of a snapshot, ready to be read.
+#[derive(Clone)]
+pub struct View<'a> {
+    snapshot: &'a Snapshot,
+    shard: &'a Shard,
+    schema: Arc<dyn Schema>,
+    chunks: &'a dyn ChunkSource,
+    layers: Vec<Root>,
+    side: Side,
+    watch: Option<&'a Watch>,
+}
+
+/// All keys.
+const ALL: KeyRange = (Vec::new(), Vec::new());
+
+impl<'a> View<'a> {
+    /// The reconciled records of `shard`, which `engine`, that of the snapshot, explains.
+    ///
+    /// Errors: descriptions that are not the engine's; roots that are none.
+    pub fn open(
+        engine: &dyn Engine,
+        snapshot: &'a Snapshot,
+        shard: &'a Shard,
+        chunks: &'a dyn ChunkSource,
+    ) -> Result<View<'a>> {
+        let schema = engine.schema(&shard.name, &shard.description)?;
+        let layers = shard.layers.iter().map(|tree| tree.root()).collect::<Result<_>>()?;
+        Ok(View { snapshot, shard, schema, chunks, layers, side: Side::Reconciled, watch: None })
+    }
+
+    /// The same of another side.
+    pub fn of(self, side: Side) -> View<'a> {
+        View { side, ..self }
+    }
+
+    /// `watch` is told how far reading is, in bytes of the files that were captured of the shard, and asked whether to go on.
+    pub fn watched(self, watch: &'a Watch) -> View<'a> {
+        View { watch: Some(watch), ..self }
+    }
+
+    /// What the engine says of the shard.
+    pub fn schema(&self) -> &dyn Schema {
+        &*self.schema
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> &'a Shard {
+        self.shard
+    }
+
+    /// What is read from.
+    pub fn chunks(&self) -> &'a dyn ChunkSource {
+        self.chunks
+    }
+
+    /// The rows that fulfil `conditions`, in the language of the database.
+    pub fn select(&self, conditions: &str) -> Result<Box<dyn Selection>> {
+        self.schema.select(conditions, self.snapshot.cut.seconds)
+    }
+
+    /// All records, ascending: rows with their tombstones, static rows, deletions of groups and ranges. The run of the reconciled
+    /// ones fails at its end unless it was what the backup merged.
+    ///
+    /// Errors: a node's own view that was not kept; what reading the tree gives.
+    pub fn run(&self) -> Result<Box<dyn Run + '_>> {
+        let run = match self.side {
+            Side::Reconciled => proved::proved(self.reconciled(ALL), self.shard, self.chunks),
+            _ => self.aside()?,
+        };
+        Ok(self.watching(run))
+    }
+
+    /// The records in ranges of keys, each range preceded, where it begins inside a group, by records that say which deletions
+    /// are in force there. Of the reconciled ones little more than these is read, of other sides everything.
+    pub fn ranges(&self, ranges: KeyRanges) -> Result<Box<dyn Run + '_>> {
+        let run: Box<dyn Run + '_> = match self.side {
+            Side::Reconciled => Box::new(Chain::new(ranges, |range| self.reconciled(range))),
+            _ => Box::new(Within::new(self.aside()?, ranges)),
+        };
+        Ok(self.watching(run))
+    }
+
+    /// The records of a selection, to be written as they are; without one, all. Deletions are among them as far as they reach
+    /// into what is selected.
+    pub fn records(&self, selection: Option<&dyn Selection>) -> Result<Box<dyn Run + '_>> {
+        self.selected(selection, Wanted::Records)
+    }
+
+    /// Gives the rows of a selection to `to`; without one, all.
+    ///
+    /// Errors: what reading gives; `Unsupported`, by key and column, where a value cannot be made what `to` takes; those of `to`.
+    pub fn rows(&self, selection: Option<&dyn Selection>, show: Show, to: &mut dyn RowSink) -> Result<()> {
+        to.begin(&self.schema.columns(show).map_err(unwritable)?)?;
+        let mut rows = match selection {
+            Some(selection) => selection.rows(show),
+            None => self.schema.rows(self.snapshot.cut.seconds, show),
         }
-        None => run,
+        .map_err(unwritable)?;
+        let mut run = self.selected(selection, Wanted::Rows)?;
+        let mut batch = RecordBatch::new();
+        while run.next_batch(&mut batch)? {
+            batch.iter().try_for_each(|record| rows.push(&record, to)).map_err(unwritable)?;
+            to.pass_on()?;
+        }
+        rows.finish(to).map_err(unwritable)?;
+        to.pass_on()
+    }
+
+    fn selected(&self, selection: Option<&dyn Selection>, wanted: Wanted) -> Result<Box<dyn Run + '_>> {
+        match selection {
+            Some(selection) => Ok(selection.cut(self.ranges(selection.reads(wanted)?)?, wanted)),
+            None => self.run(),
+        }
+    }
+
+    /// The reconciled records in a range of keys: the base under its layers.
+    fn reconciled(&self, (from, to): KeyRange) -> Box<dyn Run + '_> {
+        let to = Some(to).filter(|to| !to.is_empty());
+        let layer = |root: &Root| TreeRun::range(Some(*root), self.chunks, from.clone(), to.clone());
+        match self.layers.as_slice() {
+            [] => Box::new(TreeRun::new(None, self.chunks)),
+            [only] => Box::new(layer(only)),
+            all => {
+                let runs = all.iter().map(|root| Box::new(layer(root)) as Box<dyn Run + '_>).collect();
+                Box::new(Merge::of(runs, self.schema.rule()))
+            }
+        }
+    }
+
+    /// All records of another side than the reconciled one.
+    fn aside(&self) -> Result<Box<dyn Run + '_>> {
+        let base = match self.layers.as_slice() {
+            [] => None,
+            [base] => Some(*base),
+            _ => {
+                let message = "has layers: what single nodes held is known of a base alone";
+                return Err(Error::new(Kind::Unsupported, &self.shard.name, message));
+            }
+        };
+        let (s, nodes) = (self.snapshot, &self.shard.nodes);
+        let owned = self.schema.owned(&s.description, nodes.len())?;
+        let mut sides = nodes.iter().zip(owned);
+        if let Side::Node(wanted) = self.side {
+            if !s.node_views {
+                return Err(Error::new(Kind::Usage, "snapshot", "does not hold the nodes' own views")
+                    .hint("back up with --keep-node-views"));
+            }
+            let missing = || Error::damaged("snapshot", format!("says nothing of node {wanted}"));
+            let (node, owned) = sides.nth(wanted).ok_or_else(missing)?;
+            return Ok(Box::new(NodeView::new(base, &node.patch()?, owned, self.chunks)));
+        }
+        let mut others: Vec<Box<dyn Run + '_>> = Vec::new();
+        for (node, owned) in sides.filter(|(node, _)| node.held.is_some()) {
+            others.push(Box::new(NodeView::outside(base, &node.patch()?, owned, self.chunks)));
+        }
+        let owners = Box::new(TreeRun::new(base, self.chunks));
+        Ok(Box::new(Merge::with_unowned(owners, others, self.schema.rule())))
+    }
+
+    fn watching<'v>(&'v self, run: Box<dyn Run + 'v>) -> Box<dyn Run + 'v> {
+        match self.watch {
+            Some(watch) => {
+                let records = self.layers.iter().map(|root| root.records).sum();
+                Box::new(Watched::new(run, watch, records, self.shard.bytes_read))
+            }
+            None => run,
+        }
     }
 }
 
-/// Reads all of a shard and compares.
-///
-/// Errors: `Damaged` where other records come out than the backup merged; what reading gives.
-pub fn prove(shard: &Shard, chunks: &dyn ChunkSource, watch: &Watch) -> Result<()> {
-    let root = match shard.layers.as_slice() {
-        [] => None,
-        [base] => Some(base.root()?),
-        _ => return Err(Error::new(Kind::Unsupported, &shard.name, "has layers")),
-    };
-    let mut run = proved(Box::new(TreeRun::new(root, chunks)), shard, chunks);
-    let mut batch = RecordBatch::new();
-    while run.next_batch(&mut batch)? {
-        watch.check()?;
-    }
-    Ok(())
-}
-
-struct Proved<'a> {
-    run: Box<dyn Run + 'a>,
-    digest: RunDigest,
-    name: String,
-    expected: String,
-}
-
-impl Run for Proved<'_> {
-    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        if self.run.next_batch(out)? {
-            out.digest(&mut self.digest);
-            return Ok(true);
-        }
-        if snapshot::hex(&self.digest.finish()) == self.expected {
-            return Ok(false);
-        }
-        let message = "what is read of it is not what was backed up: their digests differ";
-        Err(Error::damaged(&self.name, message).hint("restore it from another snapshot, and report this"))
+/// What making rows or files of a record failed with. Its bytes are what their hash says, so it is no damage that its values are
+/// not understood.
+pub fn unwritable(e: Error) -> Error {
+    match e.kind() {
+        Kind::Damaged => e.of_kind(Kind::Unsupported),
+        _ => e,
     }
 }

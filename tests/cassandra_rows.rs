@@ -8,9 +8,11 @@ use onefold::engine::Source;
 use onefold::engine::cassandra::capture;
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::filter::Filter;
-use onefold::engine::cassandra::rows::{Form, Layout, Rows, Show};
+use onefold::engine::cassandra::rows::{Layout, Predicate, Rows, columns};
 use onefold::engine::cassandra::schema::{ColumnRole, Table, UserType};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::text::{TextForm, TextRows};
+use onefold::engine::{RowSink, Rows as _, Show};
 use onefold::error::Result;
 use onefold::merge::{Across, Held, Merge, Witness};
 use onefold::run::{Record, RecordBatch, Run};
@@ -31,7 +33,7 @@ impl Witness for Nobody {
     }
 }
 
-pub const SHOW: Show = Show { form: Form::Json, write_times: true, ttls: true };
+pub const SHOW: Show = Show { write_times: true, ttls: true };
 
 pub fn captures() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -70,18 +72,31 @@ pub fn merged(source: &Cassandra, name: &str, now: u32) -> (Table, Vec<RecordBat
 fn select(table: &Table, batches: &[RecordBatch], now: u32, condition: Option<&str>) -> Vec<String> {
     let layout = Layout::of(table).unwrap();
     let filter = condition.map(|text| Filter::parse(text, table, &layout).unwrap());
-    let mut rows = Rows::new(layout, now, SHOW, filter.as_ref().map(Filter::predicate));
-    let mut out = String::new();
+    let predicate = filter.as_ref().map(Filter::predicate);
     let ranges: Option<Vec<_>> = filter.map(|filter| filter.reads(true).collect());
     let within = |key: &[u8]| {
         let holds = |(low, high): &(Vec<u8>, Vec<u8>)| &low[..] <= key && (high.is_empty() || key < &high[..]);
         ranges.as_ref().is_none_or(|ranges| ranges.iter().any(holds))
     };
-    for record in batches.iter().flat_map(RecordBatch::iter).filter(|r| within(r.key)) {
-        rows.push(&record, &mut out).unwrap();
-    }
-    rows.finish(&mut out).unwrap();
-    out.lines().map(str::to_string).collect()
+    let records = batches.iter().flat_map(RecordBatch::iter).filter(|r| within(r.key));
+    rows_of(layout, now, predicate, records)
+}
+
+/// Lines of JSON.
+pub fn rows_of<'r>(
+    layout: Layout,
+    now: u32,
+    predicate: Option<Predicate<'_>>,
+    records: impl Iterator<Item = Record<'r>>,
+) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut text = TextRows::new(TextForm::Json, &mut out);
+    text.begin(&columns(&layout, SHOW)).unwrap();
+    let mut rows = Rows::new(layout, now, SHOW, predicate);
+    records.for_each(|record| rows.push(&record, &mut text).unwrap());
+    rows.finish(&mut text).unwrap();
+    text.pass_on().unwrap();
+    crate::user::lines(&String::from_utf8(out).unwrap())
 }
 
 pub fn lines(path: &Path) -> Vec<String> {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use onefold::drift::{Counts, Place, ranges, samples};
+use onefold::drift::{Counts, ranges, samples};
+use onefold::engine::Show;
 use onefold::engine::cassandra::Cassandra;
-use onefold::engine::cassandra::rows::Show;
 use onefold::repo::Reader;
 use onefold::snapshot::{Shard, Snapshot};
 use onefold::tree::Drift;
+use onefold::view::View;
 use onefold::watch::Watch;
 use serde_json::Value;
 
@@ -16,8 +17,8 @@ use crate::flow::{new_repo, nodes, rows, source, store};
 use crate::repo::memory;
 use crate::user::{User, capture, lines, three};
 
-fn place<'a>(snapshot: &'a Snapshot, shard: &'a Shard, chunks: &'a Reader) -> Place<'a> {
-    Place { engine: &Cassandra, snapshot, shard, chunks }
+fn view<'a>(snapshot: &'a Snapshot, shard: &'a Shard, chunks: &'a Reader) -> View<'a> {
+    View::open(&Cassandra, snapshot, shard, chunks).unwrap()
 }
 
 fn sum(all: impl Iterator<Item = Counts>) -> Counts {
@@ -44,7 +45,7 @@ fn counts_by_range_come_to_the_stored_ones() {
         let reader = repo.reader().unwrap();
         for shard in &s.shards {
             for parts in [1, 7] {
-                let ranges = ranges(place(&s, shard, &reader), parts, &Watch::new()).unwrap();
+                let ranges = ranges(&view(&s, shard, &reader), parts, &Watch::new()).unwrap();
                 let token = |place: &Value| place.as_i64().unwrap();
                 assert_eq!(ranges.iter().map(|r| token(&r.first)).min(), Some(i64::MIN));
                 assert_eq!(token(&ranges[ranges.len() - 1].last), i64::MAX);
@@ -87,12 +88,12 @@ fn samples_show_what_either_side_holds() {
     let (s, _) = store(&repo, &source(&nodes(&root, [0, 1, 2])), true).unwrap();
     let reader = repo.reader().unwrap();
     let shard = s.shard("lab.users").unwrap();
-    let view = by_key(&rows(&repo, &s, shard, None, Show::default()), 1);
+    let rows_of_all = by_key(&rows(&repo, &s, shard, None, Show::default()), 1);
     let drifts = |n: &onefold::snapshot::NodePart| n.drift.missing + n.drift.stale + n.drift.extra + n.drift.deletions;
     let all: u64 = shard.nodes.iter().map(drifts).sum();
     assert!(all > 10);
     for wanted in [0, 1, 3, 10, 100_000] {
-        let found = samples(place(&s, shard, &reader), wanted, &Watch::new()).unwrap();
+        let found = samples(&view(&s, shard, &reader), wanted, &Watch::new()).unwrap();
         assert_eq!(found.len() as u64, all.min(wanted as u64), "{wanted}");
         for sample in &found {
             let held = by_key(&rows(&repo, &s, shard, Some(sample.node), Show::default()), 1);
@@ -106,7 +107,7 @@ fn samples_show_what_either_side_holds() {
                 (None, row) => row.is_none_or(|row| row.as_object().unwrap().values().skip(1).all(Value::is_null)),
                 _ => false,
             };
-            assert!(agree(values(&sample.view), view.get(key)), "{sample:?}");
+            assert!(agree(values(&sample.view), rows_of_all.get(key)), "{sample:?}");
             match sample.what {
                 "missing" => assert!(sample.held.is_none() && !held.contains_key(key), "{sample:?}"),
                 "stale" => assert!(agree(values(&sample.held), held.get(key)), "{sample:?}"),
@@ -116,7 +117,7 @@ fn samples_show_what_either_side_holds() {
     }
     // Every table can be sampled, whatever its keys are.
     for shard in &s.shards {
-        for sample in samples(place(&s, shard, &reader), 50, &Watch::new()).unwrap() {
+        for sample in samples(&view(&s, shard, &reader), 50, &Watch::new()).unwrap() {
             assert!(serde_json::from_str::<Value>(sample.key.get()).unwrap().is_object(), "{sample:?}");
             assert!(sample.view.is_some() || sample.held.is_some(), "{sample:?}");
         }

@@ -6,24 +6,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onefold::backup::{Options, Target, backup};
+use onefold::engine::Show;
 use onefold::engine::Source;
-use onefold::engine::cassandra::rows::{Layout, Rows, Show};
+use onefold::engine::cassandra::rows::Layout;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::text::TextForm;
 use onefold::merge::{Across, Merge};
 use onefold::repo::{InitOptions, Repo, WriteOptions, WriteStats};
-use onefold::restore::{self, Selection};
+use onefold::restore;
 use onefold::run::{RecordBatch, Run};
 use onefold::snapshot::{Shard, Snapshot};
 use onefold::store::Store;
 use onefold::store::folder::Folder;
 use onefold::tree::NodeView;
+use onefold::view::{Side, View};
 use onefold::watch::Watch;
 use onefold::{Error, Kind};
 use repo_format::credential::Unlock;
 use serde_json::Value;
 
-use crate::cassandra_rows::{Nobody, SHOW, captures, close, lines};
+use crate::cassandra_rows::{Nobody, SHOW, captures, close, lines, rows_of};
 use crate::repo::{key_file, memory, open, small};
 use crate::sim_disk::SimDisk;
 use crate::user::{copy, three};
@@ -51,10 +54,11 @@ pub fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snaps
 }
 
 pub fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show: Show) -> Vec<String> {
-    let selection = Selection { node, ..Selection::default() };
     let mut out = Vec::new();
     let reader = repo.reader().unwrap();
-    let count = restore::rows(s, shard, &selection, show, &reader, &mut out).unwrap();
+    let side = node.map_or(Side::Reconciled, Side::Node);
+    let view = View::open(&onefold::engine::cassandra::Cassandra, s, shard, &reader).unwrap().of(side);
+    let count = restore::rows(&view, None, show, TextForm::Json, &mut out).unwrap();
     let rows = crate::user::lines(&String::from_utf8(out).unwrap());
     assert_eq!(rows.len() as u64, count);
     rows
@@ -150,11 +154,7 @@ fn every_nodes_view_reads_back() {
 /// Records as lines.
 fn text(source: &Cassandra, shard: &onefold::engine::Shard, batches: &[RecordBatch], now: u32) -> Vec<String> {
     let table: Table = serde_json::from_value(source.describe(Some(shard)).unwrap()).unwrap();
-    let mut rows = Rows::new(Layout::of(&table).unwrap(), now, SHOW, None);
-    let mut out = String::new();
-    batches.iter().flat_map(RecordBatch::iter).for_each(|record| rows.push(&record, &mut out).unwrap());
-    rows.finish(&mut out).unwrap();
-    crate::user::lines(&out)
+    rows_of(Layout::of(&table).unwrap(), now, None, batches.iter().flat_map(RecordBatch::iter))
 }
 
 #[test]

@@ -9,12 +9,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use onefold::blob;
-use onefold::engine::cassandra::rows::Show;
+use onefold::engine::Show;
+use onefold::engine::cassandra::Cassandra;
+use onefold::engine::text::TextForm;
 use onefold::repo::open::Sizes;
 use onefold::repo::{InitOptions, Repo};
-use onefold::restore::{self, Selection};
+use onefold::restore;
 use onefold::snapshot::Snapshot;
 use onefold::store::Store;
+use onefold::view::View;
 use repo_format::credential::Unlock;
 use repo_format::keyfile::KeyFile;
 
@@ -67,7 +70,8 @@ fn reads_back(repo: &Repo, id: &str, content: u32) {
     let reader = repo.reader().unwrap();
     let mut rows = Vec::new();
     let users = snapshot.shard("lab.users").unwrap();
-    restore::rows(&snapshot, users, &Selection::default(), Show::default(), &reader, &mut rows).unwrap();
+    let view = View::open(&Cassandra, &snapshot, users, &reader).unwrap();
+    restore::rows(&view, None, Show::default(), TextForm::Json, &mut rows).unwrap();
     let rows = crate::user::lines(&String::from_utf8(rows).unwrap());
     assert!(rows == expected(&capture("cassandra-5.0"), "users"));
     let file = snapshot.files.iter().find(|f| f.name.ends_with("/new")).unwrap();

@@ -301,9 +301,23 @@ fn a_missing_piece_of_a_value_is_named_by_check() {
             // And what is missing is never made up.
             let mut out = Vec::new();
             let reader = repo.reader().unwrap();
-            let show = crate::cassandra_rows::SHOW;
-            let shard = &snapshot.shards[0];
-            assert!(onefold::restore::rows(&snapshot, shard, &Default::default(), show, &reader, &mut out).is_err());
+            let view = onefold::view::View::open(
+                &onefold::engine::cassandra::Cassandra,
+                &snapshot,
+                &snapshot.shards[0],
+                &reader,
+            )
+            .unwrap();
+            assert!(
+                onefold::restore::rows(
+                    &view,
+                    None,
+                    crate::cassandra_rows::SHOW,
+                    onefold::engine::text::TextForm::Json,
+                    &mut out
+                )
+                .is_err()
+            );
         }
     }
     assert!(of_files > 0 && of_values > 3, "{of_files} {of_values}");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::placing::TargetRing;
 use onefold::engine::cassandra::placing::parts::token;
 use onefold::engine::cassandra::ring::TokenRange;
@@ -17,10 +18,9 @@ use onefold::engine::cassandra::source::CassandraRule;
 use onefold::engine::cassandra::sstable::{Component, Descriptor, SsTable};
 use onefold::merge::Merge;
 use onefold::repo::Repo;
-use onefold::restore::Selection;
-use onefold::restore::select;
 use onefold::run::{RecordBatch, Run};
 use onefold::snapshot::Snapshot;
+use onefold::view::View;
 use repo_format::credential::Unlock;
 use repo_format::keyfile::KeyFile;
 use repo_format::record::{BodyWriter, Entries};
@@ -86,10 +86,11 @@ impl Cluster {
     /// The reconciled view of a table.
     fn view(&self, name: &str, condition: Option<&str>) -> (Table, Plain) {
         let shard = self.snapshot.shard(name).unwrap();
-        let table = select::table(shard).unwrap();
-        let (rule, reader) = (CassandraRule::of(&table), self.repo.reader().unwrap());
-        let selection = Selection { condition, ..Selection::default() };
-        let mut run = select::records(&self.snapshot, shard, &selection, &rule, &reader).unwrap();
+        let table = Table::read(&shard.description, name).unwrap();
+        let reader = self.repo.reader().unwrap();
+        let view = View::open(&Cassandra, &self.snapshot, shard, &reader).unwrap();
+        let selection = condition.map(|text| view.select(text).unwrap());
+        let mut run = view.records(selection.as_deref()).unwrap();
         let plain = all(&mut *run).into_iter().filter_map(|r| without_dropped(&table, r)).collect();
         (table, plain)
     }

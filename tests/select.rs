@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::Result;
+use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::comparable::{self, Clustering, Position};
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CassandraRule, ClusterDescription};
 use onefold::merge::{Deletion, Merge};
-use onefold::restore::select::{Selection, records};
 use onefold::run::{ChunkId, ChunkKind, ChunkSource, Cut, Run, ShardKind};
 use onefold::snapshot::{NodePart, Shard, Snapshot, Tree};
 use onefold::tree::{self, Drift};
+use onefold::view::{Side, View};
 use onefold::watch::Watch;
 use proptest::prelude::*;
 use repo_format::murmur3;
@@ -341,9 +342,10 @@ fn stored(writes: &[(i32, Write, bool)], chunks: &Chunks) -> (Snapshot, Vec<Plai
 }
 
 fn selected(s: &Snapshot, condition: &str, node: Option<usize>, chunks: &dyn ChunkSource) -> Vec<Plain> {
-    let condition = Some(condition).filter(|c| !c.is_empty());
-    let selection = Selection { condition, node, ..Selection::default() };
-    collect(records(s, &s.shards[0], &selection, &RULE, chunks).unwrap().as_mut()).unwrap()
+    let side = node.map_or(Side::Reconciled, Side::Node);
+    let view = View::open(&Cassandra, s, &s.shards[0], chunks).unwrap().of(side);
+    let selection = Some(condition).filter(|c| !c.is_empty()).map(|text| view.select(text).unwrap());
+    collect(view.records(selection.as_deref()).unwrap().as_mut()).unwrap()
 }
 
 proptest! {
@@ -436,11 +438,12 @@ fn reading_tells_how_far_it_is_and_stops_when_asked() {
     let (s, _) = stored(&writes, &chunks);
     for condition in [None, Some("k = 1"), Some("v = 99")] {
         let watch = Watch::new();
-        let selection = Selection { condition, watch: Some(&watch), ..Selection::default() };
-        collect(records(&s, &s.shards[0], &selection, &RULE, &chunks).unwrap().as_mut()).unwrap();
+        let view = View::open(&Cassandra, &s, &s.shards[0], &chunks).unwrap().watched(&watch);
+        let selection = condition.map(|text| view.select(text).unwrap());
+        collect(view.records(selection.as_deref()).unwrap().as_mut()).unwrap();
         assert_eq!(watch.bytes_done.load(Ordering::Relaxed), 1 << 20, "{condition:?}");
         watch.interrupt();
-        let mut run = records(&s, &s.shards[0], &selection, &RULE, &chunks).unwrap();
+        let mut run = view.records(selection.as_deref()).unwrap();
         assert_eq!(collect(run.as_mut()).err().unwrap().kind(), onefold::Kind::Interrupted);
     }
 }

@@ -29,7 +29,7 @@ const SIBLINGS: [(&str, &str); 10] = [
     ("check", "view"),
     ("view", "snapshot"),
     ("restore", "view"),
-    ("drift", "snapshot"),
+    ("drift", "view"),
     ("report", "snapshot"),
     ("main", "cli"),
 ];

@@ -15,6 +15,7 @@ use crate::engine::{Engine, engine};
 use crate::error::Result;
 use crate::snapshot::{Shard, Snapshot};
 use crate::tree;
+use crate::view::View;
 use crate::watch::Watch;
 
 /// Counts by table and node, as stored; of one table also samples and counts by range.
@@ -28,9 +29,9 @@ pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Outp
     };
     let (reader, watch) = (repo.reader()?, Arc::new(Watch::new()));
     let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
-    let of = drift::Place { engine: engine(engines, &s.engine)?, snapshot: &s, shard, chunks: &reader };
-    let counted = args.token_ranges.map(|parts| drift::ranges(of, parts, &watch)).transpose()?;
-    let sampled = args.samples.map(|wanted| drift::samples(of, wanted, &watch)).transpose()?;
+    let view = View::open(engine(engines, &s.engine)?, &s, shard, &reader)?;
+    let counted = args.token_ranges.map(|parts| drift::ranges(&view, parts, &watch)).transpose()?;
+    let sampled = args.samples.map(|wanted| drift::samples(&view, wanted, &watch)).transpose()?;
     drop(progress);
     if let Some(counted) = counted {
         ranges(&s, shard, &counted, output)?;

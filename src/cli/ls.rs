@@ -7,12 +7,13 @@ use super::args::{Global, Ls};
 use super::output::bytes;
 use super::show::load;
 use super::{Outcome, Output};
+use crate::engine::{Engine, engine};
 use crate::error::Result;
 use crate::restore::kept_files;
 use crate::snapshot::{File, Shard, Snapshot};
 
 /// Lists what is asked for, and what it comes to.
-pub fn run(global: &Global, args: &Ls, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, args: &Ls, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.which.snapshot, &args.which.filter, output)?;
     let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
@@ -20,8 +21,15 @@ pub fn run(global: &Global, args: &Ls, output: &Output) -> Result<Outcome> {
     let fitting = s.fitting(args.keyspace.as_deref(), args.table.as_deref())?;
     let shards: Vec<&Shard> = fitting.iter().copied().filter(of_node).collect();
     let narrowed = args.keyspace.is_some() || args.table.is_some();
-    let files: Vec<&File> =
-        kept_files(&s, node).filter(|f| !narrowed || fitting.iter().any(|t| f.name.starts_with(&folder(t)))).collect();
+    let files: Vec<&File> = if narrowed {
+        let engine = engine(engines, &s.engine)?;
+        let fits = |f: &&File| {
+            engine.kept_of(&f.name).is_some_and(|of| fitting.iter().any(|t| of.id == t.id && of.shard == t.name))
+        };
+        kept_files(&s, node).filter(fits).collect()
+    } else {
+        kept_files(&s, node).collect()
+    };
     let shards = if args.files { Vec::new() } else { shards };
     shards.iter().try_for_each(|t| table(&s, t, output))?;
     for f in &files {
@@ -36,11 +44,6 @@ pub fn run(global: &Global, args: &Ls, output: &Output) -> Result<Outcome> {
     }
     total(args, &shards, &files, output)?;
     Ok(Outcome::Fine)
-}
-
-/// Where a table's files lie in a capture.
-fn folder(t: &Shard) -> String {
-    format!("{}-{}/", t.name.replacen('.', "/", 1), t.id)
 }
 
 /// Nodes by whether they captured a table.

@@ -70,11 +70,11 @@ fn run(args: &Args, engines: &[&dyn Engine], output: &Output) -> Result<Outcome>
         Command::Backup(a) => backup::run(global, a, output),
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
-        Command::Ls(a) => ls::run(global, a, output),
+        Command::Ls(a) => ls::run(global, a, engines, output),
         Command::Drift(a) => drift::run(global, a, engines, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),
-        Command::Restore(a) => restore::run(global, a, output),
+        Command::Restore(a) => restore::run(global, a, engines, output),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Args::command(), "onefold", &mut text);

@@ -8,6 +8,7 @@ use super::access;
 use super::args::{Filter, Global, Which};
 use super::output::{bytes, time};
 use super::{Outcome, Output};
+use crate::engine::split_name;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
 use crate::snapshot::{self, Snapshot};
@@ -32,9 +33,8 @@ fn verdict(snapshot: &Snapshot) -> &'static str {
 pub fn unread(snapshot: &Snapshot) -> Vec<String> {
     let mut by_node: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for shard in &snapshot.shards {
-        let keyspace = shard.name.split_once('.').map_or(shard.name.as_str(), |(keyspace, _)| keyspace);
         for node in &shard.unread {
-            by_node.entry(node).or_default().insert(keyspace);
+            by_node.entry(node).or_default().insert(split_name(&shard.name).0);
         }
     }
     let line = |(node, keyspaces): (&str, BTreeSet<&str>)| {

@@ -3,10 +3,13 @@
 
 pub mod all;
 pub mod cassandra;
+mod rows;
 mod schema;
+pub mod text;
 
 pub use all::ALL;
-pub use schema::{Schema, Shown};
+pub use rows::{Column, Row, RowSink, Rows, Show};
+pub use schema::{KeyRange, KeyRanges, Schema, Selection, Shown, Wanted};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -27,6 +30,24 @@ pub trait Engine: Sync {
     ///
     /// Errors: `Damaged` where this is no description of the engine's.
     fn schema(&self, name: &str, description: &serde_json::Value) -> Result<Arc<dyn Schema>>;
+    /// What a file that was kept byte for byte belongs to, by its name in the snapshot; `None` where that is no shard.
+    fn kept_of<'n>(&self, file: &'n str) -> Option<KeptOf<'n>>;
+}
+
+/// Where a kept file belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptOf<'n> {
+    /// Name of the shard.
+    pub shard: String,
+    /// The database's id of it.
+    pub id: &'n str,
+    /// Name of the part that it is a file of, where parts are decoded and it is one's.
+    pub part: Option<String>,
+}
+
+/// A shard's name, taken apart: what it lies in, and its own behind the first dot. A name without a dot lies in nothing.
+pub fn split_name(shard: &str) -> (&str, &str) {
+    shard.split_once('.').unwrap_or(("", shard))
 }
 
 /// The engine called `name` among `engines`: that of a snapshot.
@@ -75,7 +96,7 @@ pub fn check_node_name(name: &str) -> Result<()> {
 /// Something merged on its own: a table, a collection.
 #[derive(Debug, Clone)]
 pub struct Shard {
-    /// `keyspace.table`.
+    /// Its name: `keyspace.table`, or a name without a dot ([`split_name`]).
     pub name: String,
     /// What its records are.
     pub kind: ShardKind,
@@ -150,14 +171,14 @@ pub struct Narrowed {
 impl Narrowed {
     /// Whether a shard (`keyspace.table`) is left out by name.
     pub fn leaves_out(&self, shard: &str) -> bool {
-        let keyspace = shard.split_once('.').map_or(shard, |(keyspace, _)| keyspace);
+        let (keyspace, _) = split_name(shard);
         let named = |name: &String| name == keyspace || name == shard;
         (!self.only.is_empty() && !self.only.iter().any(|name| name == keyspace)) || self.excluded.iter().any(named)
     }
 
     /// Whether a shard is among what nobody named and is not in the snapshot.
     pub fn lacks(&self, shard: &str) -> bool {
-        let keyspace = shard.split_once('.').map_or(shard, |(keyspace, _)| keyspace);
+        let (keyspace, _) = split_name(shard);
         self.absent.iter().any(|name| name == keyspace)
     }
 

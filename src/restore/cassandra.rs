@@ -14,19 +14,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::select::{self, Selection};
 use super::tables;
+use crate::engine::cassandra::Cassandra;
 use crate::engine::cassandra::client::{Client, Rate, Sent, Writing};
 use crate::engine::cassandra::filter::Filter;
 use crate::engine::cassandra::mutate::{Mutations, Times, Ttl};
 use crate::engine::cassandra::rows::Layout;
 use crate::engine::cassandra::schema::statements::qualified;
 use crate::engine::cassandra::schema::{Keyspace, Table};
-use crate::engine::cassandra::source::CassandraRule;
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::now_ms;
 use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::{Shard, Snapshot};
+use crate::view::{Side, View};
 use crate::watch::Watch;
 use source::Source;
 use state::{Before, Header, State};
@@ -175,7 +175,7 @@ impl Order<'_> {
 
 /// What the snapshot does not hold of a table.
 fn missing(s: &Snapshot, shard: &Shard) -> Vec<String> {
-    let mut missing = tables::unread(s, Some(&shard.name), &|_| true);
+    let mut missing = tables::unread(&Cassandra, s, &|name| name == shard.name);
     let more = missing.len().saturating_sub(NAMED);
     missing.truncate(NAMED);
     if more > 0 {
@@ -194,8 +194,7 @@ pub struct Job<'a> {
     snapshot: &'a Snapshot,
     shard: &'a Shard,
     order: &'a Order<'a>,
-    rule: CassandraRule,
-    chunks: &'a dyn ChunkSource,
+    view: View<'a>,
     watch: &'a Watch,
 }
 
@@ -208,9 +207,10 @@ impl<'a> Job<'a> {
         order: &'a Order<'a>,
         chunks: &'a dyn ChunkSource,
         watch: &'a Watch,
-    ) -> Job<'a> {
-        let rule = CassandraRule::of(&order.table);
-        Job { client, snapshot, shard, order, rule, chunks, watch }
+    ) -> Result<Job<'a>> {
+        let side = if order.unowned { Side::WithUnowned } else { Side::Reconciled };
+        let view = View::open(&Cassandra, snapshot, shard, chunks)?.of(side);
+        Ok(Job { client, snapshot, shard, order, view, watch })
     }
 
     /// Restores the table, or goes on with it.
@@ -257,7 +257,8 @@ impl<'a> Job<'a> {
             state = State::start(&order.state, &header, None)?;
         }
         let state = Arc::new(state);
-        let mut source = self.source(mutations)?;
+        let view = self.view.clone().watched(self.watch);
+        let mut source = Source::new(self.records(&view)?, mutations, self.watch);
         if let Some((position, rows)) = behind {
             source.pass(position, client, order)?;
             report.rows_before = rows;
@@ -288,7 +289,8 @@ impl<'a> Job<'a> {
             Some(before) => target.is_as_left(client, order, &before)?,
             None => self.may_write(&target)?,
         }
-        let mut source = self.source(mutations)?;
+        let view = self.view.clone().watched(self.watch);
+        let mut source = Source::new(self.records(&view)?, mutations, self.watch);
         let mut report = Report::default();
         while let Some(unit) = source.next()? {
             report.sent.rows += unit.rows;
@@ -305,15 +307,10 @@ impl<'a> Job<'a> {
         Ok(report)
     }
 
-    /// The records that are asked for; `watch` counts what is read.
-    fn records<'s>(&'s self, watch: Option<&'s Watch>) -> Result<Box<dyn Run + 's>> {
-        let Order { condition, unowned, .. } = *self.order;
-        let selection = Selection { condition, unowned, watch, ..Selection::default() };
-        select::records(self.snapshot, self.shard, &selection, &self.rule, self.chunks)
-    }
-
-    fn source(&self, mutations: Mutations) -> Result<Source<'_>> {
-        Ok(Source::new(self.records(Some(self.watch))?, mutations, self.watch))
+    /// The records that are asked for.
+    fn records<'v>(&self, view: &'v View<'_>) -> Result<Box<dyn Run + 'v>> {
+        let selection = self.order.condition.map(|text| view.select(text)).transpose()?;
+        view.records(selection.as_deref())
     }
 
     /// Refuses where data are there that the order does not give leave to touch, with how much of the restore they would
@@ -323,7 +320,7 @@ impl<'a> Job<'a> {
         if target.table.is_none() || order.mode != Mode::Empty || !client.holds_data(order.table, order.into)? {
             return Ok(());
         }
-        let (hidden, seen, all) = hidden(client, &mut order.mutations(self.snapshot, 0)?, self.records(None)?)?;
+        let (hidden, seen, all) = hidden(client, &mut order.mutations(self.snapshot, 0)?, self.records(&self.view)?)?;
         let (at_least, so_far) = if all { ("", "") } else { ("at least ", " looked at so far") };
         let message = format!(
             "holds data: {at_least}{hidden} restored cells would stay hidden under newer ones, of {seen} rows{so_far}; \

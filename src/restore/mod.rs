@@ -5,12 +5,10 @@ mod arguments;
 pub mod cassandra;
 mod files;
 pub mod rows;
-pub mod select;
 pub mod sstables;
 pub mod tables;
 pub mod whole;
 
 pub use files::{files, kept_files};
-pub use rows::{copy_from, rows};
-pub use select::Selection;
+pub use rows::rows;
 pub use sstables::sstables;

@@ -11,19 +11,19 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::engine::cassandra::Cassandra;
 use crate::engine::cassandra::placing::folders::{Folders, Out, Totals, options};
 use crate::engine::cassandra::placing::{Cut, Progress, Windows, Writing};
 use crate::engine::cassandra::schema::statements::Release;
-use crate::engine::cassandra::source::CassandraRule;
 use crate::error::{Error, Kind, Result};
 use crate::merge::ahead;
 use crate::repo::world::now_ms;
 use crate::run::{ChunkSource, Record, RecordBatch, Run};
 use crate::snapshot::Snapshot;
+use crate::view::{Side, View, unwritable};
 use crate::watch::Watch;
 
-use super::select::{self, Selection};
-use super::tables::{is_of_one_table, unwritable};
+use super::tables::is_of_one_table;
 pub use folder::free_bytes;
 use folder::{Folder, State};
 pub use plan::{ONCE, Plans, Request, TablePlan, left_out, plan, tables, version};
@@ -147,12 +147,12 @@ fn write(
     chunks: &dyn ChunkSource,
     watch: &Watch,
 ) -> Result<Totals> {
-    let rule = CassandraRule::of(&plan.captured);
-    let Request { condition, unowned, .. } = *request;
-    let selection = Selection { condition, unowned, watch: Some(watch), ..Selection::default() };
+    let side = if request.unowned { Side::WithUnowned } else { Side::Reconciled };
+    let view = View::open(&Cassandra, s, plan.shard, chunks)?.of(side).watched(watch);
+    let selection = request.condition.map(|text| view.select(text)).transpose()?;
     let read = |take: &mut dyn FnMut(&Record<'_>) -> Result<()>| {
         thread::scope(|scope| {
-            let run = select::records(s, plan.shard, &selection, &rule, chunks)?;
+            let run = view.records(selection.as_deref())?;
             each(&mut *ahead(scope, &plan.shard.name, run)?, take)
         })
     };

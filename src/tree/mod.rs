@@ -9,6 +9,7 @@ mod patch;
 mod reach;
 mod read;
 mod view;
+mod within;
 mod write;
 
 pub use diff::{Change, Diff};
@@ -17,6 +18,7 @@ pub use patch::{Drift, NodePatch, PatchWriter, UnownedCount};
 pub use reach::reach;
 pub use read::TreeRun;
 pub use view::NodeView;
+pub use within::Within;
 pub use write::{TreeWriter, write};
 
 use std::sync::Arc;

@@ -16,9 +16,9 @@ use crate::engine::cassandra::client::{Client, Cluster, Level, Rate, Sent};
 use crate::engine::cassandra::placing::ring::parse_replication;
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
+use crate::engine::cassandra::whose::is_of_everything;
 use crate::error::{Error, Kind, Result};
 use crate::restore::cassandra::{Expiry, Job, Mode, Order, Report};
-use crate::restore::select;
 use crate::restore::tables::{self, is_of_one_table, of_table};
 use crate::snapshot::Shard;
 
@@ -29,7 +29,7 @@ const CONCURRENCY: u16 = 32;
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let started = Instant::now();
     let &Context { repo, snapshot: s, args, watch, output, .. } = context;
-    let shards = tables::chosen(s, args.table.as_deref(), args.with_roles)?;
+    let shards = tables::chosen(s, args.table.as_deref(), &|name| is_of_everything(name, args.with_roles))?;
     watch.bytes_total.store(shards.iter().map(|t| t.bytes_read).sum(), Ordering::Relaxed);
     if args.connect.contact.is_empty() {
         return Err(Error::new(Kind::Usage, "restore --to cassandra", "needs a cluster")
@@ -46,7 +46,8 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         done => done.map(|()| true),
     };
     for shard in &shards {
-        let described = select::table(shard).map(|table| tables.push((*shard, with_keyspace(table, &cluster))));
+        let described = Table::read(&shard.description, &shard.name)
+            .map(|table| tables.push((*shard, with_keyspace(table, &cluster))));
         or_refused(shard, described)?;
     }
     for (shard, (table, keyspace)) in &tables {
@@ -62,7 +63,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     for (shard, order) in &mut orders {
         order.state = state(context, order, client.cluster())?;
         let job = Job::new(&client, s, shard, order, &reader, watch);
-        let done = if args.dry_run { job.dry_run() } else { job.run() };
+        let done = job.and_then(|job| if args.dry_run { job.dry_run() } else { job.run() });
         let told = |report: Report| {
             all.add(report.sent);
             told(&report, order, args.dry_run, output)

@@ -15,6 +15,8 @@ use super::args::{Form, Global, Restore};
 use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
+use crate::engine::cassandra::whose::is_of_everything;
+use crate::engine::{Engine, engine};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
 use crate::restore::tables;
@@ -25,6 +27,7 @@ use crate::watch::Watch;
 /// What every form works on.
 struct Context<'a> {
     repo: &'a Repo,
+    engine: &'a dyn Engine,
     info: &'a SnapshotInfo,
     snapshot: &'a Snapshot,
     args: &'a Restore,
@@ -33,11 +36,12 @@ struct Context<'a> {
 }
 
 /// Gets data back.
-pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, args: &Restore, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     fits(args)?;
     args.out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
     let repo = access::open(global, output)?;
     let (info, snapshot) = load(&repo, &args.snapshot, &args.filter, output)?;
+    let engine = engine(engines, &snapshot.engine)?;
     let watch = Arc::new(Watch::new());
     let _progress = Progress::start(
         &watch,
@@ -45,7 +49,7 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         !global.quiet && (args.out.is_some() || args.form == Form::Cassandra),
         output,
     )?;
-    let context = Context { repo: &repo, info: &info, snapshot: &snapshot, args, watch: &watch, output };
+    let context = Context { repo: &repo, engine, info: &info, snapshot: &snapshot, args, watch: &watch, output };
     if !snapshot.complete && args.form != Form::Files {
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
         output.warn("snapshot", what);
@@ -64,8 +68,12 @@ pub fn run(global: &Global, args: &Restore, output: &Output) -> Result<Outcome> 
         Kind::Damaged => e.within(format_args!("snapshot {}", info.id)),
         _ => e,
     })?;
-    let meant = |keyspace: &str| ROWS.contains(&args.form) || tables::is_of_everything(keyspace, args.with_roles);
-    let unread = tables::unread(&snapshot, args.table.as_deref(), &meant);
+    let table = args.table.as_deref().map(|name| snapshot.shard(name)).transpose()?;
+    let meant = |name: &str| match table {
+        Some(table) => table.name == name,
+        None => ROWS.contains(&args.form) || is_of_everything(name, args.with_roles),
+    };
+    let unread = tables::unread(engine, &snapshot, &meant);
     for what in &unread {
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }

@@ -9,28 +9,29 @@ use super::{Context, passed_over};
 use crate::cli::Outcome;
 use crate::cli::args::Form;
 use crate::cli::output::of_pipe;
-use crate::engine::cassandra::rows::{self, Show};
+use crate::engine::Show;
+use crate::engine::text::TextForm;
 use crate::error::{Error, Result};
+use crate::restore;
 use crate::restore::rows::{Report, Request, all};
 use crate::restore::tables::{is_of_one_table, of_table};
 use crate::restore::whole::write_then;
-use crate::restore::{self, Selection};
 use crate::snapshot::Shard;
+use crate::view::{Side, View};
 
 /// Writes rows.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, info, snapshot: s, args, watch, output } = context;
-    let selection = Selection {
-        condition: args.condition.as_deref(),
-        node: args.node.as_deref().map(|n| s.node(n)).transpose()?,
-        unowned: args.include_unowned,
-        watch: Some(watch),
+    let &Context { repo, engine, info, snapshot: s, args, watch, output } = context;
+    let side = match &args.node {
+        Some(name) => Side::Node(s.node(name)?),
+        None if args.include_unowned => Side::WithUnowned,
+        None => Side::Reconciled,
     };
     let form = match args.form {
-        Form::Csv => rows::Form::Csv,
-        _ => rows::Form::Json,
+        Form::Csv => TextForm::Csv,
+        _ => TextForm::Json,
     };
-    let show = Show { form, write_times: args.rows.writetime, ttls: args.rows.ttl };
+    let show = Show { write_times: args.rows.writetime, ttls: args.rows.ttl };
     let shards: Vec<&Shard> = match &args.table {
         Some(name) => vec![s.shard(name)?],
         None => s.shards.iter().collect(),
@@ -48,7 +49,11 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
     }
     let reader = repo.reader()?;
     let of = shards.len();
-    let write = |t: &Shard, to: &mut dyn Write| restore::rows(s, t, &selection, show, &reader, to);
+    let write = |t: &Shard, to: &mut dyn Write| {
+        let view = View::open(engine, s, t, &reader)?.of(side).watched(watch);
+        let selection = args.condition.as_deref().map(|text| view.select(text)).transpose()?;
+        restore::rows(&view, selection.as_deref(), show, form, to)
+    };
     let mut done = Report::default();
     match &args.out {
         None => {
@@ -66,15 +71,18 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             let table = |t: &Shard| write_then(path, |to| write(t, to).map_err(|e| of_table(t, e)), |_| Ok(()));
             done.rows = shards.iter().copied().try_fold(0, |rows, t| table(t).map(|n| rows + n))?;
         }
-        Some(folder) => done = all(s, &Request { snapshot: info.id.to_string(), selection, show }, &reader, folder)?,
+        Some(folder) => {
+            let request = Request { snapshot: info.id.to_string(), engine, side, show, form, watch };
+            done = all(s, &request, &reader, folder)?;
+        }
     }
     told(context, &done, &shards, form)?;
     passed_over(&done.refused.iter().collect::<Vec<_>>(), of, output)
 }
 
 /// Says how many rows were written, and how CSV comes back.
-fn told(context: &Context<'_>, done: &Report, shards: &[&Shard], form: rows::Form) -> Result<()> {
-    let &Context { repo, args, output, .. } = context;
+fn told(context: &Context<'_>, done: &Report, shards: &[&Shard], form: TextForm) -> Result<()> {
+    let &Context { repo, engine, args, output, .. } = context;
     // How many rows, and what was asked of the store for them since the program started.
     let summary = || {
         json!({
@@ -91,8 +99,11 @@ fn told(context: &Context<'_>, done: &Report, shards: &[&Shard], form: rows::For
             if done.kept > 0 {
                 output.line(&format!("{} of the tables were there already", done.kept))?;
             }
-            if let (rows::Form::Csv, Some(_), [t, ..]) = (form, &args.table, shards) {
-                output.line(&format!("back in cqlsh: {}", restore::copy_from(t, &out.display().to_string())?))?;
+            if let (TextForm::Csv, Some(_), [t, ..]) = (form, &args.table, shards) {
+                let schema = engine.schema(&t.name, &t.description)?;
+                if let Some(how) = schema.csv_back(&out.display().to_string())? {
+                    output.line(&format!("back {how}"))?;
+                }
             }
         }
         (None, false) => {}

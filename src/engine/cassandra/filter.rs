@@ -7,6 +7,7 @@
 mod literal;
 mod matching;
 mod scope;
+mod selection;
 mod sliced;
 mod temporal;
 mod tuple;
@@ -22,15 +23,14 @@ use super::rows::{Layout, Predicate};
 use super::rule;
 use super::schema::{ColumnRole, Table};
 use super::types::CqlType;
+use crate::engine::KeyRange;
 use crate::error::{Error, Kind, Result};
 use crate::run::Run;
 use matching::Matching;
 use scope::{PRODUCTS_MAX, Scope, composite};
+pub use selection::Conditions;
 use sliced::Sliced;
 use tuple::Tuple;
-
-/// Keys from the first (inclusive) to the second (exclusive); an empty second is the end of the table.
-pub type KeyRange = (Vec<u8>, Vec<u8>);
 
 /// Conditions on the rows of one table, all of which must hold.
 #[derive(Debug, Clone)]
@@ -57,9 +57,7 @@ pub struct Reads {
 /// What of the partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// All of it.
-    Whole,
-    /// The slices that conditions name.
+    /// The slices that conditions name; where they name none, all of it.
     Slices,
     /// These and the static row.
     SlicesAndStatic,
@@ -137,29 +135,24 @@ impl Filter {
         Reads { scope: Arc::clone(&self.scope), part, next: 0 }
     }
 
-    /// The partitions that the rows are in, whole.
-    pub fn partitions(&self) -> Reads {
-        Reads { scope: Arc::clone(&self.scope), part: Part::Whole, next: 0 }
-    }
-
-    /// The rows that conditions on clustering columns name, of a run over [`Filter::reads`], or (not `by_reads`) over whole
-    /// partitions; deletions as far as they reach into the slices named. Static rows where `statics`.
-    fn sliced<'a>(&self, run: Box<dyn Run + 'a>, statics: bool, by_reads: bool) -> Box<dyn Run + 'a> {
+    /// The rows that conditions on clustering columns name, of a run over [`Filter::reads`]; deletions as far as they reach into
+    /// the slices named. Static rows where `statics`.
+    fn sliced<'a>(&self, run: Box<dyn Run + 'a>, statics: bool) -> Box<dyn Run + 'a> {
         match self.scope.slices {
-            Some(_) => Box::new(Sliced::new(run, Arc::clone(&self.scope), statics, by_reads && self.looks_up())),
+            Some(_) => Box::new(Sliced::new(run, Arc::clone(&self.scope), statics, self.looks_up())),
             None => run,
         }
     }
 
-    /// What a restore of the rows named writes, of a run over [`Filter::reads`], or (not `by_reads`) over whole partitions.
+    /// What a restore of the rows named writes, of a run over [`Filter::reads`].
     ///
     /// - Conditions on the partition key alone: partitions with all that is in them.
     /// - Conditions on clustering columns that name slices: the rows of the slices, and every deletion as far as it reaches
     ///   into them, but no static row: it belongs to rows outside, too.
     /// - Conditions on anything else: the rows that satisfy them at `now`, none of the deletions around them; static rows
     ///   that satisfy them by themselves.
-    pub fn records<'a>(&self, run: Box<dyn Run + 'a>, by_reads: bool, layout: &Layout, now: u32) -> Box<dyn Run + 'a> {
-        let run = self.sliced(run, self.on_statics, by_reads);
+    pub fn records<'a>(&self, run: Box<dyn Run + 'a>, layout: &Layout, now: u32) -> Box<dyn Run + 'a> {
+        let run = self.sliced(run, self.on_statics);
         if self.scope.of_partitions.is_empty() && self.scope.of_rows.is_empty() {
             return run;
         }
@@ -168,8 +161,8 @@ impl Filter {
 
     /// What reading the rows named needs: as [`Filter::records`], but with the static columns that belong to a row, and
     /// more rows than are named; [`Filter::predicate`] tells.
-    pub fn rows<'a>(&self, run: Box<dyn Run + 'a>, by_reads: bool) -> Box<dyn Run + 'a> {
-        self.sliced(run, true, by_reads)
+    pub fn rows<'a>(&self, run: Box<dyn Run + 'a>) -> Box<dyn Run + 'a> {
+        self.sliced(run, true)
     }
 
     /// Whether [`Filter::records`] can be had. It cannot where lists of `IN` multiply to more slices than are kept: tested row by row

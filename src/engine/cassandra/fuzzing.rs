@@ -11,11 +11,13 @@ use super::mutate::{Mutations, Times, Ttl};
 use super::placing::ring::parse_replication;
 use super::placing::{By, Parts, Placed, TargetRing};
 use super::ring::Ring;
-use super::rows::{Form, Layout, Rows, Show};
+use super::rows::{Layout, Rows, columns};
 use super::schema::Table;
 use super::shown;
 use super::types::{CqlType, parse_class, parse_cql};
 use super::{cql, json};
+use crate::engine::text::{TextForm, TextRows};
+use crate::engine::{RowSink, Rows as _, Show};
 use crate::run::Record;
 
 const TABLE: &str = "CREATE TYPE ks.u (a int, \"B\" text, c frozen<list<decimal>>);
@@ -128,11 +130,13 @@ pub fn fuzz_row(bytes: &[u8]) {
         _ => comparable::put_static(&mut key),
     }
     let record = Record { key: &key, group_len, class, traits: Traits::default(), body };
-    let mut out = String::new();
-    for form in [Form::Json, Form::Csv] {
-        let mut rows = Rows::new(layout.clone(), 1000, Show { form, write_times: true, ttls: true }, None);
-        if rows.push(&record, &mut out).is_ok() {
-            let _ = rows.finish(&mut out);
+    for form in [TextForm::Json, TextForm::Csv] {
+        let show = Show { write_times: true, ttls: true };
+        let mut out = Vec::new();
+        let mut text = TextRows::new(form, &mut out);
+        let mut rows = Rows::new(layout.clone(), 1000, show, None);
+        if text.begin(&columns(layout, show)).and_then(|()| rows.push(&record, &mut text)).is_ok() {
+            let _ = rows.finish(&mut text).and_then(|()| text.pass_on());
         }
     }
     for times in [Times::Keep, Times::From(1_000)] {

@@ -4,15 +4,17 @@
 //! row in the making only the partition's static columns are held.
 
 mod assemble;
-mod csv;
 mod json;
 mod row;
 
 use repo_format::record::Class;
 
 use super::comparable::Clustering;
+use super::json::{write_name, write_value};
 use super::schema::{Column, ColumnRole, Table};
+use super::text::write_text;
 use super::types::{CqlType, parse_cql};
+use crate::engine::{self, RowSink, Rows as _, Show};
 use crate::error::{Error, Result};
 use crate::run::Record;
 pub use row::Row;
@@ -102,64 +104,62 @@ fn is_key(role: ColumnRole) -> bool {
 /// What a row must satisfy to be shown: given the raw value of each column of the [`Layout`], null where it has none.
 pub type Predicate<'p> = Box<dyn Fn(&[Option<&[u8]>]) -> Result<bool> + Send + 'p>;
 
-/// The text form of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Form {
-    /// As `SELECT JSON`, an object a line.
-    #[default]
-    Json,
-    /// As `COPY TO` of cqlsh ([`super::text`]), in the quotes of RFC 4180.
-    Csv,
+/// What stands at one place of a row.
+#[derive(Debug, Clone, Copy)]
+enum Cell {
+    /// The value of a column, by its place in the layout.
+    Value(usize),
+    /// `writetime(c)`.
+    WriteTime(usize),
+    /// `ttl(c)`: the seconds left.
+    Ttl(usize),
 }
 
-/// What to write for each row.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Show {
-    /// In which form.
-    pub form: Form,
-    /// `"writetime(c)"` of every column outside the key.
-    pub write_times: bool,
-    /// `"ttl(c)"`: the seconds left.
-    pub ttls: bool,
+/// What rows have: the columns of the layout, and what is shown of each of those outside the key.
+fn cells(layout: &Layout, show: Show) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = (0..layout.columns.len()).map(Cell::Value).collect();
+    for place in (0..layout.columns.len()).filter(|place| !is_key(layout.columns[*place].0.role)) {
+        cells.extend(show.write_times.then_some(Cell::WriteTime(place)));
+        cells.extend(show.ttls.then_some(Cell::Ttl(place)));
+    }
+    cells
+}
+
+/// The same by name.
+pub fn columns(layout: &Layout, show: Show) -> Vec<engine::Column> {
+    let column = |cell| {
+        let name = |place: usize| layout.columns[place].0.name.as_str();
+        let name = match cell {
+            Cell::Value(place) => name(place).to_owned(),
+            Cell::WriteTime(place) => format!("writetime({})", name(place)),
+            Cell::Ttl(place) => format!("ttl({})", name(place)),
+        };
+        let mut json = String::new();
+        write_name(&mut json, &name);
+        engine::Column { name, json }
+    };
+    cells(layout, show).into_iter().map(column).collect()
 }
 
 /// Makes rows of records.
 pub struct Rows<'p> {
     row: Row,
-    show: Show,
+    cells: Vec<Cell>,
     predicate: Option<Predicate<'p>>,
     /// The partition has static columns and no row so far.
     only_static: bool,
-    count: u64,
 }
 
 impl<'p> Rows<'p> {
     /// Of a table at `now` (seconds since 1970); rows that `predicate` rejects are left out.
     pub fn new(layout: Layout, now: u32, show: Show, predicate: Option<Predicate<'p>>) -> Rows<'p> {
-        Rows { row: Row::new(layout, now), show, predicate, only_static: false, count: 0 }
+        let cells = cells(&layout, show);
+        Rows { row: Row::new(layout, now), cells, predicate, only_static: false }
     }
 
-    /// Appends what stands before all rows: for CSV the names of the columns.
-    pub fn header(&self, out: &mut String) {
-        match self.show.form {
-            Form::Json => {}
-            Form::Csv => csv::header(out, &self.row.layout, self.show),
-        }
-    }
-
-    /// Rows written so far.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Takes the next record; appends the rows that it completes to `out`, each with the end of its line. Errors name the key.
-    pub fn push(&mut self, record: &Record<'_>, out: &mut String) -> Result<()> {
-        self.take(record, out).map_err(|e| e.within(self.row.key_or_bytes(record.group())))
-    }
-
-    fn take(&mut self, record: &Record<'_>, out: &mut String) -> Result<()> {
+    fn take(&mut self, record: &Record<'_>, to: &mut dyn RowSink) -> Result<()> {
         if !self.row.is_in_partition(record) {
-            self.finish(out)?;
+            self.finish(to)?;
             self.row.begin(record)?;
         }
         match record.class {
@@ -173,30 +173,57 @@ impl<'p> Rows<'p> {
                     return Ok(());
                 }
                 self.only_static = false;
-                self.write(out)
+                self.give(to)
             }
         }
     }
 
-    /// The records have ended: a partition of static columns alone is a row, too.
-    pub fn finish(&mut self, out: &mut String) -> Result<()> {
-        if std::mem::take(&mut self.only_static) {
-            self.row.clear_row();
-            self.write(out)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, out: &mut String) -> Result<()> {
+    fn give(&self, to: &mut dyn RowSink) -> Result<()> {
         if let Some(predicate) = &self.predicate
             && !predicate(&self.row.values())?
         {
             return Ok(());
         }
-        self.count += 1;
-        match self.show.form {
-            Form::Json => json::write(out, &self.row, self.show),
-            Form::Csv => csv::write(out, &self.row, self.show),
+        to.row(&Whole { row: &self.row, cells: &self.cells })
+    }
+}
+
+impl engine::Rows for Rows<'_> {
+    fn push(&mut self, record: &Record<'_>, to: &mut dyn RowSink) -> Result<()> {
+        self.take(record, to).map_err(|e| e.within(self.row.key_or_bytes(record.group())))
+    }
+
+    /// A partition of static columns alone is a row, too.
+    fn finish(&mut self, to: &mut dyn RowSink) -> Result<()> {
+        if std::mem::take(&mut self.only_static) {
+            self.row.clear_row();
+            self.give(to)?;
+        }
+        Ok(())
+    }
+}
+
+/// A row with what is shown of it.
+struct Whole<'a> {
+    row: &'a Row,
+    cells: &'a [Cell],
+}
+
+impl engine::Row for Whole<'_> {
+    fn json(&self, place: usize, out: &mut String) -> Result<bool> {
+        match self.cells.get(place) {
+            Some(Cell::Value(place)) => self.row.value(*place, out, write_value),
+            Some(cell) => Ok(self.row.time(*cell, "null", out)),
+            None => Ok(false),
+        }
+    }
+
+    /// As `COPY TO` of cqlsh writes it ([`super::text`]).
+    fn text(&self, place: usize, out: &mut String) -> Result<bool> {
+        match self.cells.get(place) {
+            Some(Cell::Value(place)) => self.row.value(*place, out, write_text),
+            Some(cell) => Ok(self.row.time(*cell, "", out)),
+            None => Ok(false),
         }
     }
 }

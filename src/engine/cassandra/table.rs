@@ -3,12 +3,15 @@
 use serde_json::Value;
 
 use super::comparable;
-use super::rows::Layout;
+use super::filter::Conditions;
+use super::rows::{self, Layout};
 use super::rule::CassandraRule;
 use super::schema::Table;
 use super::shown;
 use super::source::{ClusterDescription, ENGINE};
-use crate::engine::{Engine, Schema, Shown};
+use super::sstable::{self, Descriptor};
+use super::types::quote_name;
+use crate::engine::{Column, Engine, KeptOf, Rows, Schema, Selection, Show, Shown};
 use crate::error::Result;
 use crate::merge::{Owned, Rule};
 use crate::run::Record;
@@ -22,9 +25,24 @@ impl Engine for Cassandra {
         ENGINE
     }
 
+    fn kept_of<'n>(&self, file: &'n str) -> Option<KeptOf<'n>> {
+        // `keyspace/table-id/…/file`
+        let (keyspace, rest) = file.split_once('/')?;
+        let (folder, rest) = rest.split_once('/')?;
+        let (table, id) = folder.rsplit_once('-')?;
+        let part = rest.rsplit('/').next().and_then(sstable_of);
+        Some(KeptOf { shard: format!("{keyspace}.{table}"), id, part })
+    }
+
     fn schema(&self, name: &str, description: &Value) -> Result<Arc<dyn Schema>> {
         Ok(Arc::new(TableSchema::of(Table::read(description, name)?)))
     }
+}
+
+/// The SSTable that a file belongs to, by its name.
+fn sstable_of(file: &str) -> Option<String> {
+    let known = Descriptor::parse(file).map(|(descriptor, _)| descriptor.to_string());
+    known.or_else(|| Some(sstable::old(file)?.0.to_string()))
 }
 
 /// A table.
@@ -38,6 +56,10 @@ impl TableSchema {
     pub fn of(table: Table) -> TableSchema {
         let rule = CassandraRule::of(&table);
         TableSchema { table, rule }
+    }
+
+    fn layout(&self) -> Result<Layout> {
+        Layout::of(&self.table)
     }
 }
 
@@ -63,6 +85,27 @@ impl Schema for TableSchema {
     }
 
     fn show(&self, record: &Record<'_>, cut: u32) -> Result<Shown> {
-        shown::show(Layout::of(&self.table)?, record, cut)
+        shown::show(self.layout()?, record, cut)
+    }
+
+    fn columns(&self, show: Show) -> Result<Vec<Column>> {
+        Ok(rows::columns(&self.layout()?, show))
+    }
+
+    fn rows(&self, cut: u32, show: Show) -> Result<Box<dyn Rows>> {
+        Ok(Box::new(rows::Rows::new(self.layout()?, cut, show, None)))
+    }
+
+    fn select(&self, conditions: &str, cut: u32) -> Result<Box<dyn Selection>> {
+        Ok(Box::new(Conditions::parse(conditions, &self.table, self.layout()?, cut)?))
+    }
+
+    /// Column by column, as cqlsh has an order of its own.
+    fn csv_back(&self, file: &str) -> Result<Option<String>> {
+        let layout = self.layout()?;
+        let columns: Vec<String> = layout.columns().map(|(c, _)| quote_name(&c.name)).collect();
+        let (columns, file) = (columns.join(", "), file.replace('\'', "''"));
+        let name = format!("{}.{}", quote_name(&self.table.keyspace), quote_name(&self.table.name));
+        Ok(Some(format!("in cqlsh: COPY {name} ({columns}) FROM '{file}' WITH HEADER = true AND ESCAPE = '\"'")))
     }
 }

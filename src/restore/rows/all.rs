@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::rows;
-use crate::engine::cassandra::rows::{Form, Show};
+use crate::engine::text::TextForm;
+use crate::engine::{Engine, Show, split_name};
 use crate::error::{Error, Kind, Result};
 use crate::restore::arguments::{Arguments, NAME, State, lock, other, same};
-use crate::restore::select::Selection;
 use crate::restore::tables::{is_of_one_table, of_table};
 use crate::restore::whole::{replace, unused, write_then};
 use crate::run::ChunkSource;
 use crate::snapshot::{Shard, Snapshot};
+use crate::view::{Side, View};
+use crate::watch::Watch;
 
 const VERSION: u32 = 0;
 /// Bytes of a file's name that are left for it beside `.new`.
@@ -27,10 +29,16 @@ const NAME_MAX: usize = 251;
 pub struct Request<'a> {
     /// Id of the snapshot.
     pub snapshot: String,
-    /// Whose view, and who watches.
-    pub selection: Selection<'a>,
-    /// In which form.
+    /// The snapshot's engine.
+    pub engine: &'a dyn Engine,
+    /// Whose rows.
+    pub side: Side,
+    /// What of them.
     pub show: Show,
+    /// In which form.
+    pub form: TextForm,
+    /// Counts what is read.
+    pub watch: &'a Watch,
 }
 
 /// What a restore of all tables came to.
@@ -68,7 +76,7 @@ struct Written {
 /// wrote; what reading gives. What concerns one table alone is in [`Report::refused`].
 pub fn all(s: &Snapshot, request: &Request<'_>, chunks: &dyn ChunkSource, out: &Path) -> Result<Report> {
     let mut folder = Folder::open(out, request)?;
-    let extension = extension(request.show.form);
+    let extension = request.form.extension();
     let (mut report, mut missing) = (Report::default(), Vec::new());
     for shard in &s.shards {
         match path(out, shard, extension) {
@@ -102,18 +110,14 @@ fn goes_on(e: Error) -> Error {
     }
 }
 
-fn extension(form: Form) -> &'static str {
-    match form {
-        Form::Json => "jsonl",
-        Form::Csv => "csv",
-    }
-}
-
 /// `KEYSPACE.TABLE.extension`; where that is longer than a name may be, `KEYSPACE/TABLE.extension`.
 fn path(out: &Path, shard: &Shard, extension: &str) -> Result<PathBuf> {
-    let (keyspace, table) = shard.name.split_once('.').unwrap_or(("", &shard.name));
+    let (keyspace, table) = split_name(&shard.name);
     let (whole, short) = (format!("{}.{extension}", shard.name), format!("{table}.{extension}"));
-    let odd = keyspace.is_empty() || table.is_empty() || shard.name.contains(['/', '\0']) || keyspace.len() > NAME_MAX;
+    let odd = shard.name.starts_with('.')
+        || table.is_empty()
+        || shard.name.contains(['/', '\0'])
+        || keyspace.len() > NAME_MAX;
     if odd || short.len() > NAME_MAX {
         return Err(Error::new(
             Kind::Unsupported,
@@ -136,13 +140,18 @@ impl Folder {
         fs::create_dir_all(path).map_err(|e| Error::io(path.display(), e))?;
         let lock = lock(path)?;
         let show = request.show;
-        let what = match show.form {
-            Form::Json => "onefold restore --to json",
-            Form::Csv => "onefold restore --to csv",
+        let what = match request.form {
+            TextForm::Json => "onefold restore --to json",
+            TextForm::Csv => "onefold restore --to csv",
+        };
+        let node = match request.side {
+            Side::Node(node) => Some(node),
+            Side::Reconciled | Side::WithUnowned => None,
         };
         let arguments: Arguments = [
             ("snapshot", json!(request.snapshot)),
-            ("node", json!(request.selection.node)),
+            ("node", json!(node)),
+            ("unowned", json!(request.side == Side::WithUnowned)),
             ("writetime", json!(show.write_times)),
             ("ttl", json!(show.ttls)),
         ]
@@ -201,7 +210,8 @@ impl Folder {
         }
         let fill = |to: &mut dyn Write| {
             let mut counted = Counted { to, bytes: 0 };
-            let rows = rows(s, shard, &request.selection, request.show, chunks, &mut counted)?;
+            let view = View::open(request.engine, s, shard, chunks)?.of(request.side).watched(request.watch);
+            let rows = rows(&view, None, request.show, request.form, &mut counted)?;
             Ok(Written { rows, bytes: counted.bytes })
         };
         // Ours before it has its name: killed in between, the next run finds no file and writes it again.

@@ -15,9 +15,10 @@ use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
+use crate::engine::cassandra::whose::is_of_everything;
+use crate::engine::split_name;
 use crate::error::{Error, Kind, Result};
-use crate::restore::select;
-use crate::restore::tables::{self, is_of_one_table, keyspace_of, of_table};
+use crate::restore::tables::{self, is_of_one_table, of_table};
 use crate::snapshot::{Shard, Snapshot};
 use crate::watch::Watch;
 
@@ -98,7 +99,7 @@ pub fn version(s: &Snapshot) -> Result<Version> {
 /// does not allow; a `describering`, which is of one keyspace, for several. What cannot be written of one table alone of several is
 /// in [`Plans::refused`].
 pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result<Plans<'s>> {
-    let shards = tables::chosen(s, request.table, request.with_roles)?;
+    let shards = tables::chosen(s, request.table, &|name| is_of_everything(name, request.with_roles))?;
     one_keyspace(&shards, request)?;
     let folders = match request.ring {
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
@@ -121,7 +122,8 @@ pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result
 /// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`]. Those that cannot be read are not
 /// among them: [`plan`] says so.
 pub fn tables(s: &Snapshot, table: Option<&str>, with_roles: bool, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
-    let known = tables::chosen(s, table, with_roles)?.into_iter().filter_map(|shard| select::table(shard).ok());
+    let chosen = tables::chosen(s, table, &|name| is_of_everything(name, with_roles))?;
+    let known = chosen.into_iter().filter_map(|shard| Table::read(&shard.description, &shard.name).ok());
     Ok(known.map(|table| rename(table, into)).collect())
 }
 
@@ -144,7 +146,7 @@ struct Planner<'a, 's> {
 impl<'s> Planner<'_, 's> {
     fn table(&mut self, shard: &'s Shard) -> Result<TablePlan<'s>> {
         let request = self.request;
-        let captured = select::table(shard)?;
+        let captured = Table::read(&shard.description, &shard.name)?;
         let within = |e: Error| e.within(format_args!("table {}", shard.name));
         let known = self.cluster.keyspaces.iter().find(|k| k.name == captured.keyspace).cloned();
         let table = rename(captured.clone(), request.into);
@@ -209,7 +211,7 @@ fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
     if !request.ring.is_some_and(TargetRing::is_of_one_keyspace) {
         return Ok(());
     }
-    let mut keyspaces: Vec<&str> = shards.iter().map(|t| keyspace_of(t)).collect();
+    let mut keyspaces: Vec<&str> = shards.iter().map(|t| split_name(&t.name).0).collect();
     keyspaces.dedup();
     if keyspaces.len() > 1 && request.into.is_none() {
         let what = format!("tells the ranges of one keyspace, but {} are restored", keyspaces.join(", "));
@@ -233,7 +235,7 @@ fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace:
 
 /// Tables of Cassandra's own that a restore of everything leaves out.
 pub fn left_out<'s>(s: &'s Snapshot, request: &Request<'_>) -> Vec<&'s str> {
-    let is_out = |t: &&Shard| !tables::is_of_everything(keyspace_of(t), request.with_roles) && t.rows > 0;
+    let is_out = |t: &&Shard| !is_of_everything(&t.name, request.with_roles) && t.rows > 0;
     let own = s.shards.iter().filter(|t| request.table.is_none() && is_out(t));
     own.map(|t| t.name.as_str()).collect()
 }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use repo_format::murmur3::token_bytes;
 
-use super::{Condition, KeyRange, Operator, Part, Tuple, Value};
+use super::{Condition, Operator, Part, Tuple, Value};
+use crate::engine::KeyRange;
 use crate::engine::cassandra::comparable::{self, Clustering};
 use crate::engine::cassandra::rows::Layout;
 use crate::error::{Error, Kind, Result};
@@ -80,7 +81,7 @@ impl Scope {
             let end = last.checked_add(1).map_or(Vec::new(), |after| token_bytes(after).to_vec());
             return (n == 0 && first <= last).then(|| (token_bytes(first).to_vec(), end));
         };
-        let slices = self.slices.as_deref().filter(|_| part != Part::Whole);
+        let slices = self.slices.as_deref();
         let heads = usize::from(part == Part::SlicesAndStatic && slices.is_some_and(|s| !s.is_empty()));
         let each = slices.map_or(1, |s| s.len() + heads);
         let group = partitions.get(n.checked_div(each)?)?;

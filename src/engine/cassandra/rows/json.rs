@@ -1,42 +1,40 @@
-//! Rows as `SELECT JSON` prints them.
+//! Rows, and single records, as `SELECT JSON` prints them.
 
 use std::fmt::Write;
 
 use super::row::{Row, Slot, Times};
-use super::{Show, is_key};
+use super::{Cell, is_key};
 use crate::engine::cassandra::comparable;
 use crate::engine::cassandra::json::{hex, write_name, write_value};
-use crate::engine::cassandra::schema::Column;
 use crate::engine::cassandra::types::CqlType;
 use crate::error::Result;
 
-/// Appends a row as a line.
-pub(super) fn write(out: &mut String, row: &Row, show: Show) -> Result<()> {
-    let start = out.len();
-    for ((column, t), slot) in row.columns() {
-        out.push_str(if out.len() == start { "{" } else { ", " });
-        write_name(out, &column.name);
-        out.push_str(": ");
-        match &slot.value {
-            Some(value) => {
-                write_value(out, t, value).map_err(|e| e.within(format!("column {}", column.name)))?;
-            }
-            None => out.push_str("null"),
-        }
-    }
-    for ((column, t), slot) in row.columns().filter(|((c, _), _)| !is_key(c.role)) {
-        if show.write_times {
-            write_named(out, "writetime", column, t, slot, |(time, _)| Some(*time));
-        }
-        if show.ttls {
-            write_named(out, "ttl", column, t, slot, |(_, left)| left.map(i64::from));
-        }
-    }
-    out.push_str("}\n");
-    Ok(())
-}
-
 impl Row {
+    /// Appends the value of the column at `place`; `false` where there is none.
+    pub(super) fn value(
+        &self,
+        place: usize,
+        out: &mut String,
+        write: impl Fn(&mut String, &CqlType, &[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let Some(((column, t), slot)) = self.column(place) else { return Ok(false) };
+        let Some(value) = &slot.value else { return Ok(false) };
+        write(out, t, value).map_err(|e| e.within(format!("column {}", column.name)))?;
+        Ok(true)
+    }
+
+    /// Appends write time or seconds left of a column, `none` where a cell has none; `false` where that is nothing at all.
+    pub(super) fn time(&self, cell: Cell, none: &str, out: &mut String) -> bool {
+        let (Cell::Value(place) | Cell::WriteTime(place) | Cell::Ttl(place)) = cell;
+        let Some(((_, t), slot)) = self.column(place) else { return false };
+        let before = out.len();
+        match cell {
+            Cell::Ttl(_) => write_times(out, t, slot, none, |(_, left)| left.map(i64::from)),
+            _ => write_times(out, t, slot, none, |(time, _)| Some(*time)),
+        }
+        out.len() > before
+    }
+
     /// `"name": value` of the key columns that have one.
     pub fn keys_as_json(&self) -> Result<String> {
         let mut out = String::new();
@@ -80,28 +78,8 @@ impl Row {
     }
 }
 
-fn write_named(
-    out: &mut String,
-    function: &str,
-    column: &Column,
-    t: &CqlType,
-    slot: &Slot,
-    number: impl Fn(&Times) -> Option<i64>,
-) {
-    out.push_str(", ");
-    write_name(out, &format!("{function}({})", column.name));
-    out.push_str(": ");
-    write_times(out, t, slot, "null", number);
-}
-
 /// Appends a number for the cell, or a list with one for each cell of the column.
-pub(super) fn write_times(
-    out: &mut String,
-    t: &CqlType,
-    slot: &Slot,
-    none: &str,
-    number: impl Fn(&Times) -> Option<i64>,
-) {
+fn write_times(out: &mut String, t: &CqlType, slot: &Slot, none: &str, number: impl Fn(&Times) -> Option<i64>) {
     let list = t.is_multi_cell() && !slot.times.is_empty();
     if slot.times.is_empty() {
         out.push_str(none);

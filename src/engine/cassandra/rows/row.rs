@@ -66,6 +66,11 @@ impl Row {
         self.layout.columns.iter().zip(&self.slots)
     }
 
+    /// A column with what is in it, by its place in the layout.
+    pub(super) fn column(&self, place: usize) -> Option<(&(Column, CqlType), &Slot)> {
+        Some((self.layout.columns.get(place)?, self.slots.get(place)?))
+    }
+
     /// Whether the record is of the partition begun last.
     pub fn is_in_partition(&self, record: &Record<'_>) -> bool {
         record.group() == self.group

@@ -2,6 +2,7 @@ use repo_format::record::{BodyWriter, Entry, EntryKind, Traits};
 
 use super::super::{comparable, cql};
 use super::*;
+use crate::engine::text::{TextForm, TextRows};
 
 const TABLE: &str = r#"CREATE TABLE ks.t (k int, c int, v int, "W" text, gone int, m map<int, text>, s int static,
     PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c DESC);
@@ -28,8 +29,11 @@ fn liveness(time: i64) -> Entry<'static> {
 /// Rows at second 1000 of records `(k, c or static, entries)`.
 fn rows(records: &[(i32, Option<i32>, &[Entry<'_>])]) -> Vec<String> {
     let layout = Layout::of(&table()).unwrap();
-    let mut rows = Rows::new(layout.clone(), 1000, Show { write_times: true, ttls: true, ..Show::default() }, None);
-    let mut out = String::new();
+    let show = Show { write_times: true, ttls: true };
+    let mut rows = Rows::new(layout.clone(), 1000, show, None);
+    let mut out = Vec::new();
+    let mut text = TextRows::new(TextForm::Json, &mut out);
+    text.begin(&columns(&layout, show)).unwrap();
     for (k, c, entries) in records {
         let (mut key, mut body) = (Vec::new(), Vec::new());
         let group_len = comparable::put_group(&mut key, &k.to_be_bytes());
@@ -46,10 +50,11 @@ fn rows(records: &[(i32, Option<i32>, &[Entry<'_>])]) -> Vec<String> {
         let mut writer = BodyWriter::new(&mut body);
         entries.iter().for_each(|e| writer.push(e));
         let record = Record { key: &key, group_len, class, traits: Traits::default(), body: &body };
-        rows.push(&record, &mut out).unwrap();
+        rows.push(&record, &mut text).unwrap();
     }
-    rows.finish(&mut out).unwrap();
-    out.lines().map(str::to_string).collect()
+    rows.finish(&mut text).unwrap();
+    text.pass_on().unwrap();
+    String::from_utf8(out).unwrap().lines().map(str::to_string).collect()
 }
 
 fn starts(rows: &[String], want: &[&str]) {
