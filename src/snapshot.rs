@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub version: u32,
     /// Features that a reader must know to read it rightly.
     pub must: Vec<String>,
-    /// What decoded it: `cassandra`.
+    /// Name of the engine that decoded it.
     pub engine: String,
     /// The cluster, as the operator names it.
     pub cluster: String,

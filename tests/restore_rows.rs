@@ -139,6 +139,7 @@ fn a_restore_of_all_tables_goes_on() {
     };
     // Another restore: of other options, another form, another snapshot.
     refused(&["other arguments", "writetime", "another --out"], "json", &["--writetime"]);
+    refused(&["other arguments", "unowned", "another --out"], "json", &["--include-unowned"]);
     refused(&["other arguments", "--to json", "another --out"], "csv", &[]);
     // What was changed meanwhile, or is not ours, is named and left alone.
     let users = out.join("lab.users.jsonl");

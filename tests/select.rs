@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::Result;
+use onefold::engine::Wanted;
 use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::comparable::{self, Clustering, Position};
 use onefold::engine::cassandra::cql;
@@ -370,6 +371,15 @@ proptest! {
         prop_assert_eq!(&again, &got, "{}", text(&conditions));
         if !s.shards[0].layers.is_empty() {
             prop_assert_eq!(selected(&s, &text(&conditions), Some(0), &chunks), got, "{}", text(&conditions));
+            // A run that cannot be entered in its middle says the same where a range begins.
+            let [looked_up, gone_through] = [Side::Reconciled, Side::Node(0)].map(|side| {
+                let view = View::open(&Cassandra, &s, &s.shards[0], &chunks).unwrap().of(side);
+                let text = Some(text(&conditions)).filter(|text| !text.is_empty());
+                let selection = text.map(|text| view.select(&text).unwrap());
+                let ranges = selection.map(|selection| selection.reads(Wanted::Rows).unwrap());
+                ranges.map(|ranges| collect(view.ranges(ranges).unwrap().as_mut()).unwrap())
+            });
+            prop_assert_eq!(looked_up, gone_through, "{}", text(&conditions));
         }
     }
 }

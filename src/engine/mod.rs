@@ -24,7 +24,7 @@ use crate::watch::Watch;
 
 /// What knows one database.
 pub trait Engine: Sync {
-    /// Its name in snapshots and on the command line: `cassandra`.
+    /// Its name in snapshots and on the command line, of lower-case letters.
     fn name(&self) -> &'static str;
     /// What a snapshot says of the shard `name` ([`Source::describe`]), understood.
     ///
@@ -256,7 +256,7 @@ impl<'a> Described<'a> {
 
 /// Captured nodes of one cluster.
 pub trait Source: Sync {
-    /// Which engine: `cassandra`.
+    /// Name of its engine.
     fn engine(&self) -> &'static str;
     /// The nodes.
     fn nodes(&self) -> &[Node];

@@ -38,6 +38,26 @@ fn sideways_import() {
 }
 
 #[test]
+fn engine_named_abroad() {
+    let with = |path: &str, text: &str| {
+        let home = ("src/engine/mongodb/mod.rs", "pub const NAME: &str = \"mongodb\";");
+        let registry =
+            [("src/engine/all.rs", "&[&super::mongodb::MongoDb]"), ("src/engine/mod.rs", "pub mod mongodb;\n")];
+        many(&[&[home], &registry[..], &[(path, text)]].concat())
+    };
+    let all = |path: &str, text: &str| engine_names(&with(path, text), &[]);
+    caught(&all("src/drift.rs", "\nuse crate::engine::mongodb::bson;"), "src/drift.rs:2: names engine mongodb");
+    caught(&all("src/cli/ls.rs", "const S: &str = \"--to mongodb\";"), "names engine mongodb");
+    caught(&all("src/cli/ls.rs", "/// As MongoDB does it."), "names engine mongodb");
+    caught(&all("src/engine/schema.rs", "fn f(r: MongodbRule) {}"), "names engine mongodb");
+    assert_eq!(all("src/engine/mongodb/bson.rs", "use crate::engine::mongodb::x;"), [""; 0]);
+    assert_eq!(all("tests/mongodb.rs", "use onefold::engine::mongodb::x;"), [""; 0]);
+    assert_eq!(all("src/drift.rs", "#[cfg(test)]\nmod tests {\n    const S: &str = \"mongodb\";\n}\n"), [""; 0]);
+    assert_eq!(engine_names(&with("src/a.rs", "mongodb"), &["src/a.rs"]), [""; 0]);
+    caught(&engine_names(&with("src/a.rs", "x"), &["src/a.rs"]), "strike it from ENGINE_NAMED");
+}
+
+#[test]
 fn module_without_a_layer() {
     caught(&layers(&one("src/helpers.rs", "")), "has no layer");
 }
