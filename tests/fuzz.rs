@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onefold::engine::cassandra::fuzzing::*;
-use onefold::engine::cassandra::read_schema::fuzzing::system_rows;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
 use onefold::engine::cassandra::sstable::write::fuzzing as written;
 use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
@@ -24,7 +23,7 @@ const TARGETS: [Target; 21] = [
     ("cassandra_ring", fuzz_ring),
     ("cassandra_row", fuzz_row),
     ("cassandra_schema", fuzz_schema),
-    ("cassandra_system_rows", system_rows),
+    ("cassandra_system_rows", fuzz_system_rows),
     ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
     ("snapshot_body", snapshot_body),

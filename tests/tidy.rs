@@ -145,17 +145,18 @@ fn imports(source: &Source) -> Vec<(usize, Vec<String>)> {
     found
 }
 
-/// The first two names of each path in `a::b`, `{a::b, c}` or `a::{b, c}`.
+/// The names of each path in `a::b`, `{a::b, c}` or `a::{b, c}`.
 fn leaves(rest: &str) -> Vec<Vec<String>> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let name: String = rest.chars().take_while(|c| is_name(*c)).collect();
     if !name.is_empty() {
         let after = &rest[name.len()..];
         return match after.strip_prefix("::") {
-            Some(after) if after.starts_with('{') => {
-                leaves(after).into_iter().map(|p| [vec![name.clone()], p].concat()).collect()
-            }
-            Some(after) => vec![vec![name, after.chars().take_while(|c| is_name(*c)).collect()]],
+            // Behind the last name nothing, `*`, or the names of types.
+            Some(after) => match leaves(after) {
+                below if below.is_empty() => vec![vec![name]],
+                below => below.into_iter().map(|p| [vec![name.clone()], p].concat()).collect(),
+            },
             None => vec![vec![name]],
         };
     }
@@ -237,6 +238,36 @@ fn engine_names(sources: &[Source], allowed: &[&str]) -> Vec<String> {
                 complaints.push(format!("{} names no engine now: strike it from ENGINE_NAMED", source.path))
             }
             (true, false) => {}
+        }
+    }
+    complaints
+}
+
+/// Inside an engine, too, imports go one way: no module reaches itself over others.
+fn cycles(sources: &[Source]) -> Vec<String> {
+    // By engine and module: the modules that it imports, and where.
+    let mut imported: BTreeMap<(String, String), BTreeMap<String, String>> = BTreeMap::new();
+    for source in sources.iter().filter(|s| s.path.starts_with("src/engine/")) {
+        let ["engine", engine, module, ..] = source.module()[..] else { continue };
+        for (at, path) in imports(source) {
+            let [first, of, to, ..] = &path[..] else { continue };
+            if first == "engine" && of == engine && to != module {
+                let place = format!("{}:{}", source.path, source.line(at));
+                imported.entry((engine.into(), module.into())).or_default().entry(to.clone()).or_insert(place);
+            }
+        }
+    }
+    let mut complaints = Vec::new();
+    for ((engine, module), direct) in &imported {
+        for (first, place) in direct {
+            let (mut reached, mut ahead) = (BTreeSet::from([first.clone()]), vec![first.clone()]);
+            while let Some(next) = ahead.pop() {
+                let below = imported.get(&(engine.clone(), next)).into_iter().flat_map(BTreeMap::keys);
+                ahead.extend(below.filter(|to| reached.insert((*to).clone())).cloned());
+            }
+            if reached.contains(module) {
+                complaints.push(format!("{place}: {engine}::{module} imports {first}, which comes back to it"));
+            }
         }
     }
     complaints
@@ -454,6 +485,11 @@ fn imports_only_go_down() {
 #[test]
 fn engines_are_named_at_home_alone() {
     none(&engine_names(&project().1, ENGINE_NAMED));
+}
+
+#[test]
+fn nothing_comes_back_to_itself_inside_an_engine() {
+    none(&cycles(&project().1));
 }
 
 #[test]

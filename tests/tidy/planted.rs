@@ -58,6 +58,25 @@ fn engine_named_abroad() {
 }
 
 #[test]
+fn a_cycle_inside_an_engine() {
+    let three = |last: &str| {
+        many(&[
+            ("src/engine/mongodb/bson.rs", "use super::rule::{self, Rule};"),
+            ("src/engine/mongodb/rule/mod.rs", "fn f() -> crate::engine::mongodb::wire::Frame {}"),
+            ("src/engine/mongodb/wire.rs", last),
+        ])
+    };
+    let complaints = cycles(&three("\nuse super::bson::*;"));
+    assert_eq!(complaints.len(), 3, "{complaints:?}");
+    assert!(complaints[2].starts_with("src/engine/mongodb/wire.rs:2: mongodb::wire imports bson"), "{complaints:?}");
+    for lawful in
+        ["use super::text;", "use super::wire::x;", "#[cfg(test)]\nmod tests {\n    use super::super::bson;\n}\n"]
+    {
+        assert_eq!(cycles(&three(lawful)), [""; 0]);
+    }
+}
+
+#[test]
 fn module_without_a_layer() {
     caught(&layers(&one("src/helpers.rs", "")), "has no layer");
 }

@@ -2,8 +2,7 @@
 //! (`SchemaCQLHelper`). For captures without `system_schema`.
 
 use super::lex::{Lexer, Token};
-use super::read_schema::number_columns;
-use super::schema::{Column, ColumnRole, Index, Setting, Table, UserType};
+use super::schema::{Column, ColumnRole, Index, Setting, Table, UserType, number_columns};
 use crate::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
 

@@ -10,6 +10,7 @@ use super::filter::Filter;
 use super::mutate::{Mutations, Times, Ttl};
 use super::placing::ring::parse_replication;
 use super::placing::{By, Parts, Placed, TargetRing};
+use super::read_schema::fuzzing::system_rows;
 use super::ring::Ring;
 use super::rows::{Layout, Rows, columns};
 use super::schema::Table;
@@ -144,6 +145,13 @@ pub fn fuzz_row(bytes: &[u8]) {
         let _ = mutations.and_then(|mut m| m.push(&record, 1000, &mut Vec::new()));
     }
     let _ = shown::show(layout.clone(), &record, 1000);
+}
+
+/// Rows of system tables, and the ring of a node that they tell of.
+pub fn fuzz_system_rows(bytes: &[u8]) {
+    if let Some(node) = system_rows(bytes) {
+        let _ = Ring::of(&node);
+    }
 }
 
 /// The output of `nodetool ring`, and who holds what by it. Every token is held by as many nodes as asked for.

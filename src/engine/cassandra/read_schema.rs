@@ -2,7 +2,7 @@
 //! its peers out of `system`. Columns: `SchemaKeyspace`, `SystemKeyspace`.
 
 mod details;
-pub mod fuzzing;
+pub(super) mod fuzzing;
 mod node;
 mod own;
 mod rows;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::cassandra::capture::{Capture, CapturedTable};
 pub use crate::engine::cassandra::schema::Keyspace;
-use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType};
+use crate::engine::cassandra::schema::{Column, ColumnRole, Table, UserType, number_columns};
 use crate::engine::cassandra::types::hex;
 use crate::engine::cassandra::value::Parts;
 use crate::error::{Error, Kind, Result};
@@ -136,26 +136,6 @@ fn table(
         view,
         ..Table::default()
     })
-}
-
-/// Gives numbers to static and regular columns, those dropped too: from 1 in the order of their names' bytes. Columns
-/// that `earlier` knows (by name and role) keep their numbers, and new ones come after its greatest, so that records
-/// stored before keep their meaning. Sorts: key columns first in key order, then by number.
-pub fn number_columns(columns: &mut [Column], earlier: Option<&[Column]>) {
-    let earlier = earlier.unwrap_or_default();
-    let mut next = earlier.iter().map(|c| c.number).max().unwrap_or(0) + 1;
-    columns.sort_by(|a, b| (a.name.as_bytes(), a.role).cmp(&(b.name.as_bytes(), b.role)));
-    for column in columns.iter_mut() {
-        if matches!(column.role, ColumnRole::PartitionKey | ColumnRole::Clustering) {
-            column.number = 0;
-        } else if let Some(known) = earlier.iter().find(|e| e.name == column.name && e.role == column.role) {
-            column.number = known.number;
-        } else {
-            column.number = next;
-            next += 1;
-        }
-    }
-    columns.sort_by_key(|c| if c.number == 0 { (0, c.role, c.position) } else { (c.number, c.role, 0) });
 }
 
 fn live_column(row: &SystemRow) -> Result<Column> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use super::types::UserType;
 use crate::error::{Error, Result};
 
 /// The place of a column in a table.
@@ -44,20 +45,24 @@ pub struct Column {
     pub gone: bool,
 }
 
-/// A user-defined type.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct UserType {
-    /// Name in its keyspace.
-    pub name: String,
-    /// Field names and CQL types, in order.
-    pub fields: Vec<(String, String)>,
-}
-
-impl UserType {
-    /// Whether it is `other` or what `other` has become since: fields are only ever added behind the others.
-    pub fn extends(&self, other: &UserType) -> bool {
-        self.name == other.name && self.fields.get(..other.fields.len()) == Some(&other.fields[..])
+/// Gives numbers to static and regular columns, those dropped too: from 1 in the order of their names' bytes. Columns
+/// that `earlier` knows (by name and role) keep their numbers, and new ones come after its greatest, so that records
+/// stored before keep their meaning. Sorts: key columns first in key order, then by number.
+pub fn number_columns(columns: &mut [Column], earlier: Option<&[Column]>) {
+    let earlier = earlier.unwrap_or_default();
+    let mut next = earlier.iter().map(|c| c.number).max().unwrap_or(0) + 1;
+    columns.sort_by(|a, b| (a.name.as_bytes(), a.role).cmp(&(b.name.as_bytes(), b.role)));
+    for column in columns.iter_mut() {
+        if matches!(column.role, ColumnRole::PartitionKey | ColumnRole::Clustering) {
+            column.number = 0;
+        } else if let Some(known) = earlier.iter().find(|e| e.name == column.name && e.role == column.role) {
+            column.number = known.number;
+        } else {
+            column.number = next;
+            next += 1;
+        }
     }
+    columns.sort_by_key(|c| if c.number == 0 { (0, c.role, c.position) } else { (c.number, c.role, 0) });
 }
 
 /// Adds `t` to `types`, in place of what it extends there. `false`, and nothing changes, where the two contradict each other.

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::lex::{Lexer, Token, clip};
-use super::schema;
 use crate::error::{Error, Kind, Result};
 
 mod class;
 mod names;
+mod user;
 
 pub(crate) use class::{hex, unhex};
 pub use class::{parse_class, parse_clustering_class};
 use names::NAMES;
 pub use names::quote_name;
+pub use user::UserType;
 
 /// Types nest at most this deep; deeper ones are refused.
 pub const MAX_DEPTH: usize = 24;
@@ -230,7 +231,7 @@ impl CqlType {
 }
 
 /// Parses a type in CQL syntax; names that are no type of CQL are looked up in `types`.
-pub fn parse_cql(text: &str, types: &[schema::UserType]) -> Result<CqlType> {
+pub fn parse_cql(text: &str, types: &[UserType]) -> Result<CqlType> {
     let mut budget = BUDGET;
     parse_cql_within(text, types, MAX_DEPTH, &mut budget)
 }
@@ -238,7 +239,7 @@ pub fn parse_cql(text: &str, types: &[schema::UserType]) -> Result<CqlType> {
 /// Parts a type may have in all, user-defined types expanded.
 const BUDGET: usize = 10_000;
 
-fn parse_cql_within(text: &str, types: &[schema::UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
+fn parse_cql_within(text: &str, types: &[UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
     let in_type = |e: Error| e.within(format!("type {}", clip(text, 80)));
     let mut lexer = Lexer::new(text, "type", Kind::Unsupported).map_err(in_type)?;
     let parsed = cql_type(&mut lexer, types, depth, budget).map_err(in_type)?;
@@ -248,7 +249,7 @@ fn parse_cql_within(text: &str, types: &[schema::UserType], depth: usize, budget
     }
 }
 
-fn cql_type(lexer: &mut Lexer<'_>, types: &[schema::UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
+fn cql_type(lexer: &mut Lexer<'_>, types: &[UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
     if depth == 0 || *budget == 0 {
         return Err(Error::new(Kind::Unsupported, "type", format!("nested deeper than {MAX_DEPTH} or too large")));
     }
@@ -278,7 +279,7 @@ fn cql_type(lexer: &mut Lexer<'_>, types: &[schema::UserType], depth: usize, bud
 fn parameters(
     name: &str,
     lexer: &mut Lexer<'_>,
-    types: &[schema::UserType],
+    types: &[UserType],
     depth: usize,
     budget: &mut usize,
 ) -> Result<CqlType> {
@@ -324,7 +325,7 @@ fn vector(element: CqlType, dimension: u32) -> Result<CqlType> {
     Ok(made)
 }
 
-fn user_type(name: &str, types: &[schema::UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
+fn user_type(name: &str, types: &[UserType], depth: usize, budget: &mut usize) -> Result<CqlType> {
     let Some(found) = types.iter().find(|t| t.name == name) else {
         return Err(Error::new(Kind::Unsupported, format!("type {}", clip(name, 80)), "not known")
             .hint("it is no type of CQL, and the captured schema defines no such type"));

@@ -7,8 +7,8 @@ use repo_format::leaf::{GroupCodec, Layout, TimeUnit};
 
 use super::{Captured, Cluster, missing_types};
 use crate::engine::cassandra::capture::{CapturedTable, OldSsTable, Stray, escaped};
-use crate::engine::cassandra::read_schema::{number_columns, types_in_order};
-use crate::engine::cassandra::schema::{ColumnRole, Table, take_type};
+use crate::engine::cassandra::read_schema::types_in_order;
+use crate::engine::cassandra::schema::{ColumnRole, Table, number_columns, take_type};
 use crate::engine::cassandra::whose::is_local;
 use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};

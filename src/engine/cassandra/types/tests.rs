@@ -1,8 +1,8 @@
 use super::*;
 
-fn address() -> schema::UserType {
+fn address() -> UserType {
     let fields = vec![("street".into(), "text".into()), ("Zip".into(), "frozen<list<int>>".into())];
-    schema::UserType { name: "address".into(), fields }
+    UserType { name: "address".into(), fields }
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn refusals_name_what_they_refuse() {
     let deep = format!("{}Int32Type{}", "ListType(".repeat(100_000), ")".repeat(100_000));
     assert!(parse_class(&deep).is_err());
     // A type that holds itself, and one that doubles at each level.
-    let own = schema::UserType { name: "a".into(), fields: vec![("x".into(), "frozen<a>".into())] };
+    let own = UserType { name: "a".into(), fields: vec![("x".into(), "frozen<a>".into())] };
     assert!(parse_cql("a", &[own]).is_err());
-    let double = |i: usize| schema::UserType {
+    let double = |i: usize| UserType {
         name: format!("t{i}"),
         fields: vec![("x".into(), format!("t{}", i + 1)), ("y".into(), format!("t{}", i + 1))],
     };
