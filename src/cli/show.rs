@@ -33,8 +33,12 @@ fn verdict(snapshot: &Snapshot) -> &'static str {
 pub fn unread(snapshot: &Snapshot) -> Vec<String> {
     let mut by_node: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for shard in &snapshot.shards {
+        let of = match split_name(&shard.name) {
+            ("", name) => name,
+            (space, _) => space,
+        };
         for node in &shard.unread {
-            by_node.entry(node).or_default().insert(split_name(&shard.name).0);
+            by_node.entry(node).or_default().insert(of);
         }
     }
     let line = |(node, keyspaces): (&str, BTreeSet<&str>)| {
