@@ -78,7 +78,7 @@ fn walk(repo: &Repo, read_data: bool, examined: &Examined, watch: &Watch, checke
         Walk { repo, examined, watch, reader: &reader, seen: HashSet::new(), harmed: HashMap::new(), reached: 0 };
     for info in repo.snapshots() {
         let id = info.id.to_string();
-        let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.body));
+        let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.says));
         let harmed = match read {
             Ok(snapshot) => {
                 let mut harmed = walk.snapshot(&id, &snapshot)?;
@@ -196,7 +196,9 @@ impl Walk<'_> {
         if let Some(id) = path.last() {
             objects.extend(self.reader.packs_of(id)?);
         }
-        Ok(Harm { chunks: 1, first: format!("{}: {}", e.subject(), e.message()), objects })
+        // Where no chunk is to blame, all can be read.
+        let chunks = u64::from(!path.is_empty());
+        Ok(Harm { chunks, first: format!("{}: {}", e.subject(), e.message()), objects })
     }
 }
 

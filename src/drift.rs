@@ -176,8 +176,8 @@ fn survey(view: &View<'_>, watch: &Watch, each: &mut dyn FnMut(&Difference<'_>) 
     }
     let base = shard.layers.first().map(|tree| tree.root()).transpose()?;
     let mut nodes = Vec::new();
-    for (part, owned) in shard.nodes.iter().zip(schema.owned(&s.description, shard.nodes.len())?) {
-        nodes.push(NodeSide::new(&part.patch()?, owned, chunks));
+    for (patch, owned) in s.patches(shard, chunks)?.iter().zip(schema.owned(&s.description, s.nodes.len())?) {
+        nodes.push(NodeSide::new(patch, owned, chunks));
     }
     // What a node may have purged by the first capture, as the backup reckoned.
     let purge = Purge::new(schema.rule(), u32::try_from(s.window.0).unwrap_or(u32::MAX));

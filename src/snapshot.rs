@@ -1,21 +1,26 @@
 //! What a snapshot says (SPEC "Snapshot body"): JSON, sealed in the snapshot object.
 
+mod files;
 mod find;
 pub mod fuzzing;
+mod patches;
 
 use std::collections::BTreeSet;
 
 use repo_format::id::{ChunkId, ChunkKind};
+use repo_format::snapshot::Says;
 use serde::{Deserialize, Serialize};
 
-use crate::blob::{self, BlobRef};
+use crate::blob;
 use crate::engine::{Narrowed, Node};
 use crate::error::{Error, Result};
 use crate::run::{ChunkSource, Cut, Reached, ShardKind};
-use crate::tree::{self, Drift, NodePatch, Root, UnownedCount};
+use crate::tree::{self, Root, UnownedCount};
 use crate::watch::Problem;
 
+pub use files::{About, FILE_BYTES, File, Files, write as write_files};
 pub use find::{Filter, find, read};
+pub use patches::{NUMBERS, PATCH_BYTES, Patch, write as write_patches};
 
 /// Version of the body. Readers refuse newer ones.
 pub const VERSION: u32 = 0;
@@ -58,9 +63,12 @@ pub struct Snapshot {
     /// The nodes.
     pub nodes: Vec<Node>,
     /// The shards.
+    #[serde(skip)]
     pub shards: Vec<Shard>,
-    /// Files kept byte for byte.
-    pub files: Vec<File>,
+    /// How each node differs in each shard ([`Snapshot::patches`]).
+    pub patches: Option<Tree>,
+    /// Files kept byte for byte ([`Snapshot::files`]).
+    pub files: Option<Tree>,
     /// What was not covered or is damaged.
     pub problems: Vec<Problem>,
     /// What the backup was narrowed to, by name; `complete` is said of that.
@@ -72,6 +80,7 @@ pub struct Snapshot {
     /// Bytes of captured files that were read.
     pub bytes_read: u64,
     /// What the engine says of all shards together.
+    #[serde(skip)]
     pub description: serde_json::Value,
 }
 
@@ -92,8 +101,9 @@ pub struct Shard {
     pub digest: String,
     /// Trees from the bottom up: a base, and layers of what changed. Merged when read.
     pub layers: Vec<Tree>,
-    /// What each node has of it, by node.
-    pub nodes: Vec<NodePart>,
+    /// The nodes whose captures had no place for it, by their places in [`Snapshot::nodes`]. What was captured and holds
+    /// nothing is empty; what was not, nobody knows.
+    pub not_captured: Vec<usize>,
     /// What only nodes hold that do not own it; it is in their patches, and not in the view.
     #[serde(default)]
     pub unowned: UnownedCount,
@@ -107,39 +117,6 @@ pub struct Shard {
     pub description: serde_json::Value,
 }
 
-/// One node's part in a shard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodePart {
-    /// Its capture had a place for the shard. What was captured and holds nothing is empty; what was not, nobody knows.
-    #[serde(default = "captured")]
-    pub captured: bool,
-    /// How it differs from the view, leaf by leaf.
-    pub bits: Option<Tree>,
-    /// Records as this node holds them.
-    pub held: Option<Tree>,
-    /// The counts.
-    pub drift: Drift,
-}
-
-/// Snapshots from before it was said.
-fn captured() -> bool {
-    true
-}
-
-impl NodePart {
-    /// As the tree module has it.
-    pub fn patch(&self) -> Result<NodePatch> {
-        let root = |tree: &Option<Tree>| tree.as_ref().map(Tree::root).transpose();
-        Ok(NodePatch { bits: root(&self.bits)?, held: root(&self.held)?, drift: self.drift })
-    }
-}
-
-impl From<&NodePatch> for NodePart {
-    fn from(p: &NodePatch) -> NodePart {
-        NodePart { captured: true, bits: p.bits.map(Tree::from), held: p.held.map(Tree::from), drift: p.drift }
-    }
-}
-
 /// Root of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
@@ -149,7 +126,7 @@ pub struct Tree {
     pub level: u8,
     /// Records in all.
     pub records: u64,
-    /// Of these, the ones whose bodies lie beside their leaves, as blobs.
+    /// Of these, the ones under which something hangs.
     pub blobs: u64,
 }
 
@@ -163,31 +140,6 @@ impl Tree {
 impl From<Root> for Tree {
     fn from(r: Root) -> Tree {
         Tree { id: r.id.to_string(), level: r.level, records: r.records, blobs: r.blobs }
-    }
-}
-
-/// A file kept byte for byte.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
-    /// The node, by its place in `nodes`.
-    pub node: usize,
-    /// Path in the capture.
-    pub name: String,
-    /// Bytes.
-    pub length: u64,
-    /// The blob's root, 64 hex digits.
-    pub blob: String,
-    /// Why it is kept.
-    pub reason: String,
-    /// Its rows are in the tree as well.
-    #[serde(default)]
-    pub merged: bool,
-}
-
-impl File {
-    /// As the blob module has it.
-    pub fn blob(&self) -> Result<BlobRef> {
-        Ok(BlobRef { length: self.length, root: chunk_id(&self.blob)? })
     }
 }
 
@@ -209,13 +161,18 @@ fn chunk_id(hex: &str) -> Result<ChunkId> {
 }
 
 impl Snapshot {
-    /// The document, as it is stored.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|e| Error::damaged("snapshot", e))
+    /// The documents, as they are stored.
+    pub fn encode(&self) -> Result<Says> {
+        let failed = |e| Error::damaged("snapshot", e);
+        Ok(Says {
+            body: serde_json::to_vec(self).map_err(failed)?,
+            description: serde_json::to_vec(&self.description).map_err(failed)?,
+            shards: self.shards.iter().map(serde_json::to_vec).collect::<serde_json::Result<_>>().map_err(failed)?,
+        })
     }
 
-    /// Reads a stored document.
-    pub fn decode(bytes: &[u8]) -> Result<Snapshot> {
+    /// Reads stored documents.
+    pub fn decode(says: &Says) -> Result<Snapshot> {
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -225,56 +182,61 @@ impl Snapshot {
         let newer = |message: String| {
             Err(Error::new(crate::Kind::Unsupported, "snapshot body", message).hint("update onefold"))
         };
-        let found: Versioned = serde_json::from_slice(bytes).map_err(damaged)?;
+        let found: Versioned = serde_json::from_slice(&says.body).map_err(damaged)?;
         if found.version > VERSION {
             return newer(format!("version {} was written by a newer onefold", found.version));
         }
         if let Some(feature) = found.must.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
             return newer(format!("needs `{}`, which only a newer onefold knows", feature.escape_default()));
         }
-        serde_json::from_slice(bytes).map_err(damaged)
+        let mut snapshot: Snapshot = serde_json::from_slice(&says.body).map_err(damaged)?;
+        snapshot.description = serde_json::from_slice(&says.description).map_err(damaged)?;
+        let shards = says.shards.iter().map(|shard| serde_json::from_slice(shard));
+        snapshot.shards = shards.collect::<serde_json::Result<_>>().map_err(damaged)?;
+        Ok(snapshot)
     }
 
-    /// Every chunk that the document names.
+    /// Every chunk that the documents name.
     pub fn roots(&self) -> Result<Vec<(ChunkKind, ChunkId)>> {
-        let mut roots = Vec::new();
-        let mut add = |tree: &Tree| -> Result<()> {
-            let root = tree.root()?;
-            roots.push((if root.level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch }, root.id));
-            Ok(())
-        };
-        for shard in &self.shards {
-            shard.layers.iter().try_for_each(&mut add)?;
-            for part in &shard.nodes {
-                part.bits.iter().chain(&part.held).try_for_each(&mut add)?;
-            }
-        }
-        for file in &self.files {
-            roots.push((ChunkKind::BlobList, file.blob()?.root));
-        }
+        let layers = self.shards.iter().flat_map(|shard| &shard.layers);
+        let trees = layers.chain(&self.patches).chain(&self.files);
+        let mut roots = trees.map(|tree| Ok(tree.root()?.chunk())).collect::<Result<Vec<_>>>()?;
         roots.sort_unstable();
         roots.dedup();
         Ok(roots)
     }
 
     /// Shows every chunk that the snapshot needs, tree by tree and file by file, under the name of the table or file; see
-    /// [`tree::reach`].
+    /// [`tree::reach`]. The trees of patches and of files themselves go under names of their own.
     pub fn reach(&self, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(&str, Reached) -> Result<bool>) -> Result<()> {
+        for (name, tree) in [(PATCHES, &self.patches), (FILES, &self.files)] {
+            // What hangs under their records is shown under its own name.
+            tree.iter().try_for_each(|tree| {
+                reach(tree.root(), chunks, &mut |reached| {
+                    let leaf = matches!(reached, Reached::Chunk { kind: ChunkKind::Leaf, .. });
+                    Ok(visit(name, reached)? && !leaf)
+                })
+            })?;
+        }
         for shard in &self.shards {
-            let parts = shard.nodes.iter().flat_map(|n| n.bits.iter().chain(&n.held));
-            for tree in shard.layers.iter().chain(parts) {
-                let mut visit = |reached| visit(&shard.name, reached);
-                match tree.root() {
-                    Ok(root) => tree::reach(root, chunks, &mut visit)?,
-                    Err(e) => visit(Reached::Broken(e)).map(drop)?,
+            let mut visit = |reached| visit(&shard.name, reached);
+            shard.layers.iter().try_for_each(|tree| reach(tree.root(), chunks, &mut visit))?;
+            match self.patches(shard, chunks) {
+                Ok(patches) => {
+                    let mut roots = patches.iter().flat_map(|patch| patch.bits.into_iter().chain(patch.held));
+                    roots.try_for_each(|root| tree::reach(root, chunks, &mut visit))?;
                 }
+                Err(e) => unreadable(&self.patches, e, &mut visit)?,
             }
         }
-        for file in &self.files {
-            let mut visit = |reached| visit(&file.name, reached);
-            match file.blob() {
-                Ok(blob) => blob::reach(&blob, None, chunks, &mut visit)?,
-                Err(e) => visit(Reached::Broken(e)).map(drop)?,
+        let files = match self.files(None, chunks) {
+            Ok(files) => files,
+            Err(e) => return unreadable(&self.files, e, &mut |reached| visit(FILES, reached)),
+        };
+        for file in files {
+            match file {
+                Ok(file) => blob::reach(&file.content, None, chunks, &mut |reached| visit(&file.name, reached))?,
+                Err(e) => unreadable(&self.files, e, &mut |reached| visit(FILES, reached))?,
             }
         }
         Ok(())
@@ -352,6 +314,25 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
         }
     }
     pattern.iter().skip(p).all(|c| *c == '*')
+}
+
+/// Names of the trees of patches and of files in what is said of damage.
+const PATCHES: &str = "patches of nodes";
+const FILES: &str = "kept files";
+
+fn reach(root: Result<Root>, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
+    match root {
+        Ok(root) => tree::reach(root, chunks, visit),
+        Err(e) => visit(Reached::Broken(e)).map(drop),
+    }
+}
+
+/// The records of a tree could not be read: something is wrong below its root, or with what it gives.
+fn unreadable(tree: &Option<Tree>, e: Error, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
+    if let Some(Ok((kind, id))) = tree.as_ref().map(|tree| tree.root().map(|root| root.chunk())) {
+        visit(Reached::Chunk { kind, id, parent: None, more: true })?;
+    }
+    visit(Reached::Broken(e)).map(drop)
 }
 
 #[cfg(test)]

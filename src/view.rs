@@ -174,21 +174,21 @@ impl<'a> View<'a> {
                 return Err(Error::new(Kind::Unsupported, &self.shard.name, message));
             }
         };
-        let (s, nodes) = (self.snapshot, &self.shard.nodes);
-        let owned = self.schema.owned(&s.description, nodes.len())?;
-        let mut sides = nodes.iter().zip(owned);
+        let s = self.snapshot;
+        let patches = s.patches(self.shard, self.chunks)?;
+        let mut sides = patches.iter().zip(self.schema.owned(&s.description, patches.len())?);
         if let Side::Node(wanted) = self.side {
             if !s.node_views {
                 return Err(Error::new(Kind::Usage, "snapshot", "does not hold the nodes' own views")
                     .hint("back up with --keep-node-views"));
             }
             let missing = || Error::damaged("snapshot", format!("says nothing of node {wanted}"));
-            let (node, owned) = sides.nth(wanted).ok_or_else(missing)?;
-            return Ok(Box::new(NodeView::new(base, &node.patch()?, owned, self.chunks)));
+            let (patch, owned) = sides.nth(wanted).ok_or_else(missing)?;
+            return Ok(Box::new(NodeView::new(base, patch, owned, self.chunks)));
         }
         let mut others: Vec<Box<dyn Run + '_>> = Vec::new();
-        for (node, owned) in sides.filter(|(node, _)| node.held.is_some()) {
-            others.push(Box::new(NodeView::outside(base, &node.patch()?, owned, self.chunks)));
+        for (patch, owned) in sides.filter(|(patch, _)| patch.held.is_some()) {
+            others.push(Box::new(NodeView::outside(base, patch, owned, self.chunks)));
         }
         let owners = Box::new(TreeRun::new(base, self.chunks));
         Ok(Box::new(Merge::with_unowned(owners, others, self.schema.rule())))

@@ -8,6 +8,7 @@ use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
 use repo_format::credential::Unlock;
 use repo_format::keyfile::KeyFile;
+use repo_format::snapshot::Says;
 use serde_json::Value;
 
 use crate::user::{Ran, User, capture, copy, expected, files_below, mend_manifest, ran, table_dir, three};
@@ -354,7 +355,7 @@ fn a_writer_beside_another() {
     let id = ChunkSink::put(&writer, ChunkKind::Data, b"of the other").unwrap();
     s.backup().fine();
     s.nothing_lost(2);
-    writer.commit(vec![(ChunkKind::Data, id)], b"{}".to_vec()).unwrap();
+    writer.commit(vec![(ChunkKind::Data, id)], Says { body: b"{}".to_vec(), ..Says::default() }).unwrap();
     assert_eq!(repo.reader().unwrap().get(ChunkKind::Data, &id).unwrap(), b"of the other");
     assert_eq!(repo.refresh().unwrap().snapshots().len(), 3);
 }

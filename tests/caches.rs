@@ -112,9 +112,9 @@ fn two_writers_and_a_reader_at_once() {
     assert_eq!(handle().state().open_sessions().len(), 2);
     restore(&handle(), &old);
     let roots_two = put_all(&writer_two, &second);
-    assert_eq!(writer_two.commit(roots_two, Vec::new()).unwrap().1.chunks_new, 120);
+    assert_eq!(writer_two.commit(roots_two, Default::default()).unwrap().1.chunks_new, 120);
     let rest = put_all(&writer_one, &first[60..]);
-    writer_one.commit([roots_one, rest].concat(), Vec::new()).unwrap();
+    writer_one.commit([roots_one, rest].concat(), Default::default()).unwrap();
     restore(&handle(), &first);
     drop((one, two));
     assert_eq!(backup(&handle(), &second).chunks_new, 0);
@@ -138,7 +138,7 @@ fn another_process_reads_and_writes_meanwhile() {
         .unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
     let rest = put_all(&writer, &new[60..]);
-    writer.commit([roots, rest].concat(), Vec::new()).unwrap();
+    writer.commit([roots, rest].concat(), Default::default()).unwrap();
     assert_eq!(open(&store, None).unwrap().snapshots().len(), 3);
     restore(&open(&store, Some(&dir.path().join("cache"))).unwrap(), &new);
 }

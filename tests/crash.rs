@@ -34,7 +34,7 @@ fn a_backup_survives_a_loss_of_power_at_any_operation() {
     let repo = open(&store, None).unwrap();
     let writer = repo.writer(options()).unwrap();
     let roots = put_all(&writer, &second);
-    let stats = writer.commit(roots, Vec::new()).unwrap().1;
+    let stats = writer.commit(roots, Default::default()).unwrap().1;
     assert!(stats.index_objects >= 3 && stats.chunks_new == 250, "{stats:?}");
     let ended = disk.disk().operations();
 
@@ -56,7 +56,7 @@ fn a_backup_survives_a_loss_of_power_at_any_operation() {
             }
             let writer = repo.writer(options()).unwrap();
             let roots = put_all(&writer, &second);
-            let (_, stats) = writer.commit(roots, Vec::new()).unwrap();
+            let (_, stats) = writer.commit(roots, Default::default()).unwrap();
             reused = reused.max(250 - stats.chunks_new * u64::from(stats.index_objects_adopted > 0));
             if stats.index_objects_adopted > 0 {
                 assert!(stats.chunks_new < 250, "{context}: uploads are used again");
@@ -102,14 +102,14 @@ fn a_full_disk_loses_nothing() {
     let second = chunks(2, 400);
     let writer = repo.writer(options()).unwrap();
     let full = second.iter().find_map(|(kind, plain)| onefold::run::ChunkSink::put(&writer, *kind, plain).err());
-    let full = full.or_else(|| writer.commit(Vec::new(), Vec::new()).err()).unwrap();
+    let full = full.or_else(|| writer.commit(Vec::new(), Default::default()).err()).unwrap();
     assert_eq!(full.kind(), Kind::Full);
     restore(&open(&store, None).unwrap(), &first);
     disk.disk().set_space(usize::MAX);
     let repo = open(&store, None).unwrap();
     let writer = repo.writer(options()).unwrap();
     let roots = put_all(&writer, &second);
-    let (_, stats) = writer.commit(roots, Vec::new()).unwrap();
+    let (_, stats) = writer.commit(roots, Default::default()).unwrap();
     assert!(stats.chunks_new < 400, "uploads are used again: {stats:?}");
     restore(&open(&store, None).unwrap(), &second);
     assert_eq!(problems(&open(&store, None).unwrap(), true), Vec::<String>::new());

@@ -50,7 +50,7 @@ fn counts_by_range_come_to_the_stored_ones() {
                 assert_eq!(ranges.iter().map(|r| token(&r.first)).min(), Some(i64::MIN));
                 assert_eq!(token(&ranges[ranges.len() - 1].last), i64::MAX);
                 assert!(ranges.windows(2).all(|pair| token(&pair[0].last) + 1 == token(&pair[1].first)));
-                for (i, part) in shard.nodes.iter().enumerate() {
+                for (i, part) in s.patches(shard, &reader).unwrap().iter().enumerate() {
                     let counted = sum(ranges.iter().map(|r| r.nodes[i]));
                     let (got, stored, unsure) = (counted.drift, part.drift, counted.unsure);
                     assert_eq!((got.missing, got.extra), (stored.missing, stored.extra), "{} {i}", shard.name);
@@ -89,8 +89,8 @@ fn samples_show_what_either_side_holds() {
     let reader = repo.reader().unwrap();
     let shard = s.shard("lab.users").unwrap();
     let rows_of_all = by_key(&rows(&repo, &s, shard, None, Show::default()), 1);
-    let drifts = |n: &onefold::snapshot::NodePart| n.drift.missing + n.drift.stale + n.drift.extra + n.drift.deletions;
-    let all: u64 = shard.nodes.iter().map(drifts).sum();
+    let drifts = |n: &onefold::tree::NodePatch| n.drift.missing + n.drift.stale + n.drift.extra + n.drift.deletions;
+    let all: u64 = s.patches(shard, &reader).unwrap().iter().map(drifts).sum();
     assert!(all > 10);
     for wanted in [0, 1, 3, 10, 100_000] {
         let found = samples(&view(&s, shard, &reader), wanted, &Watch::new()).unwrap();

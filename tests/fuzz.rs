@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use onefold::engine::cassandra::fuzzing::*;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
 use onefold::engine::cassandra::sstable::write::fuzzing as written;
-use onefold::snapshot::{Snapshot, fuzzing::snapshot_body};
+use onefold::snapshot::Snapshot;
+use onefold::snapshot::fuzzing::{snapshot_body, snapshot_record};
+use repo_format::snapshot::Says;
 
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 21] = [
+const TARGETS: [Target; 22] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -27,6 +29,7 @@ const TARGETS: [Target; 21] = [
     ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
     ("snapshot_body", snapshot_body),
+    ("snapshot_record", snapshot_record),
     ("sstable_chunk", sstable::chunk),
     ("sstable_compression_info", sstable::compression_info),
     ("sstable_data", sstable::data),
@@ -97,7 +100,9 @@ fn every_target_of_this_crate_is_run() {
 #[test]
 fn seeds_of_snapshot_bodies_are_read() {
     for bytes in corpus("snapshot_body") {
-        let body = Snapshot::decode(&bytes).unwrap();
+        let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+        let (body, description) = (lines.next().unwrap(), lines.next().unwrap());
+        let body = Snapshot::decode(&Says { body, description, shards: lines.collect() }).unwrap();
         assert_eq!(body.roots().unwrap().is_empty(), body.shards.is_empty());
     }
 }

@@ -258,7 +258,7 @@ fn unreadable(repo: &Repo) -> Parts {
             parts.insert((info.id.to_string(), String::new()));
             continue;
         };
-        let snapshot = Snapshot::decode(&snapshot.body).unwrap();
+        let snapshot = Snapshot::decode(&snapshot.says).unwrap();
         let mut visit = |part: &str, reached| {
             let read = match reached {
                 Reached::Chunk { kind, id, .. } => reader.get(kind, &id).is_ok(),

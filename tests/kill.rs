@@ -66,7 +66,7 @@ fn place(user: &User) -> Arc<dyn Store> {
 /// Reads one snapshot back: a table against what the cluster answered, the new file against its content.
 fn reads_back(repo: &Repo, id: &str, content: u32) {
     let info = repo.find_snapshot(id).unwrap();
-    let snapshot = Snapshot::decode(&repo.snapshot(&info.id).unwrap().body).unwrap();
+    let snapshot = Snapshot::decode(&repo.snapshot(&info.id).unwrap().says).unwrap();
     let reader = repo.reader().unwrap();
     let mut rows = Vec::new();
     let users = snapshot.shard("lab.users").unwrap();
@@ -74,9 +74,10 @@ fn reads_back(repo: &Repo, id: &str, content: u32) {
     restore::rows(&view, None, Show::default(), TextForm::Json, &mut rows).unwrap();
     let rows = crate::user::lines(&String::from_utf8(rows).unwrap());
     assert!(rows == expected(&capture("cassandra-5.0"), "users"));
-    let file = snapshot.files.iter().find(|f| f.name.ends_with("/new")).unwrap();
+    let mut files = snapshot.files(None, &reader).unwrap().map(Result::unwrap);
+    let file = files.find(|f| f.name.ends_with("/new")).unwrap();
     let mut bytes = Vec::new();
-    blob::read(&file.blob().unwrap(), &reader, &mut bytes, "new").unwrap();
+    blob::read(&file.content, &reader, &mut bytes, "new").unwrap();
     assert!(bytes == noise(content), "content {content}");
 }
 

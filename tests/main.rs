@@ -49,4 +49,5 @@ mod tiers;
 mod twice;
 mod unowned;
 mod user;
+mod wide;
 mod world;

@@ -27,7 +27,7 @@ fn measure_writing() {
             for piece in rows.chunks(64 << 10) {
                 writer.put(ChunkKind::Leaf, piece).unwrap();
             }
-            let (_, stats) = writer.commit(Vec::new(), Vec::new()).unwrap();
+            let (_, stats) = writer.commit(Vec::new(), Default::default()).unwrap();
             let gb = rows.len() as f64 / 1e9;
             eprintln!(
                 "level {level}, frames of {frame_target}, {threads} threads: {:.2} CPU s/GB, {:.2} s/GB, stored {:.3}, peak {} MiB, {stats:?}",
@@ -60,7 +60,7 @@ fn measure_writing() {
             for piece in rows.chunks(64 << 10) {
                 writer.put(ChunkKind::Leaf, piece).unwrap();
             }
-            writer.commit(Vec::new(), Vec::new()).unwrap();
+            writer.commit(Vec::new(), Default::default()).unwrap();
             eprintln!(
                 "  again: {:.2} CPU s/GB, {:.2} s/GB",
                 (cpu_seconds() - cpu) / gb,
@@ -89,7 +89,7 @@ fn measure_memory() {
                 writer.put(ChunkKind::Leaf, &piece).unwrap();
             }
         }
-        writer.commit(Vec::new(), Vec::new()).unwrap();
+        writer.commit(Vec::new(), Default::default()).unwrap();
         eprintln!("{} MiB written: peak {} MiB above {before}", 8 * rounds, peak_mib() - before);
     }
 }

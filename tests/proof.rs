@@ -158,7 +158,7 @@ fn repository(user: &User) -> Repo {
 fn commit_altered(user: &User, alter: impl FnOnce(&mut Snapshot)) -> String {
     let repo = repository(user);
     let latest = repo.find_snapshot("latest").unwrap();
-    let mut snapshot = Snapshot::decode(&repo.snapshot(&latest.id).unwrap().body).unwrap();
+    let mut snapshot = Snapshot::decode(&repo.snapshot(&latest.id).unwrap().says).unwrap();
     alter(&mut snapshot);
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let (id, _) = writer.commit(snapshot.roots().unwrap(), snapshot.encode().unwrap()).unwrap();

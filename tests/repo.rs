@@ -16,6 +16,7 @@ use repo_format::key::SignKey;
 use repo_format::keyfile::KeyFile;
 use repo_format::log::{Body, Roles};
 use repo_format::names::Name;
+use repo_format::snapshot::Says;
 
 /// Cheap to derive, unlike a password.
 pub fn key_file() -> KeyFile {
@@ -62,7 +63,7 @@ pub fn put_all(sink: &dyn ChunkSink, chunks: &[(ChunkKind, Vec<u8>)]) -> Roots {
 pub fn backup(repo: &Repo, chunks: &[(ChunkKind, Vec<u8>)]) -> onefold::repo::WriteStats {
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let roots = put_all(&writer, chunks);
-    writer.commit(roots, b"{}".to_vec()).unwrap().1
+    writer.commit(roots, Says { body: b"{}".to_vec(), ..Says::default() }).unwrap().1
 }
 
 /// Every chunk of the latest snapshot, read and compared.
@@ -168,7 +169,7 @@ proptest! {
             }).collect();
             halves.into_iter().flat_map(|h| h.join().unwrap()).collect()
         });
-        let (_, stats) = writer.commit(Vec::new(), Vec::new()).unwrap();
+        let (_, stats) = writer.commit(Vec::new(), Default::default()).unwrap();
         prop_assert_eq!(stats.chunks_new as usize, model.len());
         let reader = open(&store, None).unwrap().reader().unwrap();
         for (id, (kind, plain)) in &model {
@@ -249,7 +250,7 @@ fn a_pack_condemned_under_a_session_stops_its_commit_and_nothing_is_lost() {
     let mut packs: Vec<_> = store_names(&*store).iter().filter_map(pack_of).collect();
     packs.sort_unstable();
     repo.administer(&mut |state| Ok(Body::Condemn { computed: state.n(), packs: packs.clone() })).unwrap();
-    assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(writer.commit(roots, Default::default()).unwrap_err().kind(), Kind::Busy);
     assert_eq!(backup(&repo, &data).chunks_new, 40, "condemned packs are not relied on");
     packs.iter().for_each(|p| store.delete(&p.to_string()).unwrap());
     restore(&open(&store, None).unwrap(), &data);
@@ -274,7 +275,7 @@ fn a_fenced_session_cannot_commit() {
     let roots = put_all(&writer, &chunks(1, 4));
     let open_session = *repo.state().open_sessions().keys().next().unwrap();
     repo.administer(&mut |_| Ok(Body::Fence { session: open_session })).unwrap();
-    assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Denied);
+    assert_eq!(writer.commit(roots, Default::default()).unwrap_err().kind(), Kind::Denied);
     assert!(open(&store, None).unwrap().snapshots().is_empty());
 }
 
@@ -291,7 +292,7 @@ fn only_dead_sessions_are_taken_over() {
     let writer = repo.writer(WriteOptions::default()).unwrap();
     assert!(writer.stats().index_objects_adopted > 0);
     let roots = put_all(&writer, &data);
-    let (_, stats) = writer.commit(roots, Vec::new()).unwrap();
+    let (_, stats) = writer.commit(roots, Default::default()).unwrap();
     assert!(stats.chunks_new < 200, "{stats:?}");
     assert_eq!(repo.state().open_sessions().len(), 0);
     restore(&open(&store, None).unwrap(), &data);

@@ -79,7 +79,7 @@ impl Cluster {
         let place = onefold::store::open(user.path("repo").to_str().unwrap()).unwrap();
         let repo = Repo::open(Arc::clone(&place), Unlock::KeyFile(&key), None).unwrap();
         let info = repo.find_snapshot("latest").unwrap();
-        let snapshot = Snapshot::decode(&repo.snapshot(&info.id).unwrap().body).unwrap();
+        let snapshot = Snapshot::decode(&repo.snapshot(&info.id).unwrap().says).unwrap();
         Cluster { user, snapshot, repo }
     }
 

@@ -12,8 +12,8 @@ use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CassandraRule, ClusterDescription};
 use onefold::merge::{Deletion, Merge};
 use onefold::run::{ChunkId, ChunkKind, ChunkSource, Cut, RecordBatch, Run, ShardKind};
-use onefold::snapshot::{NodePart, Shard, Snapshot, Tree};
-use onefold::tree::{self, Drift};
+use onefold::snapshot::{Shard, Snapshot, Tree};
+use onefold::tree;
 use onefold::view::{Side, View};
 use onefold::watch::Watch;
 use proptest::prelude::*;
@@ -297,7 +297,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         rows,
         digest: String::new(),
         layers,
-        nodes: vec![NodePart { captured: true, bits: None, held: None, drift: Drift::default() }],
+        not_captured: Vec::new(),
         unowned: Default::default(),
         unread: Vec::new(),
         ring_known: true,
@@ -318,9 +318,10 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         cut: Cut { seconds: CUT, position: None },
         complete: true,
         node_views: true,
-        nodes: Vec::new(),
+        nodes: vec![onefold::engine::Node { name: "n1".into(), ..Default::default() }],
         shards: vec![shard],
-        files: Vec::new(),
+        patches: None,
+        files: None,
         problems: Vec::new(),
         narrowed: Default::default(),
         notes: Vec::new(),

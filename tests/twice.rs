@@ -255,5 +255,5 @@ fn a_store_with_several_winners_has_one_writer() {
     assert_eq!(repo.state().writers().len(), 1);
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let roots = put_all(&writer, &data);
-    writer.commit(roots, Vec::new()).unwrap();
+    writer.commit(roots, Default::default()).unwrap();
 }

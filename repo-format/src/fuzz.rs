@@ -17,6 +17,7 @@ use crate::names::{IndexName, Name, PackClass, PackName};
 use crate::pack::{open_pack, parse_list};
 use crate::patch::LeafPatch;
 use crate::record::Class;
+use crate::reference::{Reference, references};
 use crate::snapshot::Snapshot;
 use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader};
@@ -26,7 +27,7 @@ use crate::{Result, blob, header, record, snapshot, tree};
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("blob", blob_list),
     ("branch", branch),
     ("checkpoint", checkpoint),
@@ -46,6 +47,7 @@ pub const TARGETS: [Target; 20] = [
     ("pack_list", pack_list),
     ("patch", leaf_patch),
     ("record", record_body),
+    ("reference", reference),
     ("snapshot", snapshot_object),
 ];
 
@@ -284,7 +286,19 @@ pub fn leaf_patch(data: &[u8]) -> bool {
     true
 }
 
-/// Bodies of records.
+/// Bodies of records, and what they refer to.
 pub fn record_body(data: &[u8]) -> bool {
-    record::check(data).is_ok()
+    let found = references(data).count();
+    let checked = record::check(data).is_ok();
+    assert!(!checked || found <= record::Entries::new(data).count());
+    checked
+}
+
+/// References. What is accepted is their one encoding.
+pub fn reference(data: &[u8]) -> bool {
+    let Ok(reference) = Reference::parse(data) else { return false };
+    let mut again = Vec::new();
+    reference.put(&mut again);
+    assert_eq!(again, data);
+    true
 }

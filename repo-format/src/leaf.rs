@@ -65,6 +65,12 @@ fn has_time(head: u8) -> bool {
     head & KIND != KIND_RAW && head & SAME_TIME == 0
 }
 
+/// Whether an entry is a reference ([`crate::reference`]).
+#[inline]
+fn refers(head: u8, column: u64) -> bool {
+    head & KIND == KIND_RAW && column > 0
+}
+
 #[inline]
 fn is_dated(head: u8) -> bool {
     matches!(head & KIND, 0 | 3) || head & EXPIRING != 0

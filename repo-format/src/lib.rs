@@ -6,7 +6,7 @@
 //! config ─ what is fixed                   log, log_rules, log_state, checkpoint ─ what happened, in order
 //! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
 //! snapshot ─ the root of one backup        record ⊂ leaf ⊂ tree, patch, blob ─ what chunks hold
-//! run_digest ─ what proves a run
+//! reference ⊂ record                       run_digest ─ what proves a run
 //! ```
 
 pub mod error;
@@ -38,6 +38,7 @@ pub mod leaf;
 pub mod murmur3;
 pub mod patch;
 pub mod record;
+pub mod reference;
 pub mod run_digest;
 pub mod tree;
 

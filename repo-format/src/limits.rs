@@ -69,8 +69,10 @@ pub const CHECKPOINT_MAX: usize = 64 << 20;
 pub const SNAPSHOT_MAX: usize = 64 << 20;
 /// Roots in one snapshot.
 pub const SNAPSHOT_ROOTS_MAX: usize = 1 << 18;
-/// The body of one snapshot.
+/// What one snapshot says: its body, description and shards.
 pub const SNAPSHOT_BODY_MAX: usize = 32 << 20;
+/// Shards of one snapshot.
+pub const SNAPSHOT_SHARDS_MAX: usize = 1 << 17;
 
 /// The configuration object.
 pub const CONFIG_MAX: usize = 64 << 10;
@@ -114,7 +116,8 @@ const _: () = assert!(PACK_CHUNKS_MAX * 40 + PACK_FRAMES_MAX * 16 <= PACK_FOOTER
 // Every chunk in a frame of its own, every pack name, a filter of 16 bits a chunk, 12 % of padding.
 const _: () = assert!((INDEX_ENTRIES_MAX * (42 + 16 + 2) + INDEX_PACKS_MAX * 56 + 4096) / 100 * 112 <= INDEX_MAX);
 const _: () = assert!(LOG_LIST_MAX * 64 + 4096 <= LOG_ENTRY_MAX);
-const _: () = assert!(SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + 4096 <= SNAPSHOT_MAX / 112 * 100);
+const _: () =
+    assert!(SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + SNAPSHOT_SHARDS_MAX * 5 + 4096 <= SNAPSHOT_MAX / 112 * 100);
 const _: () = assert!(
     PACK_MAX <= OBJECT_MAX
         && INDEX_MAX <= OBJECT_MAX

@@ -3,21 +3,22 @@
 //! ```text
 //! header │ session 16 │ wrapped key 84 │ writer 32 │ nonce 24 │ sealed length u32
 //!        │ sealed, tag 16 │ zeros │ signature 64
-//! sealed = codec u8 │ plain length u32 │ bytes;   plain = roots varint │ roots × (kind u8 │ id 32) │ body string
+//! sealed = codec u8 │ plain length u32 │ bytes
+//! plain  = roots varint │ roots × (kind u8 │ id 32) │ body string │ description string │ shards varint │ shards × string
 //! ```
 
 use crate::error::{FormatError, Result};
 use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, RepoId, SessionId, SnapshotId, WriterId};
 use crate::key::{ContentKey, SIGNATURE_LEN, SessionKey, SignKey, Signed, WrappedKey};
-use crate::limits::{SNAPSHOT_BODY_MAX, SNAPSHOT_MAX, SNAPSHOT_ROOTS_MAX, padme};
+use crate::limits::{SNAPSHOT_BODY_MAX, SNAPSHOT_MAX, SNAPSHOT_ROOTS_MAX, SNAPSHOT_SHARDS_MAX, padme};
 use crate::names::ObjectKind;
 use crate::wire::{Put, Reader};
 
 /// Bytes before the sealed part.
 const HEADER_LEN: usize = 10 + SessionId::LEN + WrappedKey::LEN + WriterId::LEN + NONCE_LEN + 4;
 /// What the plaintext can be at most.
-const PLAIN_MAX: usize = SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + 32;
+const PLAIN_MAX: usize = SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + SNAPSHOT_SHARDS_MAX * 5 + 64;
 /// Level of compression: snapshots are small and rare.
 const LEVEL: i32 = 6;
 
@@ -30,8 +31,46 @@ pub struct Snapshot {
     pub writer: WriterId,
     /// Where marking starts: every chunk that the body names. Chunks that these name in turn are not listed.
     pub roots: Vec<(ChunkKind, ChunkId)>,
-    /// JSON, SPEC "Snapshot body".
+    /// What it says.
+    pub says: Says,
+}
+
+/// What a snapshot says: JSON documents (SPEC "Snapshot body"), together [`SNAPSHOT_BODY_MAX`] bytes at most.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Says {
+    /// Of the backup as a whole.
     pub body: Vec<u8>,
+    /// The engine's word on all shards together.
+    pub description: Vec<u8>,
+    /// Of each shard.
+    pub shards: Vec<Vec<u8>>,
+}
+
+impl Says {
+    fn fits(&self) -> bool {
+        let bytes = self.body.len() + self.description.len() + self.shards.iter().map(Vec::len).sum::<usize>();
+        bytes <= SNAPSHOT_BODY_MAX && self.shards.len() <= SNAPSHOT_SHARDS_MAX
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_string(&self.body);
+        out.put_string(&self.description);
+        out.put_varint(self.shards.len() as u64);
+        self.shards.iter().for_each(|shard| out.put_string(shard));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Says> {
+        let (body, description) = (r.string()?.to_vec(), r.string()?.to_vec());
+        let count = r.count(1)?;
+        if count > SNAPSHOT_SHARDS_MAX {
+            return Err(FormatError::TooLarge("snapshot"));
+        }
+        let mut says = Says { body, description, shards: Vec::with_capacity(count) };
+        for _ in 0..count {
+            says.shards.push(r.string()?.to_vec());
+        }
+        if says.fits() { Ok(says) } else { Err(FormatError::TooLarge("snapshot")) }
+    }
 }
 
 impl Snapshot {
@@ -47,16 +86,16 @@ impl Snapshot {
         if writer.id() != self.writer || key.session != self.session {
             return Err(FormatError::WrongKey("snapshot"));
         }
-        if self.roots.len() > SNAPSHOT_ROOTS_MAX || self.body.len() > SNAPSHOT_BODY_MAX {
+        if self.roots.len() > SNAPSHOT_ROOTS_MAX || !self.says.fits() {
             return Err(FormatError::TooLarge("snapshot"));
         }
-        let mut plain = Vec::with_capacity(self.roots.len() * 33 + self.body.len() + 16);
+        let mut plain = Vec::new();
         plain.put_varint(self.roots.len() as u64);
         for (kind, id) in &self.roots {
             plain.push(*kind as u8);
             plain.extend_from_slice(&id.0);
         }
-        plain.put_string(&self.body);
+        self.says.put(&mut plain);
         let packed = zstd::bulk::compress(&plain, LEVEL).ok().filter(|p| p.len() < plain.len());
         let mut out = Vec::new();
         header::put(&mut out, ObjectKind::Snapshot);
@@ -123,12 +162,12 @@ impl Snapshot {
         if plain.len() != length {
             return Err(FormatError::Invalid("length of a snapshot"));
         }
-        let (roots, body) = parse(&plain)?;
-        Ok(Snapshot { session, writer, roots, body })
+        let (roots, says) = parse(&plain)?;
+        Ok(Snapshot { session, writer, roots, says })
     }
 }
 
-pub(crate) type Parts = (Vec<(ChunkKind, ChunkId)>, Vec<u8>);
+pub(crate) type Parts = (Vec<(ChunkKind, ChunkId)>, Says);
 
 pub(crate) fn parse(plain: &[u8]) -> Result<Parts> {
     let mut r = Reader::new(plain, "snapshot");
@@ -140,7 +179,7 @@ pub(crate) fn parse(plain: &[u8]) -> Result<Parts> {
     for _ in 0..count {
         roots.push((ChunkKind::from_u8(r.u8()?)?, ChunkId(r.array()?)));
     }
-    let body = r.string()?.to_vec();
+    let says = Says::read(&mut r)?;
     r.end()?;
-    Ok((roots, body))
+    Ok((roots, says))
 }

@@ -12,6 +12,7 @@ use repo_format::key::RunDigestKey;
 use repo_format::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, TimeUnit};
 use repo_format::murmur3;
 use repo_format::patch::{Differing, LeafPatch, Other};
+use repo_format::reference::Reference;
 use repo_format::run_digest::{Head, RunDigest};
 use repo_format::tree::{Breaks, Child, LEAF_BYTES_MAX, put_branch, read_branch};
 use support::chunks::chunks;
@@ -28,6 +29,13 @@ fn read(bytes: &[u8]) -> (plain::Deletion, plain::Deletion, Vec<plain::Plain>) {
     }
     let (group, marker) = leaf.context();
     (group, marker, records)
+}
+
+fn read_reference(bytes: &[u8]) -> plain::Reference {
+    match Reference::parse(bytes).unwrap() {
+        Reference::Blob(blob) => plain::Reference::Blob(blob.length, blob.root.0),
+        Reference::Tree(tree) => plain::Reference::Tree(tree.level, tree.records, tree.blobs, tree.id.0),
+    }
 }
 
 fn read_patch(bytes: &[u8]) -> plain::Patch {
@@ -212,7 +220,12 @@ proptest! {
 fn golden_chunks() {
     for (name, bytes) in chunks() {
         match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" => assert_eq!(plain::leaf(&bytes), read(&bytes), "{name}"),
+            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" => {
+                assert_eq!(plain::leaf(&bytes), read(&bytes), "{name}");
+            }
+            "reference-blob" | "reference-tree" => {
+                assert_eq!(plain::reference(&bytes), read_reference(&bytes), "{name}");
+            }
             "branch" => assert_eq!(plain::branch(&bytes).1.len(), read_branch(&bytes, 1).unwrap().len()),
             "patch" => assert_eq!(plain::patch(&bytes), read_patch(&bytes)),
             "record" => assert!(repo_format::record::check(&bytes).is_ok()),

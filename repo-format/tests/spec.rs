@@ -54,6 +54,7 @@ fn diagrams_are_those_of_the_modules() {
         "checkpoint",
         "record",
         "ints",
+        "reference",
         "leaf",
         "tree",
         "run_digest",
@@ -244,7 +245,7 @@ fn chunks_begin_as_their_diagrams() {
     let spec = spec();
     for (name, bytes) in support::chunks::chunks() {
         let structure = match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" => "leaf",
+            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" => "leaf",
             "branch" | "patch" => name,
             _ => continue,
         };
@@ -375,6 +376,7 @@ fn limits_are_those_of_the_code() {
         SNAPSHOT_MAX,
         SNAPSHOT_ROOTS_MAX,
         SNAPSHOT_BODY_MAX,
+        SNAPSHOT_SHARDS_MAX,
         CONFIG_MAX,
         CREDENTIAL_MAX,
         EPOCHS_MAX,

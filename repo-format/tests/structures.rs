@@ -16,7 +16,7 @@ use repo_format::log::Entry;
 use repo_format::log_state::State;
 use repo_format::names::{Name, PackClass, PackName};
 use repo_format::pack::{BuiltPack, PackBuilder, TRAILER_LEN, footer_range, open_footer, open_pack};
-use repo_format::snapshot::Snapshot;
+use repo_format::snapshot::{Says, Snapshot};
 use support::*;
 
 /// Calls `refused` with every byte of `object` changed in turn (all bits in small objects) and every truncation.
@@ -303,7 +303,8 @@ fn snapshot_round_trip_and_damage() {
         let id = SnapshotId(*blake3::hash(&bad).as_bytes());
         assert!(Snapshot::open(&id, &bad, &repo(), &content()).is_err(), "byte {at} with a name that fits");
     }
-    let large = Snapshot { body: text(1 << 20), ..snapshot() };
+    let shards = vec![text(100); 1000];
+    let large = Snapshot { says: Says { body: text(1 << 20), shards, ..Says::default() }, ..snapshot() };
     let (id, bytes) = large.seal(&repo(), &session_key(), &[1; 24], &writer()).unwrap();
     assert!(bytes.len() < 4096);
     assert_eq!(Snapshot::open(&id, &bytes, &repo(), &content()).unwrap(), large);

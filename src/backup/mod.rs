@@ -9,9 +9,12 @@ mod compare;
 mod fold;
 mod previous;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use repo_format::leaf::Layout;
 
 use crate::blob;
 use crate::engine::{self, Source, Without};
@@ -19,8 +22,8 @@ use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::world::now_ms;
 use crate::run::{ChunkSink, Cut};
-use crate::snapshot::{self, NodePart, Snapshot, Tree};
-use crate::tree::UnownedCount;
+use crate::snapshot::{self, About, Patch, Snapshot, Tree};
+use crate::tree::{Shape, UnownedCount, leaf_records};
 use crate::watch::Watch;
 use clocks::Times;
 use fold::Attempt;
@@ -74,6 +77,17 @@ impl<'a> Target<'a> {
         let fingerprint = *keys.fingerprint.expose();
         Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
     }
+
+    /// For a tree of records of so many bytes on average, of which some columns hold numbers.
+    fn shape(&self, bytes: usize, numeric: &[u32]) -> Shape {
+        Shape {
+            secret: self.secret,
+            leaf_records: leaf_records(bytes, self.leaf_target),
+            branch_children: self.branch_children,
+            layout: Layout { numeric: numeric.to_vec(), ..Layout::default() },
+            blobs: Arc::clone(&self.blobs),
+        }
+    }
 }
 
 /// Everything between reading the capture and committing the snapshot. The caller commits.
@@ -90,7 +104,8 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     let newest = target.before.and_then(Previous::newest);
     let times = clocks::believed(source, options.cut, newest.as_deref(), started_ms / 1000)?;
     compare::check_accepted(source, target, options)?;
-    let mut work = Work { source, target, options, watch, times, files: Vec::new(), notes: Vec::new() };
+    let (files, patches) = (BTreeMap::new(), Vec::new());
+    let mut work = Work { source, target, options, watch, times, files, patches, notes: Vec::new() };
     let mut shards = Vec::new();
     for shard in source.shards() {
         shards.push(work.shard(shard)?);
@@ -112,6 +127,11 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     }
     let unread = shards.iter().any(|s: &snapshot::Shard| !s.unread.is_empty() || !s.ring_known);
     let problems = watch.problems();
+    let files: Vec<snapshot::File> = std::mem::take(&mut work.files).into_values().collect();
+    let kept_bytes = files.iter().map(|f| f.content.length).sum::<u64>();
+    let files = snapshot::write_files(&files, source.nodes(), target.sink, &target.shape(snapshot::FILE_BYTES, &[]))?;
+    let shape = target.shape(snapshot::PATCH_BYTES, &snapshot::NUMBERS);
+    let patches = snapshot::write_patches(&work.patches, source.nodes(), target.sink, &shape)?;
     // What the operator gives is a time; no engine's log was asked where that is.
     let position = if options.cut.is_none() { source.position() } else { None };
     let cut = Cut { seconds: times.cut, position };
@@ -130,9 +150,10 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
         complete: problems.is_empty() && !unread,
         node_views: options.node_views,
         nodes: source.nodes().to_vec(),
-        bytes_read: shards.iter().map(|s| s.bytes_read).sum::<u64>() + work.files.iter().map(|f| f.length).sum::<u64>(),
+        bytes_read: shards.iter().map(|s| s.bytes_read).sum::<u64>() + kept_bytes,
         shards,
-        files: work.files,
+        patches: patches.map(Tree::from),
+        files: files.map(Tree::from),
         problems,
         narrowed: source.narrowed().clone(),
         notes: notes(source, target, options, dropped).into_iter().chain(work.notes).collect(),
@@ -155,7 +176,9 @@ struct Work<'a> {
     options: &'a Options,
     watch: &'a Watch,
     times: Times,
-    files: Vec<snapshot::File>,
+    /// By node and name.
+    files: BTreeMap<(usize, String), snapshot::File>,
+    patches: Vec<Patch>,
     /// What was seen in files, and is no loss.
     notes: Vec<String>,
 }
@@ -194,9 +217,10 @@ impl Work<'_> {
             };
             self.compare(&attempt, &without, &folded)?;
             self.found(shard, &without)?;
-            let captured = self.source.captured(shard);
-            let part = |(patch, captured)| NodePart { captured, ..NodePart::from(patch) };
-            let nodes = folded.patches.iter().zip(captured).map(part).collect();
+            let captured = self.source.captured(shard).into_iter().enumerate();
+            let not_captured = captured.filter(|(_, captured)| !captured).map(|(node, _)| node).collect();
+            let patches = folded.patches.iter().enumerate();
+            self.patches.extend(patches.map(|(node, patch)| Patch { shard: shard.id.clone(), node, patch: *patch }));
             return Ok(snapshot::Shard {
                 name: shard.name.clone(),
                 kind: shard.kind,
@@ -205,7 +229,7 @@ impl Work<'_> {
                 rows: folded.rows,
                 digest: snapshot::hex(&folded.digest),
                 layers: folded.root.map(Tree::from).into_iter().collect(),
-                nodes,
+                not_captured,
                 unowned: folded.unowned,
                 unread: shard.unread.clone(),
                 ring_known: shard.ring_known,
@@ -290,6 +314,11 @@ impl Work<'_> {
     /// Stores a file as it is. What cannot be read is a problem of its own, not the end of the backup.
     fn keep(&mut self, node: usize, path: &PathBuf, name: String, reason: &str, merged: bool) -> Result<()> {
         let subject = self.subject(node, &name);
+        if let Some(kept) = self.files.get_mut(&(node, name.clone())) {
+            kept.about.reason = format!("{}; {reason}", kept.about.reason);
+            kept.about.merged &= merged;
+            return Ok(());
+        }
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(e) => {
@@ -310,8 +339,8 @@ impl Work<'_> {
             }
             Err(e) => return Err(e),
         };
-        let (length, blob, reason) = (blob.length, blob.root.to_string(), reason.to_owned());
-        self.files.push(snapshot::File { node, name, length, blob, reason, merged });
+        let about = About { reason: reason.to_owned(), merged };
+        self.files.insert((node, name.clone()), snapshot::File { node, name, content: blob, about });
         Ok(())
     }
 }

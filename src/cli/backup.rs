@@ -158,7 +158,7 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
             "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "notes": s.notes, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
-            "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files.len(),
+            "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files_kept(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
     }

@@ -13,8 +13,9 @@ use super::{Outcome, Output};
 use crate::drift::{self, Counts, Range, Sample};
 use crate::engine::{Engine, engine};
 use crate::error::Result;
+use crate::run::ChunkSource;
 use crate::snapshot::{Shard, Snapshot};
-use crate::tree;
+use crate::tree::{self, NodePatch};
 use crate::view::View;
 use crate::watch::Watch;
 
@@ -22,19 +23,20 @@ use crate::watch::Watch;
 pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
+    let reader = repo.reader()?;
     let asked = args.samples.is_some() || args.token_ranges.is_some();
     let Some(shard) = args.table.as_deref().filter(|_| asked).map(|table| s.shard(table)).transpose()? else {
         let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
-        return counts(&s, &s.fitting(args.keyspace.as_deref(), args.table.as_deref())?, node, output);
+        return counts(&s, &s.fitting(args.keyspace.as_deref(), args.table.as_deref())?, node, &reader, output);
     };
-    let (reader, watch) = (repo.reader()?, Arc::new(Watch::new()));
+    let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
     let view = View::open(engine(engines, &s.engine)?, &s, shard, &reader)?;
     let counted = args.token_ranges.map(|parts| drift::ranges(&view, parts, &watch)).transpose()?;
     let sampled = args.samples.map(|wanted| drift::samples(&view, wanted, &watch)).transpose()?;
     drop(progress);
     if let Some(counted) = counted {
-        ranges(&s, shard, &counted, output)?;
+        ranges(&s, shard, &s.patches(shard, &reader)?, &counted, output)?;
     }
     if let Some(sampled) = sampled {
         samples(&s, shard, &sampled, output)?;
@@ -42,14 +44,23 @@ pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Outp
     Ok(Outcome::Fine)
 }
 
-fn counts(s: &Snapshot, shards: &[&Shard], only: Option<usize>, output: &Output) -> Result<Outcome> {
+fn counts(
+    s: &Snapshot,
+    shards: &[&Shard],
+    only: Option<usize>,
+    chunks: &dyn ChunkSource,
+    output: &Output,
+) -> Result<Outcome> {
     if !output.is_json() {
         output.line("table  node  rows  missing  stale  extra  deletions  purged")?;
     }
     let nodes = || s.nodes.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
+    let mut totals = vec![tree::Drift::default(); s.nodes.len()];
     for t in shards {
+        let patches = s.patches(t, chunks)?;
+        totals.iter_mut().zip(&patches).for_each(|(all, patch)| all.add(&patch.drift));
         for (i, node) in nodes() {
-            let drift = t.nodes.get(i).map(|part| part.drift).unwrap_or_default();
+            let drift = patches.get(i).map(|patch| patch.drift).unwrap_or_default();
             count("drift", Some(&t.name), &node.name, t.rows, &drift, output)?;
         }
         unowned(t, output)?;
@@ -57,8 +68,7 @@ fn counts(s: &Snapshot, shards: &[&Shard], only: Option<usize>, output: &Output)
     if shards.len() > 1 {
         let rows = shards.iter().map(|t| t.rows).sum();
         for (i, node) in nodes() {
-            let mut all = tree::Drift::default();
-            shards.iter().filter_map(|t| t.nodes.get(i)).for_each(|part| all.add(&part.drift));
+            let all = totals.get(i).copied().unwrap_or_default();
             count("drift_total", None, &node.name, rows, &all, output)?;
         }
     }
@@ -95,7 +105,7 @@ fn unowned(t: &Shard, output: &Output) -> Result<()> {
     output.line(&format!("{name}: {rows} rows and {deletions} deletions are held only by nodes that do not own them"))
 }
 
-fn ranges(s: &Snapshot, t: &Shard, ranges: &[Range], output: &Output) -> Result<()> {
+fn ranges(s: &Snapshot, t: &Shard, patches: &[NodePatch], ranges: &[Range], output: &Output) -> Result<()> {
     if !output.is_json() {
         output.line("first token  last token  node  missing  stale  extra  deletions  purged  to be repaired")?;
     }
@@ -112,7 +122,7 @@ fn ranges(s: &Snapshot, t: &Shard, ranges: &[Range], output: &Output) -> Result<
         // What is no row of the view and was not kept has a number but no place.
         let all = |d: &tree::Drift| d.stale + d.deletions + d.purged;
         let placed: u64 = of_node().map(|c| all(&c.drift)).sum();
-        let unplaced = t.nodes.get(i).map_or(0, |n| all(&n.drift)).saturating_sub(placed);
+        let unplaced = patches.get(i).map_or(0, |n| all(&n.drift)).saturating_sub(placed);
         if output.is_json() {
             output.object(&json!({
                 "message_type": "repair", "table": t.name, "node": node.name, "rows": rows, "bytes": moved,

@@ -9,7 +9,6 @@ use super::show::load;
 use super::{Outcome, Output};
 use crate::engine::{Engine, engine};
 use crate::error::Result;
-use crate::restore::kept_files;
 use crate::snapshot::{File, Shard, Snapshot};
 
 /// Lists what is asked for, and what it comes to.
@@ -17,39 +16,39 @@ pub fn run(global: &Global, args: &Ls, engines: &[&dyn Engine], output: &Output)
     let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.which.snapshot, &args.which.filter, output)?;
     let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
-    let of_node = |t: &&Shard| node.is_none_or(|n| t.nodes.get(n).is_some_and(|part| part.captured));
+    let of_node = |t: &&Shard| node.is_none_or(|n| !t.not_captured.contains(&n));
     let fitting = s.fitting(args.keyspace.as_deref(), args.table.as_deref())?;
     let shards: Vec<&Shard> = fitting.iter().copied().filter(of_node).collect();
     let narrowed = args.keyspace.is_some() || args.table.is_some();
-    let files: Vec<&File> = if narrowed {
-        let engine = engine(engines, &s.engine)?;
-        let fits = |f: &&File| {
-            engine.kept_of(&f.name).is_some_and(|of| fitting.iter().any(|t| of.id == t.id && of.shard == t.name))
-        };
-        kept_files(&s, node).filter(fits).collect()
-    } else {
-        kept_files(&s, node).collect()
-    };
+    let narrowed = narrowed.then(|| engine(engines, &s.engine)).transpose()?;
     let shards = if args.files { Vec::new() } else { shards };
     shards.iter().try_for_each(|t| table(&s, t, output))?;
-    for f in &files {
-        let node = s.nodes.get(f.node).map_or("?", |n| n.name.as_str());
+    let (reader, mut files) = (repo.reader()?, (0, 0));
+    for f in s.files(node, &reader)? {
+        let File { name, content, about, node } = f?;
+        let of = |engine: &dyn Engine| engine.kept_of(&name);
+        if narrowed.is_some_and(|e| of(e).is_none_or(|of| !fitting.iter().any(|t| of.id == t.id && of.shard == t.name)))
+        {
+            continue;
+        }
+        files = (files.0 + 1, files.1 + content.length);
+        let node = s.nodes.get(node).map_or("?", |n| n.name.as_str());
         if output.is_json() {
             output.object(&json!({
-                "message_type": "file", "node": node, "name": f.name, "length": f.length, "reason": f.reason,
+                "message_type": "file", "node": node, "name": name, "length": content.length, "reason": about.reason,
             }))?;
         } else {
-            output.line(&format!("file   {node}  {}  {}  {}", f.name, bytes(f.length), f.reason))?;
+            output.line(&format!("file   {node}  {name}  {}  {}", bytes(content.length), about.reason))?;
         }
     }
-    total(args, &shards, &files, output)?;
+    total(&s, args, &shards, files, output)?;
     Ok(Outcome::Fine)
 }
 
 /// Nodes by whether they captured a table.
 fn nodes<'s>(s: &'s Snapshot, t: &Shard, captured: bool) -> Vec<&'s str> {
-    let of = s.nodes.iter().zip(&t.nodes).filter(|(_, part)| part.captured == captured);
-    of.map(|(node, _)| node.name.as_str()).collect()
+    let of = s.nodes.iter().enumerate().filter(|(i, _)| t.not_captured.contains(i) != captured);
+    of.map(|(_, node)| node.name.as_str()).collect()
 }
 
 fn table(s: &Snapshot, t: &Shard, output: &Output) -> Result<()> {
@@ -69,19 +68,20 @@ fn table(s: &Snapshot, t: &Shard, output: &Output) -> Result<()> {
     output.line(&format!("table  {}  {what}", t.name))
 }
 
-fn total(args: &Ls, shards: &[&Shard], files: &[&File], output: &Output) -> Result<()> {
-    let captured = |t: &&&Shard| t.nodes.iter().any(|part| part.captured);
+/// `files`: how many, and their bytes.
+fn total(s: &Snapshot, args: &Ls, shards: &[&Shard], files: (u64, u64), output: &Output) -> Result<()> {
+    let captured = |t: &&&Shard| t.not_captured.len() < s.nodes.len();
     let (rows, read): (u64, u64) = (shards.iter().map(|t| t.rows).sum(), shards.iter().map(|t| t.bytes_read).sum());
     let not_captured = shards.len() - shards.iter().filter(captured).count();
     let empty = shards.iter().filter(captured).filter(|t| t.rows == 0).count();
-    let kept: u64 = files.iter().map(|f| f.length).sum();
+    let (files, kept) = files;
     if output.is_json() {
         return output.object(&json!({
             "message_type": "summary", "tables": shards.len(), "empty": empty, "not_captured": not_captured, "rows": rows,
-            "bytes_read": read, "files": files.len(), "file_bytes": kept,
+            "bytes_read": read, "files": files, "file_bytes": kept,
         }));
     }
-    let (tables, files, kept, read) = (shards.len(), files.len(), bytes(kept), bytes(read));
+    let (tables, kept, read) = (shards.len(), bytes(kept), bytes(read));
     if !args.files {
         output.line(&format!(
             "total  {tables} tables, {empty} of them empty, {not_captured} not captured, {rows} rows, {read} read"

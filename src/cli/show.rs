@@ -11,6 +11,7 @@ use super::{Outcome, Output};
 use crate::engine::split_name;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
+use crate::run::ChunkSource;
 use crate::snapshot::{self, Snapshot};
 
 /// Finds one snapshot and reads it. Newer ones that cannot be read are named: they may be what was meant.
@@ -107,6 +108,8 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let (info, s) = load(&repo, &args.snapshot, &args.filter, output)?;
     if output.is_json() {
         let mut all = serde_json::to_value(&s).map_err(|e| crate::Error::damaged("snapshot", e))?;
+        let shards = serde_json::to_value(&s.shards).map_err(|e| crate::Error::damaged("snapshot", e))?;
+        (all["shards"], all["description"]) = (shards, s.description.clone());
         all["message_type"] = "snapshot".into();
         all["id"] = info.id.to_string().into();
         output.object(&all)?;
@@ -137,8 +140,8 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         let version = n.version.as_deref().unwrap_or("-");
         output.line(&format!("node       {}  {address}  {id}  {version}  captured {}", n.name, time(n.captured)))?;
     }
-    output.line(&format!("tables     {}, kept files {}", s.shards.len(), s.files.len()))?;
-    for (reason, count) in reasons(&s) {
+    output.line(&format!("tables     {}, kept files {}", s.shards.len(), s.files_kept()))?;
+    for (reason, count) in reasons(&s, &repo.reader()?)? {
         output.line(&format!("kept       {count} files: {reason}"))?;
     }
     for note in &s.notes {
@@ -154,10 +157,10 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
 }
 
 /// Why files were kept byte for byte, and how many for each reason.
-fn reasons(s: &Snapshot) -> BTreeMap<&str, usize> {
+fn reasons(s: &Snapshot, chunks: &dyn ChunkSource) -> Result<BTreeMap<String, usize>> {
     let mut reasons = BTreeMap::new();
-    for file in &s.files {
-        *reasons.entry(file.reason.as_str()).or_default() += 1;
+    for file in s.files(None, chunks)? {
+        *reasons.entry(file?.about.reason).or_default() += 1;
     }
-    reasons
+    Ok(reasons)
 }

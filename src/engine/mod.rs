@@ -62,7 +62,7 @@ pub fn engine<'e>(engines: &[&'e dyn Engine], name: &str) -> Result<&'e dyn Engi
 }
 
 /// A machine of the cluster, as captured.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Node {
     /// The name the operator gave it.
     pub name: String,

@@ -17,7 +17,7 @@ use repo_format::limits::CHUNK_MAX;
 use repo_format::log::Body;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackName};
-use repo_format::snapshot::Snapshot;
+use repo_format::snapshot::{Says, Snapshot};
 
 use super::doubt::{self, Doubts};
 use super::index::{Index, Place};
@@ -188,8 +188,8 @@ impl Writer {
     }
 
     /// Uploads what is left, then the snapshot, then the log entry that makes it count. `roots` name every chunk that
-    /// `body` names. On an error nothing counts, and the next session uses what was uploaded.
-    pub fn commit(mut self, roots: Vec<(ChunkKind, ChunkId)>, body: Vec<u8>) -> Result<(SnapshotInfo, WriteStats)> {
+    /// `says` names. On an error nothing counts, and the next session uses what was uploaded.
+    pub fn commit(mut self, roots: Vec<(ChunkKind, ChunkId)>, says: Says) -> Result<(SnapshotInfo, WriteStats)> {
         for frame in &self.frames {
             let mut frame = lock(frame);
             if !frame.is_empty() {
@@ -202,7 +202,7 @@ impl Writer {
         indexes.sort_unstable();
         indexes.dedup();
         let mut stats = self.stats();
-        let (id, bytes) = self.seal_snapshot(roots, body)?;
+        let (id, bytes) = self.seal_snapshot(roots, says)?;
         twice::create(&*self.core.store, &Name::Snapshot(id), &bytes)?;
         stats.bytes_stored += 2 * bytes.len() as u64;
         let session = self.session.id();
@@ -218,10 +218,10 @@ impl Writer {
         Ok((SnapshotInfo { id, time_ms, session, n }, stats))
     }
 
-    fn seal_snapshot(&self, roots: Vec<(ChunkKind, ChunkId)>, body: Vec<u8>) -> Result<(SnapshotId, Vec<u8>)> {
+    fn seal_snapshot(&self, roots: Vec<(ChunkKind, ChunkId)>, says: Says) -> Result<(SnapshotId, Vec<u8>)> {
         let sign = self.core.sign_key()?;
         let repo = &self.core.ring.repo_id;
-        let snapshot = Snapshot { session: self.session.id(), writer: sign.id(), roots, body };
+        let snapshot = Snapshot { session: self.session.id(), writer: sign.id(), roots, says };
         let (id, bytes) = snapshot.seal(repo, &self.session.key, &world::random()?, sign)?;
         if Snapshot::open(&id, &bytes, repo, &self.session.key.content)? != snapshot {
             return Err(Error::damaged("snapshot just built", "does not open to what was put in"));

@@ -127,7 +127,7 @@ impl Order<'_> {
 
     /// Refuses what needs no cluster to be refused: counters, conditions that the table does not allow, and the deletion of
     /// what the snapshot cannot replace.
-    pub fn check(&self, s: &Snapshot, shard: &Shard) -> Result<()> {
+    pub fn check(&self, s: &Snapshot, shard: &Shard, chunks: &dyn ChunkSource) -> Result<()> {
         self.mutations(s, 0)?;
         let filter = self.filter()?;
         if self.mode != Mode::Replace {
@@ -138,7 +138,7 @@ impl Order<'_> {
             return Err(Error::new(Kind::Usage, "--replace with --where", message)
                 .hint("give conditions on the partition key and clustering alone, or --rewrite-times now"));
         }
-        let missing = missing(s, shard);
+        let missing = missing(s, shard, chunks);
         if missing.is_empty() {
             return Ok(());
         }
@@ -174,8 +174,8 @@ impl Order<'_> {
 }
 
 /// What the snapshot does not hold of a table.
-fn missing(s: &Snapshot, shard: &Shard) -> Vec<String> {
-    let mut missing = tables::unread(&Cassandra, s, &|name| name == shard.name);
+fn missing(s: &Snapshot, shard: &Shard, chunks: &dyn ChunkSource) -> Vec<String> {
+    let mut missing = tables::unread(&Cassandra, s, &|name| name == shard.name, chunks);
     let more = missing.len().saturating_sub(NAMED);
     missing.truncate(NAMED);
     if more > 0 {
@@ -221,7 +221,7 @@ impl<'a> Job<'a> {
     /// written. What was sent is remembered in every case.
     pub fn run(&self) -> Result<Report> {
         let Job { client, order, .. } = *self;
-        order.check(self.snapshot, self.shard)?;
+        order.check(self.snapshot, self.shard, self.view.chunks())?;
         let _lock = state::lock(&order.state)?;
         let about = order.about();
         let before = state::read(&order.state, &about, client.cluster())?;
@@ -282,7 +282,7 @@ impl<'a> Job<'a> {
     /// Says what would be sent, after the same refusals; writes nothing.
     pub fn dry_run(&self) -> Result<Report> {
         let Job { client, order, .. } = *self;
-        order.check(self.snapshot, self.shard)?;
+        order.check(self.snapshot, self.shard, self.view.chunks())?;
         let mutations = order.mutations(self.snapshot, target::base(order.mode, now_ms()))?;
         let target = Target::ask(client, order)?;
         match state::read(&order.state, &order.about(), client.cluster())? {

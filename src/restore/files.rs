@@ -7,41 +7,36 @@ use std::path::{Component, Path};
 use crate::blob;
 use crate::error::{Error, Kind, Result};
 use crate::run::ChunkSource;
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
 use super::whole::write_whole;
-
-/// The files kept of one node, or of all.
-pub fn kept_files(s: &Snapshot, node: Option<usize>) -> impl Iterator<Item = &snapshot::File> {
-    s.files.iter().filter(move |f| node.is_none_or(|n| n == f.node))
-}
 
 /// Writes kept files below `out`, each in a folder of its node's name. Nothing that is there is overwritten; what an
 /// interrupted restore wrote is compared and kept.
 pub fn files(s: &Snapshot, node: Option<usize>, chunks: &dyn ChunkSource, out: &Path, watch: &Watch) -> Result<u64> {
     let mut count = 0;
-    for file in kept_files(s, node) {
+    for file in s.files(node, chunks)? {
         watch.check()?;
+        let file = file?;
         let of = s.nodes.get(file.node).map_or("unknown", |n| n.name.as_str());
         let path = out.join(safe(of)?).join(safe(&file.name)?);
         let subject = path.display().to_string();
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| Error::io(&subject, e))?;
         }
-        let blob = file.blob()?;
         match File::open(&path) {
             Ok(there) => {
                 let mut same = Same { there: BufReader::new(there), differs: false };
-                blob::read(&blob, chunks, &mut same, &subject)?;
+                blob::read(&file.content, chunks, &mut same, &subject)?;
                 if same.differs || !same.ended().map_err(|e| Error::io(&subject, e))? {
                     return Err(Error::new(Kind::AlreadyExists, subject, "is there with other contents")
                         .hint("restore into an empty folder"));
                 }
             }
-            Err(_) => write_whole(&path, |to| blob::read(&blob, chunks, to, &subject))?,
+            Err(_) => write_whole(&path, |to| blob::read(&file.content, chunks, to, &subject))?,
         }
-        watch.advance(file.length);
+        watch.advance(file.content.length);
         count += 1;
     }
     Ok(count)

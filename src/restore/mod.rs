@@ -9,6 +9,6 @@ pub mod sstables;
 pub mod tables;
 pub mod whole;
 
-pub use files::{files, kept_files};
+pub use files::files;
 pub use rows::rows;
 pub use sstables::sstables;

@@ -33,7 +33,7 @@ impl Filter {
 /// Reads a snapshot. Needs *read*.
 pub fn read(repo: &Repo, id: &SnapshotId) -> Result<Snapshot> {
     let stored = repo.snapshot(id)?;
-    Snapshot::decode(&stored.body).map_err(|e| e.within(format!("snapshot {id}")))
+    Snapshot::decode(&stored.says).map_err(|e| e.within(format!("snapshot {id}")))
 }
 
 /// The snapshot that `name` means: the beginning of an id, or `latest`, the newest one that fits `filter`. Those that cannot

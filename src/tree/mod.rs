@@ -24,8 +24,9 @@ pub use write::{TreeWriter, write};
 use std::sync::Arc;
 
 use crate::blob;
-use repo_format::id::ChunkId;
+use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::leaf::Layout;
+use repo_format::reference::TreeRef;
 use repo_format::tree::Child;
 
 /// Where a tree begins. An empty tree has none.
@@ -37,11 +38,29 @@ pub struct Root {
     pub level: u8,
     /// Records in all.
     pub records: u64,
-    /// Of these, the ones whose bodies lie beside their leaves, as blobs.
+    /// Of these, the ones under which something hangs: their bodies lie beside their leaves, as blobs, or they hold
+    /// references.
     pub blobs: u64,
 }
 
+impl From<TreeRef> for Root {
+    fn from(TreeRef { id, level, records, blobs }: TreeRef) -> Root {
+        Root { id, level, records, blobs }
+    }
+}
+
+impl From<Root> for TreeRef {
+    fn from(Root { id, level, records, blobs }: Root) -> TreeRef {
+        TreeRef { id, level, records, blobs }
+    }
+}
+
 impl Root {
+    /// The topmost chunk, with its kind.
+    pub fn chunk(&self) -> (ChunkKind, ChunkId) {
+        (if self.level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch }, self.id)
+    }
+
     /// As the only child of nothing; its first key is not known.
     fn child(&self) -> Child {
         Child { first_key: Vec::new(), id: self.id, records: self.records, blobs: self.blobs }

@@ -1,14 +1,16 @@
-//! Every chunk that hangs under a root. Of leaves, only those beside which blobs lie are read.
+//! Every chunk that hangs under a root. Of leaves, only those are read whose records have blobs or trees under them.
 
 use repo_format::leaf::LeafReader;
+use repo_format::reference::{Reference, references};
 use repo_format::tree::{Child, read_branch};
 
 use super::Root;
-use crate::blob::{self, BlobRef};
+use crate::blob;
 use crate::error::{Error, Result};
 use crate::run::{ChunkKind, ChunkSource, Reached};
 
-/// Shows every chunk of a tree: branches, leaves, and the blobs of bodies that are too large for a leaf. `visit` says
+/// Shows every chunk of a tree: branches, leaves, the blobs of bodies that are too large for a leaf, and the blobs and trees
+/// that records refer to. `visit` says
 /// whether to go on below a chunk; of one that was walked before, nothing below needs to be shown again. What cannot be
 /// read, or is not what refers to it, is shown as broken, and the walk goes on beside it.
 ///
@@ -22,8 +24,17 @@ pub fn reach(root: Root, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached
             continue;
         }
         if level == 0 {
-            match blobs_of(&child, chunks) {
-                Ok(blobs) => blobs.iter().try_for_each(|blob| blob::reach(blob, Some(child.id), chunks, visit))?,
+            match hanging(&child, chunks) {
+                Ok(all) => {
+                    let mut trees = Vec::new();
+                    for reference in all {
+                        match reference {
+                            Reference::Blob(blob) => blob::reach(&blob, Some(child.id), chunks, visit)?,
+                            Reference::Tree(tree) => trees.push(Root::from(tree)),
+                        }
+                    }
+                    open.extend(trees.iter().rev().map(|tree| (tree.level, tree.child(), Some(child.id))));
+                }
                 Err(e) => visit(Reached::Broken(e.within(format!("leaf {}", child.id)))).map(drop)?,
             }
             continue;
@@ -44,20 +55,27 @@ fn children_of(branch: &Child, level: u8, chunks: &dyn ChunkSource) -> Result<Ve
     Ok(children)
 }
 
-/// The blobs beside a leaf, which are as many as is said of it.
-fn blobs_of(child: &Child, chunks: &dyn ChunkSource) -> Result<Vec<BlobRef>> {
+/// What hangs under the records of a leaf, which are as many as is said of it.
+fn hanging(child: &Child, chunks: &dyn ChunkSource) -> Result<Vec<Reference>> {
     let bytes = chunks.get(ChunkKind::Leaf, &child.id)?;
     let mut leaf = LeafReader::new(&bytes)?;
-    let mut blobs = Vec::new();
+    let (mut found, mut records) = (Vec::new(), 0);
     let mut body = Vec::new();
     while leaf.next_key()?.is_some() {
         body.clear();
         if let (_, true) = leaf.body(&mut body)? {
-            blobs.push(blob::of_external_body(&body)?);
+            found.push(Reference::Blob(blob::of_external_body(&body)?));
+        } else if leaf.refers() {
+            for reference in references(&body) {
+                found.push(reference?.1);
+            }
+        } else {
+            continue;
         }
+        records += 1;
     }
-    fits(child, Some(leaf.count() as u64), Some(blobs.len() as u64))?;
-    Ok(blobs)
+    fits(child, Some(leaf.count() as u64), Some(records))?;
+    Ok(found)
 }
 
 fn fits(said: &Child, records: Option<u64>, blobs: Option<u64>) -> Result<()> {
@@ -66,6 +84,9 @@ fn fits(said: &Child, records: Option<u64>, blobs: Option<u64>) -> Result<()> {
     }
     Err(Error::damaged(
         "tree",
-        format!("does not hold the {} records and {} blobs said of it", said.records, said.blobs),
+        format!(
+            "does not hold the {} records, {} of them with blobs or references, said of it",
+            said.records, said.blobs
+        ),
     ))
 }

@@ -38,7 +38,7 @@ struct Leaf {
     bytes: Vec<u8>,
     /// The record that comes next.
     next: u32,
-    /// How many of its records have blobs, as its branch says.
+    /// Under how many of its records something hangs, as its branch says.
     blobs: u64,
     /// The same, of those read so far.
     found: u64,
@@ -141,25 +141,29 @@ impl<'a> TreeRun<'a> {
             if self.first && key < self.from {
                 body.clear();
                 let (traits, external) = leaf.body(&mut body)?;
-                of.found += u64::from(external);
+                of.found += u64::from(external || leaf.refers());
                 self.context.follow(&Record { key: &key, group_len, class, traits, body: &body })?;
                 continue;
             }
             if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
                 self.context.say(&self.from, Some((&key, class)), out)?;
             }
-            let before = of.found;
+            let mut beside = false;
             out.push_with(&key, group_len, class, |buffer| {
                 let start = buffer.len();
                 match leaf.body(buffer)? {
-                    (traits, false) => Ok(traits),
+                    (traits, false) => {
+                        of.found += u64::from(leaf.refers());
+                        Ok(traits)
+                    }
                     (_, true) => {
                         of.found += 1;
+                        beside = true;
                         blob::internal_body(self.chunks, buffer, start)
                     }
                 }
             })?;
-            if of.found > before && out.bytes() > most {
+            if beside && out.bytes() > most {
                 return Ok(false);
             }
         }
@@ -189,7 +193,7 @@ impl Run for TreeRun<'_> {
                 self.leaf = Some(leaf);
             } else if leaf.found != leaf.blobs {
                 // What a branch does not count would be neither marked nor checked.
-                let message = format!("has {} blobs in place of {}", leaf.found, leaf.blobs);
+                let message = format!("has {} records with blobs or references in place of {}", leaf.found, leaf.blobs);
                 return Err(Error::damaged("tree", message).within(format!("leaf {id}")));
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder};
+use repo_format::reference::references;
 use repo_format::tree::{Breaks, Child, LEVEL_MAX, put_branch};
 
 use super::context::Context;
@@ -31,7 +32,7 @@ pub struct TreeWriter<'a> {
     context: Context,
     buffer: Vec<u8>,
     records: u64,
-    /// Bodies of the open leaf that are blobs.
+    /// Records of the open leaf under which something hangs.
     external: u64,
 }
 
@@ -67,8 +68,13 @@ impl<'a> TreeWriter<'a> {
             let stored = blob::external_body(r.body, &self.blobs, self.sink)?;
             self.leaf.push(r.key, r.group_len, r.class, &stored)?;
             self.external += 1;
+            if references(r.body).next().is_some() {
+                // What hangs under a record is found in its leaf.
+                return Err(Error::new(Kind::TooLarge, "record", "refers to others and does not fit into a leaf"));
+            }
         } else {
             self.leaf.push(r.key, r.group_len, r.class, r.body)?;
+            self.external += u64::from(self.leaf.refers());
         }
         self.records += 1;
         if self.breaks.ends(r.key, r.key.len() + r.body.len().min(BODY_INLINE_MAX)) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     COLUMN_MAX, ELEMENT, EXPIRING, GroupCodec, Layout, NO_VALUE, OpenDeletion, RECORDS_MAX, VERSION, has_time,
-    is_dated, put_context,
+    is_dated, put_context, refers,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Strings, put_ints};
@@ -48,6 +48,7 @@ pub struct LeafBuilder {
     columns: Vec<Column>,
     scratch: Vec<u64>,
     bytes: usize,
+    refers: bool,
 }
 
 impl LeafBuilder {
@@ -64,6 +65,11 @@ impl LeafBuilder {
     /// Bytes of keys and bodies so far.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether the record added last holds references ([`crate::reference`]).
+    pub fn refers(&self) -> bool {
+        self.refers
     }
 
     /// What is in force where the leaf begins: the group's deletion and the open marker. To be said before the first record.
@@ -128,9 +134,11 @@ impl LeafBuilder {
     fn push_body(&mut self, body: &[u8]) -> Result<()> {
         let mut r = Reader::new(body, "record body");
         let mut time = 0i64;
+        self.refers = false;
         while !r.is_empty() {
             let head = r.u8()?;
             let column = r.varint()?;
+            self.refers |= refers(head, column);
             if column > u64::from(COLUMN_MAX) {
                 return Err(FormatError::TooLarge("column number"));
             }

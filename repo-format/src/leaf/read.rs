@@ -2,7 +2,7 @@
 
 use super::{
     COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, GroupCodec, KIND, NO_VALUE, OpenDeletion, RECORDS_MAX,
-    TimeUnit, VERSION, has_time, is_dated, read_context,
+    TimeUnit, VERSION, has_time, is_dated, read_context, refers,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Ints, PLANES_MAX, StringsReader};
@@ -49,6 +49,7 @@ pub struct LeafReader<'a> {
     /// The key before, whole.
     last: Vec<u8>,
     shape: &'a [u8],
+    refers: bool,
     buffer: [u8; PLANES_MAX],
 }
 
@@ -111,6 +112,7 @@ impl<'a> LeafReader<'a> {
             ended: false,
             last: Vec::new(),
             shape: &[],
+            refers: false,
             buffer: [0; PLANES_MAX],
         })
     }
@@ -210,6 +212,11 @@ impl<'a> LeafReader<'a> {
         self.group_len
     }
 
+    /// Whether the body read last holds references ([`crate::reference`]).
+    pub fn refers(&self) -> bool {
+        self.refers
+    }
+
     /// Appends the body of the record stepped to; gives its traits and whether a value in it is external.
     pub fn body(&mut self, out: &mut Vec<u8>) -> Result<(Traits, bool)> {
         let mut shape = Reader::new(self.shape, "shape");
@@ -217,9 +224,11 @@ impl<'a> LeafReader<'a> {
         let mut traits = Traits::default();
         let mut external = false;
         let start = out.len();
+        self.refers = false;
         while !shape.is_empty() {
             let head = shape.u8()?;
             let column = shape.varint()?;
+            self.refers |= refers(head, column);
             out.push(head);
             out.put_varint(column);
             let mut streams = None;

@@ -291,6 +291,33 @@ pub fn group(partition_key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// What hangs under a record.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// Length, root.
+    Blob(u64, [u8; 32]),
+    /// Level, records, blobs, root.
+    Tree(u8, u64, u64, [u8; 32]),
+}
+
+/// `reference = 1 u8 │ length varint │ id 32`, or `2 u8 │ level u8 │ records varint │ blobs varint │ id 32`
+pub fn reference(bytes: &[u8]) -> Reference {
+    let mut input = Input(bytes);
+    let reference = match input.u8() {
+        1 => {
+            let length = input.varint();
+            Reference::Blob(length, input.take(32).try_into().unwrap())
+        }
+        2 => {
+            let (level, records, blobs) = (input.u8(), input.varint(), input.varint());
+            Reference::Tree(level, records, blobs, input.take(32).try_into().unwrap())
+        }
+        n => panic!("{n} is no kind of reference"),
+    };
+    assert!(input.0.is_empty(), "more than a reference");
+    reference
+}
+
 /// First key, id, records, blobs.
 pub type Child = (Vec<u8>, [u8; 32], u64, u64);
 

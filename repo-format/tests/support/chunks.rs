@@ -5,6 +5,7 @@ use repo_format::id::ChunkId;
 use repo_format::leaf::{EXTERNAL_BODY, GroupCodec, Layout, LeafBuilder, TimeUnit};
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
+use repo_format::reference::{Reference, TreeRef};
 use repo_format::tree::{Child, put_branch};
 use repo_format::wire::Put;
 
@@ -114,6 +115,42 @@ fn ungrouped() -> Vec<u8> {
     out
 }
 
+/// Both kinds of references.
+fn references() -> [(&'static str, Vec<u8>); 2] {
+    let put = |reference: Reference| {
+        let mut out = Vec::new();
+        reference.put(&mut out);
+        out
+    };
+    let tree = TreeRef { id: ChunkId([0x77; 32]), level: 2, records: 70_000, blobs: 3 };
+    let blob = BlobRef { length: 5_000_000, root: ChunkId([0x88; 32]) };
+    [("reference-blob", put(Reference::Blob(blob))), ("reference-tree", put(Reference::Tree(tree)))]
+}
+
+/// A kept file, and a patch of a node with two counts and both trees.
+fn referring() -> Vec<u8> {
+    let [(_, blob), (_, tree)] = references();
+    let at = |column, kind, value| Entry { time: 0, ..entry(column, kind, Some(value)) };
+    let about = br#"{"reason":"of no table","merged":false}"#;
+    let file = body(&[at(1, EntryKind::Cell, about), at(2, EntryKind::Raw, &blob)]);
+    let count = |n: u64| n.to_be_bytes();
+    let (missing, purged) = (count(7), count(1 << 40));
+    let patch = body(&[
+        at(1, EntryKind::Cell, &missing),
+        at(5, EntryKind::Cell, &purged),
+        at(6, EntryKind::Raw, &tree),
+        at(7, EntryKind::Raw, &tree),
+    ]);
+    let mut builder = LeafBuilder::new(Layout::default());
+    for (key, body) in [(&b"abc\0\0n1"[..], patch), (b"n1\0ks\0t-1\0x.db", file)] {
+        builder.push(key, 0, Class::Row, &body).unwrap();
+        assert!(builder.refers());
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
 fn branch() -> Vec<u8> {
     let child = |key: &[u8], n: u8| {
         let (records, blobs) = (1000 + u64::from(n), u64::from(n / 3));
@@ -140,13 +177,16 @@ fn patch() -> Vec<u8> {
 pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
     let reference = |length, n| BlobRef { length, root: ChunkId([n; 32]) };
     let blob = BlobList { level: 1, entries: vec![reference(1 << 26, 4), reference(300, 5)] };
-    vec![
+    let mut all = vec![
         ("record", record()),
         ("leaf-murmur3", murmur3()),
         ("leaf-plain", other()),
         ("leaf-ungrouped", ungrouped()),
+        ("leaf-referring", referring()),
         ("branch", branch()),
         ("patch", patch()),
         ("blob-list", blob.encode()),
-    ]
+    ];
+    all.extend(references());
+    all
 }

@@ -15,7 +15,7 @@ use repo_format::log::{Body, Entry, LostFrames, Roles};
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackClass, PackName};
 use repo_format::pack::{BuiltPack, PackBuilder};
-use repo_format::snapshot::Snapshot;
+use repo_format::snapshot::{Says, Snapshot};
 
 pub const PASSWORD: &[u8] = b"correct horse battery staple";
 /// The cheapest cost a reader accepts.
@@ -126,7 +126,11 @@ pub fn snapshot() -> Snapshot {
         session: session(),
         writer: writer().id(),
         roots: vec![(ChunkKind::Branch, ChunkId([1; 32])), (ChunkKind::BlobList, ChunkId([2; 32]))],
-        body: br#"{"cluster":"prod"}"#.to_vec(),
+        says: Says {
+            body: br#"{"cluster":"prod"}"#.to_vec(),
+            description: b"{}".to_vec(),
+            shards: vec![br#"{"name":"a.b"}"#.to_vec(), br#"{"name":"a.c"}"#.to_vec()],
+        },
     }
 }
 

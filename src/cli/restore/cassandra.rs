@@ -50,15 +50,15 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
             .map(|table| tables.push((*shard, with_keyspace(table, &cluster))));
         or_refused(shard, described)?;
     }
+    let reader = repo.reader()?;
     for (shard, (table, keyspace)) in &tables {
         let order = order(context, table, keyspace)?;
         // What needs no cluster to be refused does not wait for one.
-        if or_refused(shard, order.check(s, shard))? {
+        if or_refused(shard, order.check(s, shard, &reader))? {
             orders.push((*shard, order));
         }
     }
     let client = connect(context)?;
-    let reader = repo.reader()?;
     let mut all = Sent::default();
     for (shard, order) in &mut orders {
         order.state = state(context, order, client.cluster())?;

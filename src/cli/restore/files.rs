@@ -14,11 +14,15 @@ use crate::restore;
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
     let &Context { repo, snapshot: s, args, watch, output, .. } = context;
     let node = args.node.as_deref().map(|n| s.node(n)).transpose()?;
-    let total: u64 = restore::kept_files(s, node).map(|f| f.length).sum();
+    let reader = repo.reader()?;
+    let (mut total, mut count) = (0, 0);
+    for file in s.files(node, &reader)? {
+        (total, count) = (total + file?.content.length, count + 1);
+    }
     watch.bytes_total.store(total, Ordering::Relaxed);
     let count = match &args.out {
-        _ if args.dry_run => restore::kept_files(s, node).count() as u64,
-        Some(out) => restore::files(s, node, &repo.reader()?, out, watch)?,
+        _ if args.dry_run => count,
+        Some(out) => restore::files(s, node, &reader, out, watch)?,
         None => {
             return Err(Error::new(Kind::Usage, "restore --to files", "needs a folder").hint("give --out DIR"));
         }

@@ -73,7 +73,7 @@ pub fn run(global: &Global, args: &Restore, engines: &[&dyn Engine], output: &Ou
         Some(table) => table.name == name,
         None => ROWS.contains(&args.form) || is_of_everything(name, args.with_roles),
     };
-    let unread = tables::unread(engine, &snapshot, &meant);
+    let unread = tables::unread(engine, &snapshot, &meant, &repo.reader()?);
     for what in &unread {
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }
