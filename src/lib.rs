@@ -14,6 +14,7 @@ pub mod engine;
 pub mod error;
 pub mod merge;
 pub mod repo;
+pub mod report;
 pub mod restore;
 pub mod run;
 pub mod snapshot;
@@ -21,5 +22,6 @@ pub mod store;
 pub mod tree;
 pub mod view;
 pub mod watch;
+pub mod whole;
 
 pub use error::{Error, Kind, Result};

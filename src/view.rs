@@ -6,6 +6,7 @@ mod watched;
 
 use std::sync::Arc;
 
+use crate::engine::target::unwritable;
 use crate::engine::{Engine, KeyRange, KeyRanges, RowSink, Schema, Selection, Show, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::merge::Merge;
@@ -202,14 +203,5 @@ impl<'a> View<'a> {
             }
             None => run,
         }
-    }
-}
-
-/// What making rows or files of a record failed with. Its bytes are what their hash says, so it is no damage that its values are
-/// not understood.
-pub fn unwritable(e: Error) -> Error {
-    match e.kind() {
-        Kind::Damaged => e.of_kind(Kind::Unsupported),
-        _ => e,
     }
 }

@@ -289,3 +289,62 @@ fn what_a_terminal_obeys_is_not_printed() {
     assert!(user.run(&quoted).fine().contains("Ks.T"));
     assert_eq!(user.rows("latest", "lab.users"), expected(&capture("cassandra-5.0"), "users"));
 }
+
+/// Options, help and man pages are made of tables: each form's are told, and refused with others.
+#[test]
+fn options_belong_to_their_forms() {
+    let user = User::new();
+    for (form, option, forms) in [
+        ("files", &["--table", "a.b"][..], "--table belongs to --to json, --to csv, --to sstables, --to cassandra"),
+        (
+            "files",
+            &["--include-unowned"],
+            "--include-unowned belongs to --to json, --to csv, --to sstables, --to cassandra",
+        ),
+        ("cassandra", &["--out", "x"], "--out belongs to --to json, --to csv, --to files, --to sstables"),
+        ("sstables", &["--node", "n"], "--node belongs to --to json, --to csv, --to files"),
+        ("json", &["--contact", "a,b"], "--contact belongs to --to sstables, --to cassandra"),
+        ("csv", &["--rate", "5"], "--rate belongs to --to cassandra"),
+        ("sstables", &["--writetime"], "--writetime belongs to --to json, --to csv"),
+    ] {
+        let refused = user.run(&[&["restore", "--to", form], option].concat());
+        refused.failed(1, &[&format!("restore --to {form}: has no option {}", option[0]), forms]);
+    }
+    for (args, words) in [
+        (&["--to", "json", "--where", "a = 1"][..], &["--table <TABLE>"][..]),
+        (
+            &["--to", "sstables", "--table", "a.b", "--with-roles"],
+            &["'--table <TABLE>' cannot be used with '--with-roles'"],
+        ),
+        (&["--to", "cassandra", "--cql-user", "x"], &["--contact <A,B…>", "--cql-password-file <FILE>"]),
+        (&["--to", "cassandra", "--concurrency", "0"], &["'0' for '--concurrency <N>'", "1..=1024"]),
+        (&["--to", "cassandra", "--expiry", "never"], &["keep, shift, lift"]),
+        (&["--to", "cassandr"], &["a similar value exists: 'cassandra'"]),
+    ] {
+        user.run(&[&["restore"], args].concat()).failed(1, words);
+    }
+    let help = user.run(&["restore", "--help"]).fine();
+    for words in
+        ["Options of --to sstables:", "--ring <FILE>", "[default: nodes]", "- once:", "--dry-run", "--to <FORM>"]
+    {
+        assert!(help.contains(words), "{words}: {help}");
+    }
+    assert_eq!(help.matches("--replication <OPTIONS>").count(), 1, "{help}");
+    let help = user.run(&["backup", "cassandra", "--help"]).fine();
+    for words in ["--node <NAME[@ADDRESS]=DIR[,DIR…]>", "--compression-level <LEVEL>", "[default: 1]", "--take-over"]
+    {
+        assert!(help.contains(words), "{words}: {help}");
+    }
+    let help = user.run(&["--help"]).fine();
+    let places =
+        ["init", "backup", "snapshots", "restore", "man"].map(|name| help.find(&format!("\n  {name} ")).unwrap());
+    assert!(places.is_sorted(), "{help}");
+    user.run(&["man", user.path("man").to_str().unwrap()]).fine();
+    let page = |name: &str| fs::read_to_string(user.path("man").join(name)).unwrap().replace('\\', "");
+    assert!(page("onefold-restore.1").contains("--sstable-version"));
+    assert!(page("onefold-backup-cassandra.1").contains("--data-center"));
+    for shell in ["bash", "zsh", "fish"] {
+        let said = user.run(&["completions", shell]).fine();
+        assert!(["late-times", "accept-emptied"].iter().all(|name| said.contains(name)), "{shell}");
+    }
+}

@@ -176,6 +176,10 @@ struct Only<'s> {
 }
 
 impl Source for Only<'_> {
+    fn bytes(&self) -> u64 {
+        self.source.bytes()
+    }
+
     fn engine(&self) -> &'static str {
         self.source.engine()
     }

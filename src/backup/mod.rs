@@ -8,6 +8,7 @@ mod clocks;
 mod compare;
 mod fold;
 mod previous;
+mod run;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,6 +30,7 @@ use clocks::Times;
 use fold::Attempt;
 
 pub use previous::{Earlier, Of, Previous};
+pub use run::{Done, TAKES, run};
 
 /// What the operator chooses.
 #[derive(Debug, Clone, Default)]

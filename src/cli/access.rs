@@ -52,7 +52,6 @@ pub fn cache_dir(global: &Global) -> Option<PathBuf> {
 }
 
 /// The folder of what is remembered and cannot be made again; `None` where there is no home.
-#[cfg(feature = "cql")]
 pub fn state_dir() -> Option<PathBuf> {
     standard("XDG_STATE_HOME", ".local/state")
 }

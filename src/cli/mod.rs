@@ -17,7 +17,7 @@ mod stats;
 use std::fs;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, FromArgMatches};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -29,8 +29,9 @@ use output::Output;
 
 /// Runs the program, which knows `engines`, on its arguments.
 pub fn main(engines: &[&dyn Engine]) -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
+    let told = args::command(engines).try_get_matches();
+    let (args, given) = match told.and_then(|given| Ok((Args::from_arg_matches(&given)?, given))) {
+        Ok(parsed) => parsed,
         Err(told) => {
             // Help and version come here, too.
             let json = std::env::args_os().any(|word| word == "--json");
@@ -48,7 +49,7 @@ pub fn main(engines: &[&dyn Engine]) -> ExitCode {
     };
     raise_open_files();
     let output = Output::new(args.global.json);
-    let outcome = run(&args, engines, &output);
+    let outcome = run(&args, &given, engines, &output);
     exit::report(outcome, &output)
 }
 
@@ -59,29 +60,38 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn run(args: &Args, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
+fn run(args: &Args, given: &ArgMatches, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let global = &args.global;
     if !matches!(args.command, Command::Man { .. }) {
         // Repository, cache, keys, states and restored rows are for this user alone, whatever the shell allows.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
     }
+    let of_command = given.subcommand().map_or(given, |(_, of_command)| of_command);
     match &args.command {
         Command::Init(a) => init::run(global, a, output),
-        Command::Backup(a) => backup::run(global, a, output),
+        Command::Backup => {
+            let of_backup = given.subcommand().map_or(given, |(_, of_backup)| of_backup);
+            let none =
+                || Error::new(Kind::Usage, "backup", "needs a database").hint("`onefold backup --help` lists them");
+            backup::run(global, &args::source(engines, of_backup)?.ok_or_else(none)?, output)
+        }
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => ls::run(global, a, engines, output),
         Command::Drift(a) => drift::run(global, a, engines, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),
-        Command::Restore(a) => restore::run(global, a, engines, output),
+        Command::Restore(a) => {
+            let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");
+            restore::run(global, a, &args::target(engines, of_command)?.ok_or_else(none)?, engines, output)
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "onefold", &mut text);
+            clap_complete::generate(*shell, &mut args::command(engines), "onefold", &mut text);
             output.text(&text).map(|()| Outcome::Fine)
         }
         Command::Man { out } => {
-            let written = fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(Args::command(), out));
+            let written = fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(args::command(engines), out));
             written.map(|()| Outcome::Fine).map_err(|e| Error::io(out.display(), e))
         }
     }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{Error, Kind, Result};
+use crate::report::{Report, Said};
+pub use crate::report::{bytes, time};
 
 /// Subject of the errors of printing; one of kind `Interrupted` says that the reader of a pipe has seen enough.
 pub const CLOSED: &str = "standard output";
@@ -87,6 +89,20 @@ impl Output {
         }
     }
 
+    /// All of a report, as it is wanted.
+    pub fn report(&self, report: &Report) -> Result<()> {
+        report.said.iter().try_for_each(|said| match said {
+            Said::Line(text) if !self.json => self.line(text),
+            Said::Object(object) if self.json => self.object(object),
+            Said::Summary(summary) if self.json => self.object(summary),
+            Said::Warning { subject, message } => {
+                self.warn(subject, message);
+                Ok(())
+            }
+            Said::Line(_) | Said::Object(_) | Said::Summary(_) => Ok(()),
+        })
+    }
+
     /// Of work that is done and stands: that it could not be printed is said, and makes it no failure.
     pub fn told(&self, printed: Result<()>, stands: &str) {
         if let Err(e) = printed {
@@ -127,28 +143,6 @@ fn plain(text: &str) -> Cow<'_, str> {
     }
     let spelled = |c: char| if odd(c) { c.escape_default().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(spelled).collect())
-}
-
-/// Bytes for people: `1.5 GB`.
-pub fn bytes(n: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut value = n as f64;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{n} B"),
-        _ if value < 10.0 => format!("{value:.2} {}", UNITS[unit]),
-        _ => format!("{value:.1} {}", UNITS[unit]),
-    }
-}
-
-/// Seconds since 1970 for people, in UTC.
-pub fn time(seconds: u64) -> String {
-    let timestamp = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-    timestamp.map_or_else(|| format!("{seconds} s"), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 #[cfg(test)]

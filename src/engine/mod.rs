@@ -3,24 +3,29 @@
 
 pub mod all;
 pub mod cassandra;
+pub mod params;
 mod rows;
 mod schema;
+pub mod target;
 pub mod text;
 
 pub use all::ALL;
+pub use params::{Form, Params};
 pub use rows::{Column, Row, RowSink, Rows, Show};
 pub use schema::{KeyRange, KeyRanges, Schema, Selection, Shown, Wanted};
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use repo_format::leaf::Layout;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Open, Owned, Rule};
 use crate::run::ShardKind;
 use crate::watch::Watch;
+use target::{Asked, Target};
 
 /// What knows one database.
 pub trait Engine: Sync {
@@ -32,6 +37,56 @@ pub trait Engine: Sync {
     fn schema(&self, name: &str, description: &serde_json::Value) -> Result<Arc<dyn Schema>>;
     /// What a file that was kept byte for byte belongs to, by its name in the snapshot; `None` where that is no shard.
     fn kept_of<'n>(&self, file: &'n str) -> Option<KeptOf<'n>>;
+    /// The ways in: each is a `backup NAME`.
+    fn sources(&self) -> &'static [Form];
+    /// What is captured, by one of [`Engine::sources`], its name, and what was given for it. `before` is what earlier snapshots
+    /// of the cluster say.
+    ///
+    /// Errors: captures that cannot be read, or do not belong together; names that nobody has.
+    fn source(&self, form: &str, params: &Params, before: &Described<'_>, env: &Env<'_>) -> Result<Box<dyn Source>>;
+    /// The ways out: each is a `restore --to NAME`.
+    fn targets(&self) -> &'static [Form] {
+        &[]
+    }
+    /// Why a restore of everything to one of the targets does not write a shard, though it is there, and what to do to have it.
+    fn leaves_out(&self, _shard: &str, _params: &Params) -> Option<&'static str> {
+        None
+    }
+    /// The target that one of [`Engine::targets`], its name, is, by what was given for it.
+    ///
+    /// Errors: parameters that say nothing or do not fit what is asked; a place that cannot be asked.
+    fn target<'a>(
+        &self,
+        form: &str,
+        _params: &'a Params,
+        _asked: &'a Asked<'a>,
+        _env: &'a Env<'a>,
+    ) -> Result<Box<dyn Target + 'a>> {
+        Err(Error::new(Kind::Unsupported, format_args!("restore --to {form}"), "is no way out of this database"))
+    }
+}
+
+/// What an engine may use of the world around it.
+pub struct Env<'a> {
+    /// Counts work, and is asked whether to go on.
+    pub watch: &'a Watch,
+    /// The folder where what cannot be made again is remembered; `None` where there is none.
+    pub state: Option<PathBuf>,
+    /// The secret that a file holds: its first line.
+    pub secret: &'a Secret,
+}
+
+/// Gives the secret in a file, which is wiped after use.
+pub type Secret = dyn Fn(&Path) -> Result<Zeroizing<String>> + Sync;
+
+/// The form called `name` among those of `engines` that `forms` gives.
+pub fn form<'e>(
+    engines: &[&'e dyn Engine],
+    forms: impl Fn(&'e dyn Engine) -> &'static [Form],
+    name: &str,
+) -> Option<(&'e dyn Engine, &'static Form)> {
+    let of = |engine: &&'e dyn Engine| Some((*engine, forms(*engine).iter().find(|form| form.name == name)?));
+    engines.iter().find_map(of)
 }
 
 /// Where a kept file belongs.
@@ -110,7 +165,7 @@ pub struct Shard {
     pub ring_known: bool,
 }
 
-/// One piece of a node's shard that is decoded alone: an SSTable. It is opened when the merge reaches it.
+/// One piece of a node's shard that is decoded alone: a sorted file. It is opened when the merge reaches it.
 pub struct Part<'a> {
     /// Names it among the node's parts of the shard, and in what is said of it.
     pub name: String,
@@ -272,6 +327,8 @@ pub trait Source: Sync {
     fn lists_all(&self) -> bool {
         false
     }
+    /// Bytes that reading all of it takes, as far as known: progress is told against it.
+    fn bytes(&self) -> u64;
     /// Every time that the captures give, at least one for each node that has files.
     fn times(&self) -> &[CaptureTime];
     /// The place in the engine's own log that the captures are cut at, where it has one, in the engine's words.

@@ -10,7 +10,7 @@ use crate::run::ChunkSource;
 use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
-use super::whole::write_whole;
+use crate::whole::write_whole;
 
 /// Writes kept files below `out`, each in a folder of its node's name. Nothing that is there is overwritten; what an
 /// interrupted restore wrote is compared and kept.

@@ -1,14 +1,10 @@
-//! A snapshot out again, one file a form.
+//! A snapshot out again: rows and kept files by files of their own, and whatever forms its engine has.
 
-mod arguments;
-#[cfg(feature = "cql")]
-pub mod cassandra;
 mod files;
+pub mod forms;
+pub mod into;
 pub mod rows;
-pub mod sstables;
 pub mod tables;
-pub mod whole;
 
 pub use files::files;
 pub use rows::rows;
-pub use sstables::sstables;

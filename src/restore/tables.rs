@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::{Engine, KeptOf};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::run::ChunkSource;
 use crate::snapshot::{Shard, Snapshot};
 
@@ -47,11 +47,6 @@ pub fn unread(
         }
     }
     found.into_iter().collect()
-}
-
-/// Whether an error is of one table alone, so that the others of several can be had: it is damaged, or cannot be written as asked.
-pub fn is_of_one_table(e: &Error) -> bool {
-    matches!(e.kind(), Kind::Damaged | Kind::Unsupported | Kind::TooLarge)
 }
 
 /// The error, which says of which table it is.

@@ -12,26 +12,26 @@ use crate::restore;
 
 /// Writes the kept files.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, snapshot: s, args, watch, output, .. } = context;
-    let node = args.node.as_deref().map(|n| s.node(n)).transpose()?;
+    let &Context { repo, snapshot: s, dry_run, watch, output, .. } = context;
+    let params = context.params();
+    let node = params.text("node").map(|n| s.node(n)).transpose()?;
     let reader = repo.reader()?;
     let (mut total, mut count) = (0, 0);
     for file in s.files(node, &reader)? {
         (total, count) = (total + file?.content.length, count + 1);
     }
     watch.bytes_total.store(total, Ordering::Relaxed);
-    let count = match &args.out {
-        _ if args.dry_run => count,
+    let count = match params.path("out") {
+        _ if dry_run => count,
         Some(out) => restore::files(s, node, &reader, out, watch)?,
         None => {
             return Err(Error::new(Kind::Usage, "restore --to files", "needs a folder").hint("give --out DIR"));
         }
     };
     if output.is_json() {
-        output
-            .object(&json!({ "message_type": "summary", "files": count, "bytes": total, "dry_run": args.dry_run }))?;
+        output.object(&json!({ "message_type": "summary", "files": count, "bytes": total, "dry_run": dry_run }))?;
     } else {
-        let done = if args.dry_run { "would be written" } else { "written" };
+        let done = if dry_run { "would be written" } else { "written" };
         output.line(&format!("{count} files, {} {done}", bytes(total)))?;
     }
     Ok(Outcome::Fine)

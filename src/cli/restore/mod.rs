@@ -1,12 +1,8 @@
-//! `onefold restore`: one file a form.
+//! `onefold restore`: rows and kept files, each by a file of its own, and whatever forms the engines have.
 
-#[cfg(feature = "cql")]
-mod cassandra;
-#[cfg(feature = "cql")]
-mod connect;
 mod files;
+mod into;
 mod rows;
-mod sstables;
 
 use std::sync::Arc;
 
@@ -15,11 +11,10 @@ use super::args::{Form, Global, Restore};
 use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
-use crate::engine::cassandra::whose::is_of_everything;
-use crate::engine::{Engine, engine};
+use crate::engine::{Engine, Params, engine};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
-use crate::restore::tables;
+use crate::restore::{forms, tables};
 use crate::snapshot::Snapshot;
 use crate::store::is_path;
 use crate::watch::Watch;
@@ -30,50 +25,57 @@ struct Context<'a> {
     engine: &'a dyn Engine,
     info: &'a SnapshotInfo,
     snapshot: &'a Snapshot,
-    args: &'a Restore,
+    form: &'a Form<'a>,
+    dry_run: bool,
     watch: &'a Watch,
     output: &'a Output,
 }
 
+impl<'a> Context<'a> {
+    fn params(&self) -> &'a Params {
+        &self.form.params
+    }
+}
+
 /// Gets data back.
-pub fn run(global: &Global, args: &Restore, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
-    fits(args)?;
-    args.out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
+pub fn run(
+    global: &Global,
+    args: &Restore,
+    form: &Form<'_>,
+    engines: &[&dyn Engine],
+    output: &Output,
+) -> Result<Outcome> {
+    let out = form.params.path("out");
+    out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
     let repo = access::open(global, output)?;
     let (info, snapshot) = load(&repo, &args.snapshot, &args.filter, output)?;
     let engine = engine(engines, &snapshot.engine)?;
     let watch = Arc::new(Watch::new());
-    let _progress = Progress::start(
-        &watch,
-        "restore",
-        !global.quiet && (args.out.is_some() || args.form == Form::Cassandra),
-        output,
-    )?;
-    let context = Context { repo: &repo, engine, info: &info, snapshot: &snapshot, args, watch: &watch, output };
-    if !snapshot.complete && args.form != Form::Files {
+    // A form of an engine prints no rows.
+    let is_shown = !global.quiet && (out.is_some() || form.of.engine.is_some());
+    let _progress = Progress::start(&watch, "restore", is_shown, output)?;
+    let (repo, info, snapshot, dry_run) = (&repo, &info, &snapshot, args.dry_run);
+    let context = Context { repo, engine, info, snapshot, form, dry_run, watch: &watch, output };
+    let name = form.of.form.name;
+    if !snapshot.complete && name != forms::FILES {
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
         output.warn("snapshot", what);
     }
-    let outcome = match args.form {
-        Form::Files => return files::run(&context),
-        Form::Json | Form::Csv => rows::run(&context),
-        Form::SsTables => sstables::run(&context),
-        #[cfg(feature = "cql")]
-        Form::Cassandra => cassandra::run(&context),
-        #[cfg(not(feature = "cql"))]
-        Form::Cassandra => Err(Error::new(Kind::Unsupported, "restore --to cassandra", "is not built in")
-            .hint("build with the feature cql")),
+    let outcome = match form.of.engine {
+        None if name == forms::FILES => return files::run(&context),
+        None => rows::run(&context),
+        Some(_) => into::run(&context),
     };
     let outcome = outcome.map_err(|e| match e.kind() {
         Kind::Damaged => e.within(format_args!("snapshot {}", info.id)),
         _ => e,
     })?;
-    let table = args.table.as_deref().map(|name| snapshot.shard(name)).transpose()?;
+    let table = form.params.text("table").map(|name| snapshot.shard(name)).transpose()?;
     let meant = |name: &str| match table {
         Some(table) => table.name == name,
-        None => ROWS.contains(&args.form) || is_of_everything(name, args.with_roles),
+        None => form.of.engine.is_none() || engine.leaves_out(name, &form.params).is_none(),
     };
-    let unread = tables::unread(engine, &snapshot, &meant, &repo.reader()?);
+    let unread = tables::unread(engine, snapshot, &meant, &repo.reader()?);
     for what in &unread {
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }
@@ -81,7 +83,7 @@ pub fn run(global: &Global, args: &Restore, engines: &[&dyn Engine], output: &Ou
 }
 
 /// Names the tables of several that could not be restored; the others were.
-fn passed_over(refused: &[&Error], of: usize, output: &Output) -> Result<Outcome> {
+fn passed_over(refused: &[Error], of: usize, output: &Output) -> Result<Outcome> {
     for e in refused {
         let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
         output.warn(e.subject(), &format!("not restored: {}{advice}", e.message()));
@@ -96,62 +98,4 @@ fn passed_over(refused: &[&Error], of: usize, output: &Output) -> Result<Outcome
             Ok(if damage { Outcome::Damage } else { Outcome::SourceUnread })
         }
     }
-}
-
-const ROWS: &[Form] = &[Form::Json, Form::Csv];
-const SSTABLES: &[Form] = &[Form::SsTables];
-const CASSANDRA: &[Form] = &[Form::Cassandra];
-const INTO_TABLES: &[Form] = &[Form::SsTables, Form::Cassandra];
-const NOT_FILES: &[Form] = &[Form::Json, Form::Csv, Form::SsTables, Form::Cassandra];
-const OF_A_NODE: &[Form] = &[Form::Json, Form::Csv, Form::Files];
-const INTO_A_FILE: &[Form] = &[Form::Json, Form::Csv, Form::Files, Form::SsTables];
-
-/// An option of another form than the one asked for is a mistake, and not passed over.
-fn fits(args: &Restore) -> Result<()> {
-    let (s, c) = (&args.sstables, &args.cassandra);
-    let options = [
-        ("--table", args.table.is_some(), NOT_FILES),
-        ("--where", args.condition.is_some(), NOT_FILES),
-        ("--node", args.node.is_some(), OF_A_NODE),
-        ("--include-unowned", args.include_unowned, NOT_FILES),
-        ("--out", args.out.is_some(), INTO_A_FILE),
-        ("--writetime", args.rows.writetime, ROWS),
-        ("--ttl", args.rows.ttl, ROWS),
-        ("--ring", s.ring.is_some(), SSTABLES),
-        ("--replication", args.replication.is_some(), INTO_TABLES),
-        ("--layout", s.layout.is_some(), SSTABLES),
-        ("--sstable-version", s.sstable_version.is_some(), SSTABLES),
-        ("--late-times", s.late_times.is_some(), SSTABLES),
-        ("--into", args.into.is_some(), INTO_TABLES),
-        ("--with-roles", args.with_roles, INTO_TABLES),
-        ("--contact", !args.connect.contact.is_empty(), INTO_TABLES),
-        ("--replace", c.replace, CASSANDRA),
-        ("--rewrite-times", c.rewrite_times.is_some(), CASSANDRA),
-        ("--expiry", c.expiry.is_some(), CASSANDRA),
-        ("--rate", c.rate.is_some(), CASSANDRA),
-        ("--concurrency", c.concurrency.is_some(), CASSANDRA),
-        ("--consistency", c.consistency.is_some(), CASSANDRA),
-        ("--state", c.state.is_some(), CASSANDRA),
-    ];
-    let Some((name, _, forms)) = options.into_iter().find(|(_, given, of)| *given && !of.contains(&args.form)) else {
-        return Ok(());
-    };
-    let forms: Vec<String> = forms.iter().map(|form| form.to_string()).collect();
-    Err(Error::new(Kind::Usage, format_args!("restore --to {}", args.form), format_args!("has no option {name}"))
-        .hint(format_args!("{name} belongs to --to {}", forms.join(", --to "))))
-}
-
-/// The keyspace and table of `--into`, plain or in the quotes of CQL.
-fn into(name: &str) -> Result<(&str, &str)> {
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let parts = name.split_once('.').map(|(keyspace, table)| (bare(keyspace), bare(table)));
-    parts.filter(|(keyspace, table)| plain(keyspace) && plain(table)).ok_or_else(|| {
-        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table")
-            .hint("give KEYSPACE.TABLE, of letters, digits and _")
-    })
-}
-
-/// A name without the quotes of CQL, if it has them.
-fn bare(name: &str) -> &str {
-    name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name)
 }

@@ -16,9 +16,15 @@ pub mod capture;
 #[cfg(feature = "cql")]
 pub mod client;
 pub mod comparable;
+#[cfg(feature = "cql")]
+mod connect;
 pub mod cql;
 pub mod filter;
+mod forms;
 pub mod fuzzing;
+#[cfg(feature = "cql")]
+mod into_cql;
+mod into_sstables;
 pub mod json;
 mod lex;
 pub mod mutate;

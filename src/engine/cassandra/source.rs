@@ -119,12 +119,6 @@ impl Cassandra {
         Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes, findings, files })
     }
 
-    /// Bytes of all files that will be read.
-    pub fn bytes(&self) -> u64 {
-        let tables = self.captured.iter().flat_map(|c| &c.capture.tables);
-        tables.filter(|t| self.tables.is_decoded(&t.id)).flat_map(|t| &t.sstables).map(CapturedSsTable::bytes).sum()
-    }
-
     fn table(&self, shard: &Shard) -> Result<&Table> {
         let unknown = || Error::new(Kind::NotFound, &shard.name, "is not in the captured schema");
         self.tables.get(&shard.id).ok_or_else(unknown)
@@ -152,6 +146,11 @@ impl Source for Cassandra {
     fn lists_all(&self) -> bool {
         // Keyspaces are known from `system_schema` alone.
         !self.cluster.description.keyspaces.is_empty()
+    }
+
+    fn bytes(&self) -> u64 {
+        let tables = self.captured.iter().flat_map(|c| &c.capture.tables);
+        tables.filter(|t| self.tables.is_decoded(&t.id)).flat_map(|t| &t.sstables).map(CapturedSsTable::bytes).sum()
     }
 
     fn times(&self) -> &[CaptureTime] {

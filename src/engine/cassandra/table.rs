@@ -4,6 +4,10 @@ use serde_json::Value;
 
 use super::comparable;
 use super::filter::Conditions;
+use super::forms;
+#[cfg(feature = "cql")]
+use super::into_cql::IntoCql;
+use super::into_sstables::IntoSsTables;
 use super::rows::{self, Layout};
 use super::rule::CassandraRule;
 use super::schema::Table;
@@ -11,8 +15,10 @@ use super::shown;
 use super::source::{ClusterDescription, ENGINE};
 use super::sstable::{self, Descriptor};
 use super::types::quote_name;
-use crate::engine::{Column, Engine, KeptOf, Rows, Schema, Selection, Show, Shown};
-use crate::error::Result;
+use crate::engine::target::{Asked, Target};
+use crate::engine::{Column, KeptOf, Rows, Selection, Show};
+use crate::engine::{Described, Engine, Env, Form, Params, Schema, Shown, Source};
+use crate::error::{Error, Kind, Result};
 use crate::merge::{Owned, Rule};
 use crate::run::Record;
 use std::sync::Arc;
@@ -36,6 +42,37 @@ impl Engine for Cassandra {
 
     fn schema(&self, name: &str, description: &Value) -> Result<Arc<dyn Schema>> {
         Ok(Arc::new(TableSchema::of(Table::read(description, name)?)))
+    }
+
+    fn sources(&self) -> &'static [Form] {
+        forms::SOURCES
+    }
+
+    fn source(&self, _form: &str, params: &Params, before: &Described<'_>, _env: &Env<'_>) -> Result<Box<dyn Source>> {
+        forms::source(params, before)
+    }
+
+    fn targets(&self) -> &'static [Form] {
+        forms::TARGETS
+    }
+
+    fn leaves_out(&self, table: &str, params: &Params) -> Option<&'static str> {
+        forms::leaves_out(table, params)
+    }
+
+    fn target<'a>(
+        &self,
+        form: &str,
+        params: &'a Params,
+        asked: &'a Asked<'a>,
+        env: &'a Env<'a>,
+    ) -> Result<Box<dyn Target + 'a>> {
+        match form {
+            forms::SSTABLES => Ok(Box::new(IntoSsTables::new(params, asked, env)?)),
+            #[cfg(feature = "cql")]
+            forms::LIVE => Ok(Box::new(IntoCql::new(params, asked, env)?)),
+            _ => Err(Error::new(Kind::Unsupported, format_args!("restore --to {form}"), "is not built in")),
+        }
     }
 }
 

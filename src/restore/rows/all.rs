@@ -10,16 +10,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::rows;
+use crate::engine::target::is_of_one_shard;
 use crate::engine::text::TextForm;
 use crate::engine::{Engine, Show, split_name};
 use crate::error::{Error, Kind, Result};
-use crate::restore::arguments::{Arguments, NAME, State, lock, other, same};
-use crate::restore::tables::{is_of_one_table, of_table};
-use crate::restore::whole::{replace, unused, write_then};
+use crate::restore::tables::of_table;
 use crate::run::ChunkSource;
 use crate::snapshot::{Shard, Snapshot};
 use crate::view::{Side, View};
 use crate::watch::Watch;
+use crate::whole::arguments::{Arguments, NAME, State, lock, other, same};
+use crate::whole::{replace, unused, write_then};
 
 const VERSION: u32 = 0;
 /// Bytes of a file's name that are left for it beside `.new`.
@@ -89,7 +90,7 @@ pub fn all(s: &Snapshot, request: &Request<'_>, chunks: &dyn ChunkSource, out: &
     for (shard, path) in missing {
         match folder.put(s, shard, &path, request, chunks) {
             Ok(written) => report.rows += written.rows,
-            Err(e) if is_of_one_table(&e) => report.refused.push(of_table(shard, e)),
+            Err(e) if is_of_one_shard(&e) => report.refused.push(of_table(shard, e)),
             Err(e) => return Err(goes_on(e)),
         }
     }

@@ -13,9 +13,9 @@ use crate::engine::cassandra::placing::folders::{Out, Totals, folder};
 use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::sstable::write::LateTimes;
 use crate::error::{Error, Kind, Result};
-pub use crate::restore::arguments::State;
-use crate::restore::arguments::{Arguments, NAME, lock, other, same};
-use crate::restore::whole::replace;
+pub use crate::whole::arguments::State;
+use crate::whole::arguments::{Arguments, NAME, lock, other, same};
+use crate::whole::replace;
 
 /// Tells ours from any other file of that name.
 const WHAT: &str = "onefold restore --to sstables";

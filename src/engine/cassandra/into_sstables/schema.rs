@@ -18,7 +18,7 @@ pub struct SchemaFiles {
 
 /// Writes CQL for all tables; with `functions`, also for those of their keyspaces. A table that no statement makes as it
 /// is, is named in `left_out`.
-pub fn files(plans: &[TablePlan<'_>], release: Release, functions: bool) -> Result<SchemaFiles> {
+pub fn files(plans: &[&TablePlan<'_>], release: Release, functions: bool) -> Result<SchemaFiles> {
     let (mut before, mut after, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     let mut of_keyspaces = Vec::new();
     for plan in plans {

@@ -1,4 +1,6 @@
-//! A file that is there whole, or not at all.
+//! A file that is there whole, or not at all; and a folder that says whether it is ([`arguments`]).
+
+pub mod arguments;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::order::{Done, Mode, Order};
 use super::source::gone;
 use super::state::Before;
-use super::{Mode, Order, Report};
 use crate::engine::cassandra::client::Client;
 use crate::engine::cassandra::schema::Table;
 use crate::engine::cassandra::schema::fits::{misfits, other_replication};
@@ -72,7 +72,7 @@ impl Target {
     }
 
     /// Makes what is not there. What an interrupted restore had begun to make is made anew.
-    pub(super) fn make(&self, client: &Client, order: &Order<'_>, report: &mut Report) -> Result<()> {
+    pub(super) fn make(&self, client: &Client, order: &Order<'_>, report: &mut Done) -> Result<()> {
         if self.table.is_some() {
             let name = qualified(order.into.0, order.into.1);
             if client.holds_data(order.table, order.into)? {
@@ -95,7 +95,7 @@ impl Target {
     }
 
     /// Makes what comes after the data; nothing where the table was there before.
-    pub(super) fn complete(&self, client: &Client, order: &Order<'_>, report: &mut Report) -> Result<()> {
+    pub(super) fn complete(&self, client: &Client, order: &Order<'_>, report: &mut Done) -> Result<()> {
         let made = statements::after(order.table, &self.place(order));
         for statement in &made.cql {
             client.execute(statement)?;

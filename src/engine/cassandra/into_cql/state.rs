@@ -19,7 +19,7 @@ use crate::engine::cassandra::client::{Checkpoint, Cluster};
 use crate::engine::cassandra::types::{hex, unhex};
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::now_ms;
-use crate::restore::whole::{beside, replace};
+use crate::whole::{beside, replace};
 
 /// A file that is longer is made anew, bytes.
 const GROWN: usize = 1 << 20;

@@ -15,37 +15,25 @@ use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::sstable::Version;
 use crate::engine::cassandra::sstable::write::LateTimes;
-use crate::engine::cassandra::whose::is_of_everything;
 use crate::engine::split_name;
+use crate::engine::target::{Asked, Stored, is_of_one_shard};
 use crate::error::{Error, Kind, Result};
-use crate::restore::tables::{self, is_of_one_table, of_table};
-use crate::snapshot::{Shard, Snapshot};
 use crate::watch::Watch;
 
 /// Folder of the layout that holds each row once.
 pub const ONCE: &str = "once";
 
-/// What is asked for.
+/// What is asked for besides what every target is asked.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
-    /// Id of the snapshot.
-    pub snapshot: String,
+pub struct Request {
     /// The nodes to write for. `None`: each row once.
-    pub ring: Option<&'a TargetRing>,
+    pub ring: Option<TargetRing>,
     /// How the target replicates, where not as captured.
     pub replication: Option<Replication>,
     /// What a live target has of the keyspaces that are restored into, by name; nothing where it was not asked.
     pub there: BTreeMap<String, Schema>,
-    /// One table, `keyspace.table`; all but Cassandra's own, for `None`.
-    pub table: Option<&'a str>,
-    /// Roles and grants, too, where no table is named.
-    pub with_roles: bool,
     /// Keyspace and table that it goes into, where not its own.
-    pub into: Option<(&'a str, &'a str)>,
-    /// Conditions as in CQL.
-    pub condition: Option<&'a str>,
-    /// With what only nodes held that do not own it.
-    pub unowned: bool,
+    pub into: Option<(String, String)>,
     /// Version of the files.
     pub version: Version,
     /// For times that the version cannot hold.
@@ -55,7 +43,7 @@ pub struct Request<'a> {
 /// One table, planned.
 pub struct TablePlan<'s> {
     /// As stored.
-    pub shard: &'s Shard,
+    pub stored: &'s Stored<'s>,
     /// As captured.
     pub captured: Table,
     /// The same under the name that it goes to.
@@ -77,66 +65,54 @@ impl TablePlan<'_> {
     }
 }
 
-/// All tables that are asked for.
-pub struct Plans<'s> {
-    /// Those that can be written.
-    pub tables: Vec<TablePlan<'s>>,
-    /// Why others cannot be.
-    pub refused: Vec<Error>,
-}
-
 /// The version of SSTables that the captured cluster wrote: `oa` where any was, else `nb`.
-pub fn version(s: &Snapshot) -> Result<Version> {
+pub fn version(asked: &Asked<'_>) -> Result<Version> {
     // `da` is the same rows under another index.
-    let newer = ClusterDescription::read(&s.description)?.sstable_versions.iter().any(|v| v == "oa" || v == "da");
+    let newer = ClusterDescription::read(asked.description)?.sstable_versions.iter().any(|v| v == "oa" || v == "da");
     Ok(if newer { Version::Oa } else { Version::Nb })
 }
 
-/// Plans every table that is asked for. Memory: a few bytes for every token of the ring and replication that occurs, whatever the
-/// number of tables.
+/// Plans every table that is asked for; one of several that cannot be written has the error instead. Memory: a few bytes for every
+/// token of the ring and replication that occurs, whatever the number of tables.
 ///
-/// Errors: rings and replications that do not fit, by the name of the keyspace; tables that are not there; conditions that the table
-/// does not allow; a `describering`, which is of one keyspace, for several. What cannot be written of one table alone of several is
-/// in [`Plans::refused`].
-pub fn plan<'s>(s: &'s Snapshot, request: &Request<'_>, watch: &Watch) -> Result<Plans<'s>> {
-    let shards = tables::chosen(s, request.table, &|name| is_of_everything(name, request.with_roles))?;
-    one_keyspace(&shards, request)?;
-    let folders = match request.ring {
+/// Errors: rings and replications that do not fit, by the name of the keyspace; conditions that the table does not allow; a
+/// `describering`, which is of one keyspace, for several.
+pub fn plan<'s>(asked: &'s Asked<'s>, request: &Request, watch: &Watch) -> Result<Vec<Result<TablePlan<'s>>>> {
+    one_keyspace(asked, request)?;
+    let folders = match &request.ring {
         Some(ring) => ring.members().iter().map(|m| folder_name(&m.address)).collect::<Result<Vec<_>>>()?,
         None => vec![ONCE.to_owned()],
     };
-    let cluster = ClusterDescription::read(&s.description)?;
-    let mut planner = Planner { s, request, cluster, folders: folders.into(), placed: BTreeMap::new() };
-    let mut plans = Plans { tables: Vec::new(), refused: Vec::new() };
-    for shard in &shards {
+    let cluster = ClusterDescription::read(asked.description)?;
+    let mut planner = Planner { asked, request, cluster, folders: folders.into(), placed: BTreeMap::new() };
+    let mut plans = Vec::new();
+    for stored in &asked.shards {
         watch.check()?;
-        match planner.table(shard) {
-            Ok(plan) => plans.tables.push(plan),
-            Err(e) if shards.len() > 1 && is_of_one_table(&e) => plans.refused.push(of_table(shard, e)),
-            Err(e) => return Err(e),
+        match planner.table(stored) {
+            Err(e) if asked.shards.len() == 1 || !is_of_one_shard(&e) => return Err(e),
+            plan => plans.push(plan),
         }
     }
     Ok(plans)
 }
 
-/// The tables that are asked for under the names that they go to; `table` and `into` as in [`Request`]. Those that cannot be read are not
-/// among them: [`plan`] says so.
-pub fn tables(s: &Snapshot, table: Option<&str>, with_roles: bool, into: Option<(&str, &str)>) -> Result<Vec<Table>> {
-    let chosen = tables::chosen(s, table, &|name| is_of_everything(name, with_roles))?;
-    let known = chosen.into_iter().filter_map(|shard| Table::read(&shard.description, &shard.name).ok());
-    Ok(known.map(|table| rename(table, into)).collect())
+/// The tables that are asked for under the names that they go to. Those that cannot be read are not among them: [`plan`] says so.
+#[cfg(feature = "cql")]
+pub fn tables(asked: &Asked<'_>, into: Option<&(String, String)>) -> Vec<Table> {
+    let known = asked.shards.iter().filter_map(|stored| Table::read(stored.description, stored.name).ok());
+    known.map(|table| rename(table, into)).collect()
 }
 
-fn rename(mut table: Table, into: Option<(&str, &str)>) -> Table {
-    if let Some((keyspace, name)) = into {
-        (table.keyspace, table.name) = (keyspace.to_owned(), name.to_owned());
+fn rename(mut table: Table, into: Option<&(String, String)>) -> Table {
+    if let Some(into) = into {
+        (table.keyspace, table.name) = into.clone();
     }
     table
 }
 
 struct Planner<'a, 's> {
-    s: &'s Snapshot,
-    request: &'a Request<'a>,
+    asked: &'s Asked<'s>,
+    request: &'a Request,
     cluster: ClusterDescription,
     folders: Arc<[String]>,
     /// Who holds what, by replication.
@@ -144,22 +120,23 @@ struct Planner<'a, 's> {
 }
 
 impl<'s> Planner<'_, 's> {
-    fn table(&mut self, shard: &'s Shard) -> Result<TablePlan<'s>> {
+    fn table(&mut self, stored: &'s Stored<'s>) -> Result<TablePlan<'s>> {
         let request = self.request;
-        let captured = Table::read(&shard.description, &shard.name)?;
-        let within = |e: Error| e.within(format_args!("table {}", shard.name));
+        let captured = Table::read(stored.description, stored.name)?;
+        stored.check()?;
+        let within = |e: Error| e.within(format_args!("table {}", stored.name));
         let known = self.cluster.keyspaces.iter().find(|k| k.name == captured.keyspace).cloned();
-        let table = rename(captured.clone(), request.into);
+        let table = rename(captured.clone(), request.into.as_ref());
         let there = fits(&captured, &table, request)?;
         let replication = request.replication.as_ref().or(there).or_else(|| known.as_ref().map(|k| &k.replication));
         let cut = table.options.map("compaction").map(Cut::parse).transpose().map_err(within)?.unwrap_or(Cut::Size);
         // Refused now, not after hours.
         options(&table, request.version, request.late_times, 0)?;
-        if let Some(condition) = request.condition {
+        if let Some(condition) = self.asked.condition {
             Filter::parse(condition, &captured, &Layout::of(&captured)?)?.names_records()?;
         }
-        let size = one_copy(self.s, shard, &self.cluster, &captured.keyspace)?;
-        let (plan, replication) = match (request.ring, replication) {
+        let size = one_copy(self.asked, stored, &self.cluster, &captured.keyspace);
+        let (plan, replication) = match (&request.ring, replication) {
             (None, replication) => (Plan::once(cut, size), replication.cloned().unwrap_or_default()),
             (Some(ring), Some(replication)) => {
                 let replication = ring.spelled_out(replication);
@@ -172,7 +149,7 @@ impl<'s> Planner<'_, 's> {
             }
         };
         let keyspace = known.unwrap_or_else(|| Keyspace::unknown(&captured.keyspace));
-        Ok(TablePlan { shard, captured, table, keyspace, replication, plan, folders: Arc::clone(&self.folders) })
+        Ok(TablePlan { stored, captured, table, keyspace, replication, plan, folders: Arc::clone(&self.folders) })
     }
 
     fn place(&mut self, ring: &TargetRing, keyspace: &str, replication: &Replication) -> Result<Arc<Placed>> {
@@ -186,7 +163,7 @@ impl<'s> Planner<'_, 's> {
 }
 
 /// Refuses a table that does not fit what a live target has; how that replicates the keyspace.
-fn fits<'r>(captured: &Table, table: &Table, request: &'r Request<'_>) -> Result<Option<&'r Replication>> {
+fn fits<'r>(captured: &Table, table: &Table, request: &'r Request) -> Result<Option<&'r Replication>> {
     let Some(there) = request.there.get(&table.keyspace) else { return Ok(None) };
     if let Some(other) = there.tables.iter().find(|t| t.name == table.name) {
         let misfits = misfits(captured, other)?;
@@ -197,7 +174,7 @@ fn fits<'r>(captured: &Table, table: &Table, request: &'r Request<'_>) -> Result
         }
     }
     let replication = there.keyspace(&table.keyspace).map(|k| &k.replication);
-    let spelled_out = |r: &Replication| request.ring.map_or_else(|| r.clone(), |ring| ring.spelled_out(r));
+    let spelled_out = |r: &Replication| request.ring.as_ref().map_or_else(|| r.clone(), |ring| ring.spelled_out(r));
     let wanted = request.replication.as_ref().map(spelled_out);
     if let Some(differs) = replication.zip(wanted).and_then(|(there, wanted)| other_replication(there, &wanted)) {
         return Err(Error::new(Kind::Usage, format!("keyspace {} of the target", table.keyspace), differs)
@@ -207,11 +184,11 @@ fn fits<'r>(captured: &Table, table: &Table, request: &'r Request<'_>) -> Result
 }
 
 /// The output of `describering` tells the ranges of one keyspace.
-fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
-    if !request.ring.is_some_and(TargetRing::is_of_one_keyspace) {
+fn one_keyspace(asked: &Asked<'_>, request: &Request) -> Result<()> {
+    if !request.ring.as_ref().is_some_and(TargetRing::is_of_one_keyspace) {
         return Ok(());
     }
-    let mut keyspaces: Vec<&str> = shards.iter().map(|t| split_name(&t.name).0).collect();
+    let mut keyspaces: Vec<&str> = asked.shards.iter().map(|stored| split_name(stored.name).0).collect();
     keyspaces.dedup();
     if keyspaces.len() > 1 && request.into.is_none() {
         let what = format!("tells the ranges of one keyspace, but {} are restored", keyspaces.join(", "));
@@ -222,22 +199,14 @@ fn one_keyspace(shards: &[&Shard], request: &Request<'_>) -> Result<()> {
 }
 
 /// About how large the table is once. What was captured holds it as often as it was replicated.
-fn one_copy(s: &Snapshot, shard: &Shard, cluster: &ClusterDescription, keyspace: &str) -> Result<Size> {
+fn one_copy(asked: &Asked<'_>, stored: &Stored<'_>, cluster: &ClusterDescription, keyspace: &str) -> Size {
     let share = |range: &TokenRange| (range.end as f64 - range.start as f64) / 2f64.powi(64);
     let of_node = |ranges: &Option<Vec<TokenRange>>| ranges.as_ref().map_or(1.0, |r| r.iter().map(share).sum());
     let copies: f64 = match cluster.owned.get(keyspace) {
         Some(nodes) => nodes.iter().map(of_node).sum(),
-        None => s.nodes.len() as f64,
+        None => asked.nodes.len() as f64,
     };
-    let records = shard.layers.iter().map(|tree| Ok(tree.root()?.records)).sum::<Result<u64>>()?;
-    Ok(Size { records, bytes: (shard.bytes_read as f64 / copies.max(1.0)) as u64 })
-}
-
-/// Tables of Cassandra's own that a restore of everything leaves out.
-pub fn left_out<'s>(s: &'s Snapshot, request: &Request<'_>) -> Vec<&'s str> {
-    let is_out = |t: &&Shard| !is_of_everything(&t.name, request.with_roles) && t.rows > 0;
-    let own = s.shards.iter().filter(|t| request.table.is_none() && is_out(t));
-    own.map(|t| t.name.as_str()).collect()
+    Size { records: stored.records, bytes: (stored.bytes as f64 / copies.max(1.0)) as u64 }
 }
 
 /// An address as the name of a folder.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use repo_format::record::Class;
 
-use super::{Order, state};
+use super::order::Order;
+use super::state;
 use crate::engine::cassandra::client::{Client, Unit};
 use crate::engine::cassandra::mutate::{Mutations, Probe};
 use crate::error::{Error, Kind, Result};

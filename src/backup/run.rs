@@ -1,0 +1,114 @@
+//! A backup from beginning to end: the capture is opened, read, stored and committed.
+
+use std::sync::atomic::Ordering;
+
+use super::{Options, Previous, Target, backup};
+use crate::engine::params::{Group, Param, Takes};
+use crate::engine::{Described, Engine, Env, Form, Params, Source};
+use crate::error::Result;
+use crate::repo::{Repo, WriteOptions, WriteStats};
+use crate::run::{ChunkId, ChunkKind, ChunkSink};
+use crate::snapshot::Snapshot;
+
+/// What every backup takes, whatever the database.
+pub const TAKES: Group = Group {
+    heading: None,
+    params: &[
+        Param::new("cluster", Takes::Word, "CLUSTER", "Name of the cluster").required(),
+        Param::new("tag", Takes::Word, "LABEL", "Label the snapshot; as often as wanted").many(),
+        Param::new("host", Takes::Word, "NAME", "The machine that makes the backup [default: its name]"),
+        Param::new(
+            "cut",
+            Takes::Time,
+            "TIME",
+            "When everything counts as captured, where clocks cannot be believed: RFC 3339, or seconds since 1970",
+        ),
+        Param::new(
+            "accept-emptied",
+            Takes::Word,
+            "TABLE",
+            "This table, named as `onefold ls` does, may have fallen to nothing, or by more than half, since the last complete \
+             snapshot: this once. As often as wanted",
+        )
+        .many(),
+        Param::flag("keep-node-views", "Keep what stale rows hold, so that every node's own view can be read back"),
+        Param::new("compression-level", Takes::Number(1, 19), "LEVEL", "Level of zstd, 1 to 19").or("1"),
+        Param::flag("take-over", "Take over a session of this credential that another machine left open"),
+        Param::flag("dry-run", "Read, merge and count everything; write nothing"),
+    ],
+};
+
+/// What a backup came to.
+#[derive(Debug)]
+pub struct Done {
+    /// What it says.
+    pub snapshot: Snapshot,
+    /// Its id, and what was stored; `None` where nothing was to be written.
+    pub stored: Option<(String, WriteStats)>,
+}
+
+/// Backs up what `form` of `engine` captures. `params` are those of [`TAKES`] and of the form.
+///
+/// Errors: those of [`Engine::source`], [`backup`] and of writing. An error after the commit is none: what is returned stands.
+pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Done> {
+    let options = Options::of(params);
+    let before = Previous::of(repo, engine.name(), &options.cluster);
+    let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
+    let source = engine.source(form.name, params, &Described::by(&describe), env)?;
+    env.watch.check()?;
+    env.watch.bytes_total.store(source.bytes(), Ordering::Relaxed);
+    if params.has("dry-run") {
+        let nowhere = Nowhere(repo);
+        let snapshot = backup(&*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;
+        return Ok(Done { snapshot, stored: None });
+    }
+    store(repo, &before, &*source, params, &options, env)
+}
+
+/// Writes packs, index objects, snapshot, and the log's entry that makes it one.
+fn store(
+    repo: &Repo,
+    before: &Previous<'_>,
+    source: &dyn Source,
+    params: &Params,
+    options: &Options,
+    env: &Env<'_>,
+) -> Result<Done> {
+    let level = params.number("compression-level").and_then(|level| i32::try_from(level).ok());
+    let unless = WriteOptions::default();
+    let take_over = params.has("take-over");
+    let writer = repo.writer(WriteOptions { level: level.unwrap_or(unless.level), take_over, ..unless })?;
+    let snapshot = backup(source, &Target::of(repo, Some(before), &writer)?, options, env.watch)?;
+    env.watch.check()?;
+    let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
+    Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })
+}
+
+impl Options {
+    /// As `params` of [`TAKES`] say.
+    pub fn of(params: &Params) -> Options {
+        Options {
+            cluster: params.text("cluster").unwrap_or_default().to_owned(),
+            node_views: params.has("keep-node-views"),
+            cut: params.number("cut").and_then(|cut| u32::try_from(cut).ok()),
+            host: params.text("host").map(str::to_owned).or_else(host),
+            tags: params.list("tag"),
+            accepted: params.list("accept-emptied"),
+        }
+    }
+}
+
+/// The name of this machine, where the system tells it.
+fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Names chunks and drops them.
+struct Nowhere<'a>(&'a Repo);
+
+impl ChunkSink for Nowhere<'_> {
+    fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
+        Ok(self.0.ring().repo.chunk_id.id(kind, plain))
+    }
+}

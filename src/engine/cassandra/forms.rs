@@ -1,0 +1,264 @@
+//! The ways in and out, with their parameters.
+
+use super::source::{self, ENGINE, NodeDir};
+use super::whose::is_of_everything;
+use crate::engine::params::{Group, Param, Takes};
+use crate::engine::target::OUT;
+use crate::engine::{Described, Form, Narrowed, Params, Source};
+use crate::error::{Error, Kind, Result};
+
+/// The ways in.
+pub const SOURCES: &[Form] =
+    &[Form { name: ENGINE, help: "Apache Cassandra 3.0 to 5.0", groups: &[&CAPTURE], lacking: None }];
+
+const CAPTURE: Group = Group {
+    heading: None,
+    params: &[
+        Param::new(
+            "node",
+            Takes::Node,
+            "NAME[@ADDRESS]=DIR[,DIR…]",
+            "A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, \
+             with commas, where a node has several data directories",
+        )
+        .many()
+        .required(),
+        Param::new(
+            "snapshot-tag",
+            Takes::Word,
+            "TAG",
+            "Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it",
+        ),
+        Param::new(
+            "keyspace",
+            Takes::Text,
+            "KEYSPACE",
+            "Only this keyspace; may be given several times. What is left out is neither expected nor counted, and `show` says so",
+        )
+        .many(),
+        Param::new(
+            "exclude",
+            Takes::Text,
+            "KEYSPACE[.TABLE]",
+            "Without this keyspace or table; may be given several times",
+        )
+        .many(),
+        Param::new(
+            "data-center",
+            Takes::Text,
+            "NAME",
+            "Expect the nodes of this data center only. Keyspaces that have no replicas in it are left out",
+        ),
+        Param::new(
+            "source-ring",
+            Takes::Path,
+            "FILE",
+            "Output of `nodetool ring`, where the capture does not hold the system tables",
+        ),
+    ],
+};
+
+/// Captured nodes, as the parameters of [`SOURCES`] say.
+pub fn source(params: &Params, before: &Described<'_>) -> Result<Box<dyn Source>> {
+    let tag = params.text("snapshot-tag");
+    let node = |node: &crate::engine::params::NodeFolders| NodeDir {
+        name: node.name.clone(),
+        address: node.address.clone(),
+        dirs: node.dirs.clone(),
+        tag: tag.map(str::to_owned),
+    };
+    let nodes: Vec<NodeDir> = params.nodes("node").map(node).collect();
+    let narrowed = Narrowed {
+        only: params.list("keyspace"),
+        excluded: params.list("exclude"),
+        data_center: params.text("data-center").map(str::to_owned),
+        absent: Vec::new(),
+    };
+    Ok(Box::new(source::Cassandra::open_narrowed(&nodes, params.path("source-ring"), before, narrowed)?))
+}
+
+/// The ways out.
+pub const TARGETS: &[Form] = &[
+    Form {
+        name: SSTABLES,
+        help: "SSTables for the nodes of another cluster, or of the same",
+        groups: &[&OUT, &INTO, &CONNECT, &FILES],
+        lacking: None,
+    },
+    Form {
+        name: LIVE,
+        help: "Rows into a live cluster, over CQL",
+        groups: &[&INTO, &CONNECT, &WRITES],
+        lacking: if cfg!(feature = "cql") { None } else { Some("build with the feature cql") },
+    },
+];
+/// The form of `into_sstables`.
+pub const SSTABLES: &str = "sstables";
+/// The form of `into_cql`.
+pub const LIVE: &str = "cassandra";
+
+const INTO: Group = Group {
+    heading: Some("Options of --to sstables and --to cassandra"),
+    params: &[
+        Param::new("into", Takes::Text, "KEYSPACE.TABLE", "Put the table there, in place of where it was").with(&["table"]),
+        Param::flag(
+            "with-roles",
+            "Write roles and grants (`system_auth`), too, where everything is restored; other tables of Cassandra's own only \
+             with --table",
+        )
+        .without(&["table"]),
+        Param::new(
+            "replication",
+            Takes::Text,
+            "OPTIONS",
+            "How the target replicates what is restored, where not as captured: \
+             `{'class': 'NetworkTopologyStrategy', 'dc1': 3}`",
+        ),
+    ],
+};
+
+const CONNECT: Group = Group {
+    heading: Some("Options of --to sstables and --to cassandra: a live cluster"),
+    params: &[
+        Param::new(
+            "contact",
+            Takes::List,
+            "A,B…",
+            "Nodes to connect to, and no others: HOST or HOST:PORT, the port 9042 unless given",
+        ),
+        Param::new("cql-user", Takes::Text, "NAME", "User of the cluster").with(&["contact", "cql-password-file"]),
+        Param::new("cql-password-file", Takes::Path, "FILE", "File whose first line is that user's password")
+            .with(&["cql-user"]),
+        Param::new(
+            "cql-ca",
+            Takes::Path,
+            "FILE",
+            "Use TLS: the nodes' certificates must be signed by one of these, in PEM, and name the address",
+        )
+        .with(&["contact"]),
+        Param::new("cql-cert", Takes::Path, "FILE", "Our certificate in PEM, where the nodes ask for one")
+            .with(&["cql-ca", "cql-key"]),
+        Param::new("cql-key", Takes::Path, "FILE", "Its key, in PEM").with(&["cql-cert"]),
+        Param::flag("cql-any-name", "The nodes' certificates need not name their addresses").with(&["cql-ca"]),
+    ],
+};
+
+const FILES: Group = Group {
+    heading: Some("Options of --to sstables"),
+    params: &[
+        Param::new(
+            "ring",
+            Takes::Path,
+            "FILE",
+            "The target's ring: output of `nodetool ring` or `nodetool describering KEYSPACE`, or JSON (`onefold show --json` \
+             prints one). With --contact it is read from the live cluster",
+        )
+        .without(&["contact"]),
+        Param::new(
+            "layout",
+            Takes::Choice(&[
+                (
+                    "nodes",
+                    "One folder for each node of the ring, with exactly what it holds: for `nodetool import`, or to copy there",
+                ),
+                ("once", "Each row once: for `sstableloader`, which finds the nodes by itself"),
+            ]),
+            "LAYOUT",
+            "Which folders are written [default: nodes]",
+        ),
+        Param::new(
+            "sstable-version",
+            Takes::Choice(&[
+                ("nb", "Cassandra 4.0 and later"),
+                ("oa", "Cassandra 5.0 with `storage_compatibility_mode: NONE` or `UPGRADING`"),
+            ]),
+            "VERSION",
+            "Version of the files [default: oa where the captured ones were, else nb]",
+        ),
+        Param::new(
+            "late-times",
+            Takes::Choice(&[
+                ("refuse", "Leave out the tables that have such, naming the row, and fail after the others"),
+                ("cap", "Bring them forward to 2038, and say how many"),
+            ]),
+            "WHAT",
+            "Deletion and expiry times after 2038, which nb cannot hold [default: refuse]",
+        ),
+    ],
+};
+
+const WRITES: Group = Group {
+    heading: Some("Options of --to cassandra"),
+    params: &[
+        Param::flag(
+            "replace",
+            "Delete what the target holds of what is restored (all of the table without --where), then write",
+        )
+        .without(&["rewrite-times"]),
+        Param::new(
+            "rewrite-times",
+            Takes::Choice(&[("now", "The time of the restore, in their order within each row")]),
+            "now",
+            "Write with times of now, so that restored rows win over those that are there. Other rows stay: deletions are written \
+             only within restored rows, the others are counted",
+        ),
+        Param::new(
+            "expiry",
+            Takes::Choice(&[
+                ("keep", "They end when they would have ended"),
+                ("shift", "They have as long to live as they had when the snapshot was taken"),
+                ("lift", "They do not end"),
+            ]),
+            "WHEN",
+            "Cells that expire [default: keep]",
+        ),
+        Param::new("rate", Takes::Text, "ROWS|BYTES", "At most so much a second: 5000 (rows), 10MB (bytes of values)"),
+        Param::new(
+            "concurrency",
+            Takes::Number(1, 1024),
+            "N",
+            "Statements in flight [default: 32]; never more than a 500th of the rows that are done, or 32, so that little is sent \
+             twice when an interrupted restore goes on",
+        ),
+        Param::new(
+            "consistency",
+            Takes::Choice(&[
+                ("one", "One"),
+                ("local-quorum", "A majority in the data centre of the contacts"),
+                ("quorum", "A majority"),
+                ("all", "All"),
+            ]),
+            "LEVEL",
+            "Replicas that must have each write [default: local-quorum]",
+        ),
+        Param::new(
+            "state",
+            Takes::Path,
+            "FILE",
+            "Where to remember what was sent, so that a repeated restore goes on; without --table a folder [default: in \
+             $XDG_STATE_HOME/onefold/restores, or ~/.local/state/onefold/restores]",
+        ),
+    ],
+};
+
+/// Why a restore of everything does not write a table, and what to do to have it.
+pub fn leaves_out(table: &str, params: &Params) -> Option<&'static str> {
+    (!is_of_everything(table, params.has("with-roles")))
+        .then_some("a table of Cassandra's own; name it with --table (roles and grants: --with-roles) if you want it")
+}
+
+/// The keyspace and table of `--into`, plain or in the quotes of CQL; `None` where it was not given.
+pub fn into(params: &Params) -> Result<Option<(&str, &str)>> {
+    let Some(name) = params.text("into") else { return Ok(None) };
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let parts = name.split_once('.').map(|(keyspace, table)| (bare(keyspace), bare(table)));
+    parts.filter(|(keyspace, table)| plain(keyspace) && plain(table)).map(Some).ok_or_else(|| {
+        Error::new(Kind::Usage, format_args!("--into {name}"), "is no name of a table")
+            .hint("give KEYSPACE.TABLE, of letters, digits and _")
+    })
+}
+
+/// A name without the quotes of CQL, if it has them.
+fn bare(name: &str) -> &str {
+    name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name)
+}
