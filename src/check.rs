@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::repo::check::{CheckStats, Examined};
 use crate::repo::{Reader, Repo};
 use crate::run::{ChunkId, Reached};
-use crate::snapshot::{Shard, Snapshot};
+use crate::snapshot::{self, Shard, Snapshot};
 use crate::view;
 use crate::watch::Watch;
 
@@ -58,11 +58,15 @@ const BLAMED: usize = 4;
 /// Verifies the repository. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
 /// objects are verified.
 pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
-    let examined = repo.check(options.read_data, watch)?;
-    let mut checked = Checked { objects: examined.stats, ..Checked::default() };
-    if !repo.ring().read.is_empty() {
-        walk(repo, options.read_data, &examined, watch, &mut checked)?;
-    }
+    let (examined, checked) = match repo.ring().read.is_empty() {
+        true => {
+            let examined = repo.check(options.read_data, watch)?;
+            let checked = Checked { objects: examined.stats, ..Checked::default() };
+            (examined, checked)
+        }
+        false => with_trees(repo, options.read_data, watch)?,
+    };
+    let mut checked = checked;
     match repo.declare(&examined, options.declare_lost) {
         Ok(said) => checked.declared = said,
         // Checking is reading: a store that cannot be written to is checked all the same.
@@ -71,11 +75,29 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
     Ok(checked)
 }
 
-fn walk(repo: &Repo, read_data: bool, examined: &Examined, watch: &Watch, checked: &mut Checked) -> Result<()> {
+/// Tables are read first, and the frames opened for them are not opened again for the packs.
+fn with_trees(repo: &Repo, read_data: bool, watch: &Watch) -> Result<(Examined, Checked)> {
+    repo.refresh()?;
     let reader = repo.reader()?;
     let mut proofs = read_data.then(|| Proofs { reader: &reader, watch, known: HashMap::new() });
-    let mut walk =
-        Walk { repo, examined, watch, reader: &reader, seen: HashSet::new(), harmed: HashMap::new(), reached: 0 };
+    if let Some(proofs) = &mut proofs {
+        reader.remember_opened();
+        proofs.read(repo)?;
+    }
+    let examined = repo.check_but(read_data, &reader.take_opened(), watch)?;
+    let mut checked = Checked { objects: examined.stats, ..Checked::default() };
+    walk(repo, (&reader, proofs), &examined, watch, &mut checked)?;
+    Ok((examined, checked))
+}
+
+fn walk(
+    repo: &Repo,
+    (reader, mut proofs): (&Reader, Option<Proofs>),
+    examined: &Examined,
+    watch: &Watch,
+    checked: &mut Checked,
+) -> Result<()> {
+    let mut walk = Walk { repo, examined, watch, reader, seen: HashSet::new(), harmed: HashMap::new(), reached: 0 };
     for info in repo.snapshots() {
         let id = info.id.to_string();
         let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.says));
@@ -206,41 +228,60 @@ impl Walk<'_> {
 struct Proofs<'a> {
     reader: &'a Reader,
     watch: &'a Watch,
-    /// What reading gave, by what a shard says of itself: its roots and its digest. So a table that did not change is read
-    /// once, however many snapshots have it.
-    known: HashMap<String, std::result::Result<(), String>>,
+    /// By a shard's roots: the digest of what reading gave, or what is wrong. So a table that did not change is read once,
+    /// however many snapshots have it.
+    known: HashMap<String, std::result::Result<Option<String>, String>>,
 }
 
 impl Proofs<'_> {
-    /// Adds the tables that give other records; those that are harmed already are not read.
-    fn snapshot(&mut self, id: &str, snapshot: &Snapshot, harmed: &mut Vec<Harmed>) -> Result<()> {
-        for shard in &snapshot.shards {
-            if harmed.iter().any(|h| h.part.as_ref() == Some(&shard.name)) {
-                continue;
-            }
-            if let Err(message) = self.shard(shard)? {
-                self.watch.problem(true, format!("snapshot {id}: {}", shard.name), message);
-                let (snapshot, part) = (id.to_owned(), Some(shard.name.clone()));
-                harmed.push(Harmed { snapshot, part, chunks: 0, objects: BTreeSet::new() });
+    /// Reads the tables of all snapshots that can be read, and tells nothing yet: first it must be known which objects are
+    /// to blame.
+    fn read(&mut self, repo: &Repo) -> Result<()> {
+        for info in repo.snapshots() {
+            match snapshot::read(repo, &info.id) {
+                Ok(snapshot) => snapshot.shards.iter().try_for_each(|shard| self.shard(shard).map(drop))?,
+                Err(e) if is_damage(&e) => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(())
     }
 
-    /// What is wrong with what a shard gives.
-    fn shard(&mut self, shard: &Shard) -> Result<std::result::Result<(), String>> {
-        let ids: Vec<&str> = shard.layers.iter().map(|tree| tree.id.as_str()).collect();
-        let said = format!("{} {}", ids.join(" "), shard.digest);
-        if let Some(known) = self.known.get(&said) {
-            return Ok(known.clone());
+    /// Adds the tables that give other records; those that are harmed already are not looked at.
+    fn snapshot(&mut self, id: &str, snapshot: &Snapshot, harmed: &mut Vec<Harmed>) -> Result<()> {
+        for shard in &snapshot.shards {
+            if harmed.iter().any(|h| h.part.as_ref() == Some(&shard.name)) {
+                continue;
+            }
+            let message = match self.shard(shard)? {
+                Ok(Some(digest)) if *digest != shard.digest => view::DIFFERS,
+                Ok(_) => continue,
+                Err(message) => message,
+            };
+            self.watch.problem(true, format!("snapshot {id}: {}", shard.name), message);
+            let (snapshot, part) = (id.to_owned(), Some(shard.name.clone()));
+            harmed.push(Harmed { snapshot, part, chunks: 0, objects: BTreeSet::new() });
         }
-        let done = match view::prove(shard, self.reader, self.watch) {
-            Ok(()) => Ok(()),
-            Err(e) if is_damage(&e) => Err(e.to_string()),
-            Err(e) => return Err(e),
-        };
-        self.known.insert(said, done.clone());
-        Ok(done)
+        Ok(())
+    }
+
+    /// What reading a shard gives.
+    fn shard(&mut self, shard: &Shard) -> Result<std::result::Result<Option<&str>, &str>> {
+        let roots: Vec<&str> = shard.layers.iter().map(|tree| tree.id.as_str()).collect();
+        let roots = roots.join(" ");
+        if !self.known.contains_key(&roots) {
+            let read = match view::digest(shard, self.reader, self.watch) {
+                Ok(digest) => Ok(digest),
+                Err(e) if is_damage(&e) => Err(format!("{}: {}", e.subject(), e.message())),
+                Err(e) => return Err(e),
+            };
+            self.known.insert(roots.clone(), read);
+        }
+        Ok(match self.known.get(&roots) {
+            Some(Ok(digest)) => Ok(digest.as_deref()),
+            Some(Err(message)) => Err(message),
+            None => Ok(None),
+        })
     }
 }
 

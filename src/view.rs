@@ -17,7 +17,7 @@ use crate::watch::Watch;
 use chain::Chain;
 use watched::Watched;
 
-pub use proved::prove;
+pub use proved::{DIFFERS, digest};
 
 /// Whose records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

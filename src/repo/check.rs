@@ -13,6 +13,7 @@ use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
 
 use super::locate::Purpose;
+use super::opened::Opened;
 use super::sightings::Sightings;
 use super::unsound::Unsound;
 use super::{Core, Repo, twice, world};
@@ -73,9 +74,16 @@ impl Repo {
     ///
     /// An error is returned only where checking itself failed: the store cannot be read, the user stopped it.
     pub fn check(&self, read_data: bool, watch: &Watch) -> Result<Examined> {
+        self.check_but(read_data, &Opened::default(), watch)
+    }
+
+    /// Like [`Repo::check`], but does not open anew the frames that were `opened` a moment ago, where their pack is what
+    /// its name says.
+    pub fn check_but(&self, read_data: bool, opened: &Opened, watch: &Watch) -> Result<Examined> {
         self.refresh()?;
         let sightings = self.core.sightings();
-        let mut check = Check { core: &self.core, state: self.state(), watch, sightings, now_ms: world::now_ms() };
+        let mut check =
+            Check { core: &self.core, state: self.state(), watch, opened, sightings, now_ms: world::now_ms() };
         let mut stats = CheckStats::default();
         let listing = check.list()?;
         check.configuration()?;
@@ -112,6 +120,7 @@ struct Check<'a> {
     core: &'a Core,
     state: std::sync::Arc<State>,
     watch: &'a Watch,
+    opened: &'a Opened,
     sightings: Sightings,
     now_ms: u64,
 }

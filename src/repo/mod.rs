@@ -11,6 +11,7 @@ mod locate;
 pub mod log;
 mod losses;
 pub mod open;
+pub mod opened;
 pub mod packer;
 pub mod reader;
 pub mod session;

@@ -15,6 +15,7 @@ use repo_format::names::PackName;
 use super::Core;
 use super::index::{Index, Place};
 use super::locate::Purpose;
+use super::opened::Opened;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSource};
 use crate::store::lock;
@@ -42,6 +43,8 @@ struct Inner {
     frames: Mutex<Frames>,
     loaded: Condvar,
     openers: Mutex<Vec<Opener>>,
+    /// What was opened, where somebody wants to know.
+    opened: Mutex<Option<Opened>>,
 }
 
 /// An opened frame. Every chunk was checked against its id.
@@ -74,6 +77,7 @@ impl Reader {
             frames: Mutex::default(),
             loaded: Condvar::new(),
             openers: Mutex::default(),
+            opened: Mutex::default(),
         });
         let (sender, receiver) = bounded(AHEAD);
         let other = inner.clone();
@@ -85,6 +89,16 @@ impl Reader {
     /// Whether the chunk is in the index; its bytes are not looked at.
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
         self.inner.index().find(id, &mut |_| true)
+    }
+
+    /// From now on remembers which frames it opens.
+    pub fn remember_opened(&self) {
+        *lock(&self.inner.opened) = Some(Opened::default());
+    }
+
+    /// What was opened since; from now on that is not remembered.
+    pub fn take_opened(&self) -> Opened {
+        lock(&self.inner.opened).take().unwrap_or_default()
     }
 
     /// The packs that should hold the chunk.
@@ -234,6 +248,9 @@ impl Inner {
         let pooled = lock(&self.openers).pop();
         let mut opener = pooled.map_or_else(Opener::new, Ok)?;
         let open = opener.open(&content, &self.core.ring.repo.chunk_id, &bytes)?;
+        if let Some(opened) = lock(&self.opened).as_mut() {
+            opened.add(&place.pack, (place.offset, place.length), open.kind(), open.list());
+        }
         let frame =
             Frame { kind: open.kind(), chunks: open.chunks().map(|(id, plain)| (id, plain.to_vec())).collect() };
         lock(&self.openers).push(opener);

@@ -101,7 +101,8 @@ pub struct Writer {
     doubts: Doubts,
     packer: Packer,
     frames: [Mutex<FramePlain>; KINDS.len()],
-    /// Packs of earlier sessions that chunks are reused from: must still stand at the commit.
+    /// Packs of earlier sessions, taken over or not, that chunks are reused from: must still stand at the commit, like
+    /// this session's own.
     relied: Mutex<HashSet<PackName>>,
     counters: Counters,
 }
@@ -147,7 +148,7 @@ impl Writer {
             // power has left.
             let ours = place.source.session == self.session.id() || self.adopted.binary_search(&place.source).is_ok();
             let stands = ours || self.state.trusts(&self.own, &place.source);
-            if stands && !self.session.owns(&place.pack.session) {
+            if stands && place.pack.session != self.session.id() {
                 lock(&self.relied).insert(place.pack);
             }
             stands
@@ -229,7 +230,7 @@ impl Writer {
         Ok((id, bytes))
     }
 
-    /// Since the session began somebody may have condemned a pack, or found one damaged, that it reuses chunks of.
+    /// Since the session began somebody may have condemned a pack, or found one damaged, that it reuses chunks of or wrote.
     fn check_relied(&self, state: &State) -> Result<()> {
         if state.withdrawn() <= self.state.n() {
             return Ok(());
@@ -237,7 +238,9 @@ impl Writer {
         let gone = |pack: &&PackName| {
             state.condemned().contains_key(*pack) || state.lost().get(*pack) != self.state.lost().get(*pack)
         };
-        match lock(&self.relied).iter().find(gone) {
+        let own = |pack: &&PackName| pack.session == self.session.id();
+        let written = state.condemned().keys().chain(state.lost().keys()).filter(own);
+        match lock(&self.relied).iter().chain(written).find(gone) {
             None => Ok(()),
             Some(pack) => {
                 Err(Error::new(Kind::Busy, pack, "was condemned or found damaged while this backup relied on it")

@@ -21,21 +21,26 @@ pub(super) fn proved<'a>(run: Box<dyn Run + 'a>, shard: &Shard, chunks: &dyn Chu
     }
 }
 
-/// Reads all of a shard and compares.
+/// What [`proved`] says where the records are others.
+pub const DIFFERS: &str = "what is read of it is not what was backed up: their digests differ";
+
+/// Reads all of a shard: the digest of what comes out, as a snapshot says it. `None` where `chunks` have no key for digests.
 ///
-/// Errors: `Damaged` where other records come out than the backup merged; what reading gives.
-pub fn prove(shard: &Shard, chunks: &dyn ChunkSource, watch: &Watch) -> Result<()> {
+/// Errors: what reading gives.
+pub fn digest(shard: &Shard, chunks: &dyn ChunkSource, watch: &Watch) -> Result<Option<String>> {
+    let Some(key) = chunks.digest_key() else { return Ok(None) };
     let root = match shard.layers.as_slice() {
         [] => None,
         [base] => Some(base.root()?),
         _ => return Err(Error::new(Kind::Unsupported, &shard.name, "has layers")),
     };
-    let mut run = proved(Box::new(TreeRun::new(root, chunks)), shard, chunks);
-    let mut batch = RecordBatch::new();
+    let mut run = TreeRun::new(root, chunks);
+    let (mut batch, mut digest) = (RecordBatch::new(), RunDigest::new(&key));
     while run.next_batch(&mut batch)? {
         watch.check()?;
+        batch.digest(&mut digest);
     }
-    Ok(())
+    Ok(Some(snapshot::hex(&digest.finish())))
 }
 
 struct Proved<'a> {
@@ -54,7 +59,6 @@ impl Run for Proved<'_> {
         if snapshot::hex(&self.digest.finish()) == self.expected {
             return Ok(false);
         }
-        let message = "what is read of it is not what was backed up: their digests differ";
-        Err(Error::damaged(&self.name, message).hint("restore it from another snapshot, and report this"))
+        Err(Error::damaged(&self.name, DIFFERS).hint("restore it from another snapshot, and report this"))
     }
 }
