@@ -254,9 +254,9 @@ impl Proofs<'_> {
                 continue;
             }
             let message = match self.shard(shard)? {
-                Ok(Some(digest)) if *digest != shard.digest => view::DIFFERS,
+                Ok(Some(digest)) if *digest != shard.digest => view::DIFFERS.to_owned(),
                 Ok(_) => continue,
-                Err(message) => message,
+                Err(message) => message.to_owned(),
             };
             self.watch.problem(true, format!("snapshot {id}: {}", shard.name), message);
             let (snapshot, part) = (id.to_owned(), Some(shard.name.clone()));

@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use repo_format::frame::{Listed, list_hash};
-use repo_format::id::ObjectHash;
-use repo_format::key::ChunkKind;
+use repo_format::id::{ChunkKind, ObjectHash};
 use repo_format::names::PackName;
 
 /// Frames that are remembered: a quarter of a TB at 0.5 MiB each.
