@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
 use repo_format::key::SignKey;
 use repo_format::keyfile::KeyFile;
-use repo_format::log::{Body, Roles};
+use repo_format::log::{Body, LostFrames, Roles};
 use repo_format::names::Name;
 use repo_format::snapshot::Says;
 
@@ -254,6 +254,44 @@ fn a_pack_condemned_under_a_session_stops_its_commit_and_nothing_is_lost() {
     assert_eq!(backup(&repo, &data).chunks_new, 40, "condemned packs are not relied on");
     packs.iter().for_each(|p| store.delete(&p.to_string()).unwrap());
     restore(&open(&store, None).unwrap(), &data);
+}
+
+/// Whatever was stored before a session began may be declared lost while it relies on it: by a session that was committed,
+/// or by one that was interrupted and taken over.
+#[test]
+fn a_pack_declared_lost_under_a_session_stops_its_commit_and_nothing_is_lost() {
+    for taken_over in [false, true] {
+        let store = memory();
+        let repo = init(&store, None);
+        // An interrupted session leaves only the packs that were full.
+        let data = chunks(1, if taken_over { 400 } else { 40 });
+        if taken_over {
+            let writer = repo.writer(WriteOptions { index_packs: 1, ..WriteOptions::default() }).unwrap();
+            put_all(&writer, &data);
+            drop(writer);
+        } else {
+            backup(&repo, &data);
+        }
+        let writer = repo.writer(WriteOptions { take_over: true, ..WriteOptions::default() }).unwrap();
+        let roots = put_all(&writer, &data);
+        let reused = data.len() as u64 - writer.stats().chunks_new;
+        assert!(reused > 0, "taken over: {taken_over}");
+        let packs: Vec<_> = store_names(&*store)
+            .iter()
+            .filter_map(|n| match Name::parse(n) {
+                Ok(Name::Pack(pack)) => Some(pack),
+                _ => None,
+            })
+            .collect();
+        let lost: Vec<_> = packs.iter().map(|pack| LostFrames { pack: *pack, frames: Vec::new() }).collect();
+        repo.administer(&mut |_| Ok(Body::Lost { lost: lost.clone() })).unwrap();
+        assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Busy, "taken over: {taken_over}");
+        packs.iter().for_each(|p| store.delete(&p.to_string()).unwrap());
+        let writer = repo.writer(WriteOptions { take_over: true, ..WriteOptions::default() }).unwrap();
+        let roots = put_all(&writer, &data);
+        writer.commit(roots, Vec::new()).unwrap();
+        restore(&open(&store, None).unwrap(), &data);
+    }
 }
 
 fn store_names(store: &dyn Store) -> Vec<String> {
