@@ -276,13 +276,14 @@ fn a_pack_declared_lost_under_a_session_stops_its_commit_and_nothing_is_lost() {
         let roots = put_all(&writer, &data);
         let reused = data.len() as u64 - writer.stats().chunks_new;
         assert!(reused > 0, "taken over: {taken_over}");
-        let packs: Vec<_> = store_names(&*store)
+        let mut packs: Vec<_> = store_names(&*store)
             .iter()
             .filter_map(|n| match Name::parse(n) {
                 Ok(Name::Pack(pack)) => Some(pack),
                 _ => None,
             })
             .collect();
+        packs.sort_unstable();
         let lost: Vec<_> = packs.iter().map(|pack| LostFrames { pack: *pack, frames: Vec::new() }).collect();
         repo.administer(&mut |_| Ok(Body::Lost { lost: lost.clone() })).unwrap();
         assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Busy, "taken over: {taken_over}");

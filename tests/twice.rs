@@ -226,6 +226,9 @@ fn a_trimmed_log_begins_with_a_checkpoint_of_the_administrator() {
         let trimmed = Arc::new(memory.fork());
         lost.iter().for_each(|name| trimmed.delete(name).unwrap());
         let store: Arc<dyn Store> = trimmed;
+        let named: Vec<String> = problems(&open(&store, None).unwrap(), true);
+        assert_eq!(named.len(), lost.iter().len(), "{named:?}");
+        assert!(lost.iter().all(|lost| named[0].starts_with(&format!("{lost}: is missing"))), "{named:?}");
         assert_eq!(problems(&open(&store, None).unwrap(), true), Vec::<String>::new(), "{lost:?}");
         all_works(&store, None, BACKUPS + 1, "trimmed");
     }
