@@ -227,12 +227,13 @@ fn write_index(core: &Core, index: &dyn Index, session: &SessionId, builder: Ind
 mod tests {
     use super::*;
     use repo_format::id::ObjectHash;
+    use repo_format::names::PackClass;
 
     #[test]
     fn seven_turns_look_at_every_pack_once() {
         for n in 0..5_000u32 {
             let hash = ObjectHash(*blake3::hash(&n.to_le_bytes()).as_bytes());
-            let pack = PackName { session: SessionId([0; 16]), hash };
+            let pack = PackName { class: PackClass::Content, session: SessionId([0; 16]), hash };
             assert!(is_in(None, &pack));
             assert_eq!((0..PARTS).filter(|part| is_in(Some(*part), &pack)).count(), 1);
             // Two entries of the log a backup, from any number on.

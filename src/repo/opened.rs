@@ -43,10 +43,11 @@ fn held(kind: ChunkKind, list: &[Listed]) -> ObjectHash {
 mod tests {
     use super::*;
     use repo_format::id::{ChunkId, SessionId};
+    use repo_format::names::PackClass;
 
     #[test]
     fn a_frame_is_known_by_all_that_is_said_of_it() {
-        let pack = |n| PackName { session: SessionId([n; 16]), hash: ObjectHash([n; 32]) };
+        let pack = |n| PackName { class: PackClass::Content, session: SessionId([n; 16]), hash: ObjectHash([n; 32]) };
         let list = |n, length| [Listed { id: ChunkId([n; 32]), length }];
         let mut opened = Opened::default();
         opened.add(&pack(1), (8, 90), ChunkKind::Leaf, &list(1, 70));
