@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access;
 use super::args::{Drift, Global};
@@ -150,11 +150,17 @@ fn line(t: &Shard, range: &Range, node: &str, c: &Counts, output: &Output) -> Re
             "repair_bytes": c.repair_bytes,
         }));
     }
-    let (first, last, rows, moved) = (&range.first, &range.last, c.repair_rows, bytes(c.repair_bytes));
+    let (first, last) = (place(&range.first), place(&range.last));
+    let (rows, moved) = (c.repair_rows, bytes(c.repair_bytes));
     let (missing, stale, extra, deletions, purged) = (d.missing, d.stale, d.extra, d.deletions, d.purged);
     output.line(&format!(
         "{first}  {last}  {node}  {missing}  {stale}  {extra}  {deletions}  {purged}  {rows} rows, {moved}"
     ))
+}
+
+/// As people write it: text without quotes.
+fn place(of: &Value) -> String {
+    of.as_str().map_or_else(|| of.to_string(), str::to_owned)
 }
 
 fn samples(s: &Snapshot, t: &Shard, samples: &[Sample], output: &Output) -> Result<()> {
