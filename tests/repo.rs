@@ -286,11 +286,15 @@ fn a_pack_declared_lost_under_a_session_stops_its_commit_and_nothing_is_lost() {
         packs.sort_unstable();
         let lost: Vec<_> = packs.iter().map(|pack| LostFrames { pack: *pack, frames: Vec::new() }).collect();
         repo.administer(&mut |_| Ok(Body::Lost { lost: lost.clone() })).unwrap();
-        assert_eq!(writer.commit(roots, Vec::new()).unwrap_err().kind(), Kind::Busy, "taken over: {taken_over}");
+        assert_eq!(
+            writer.commit(roots, Default::default()).unwrap_err().kind(),
+            Kind::Busy,
+            "taken over: {taken_over}"
+        );
         packs.iter().for_each(|p| store.delete(&p.to_string()).unwrap());
         let writer = repo.writer(WriteOptions { take_over: true, ..WriteOptions::default() }).unwrap();
         let roots = put_all(&writer, &data);
-        writer.commit(roots, Vec::new()).unwrap();
+        writer.commit(roots, Default::default()).unwrap();
         restore(&open(&store, None).unwrap(), &data);
     }
 }
