@@ -3,19 +3,15 @@
 use std::io::{Read, Write};
 
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
-use repo_format::FormatError;
 use repo_format::blob::{BLOB_FANOUT, BLOB_LEVEL_MAX, BlobList};
 use repo_format::key::CutKey;
-use repo_format::leaf::EXTERNAL_BODY;
 use repo_format::limits::{CUT_AVERAGE_RANGE, DATA_CHUNK_MAX};
-use repo_format::record::Traits;
-use repo_format::wire::{Put, Reader};
 use zeroize::Zeroizing;
 
 pub use repo_format::blob::BlobRef;
 
 use crate::error::{Error, Kind, Result};
-use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, RECORD_MAX, Reached};
+use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Reached};
 
 /// Chunker 1 of SPEC: FastCDC with a secret table. Its minimum is half its mean, its maximum eight times the mean (and
 /// at most [`DATA_CHUNK_MAX`]), its normalization level 2.
@@ -236,37 +232,4 @@ fn reach_list(
 
 fn blob_name(root: &ChunkId) -> String {
     format!("blob {root}")
-}
-
-/// Stores the body of a large record beside its leaf; gives the body that stands for it there (SPEC "Leaves").
-pub fn external_body(body: &[u8], chunker: &Chunker, sink: &dyn ChunkSink) -> Result<Vec<u8>> {
-    let blob = write_bytes(body, chunker, sink)?;
-    let mut value = Vec::with_capacity(48);
-    blob.put(&mut value);
-    let mut out = vec![EXTERNAL_BODY, 0];
-    out.put_string(&value);
-    Ok(out)
-}
-
-/// The blob of a body that stands in a leaf for one beside it.
-pub fn of_external_body(body: &[u8]) -> Result<BlobRef> {
-    let mut r = Reader::new(body, "external body");
-    if (r.u8()?, r.u8()?) != (EXTERNAL_BODY, 0) {
-        return Err(FormatError::Invalid("external body").into());
-    }
-    let mut value = Reader::new(r.string()?, "external body");
-    r.end()?;
-    let blob = BlobRef::read(&mut value)?;
-    value.end()?;
-    Ok(blob)
-}
-
-/// Replaces the body from `start` on, which stands for one beside its leaf, by that one.
-pub fn internal_body(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize) -> Result<Traits> {
-    let blob = of_external_body(&out[start..])?;
-    let body = read_bytes(&blob, source, RECORD_MAX as u64)?;
-    let traits = repo_format::record::check(&body)?;
-    out.truncate(start);
-    out.extend_from_slice(&body);
-    Ok(traits)
 }

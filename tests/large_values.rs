@@ -23,8 +23,8 @@ use onefold::store::memory::Memory;
 use onefold::tree::{self, PatchWriter, Root, TreeRun};
 use onefold::watch::Watch;
 use onefold::{Kind, Result};
-use repo_format::leaf::BODY_INLINE_MAX;
-use repo_format::record::{BodyWriter, Class};
+use repo_format::leaf::{BODY_INLINE_MAX, VALUE_INLINE_MAX};
+use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 use repo_format::tree::{Child, put_branch, read_branch};
 
 use crate::flow;
@@ -44,10 +44,26 @@ fn row(n: u16, time: i64, value: &[u8]) -> Plain {
     Plain { key: vec![b'k', high, low, 2, 7], group_len: 3, class: Class::Row, body }
 }
 
-/// `n` rows, of which every `each`-th is too large for a leaf.
+/// A row of a collection: the value in pieces of 50 bytes.
+fn wide(n: u16, time: i64, value: &[u8]) -> Plain {
+    let mut body = Vec::new();
+    let mut writer = BodyWriter::new(&mut body);
+    for (i, piece) in (0u32..).zip(value.chunks(50)) {
+        let (element, value) = (i.to_be_bytes(), Some(piece));
+        let element = Some(element.as_slice());
+        writer.push(&Entry { column: 1, kind: EntryKind::Cell, element, time, ldt: 0, ttl: 0, value });
+    }
+    Plain { body, ..row(n, time, &[]) }
+}
+
+/// `n` rows, of which every `each`-th is too large for a leaf: by one value, or by very many small ones.
 fn rows(n: u16, each: u16, seed: u64) -> Vec<Plain> {
-    let length = |i: u16| if i % each == each - 1 { BODY_INLINE_MAX + 1000 * usize::from(i) } else { 20 };
-    (0..n).map(|i| row(i, 5, &noise(seed + u64::from(i), length(i)))).collect()
+    let of = |i: u16| match (i % each == each - 1, i % 2) {
+        (false, _) => row(i, 5, &noise(seed + u64::from(i), 20)),
+        (true, 0) => row(i, 5, &noise(seed + u64::from(i), VALUE_INLINE_MAX + 1000 * usize::from(i) + 1)),
+        (true, _) => wide(i, 5, &noise(seed + u64::from(i), BODY_INLINE_MAX + 1000 * usize::from(i))),
+    };
+    (0..n).map(of).collect()
 }
 
 /// Three nodes, folded: one has all rows, one lacks some, one holds some otherwise, and large.
@@ -95,7 +111,7 @@ fn every_chunk_that_was_put_is_reached() {
         let put: BTreeSet<ChunkId> = chunks.0.lock().unwrap().keys().copied().collect();
         assert_eq!(found, put, "{n} rows, every {each} large");
         let blobs = roots.first().map_or(0, |root| root.blobs);
-        assert_eq!(blobs, rows(n, each, 1).iter().filter(|r| r.body.len() > BODY_INLINE_MAX).count() as u64);
+        assert_eq!(blobs, rows(n, each, 1).iter().filter(|r| r.body.len() > VALUE_INLINE_MAX).count() as u64);
     }
 }
 
@@ -177,16 +193,19 @@ const ID: &str = "0123456789ab11ef8123456789abcdef";
 fn capture(folder: &Path) -> Cassandra {
     let length = |n: u64| if n.is_multiple_of(10) { 150_000 + 100_000 * n as usize } else { 30 };
     let values: Vec<Vec<u8>> = (0..30).map(|n| noise(n, length(n))).collect();
-    let of_table = one_table(folder, &values);
+    let of_table = one_table(folder, 0, &values);
     fs::write(of_table.join("nb-9-big-Data.db"), noise(9, 200_000)).unwrap();
     flow::source(&[NodeDir::new("n1", folder)])
 }
 
-/// The capture of a node whose only table has a row for each value; returns the table's folder.
-pub fn one_table(folder: &Path, values: &[Vec<u8>]) -> PathBuf {
-    let text = "CREATE TABLE lab.large (k int PRIMARY KEY, v blob) WITH ID = 01234567-89ab-11ef-8123-456789abcdef";
+/// The capture of a node whose only table has a row for each value, and in it the last login, which was that night; returns
+/// the table's folder.
+pub fn one_table(folder: &Path, night: i64, values: &[Vec<u8>]) -> PathBuf {
+    let text = "CREATE TABLE lab.large (k int PRIMARY KEY, login bigint, v blob) WITH ID = 01234567-89ab-11ef-8123-456789abcdef";
     let table: Table = cql::parse(text).unwrap().into_table().unwrap();
-    let number = table.columns.iter().find(|c| c.name == "v").unwrap().number;
+    let number = |name: &str| table.columns.iter().find(|c| c.name == name).unwrap().number;
+    let (login, number) = (number("login"), number("v"));
+    assert!(login < number);
     let of_table = folder.join(format!("lab/large-{ID}"));
     fs::create_dir_all(&of_table).unwrap();
     fs::write(of_table.join("schema.cql"), format!("{text};\n")).unwrap();
@@ -197,7 +216,9 @@ pub fn one_table(folder: &Path, values: &[Vec<u8>]) -> PathBuf {
             let group_len = comparable::put_group(&mut key, &n.to_be_bytes());
             key.extend([2, 0x38]);
             let mut body = Vec::new();
-            BodyWriter::new(&mut body).push_live(number, 1_700_000_000_000_000, value);
+            let mut writer = BodyWriter::new(&mut body);
+            writer.push_live(login, 1_700_000_000_000_000 + night, &night.to_be_bytes());
+            writer.push_live(number, 1_700_000_000_000_000, value);
             Plain { key, group_len, class: Class::Row, body }
         })
         .collect();
@@ -353,5 +374,47 @@ fn a_flipped_bit_in_a_value_is_named_by_check() {
         let damaged: Arc<dyn Store> = Arc::new(damaged);
         let found = problems(&damaged, true);
         assert!(found.iter().any(|p| p.contains(&pack)), "{pack}: {found:?}");
+    }
+}
+
+/// Rows of which a small part changes each night, beside a large value: the value is stored once.
+#[test]
+fn a_night_stores_what_changed_and_not_the_value_beside_it() {
+    let values: Vec<Vec<u8>> = (0..100).map(|n| noise(n, 100_000)).collect();
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let repo = flow::new_repo(&store);
+    let mut stored = Vec::new();
+    for night in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        one_table(folder.path(), night, &values);
+        let source = flow::source(&[NodeDir::new("n1", folder.path())]);
+        let (snapshot, stats) = flow::store(&repo, &source, false).unwrap();
+        stored.push(stats.bytes_stored);
+        let tree = &snapshot.shards[0].layers[0];
+        assert_eq!((tree.records, tree.blobs), (100, 100));
+        let root = Root { id: ChunkId::from_hex(&tree.id).unwrap(), level: tree.level, records: 100, blobs: 100 };
+        let reader = repo.reader().unwrap();
+        let read = collect(&mut TreeRun::new(Some(root), &reader)).unwrap();
+        let mut found: Vec<&[u8]> = read.iter().map(|r| &r.body[r.body.len() - 100_000..]).collect();
+        let mut wanted: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted);
+        assert!(read.iter().all(|r| repo_format::record::check(&r.body).is_ok()));
+    }
+    assert!(stored[0] > 10_000_000 && stored[1..].iter().all(|night| night * 100 < stored[0]), "{stored:?}");
+    assert_eq!(problems(&store, true), Vec::<String>::new());
+}
+
+/// The rule sees values, never references: at equal times the greater one stands, whichever blob has the greater name.
+#[test]
+fn ties_of_large_values_are_decided_by_the_values() {
+    for seed in 0..20 {
+        let values = [noise(seed, VALUE_INLINE_MAX + 1), noise(seed + 100, VALUE_INLINE_MAX + 1)];
+        let chunks = Chunks::default();
+        let runs = values.iter().map(|value| run_of(vec![row(1, 5, value)])).collect();
+        let root = tree::write(&mut Merge::of(runs, &Ties), &chunks, &shape(4)).unwrap();
+        let read = collect(&mut TreeRun::new(root, &chunks)).unwrap();
+        assert_eq!(read, [row(1, 5, values.iter().max().unwrap())]);
     }
 }

@@ -1,12 +1,43 @@
 //! Measurements, run by hand: `cargo test --release -- --ignored --nocapture measure`.
 
+use onefold::engine::cassandra::source::NodeDir;
 use onefold::repo::open::Sizes;
 use onefold::repo::{InitOptions, Repo, WriteOptions};
 use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
 use onefold::watch::Watch;
 use repo_format::credential::Unlock;
 
-use crate::repo::key_file;
+use crate::flow;
+use crate::large_values::{noise, one_table};
+use crate::repo::{key_file, memory};
+
+/// Two nights of tables of 40 MB whose rows have a value each and a last login that changes. Half of each value is noise.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
+fn measure_values_beside_what_changes() {
+    for length in [6_000usize, 12_000, 20_000, 40_000, 100_000] {
+        let rows = 40_000_000 / length as u64;
+        let value = |n: u64| [noise(n, length / 2), words(n, length / 2)].concat();
+        let values: Vec<Vec<u8>> = (0..rows).map(value).collect();
+        let repo = flow::new_repo(&memory());
+        for night in 0..2 {
+            let folder = tempfile::tempdir().unwrap();
+            one_table(folder.path(), night, &values);
+            let source = flow::source(&[NodeDir::new("n1", folder.path())]);
+            let cpu = cpu_seconds();
+            let (_, stats) = flow::store(&repo, &source, false).unwrap();
+            let (stored, cpu) = (stats.bytes_stored, cpu_seconds() - cpu);
+            eprintln!("{rows} rows of {length}, night {night}: {stored} bytes stored, {cpu:.2} CPU s");
+        }
+    }
+}
+
+/// Text that compresses.
+fn words(seed: u64, length: usize) -> Vec<u8> {
+    let word = |b: u8| [b"0123456789abcdef"[usize::from(b >> 4)], b' '];
+    noise(seed, length / 2).into_iter().flat_map(word).collect()
+}
 
 /// Figures for the README of the benches: run by hand, alone on the machine.
 #[test]

@@ -28,7 +28,7 @@ use crate::world::collect;
 fn backed_up(store: &Arc<dyn Store>, rows: u64, large: u64) -> (Repo, Snapshot, WriteStats) {
     let folder = tempfile::tempdir().unwrap();
     let values: Vec<Vec<u8>> = (0..rows).map(|n| noise(n, if n < large { 300_000 } else { 600 })).collect();
-    let of_table = one_table(folder.path(), &values);
+    let of_table = one_table(folder.path(), 0, &values);
     std::fs::write(of_table.join("nb-9-big-Data.db"), noise(9, 200_000)).unwrap();
     let source = flow::source(&[NodeDir::new("n1", folder.path())]);
     let repo = flow::new_repo(store);

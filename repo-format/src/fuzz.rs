@@ -10,7 +10,7 @@ use crate::index::{Index, read_head, read_table};
 use crate::ints::{Ints, PLANES_MAX, StringsReader, put_ints};
 use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed, WrappedKey};
 use crate::keyfile::KeyFile;
-use crate::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, OpenDeletion, TimeUnit, streams};
+use crate::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, OpenDeletion, TimeUnit, beside, streams};
 use crate::log::Entry;
 use crate::log_state::State;
 use crate::names::{IndexName, Name, PackClass, PackName};
@@ -270,7 +270,11 @@ fn read_leaf(data: &[u8]) -> Result<Leaf> {
     while let Some(class) = leaf.next_key()? {
         assert!(bytes < LEAF_BYTES_MAX);
         let mut body = Vec::new();
-        leaf.body(&mut body)?;
+        let (_, has_blobs) = leaf.body(&mut body)?;
+        match beside(&body) {
+            Ok(found) => assert_eq!(!found.is_empty(), has_blobs),
+            Err(_) => assert!(has_blobs),
+        }
         bytes += leaf.key().len() + body.len();
         records.push((leaf.key().to_vec(), leaf.group_len(), class, body));
     }

@@ -16,11 +16,13 @@
 mod build;
 mod groups;
 mod read;
+mod stored;
 mod streams;
 
 pub use build::LeafBuilder;
 pub use groups::{GroupCodec, TimeUnit};
 pub use read::LeafReader;
+pub use stored::{Stored, Value, Values, beside, external_body, put_external_body, put_whole, put_without, stored};
 pub use streams::streams;
 
 use crate::error::{FormatError, Result};
@@ -30,15 +32,19 @@ use crate::wire::{Put, Reader};
 pub const RECORDS_MAX: usize = 1 << 16;
 /// Largest column number.
 pub const COLUMN_MAX: u32 = u16::MAX as u32;
-/// A larger body is stored beside its leaf, as a blob.
+/// A larger value of a cell is stored beside its leaf, as a blob, so that what changes beside it is stored without it.
+pub const VALUE_INLINE_MAX: usize = 16 << 10;
+/// A body that is larger still is stored beside its leaf, as a blob.
 pub const BODY_INLINE_MAX: usize = 128 << 10;
 /// Head of the one entry (kind raw, column 0) that stands in a leaf for a body kept outside: its value is a blob reference.
 pub const EXTERNAL_BODY: u8 = EXTERNAL | KIND_RAW;
 
+/// In the head of an entry: its value is the reference of a blob.
 const EXTERNAL: u8 = 1 << 6;
 const VERSION: u8 = 0;
 const KIND: u8 = 3;
 const KIND_RAW: u8 = 1;
+const KIND_CELL: u8 = 2;
 const ELEMENT: u8 = 1 << 2;
 const EXPIRING: u8 = 1 << 3;
 const SAME_TIME: u8 = 1 << 4;

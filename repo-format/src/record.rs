@@ -134,6 +134,8 @@ const ELEMENT: u8 = 1 << 2;
 const EXPIRING: u8 = 1 << 3;
 const SAME_TIME: u8 = 1 << 4;
 const NO_VALUE: u8 = 1 << 5;
+/// Bits that no head has. One in a leaf may, where a blob stands for the value: what should be read is then not here.
+const OTHERS: u8 = 3 << 6;
 
 /// Appends entries, which must come in ascending order of [`Entry::path`], to a body.
 pub struct BodyWriter<'b> {
@@ -241,6 +243,9 @@ impl<'a> Entries<'a> {
             return Ok(None);
         }
         let head = r.u8()?;
+        if head & OTHERS != 0 {
+            return Err(FormatError::Invalid("head of an entry"));
+        }
         let kind = match head & 3 {
             0 => EntryKind::Deletion,
             1 => EntryKind::Raw,

@@ -245,7 +245,7 @@ fn chunks_begin_as_their_diagrams() {
     let spec = spec();
     for (name, bytes) in support::chunks::chunks() {
         let structure = match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" => "leaf",
+            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" => "leaf",
             "branch" | "patch" => name,
             _ => continue,
         };
@@ -326,12 +326,13 @@ say!(u8, u32, u64, usize);
 fn limits_of_chunks() -> Vec<(&'static str, String)> {
     use repo_format::blob::{BLOB_FANOUT, BLOB_LEVEL_MAX};
     use repo_format::ints::PLANES_MAX;
-    use repo_format::leaf::{BODY_INLINE_MAX, COLUMN_MAX, RECORDS_MAX};
+    use repo_format::leaf::{BODY_INLINE_MAX, COLUMN_MAX, RECORDS_MAX, VALUE_INLINE_MAX};
     use repo_format::tree::{BRANCH_MAX, LEAF_BYTES_MAX, LEVEL_MAX};
     limits![
         RECORDS_MAX,
         COLUMN_MAX,
         PLANES_MAX,
+        VALUE_INLINE_MAX,
         BODY_INLINE_MAX,
         LEAF_BYTES_MAX,
         BRANCH_MAX,

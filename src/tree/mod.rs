@@ -2,6 +2,7 @@
 //!
 //! Where a tree breaks is a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
 
+mod beside;
 mod context;
 mod diff;
 mod differing;
@@ -38,8 +39,8 @@ pub struct Root {
     pub level: u8,
     /// Records in all.
     pub records: u64,
-    /// Of these, the ones under which something hangs: their bodies lie beside their leaves, as blobs, or they hold
-    /// references.
+    /// Of these, the ones under which something hangs: bodies or values of theirs lie beside their leaves, as blobs, or they
+    /// hold references.
     pub blobs: u64,
 }
 
@@ -78,7 +79,7 @@ pub struct Shape {
     pub branch_children: u32,
     /// What helps the compressor.
     pub layout: Layout,
-    /// Cuts the bodies that are too large for a leaf.
+    /// Cuts what is too large for a leaf.
     pub blobs: Arc<blob::Chunker>,
 }
 

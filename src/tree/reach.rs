@@ -1,6 +1,6 @@
 //! Every chunk that hangs under a root. Of leaves, only those are read whose records have blobs or trees under them.
 
-use repo_format::leaf::LeafReader;
+use repo_format::leaf::{LeafReader, beside};
 use repo_format::reference::{Reference, references};
 use repo_format::tree::{Child, read_branch};
 
@@ -9,7 +9,7 @@ use crate::blob;
 use crate::error::{Error, Result};
 use crate::run::{ChunkKind, ChunkSource, Reached};
 
-/// Shows every chunk of a tree: branches, leaves, the blobs of bodies that are too large for a leaf, and the blobs and trees
+/// Shows every chunk of a tree: branches, leaves, the blobs of what is too large for a leaf, and the blobs and trees
 /// that records refer to. `visit` says
 /// whether to go on below a chunk; of one that was walked before, nothing below needs to be shown again. What cannot be
 /// read, or is not what refers to it, is shown as broken, and the walk goes on beside it.
@@ -64,7 +64,7 @@ fn hanging(child: &Child, chunks: &dyn ChunkSource) -> Result<Vec<Reference>> {
     while leaf.next_key()?.is_some() {
         body.clear();
         if let (_, true) = leaf.body(&mut body)? {
-            found.push(Reference::Blob(blob::of_external_body(&body)?));
+            found.extend(beside(&body)?.into_iter().map(Reference::Blob));
         } else if leaf.refers() {
             for reference in references(&body) {
                 found.push(reference?.1);

@@ -3,19 +3,18 @@
 use repo_format::leaf::LeafReader;
 use repo_format::tree::{Child, read_branch};
 
-use super::Root;
 use super::context::Context;
-use crate::blob;
+use super::{Root, beside};
 use crate::error::{Error, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSource, Record, RecordBatch, Run};
 
 /// Leaves that are asked for ahead of the reader.
 const PREFETCH: usize = 8;
 
-/// Bytes of records after which no further body that lies beside its leaf is added to a batch.
+/// Bytes of records after which none with values beside its leaf is added to a batch any more.
 const BATCH_LARGE: usize = 1 << 20;
 
-/// Walks the leaves of a tree that hold keys of `[from, to)`. A batch is a leaf, or some records of one with large bodies.
+/// Walks the leaves of a tree that hold keys of `[from, to)`. A batch is a leaf, or some records of one with large values.
 pub struct TreeRun<'a> {
     chunks: &'a dyn ChunkSource,
     /// Per level, from the root down: the children not yet visited, last first.
@@ -113,7 +112,7 @@ impl<'a> TreeRun<'a> {
         self.ordinal
     }
 
-    /// Adds the next records of a leaf that lie in the range: until `most` bytes are passed by bodies that lie beside it.
+    /// Adds the next records of a leaf that lie in the range: until `most` bytes are passed by what lies beside it.
     /// Whether the leaf was read to its end.
     fn fill(&mut self, of: &mut Leaf, most: usize, out: &mut RecordBatch) -> Result<bool> {
         let mut leaf = LeafReader::new(&of.bytes)?;
@@ -148,7 +147,7 @@ impl<'a> TreeRun<'a> {
             if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
                 self.context.say(&self.from, Some((&key, class)), out)?;
             }
-            let mut beside = false;
+            let mut large = false;
             out.push_with(&key, group_len, class, |buffer| {
                 let start = buffer.len();
                 match leaf.body(buffer)? {
@@ -156,14 +155,14 @@ impl<'a> TreeRun<'a> {
                         of.found += u64::from(leaf.refers());
                         Ok(traits)
                     }
-                    (_, true) => {
+                    (traits, true) => {
                         of.found += 1;
-                        beside = true;
-                        blob::internal_body(self.chunks, buffer, start)
+                        large = true;
+                        beside::get(self.chunks, buffer, start, traits)
                     }
                 }
             })?;
-            if beside && out.bytes() > most {
+            if large && out.bytes() > most {
                 return Ok(false);
             }
         }

@@ -1,5 +1,6 @@
 //! A run into leaves, leaves into branches, up to one root.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder};
@@ -7,7 +8,7 @@ use repo_format::reference::references;
 use repo_format::tree::{Breaks, Child, LEVEL_MAX, put_branch};
 
 use super::context::Context;
-use super::{Root, Shape};
+use super::{Root, Shape, beside};
 use crate::blob;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkKind, ChunkSink, Record, RecordBatch, Run};
@@ -64,18 +65,14 @@ impl<'a> TreeWriter<'a> {
             self.first_key.extend_from_slice(r.key);
         }
         self.context.follow(r)?;
-        if r.body.len() > BODY_INLINE_MAX {
-            let stored = blob::external_body(r.body, &self.blobs, self.sink)?;
-            self.leaf.push(r.key, r.group_len, r.class, &stored)?;
-            self.external += 1;
-            if references(r.body).next().is_some() {
-                // What hangs under a record is found in its leaf.
-                return Err(Error::new(Kind::TooLarge, "record", "refers to others and does not fit into a leaf"));
-            }
-        } else {
-            self.leaf.push(r.key, r.group_len, r.class, r.body)?;
-            self.external += u64::from(self.leaf.refers());
+        let body = beside::put(r.body, &self.blobs, self.sink)?;
+        self.leaf.push(r.key, r.group_len, r.class, &body)?;
+        let has_blobs = matches!(body, Cow::Owned(_));
+        if has_blobs && references(r.body).next().is_some() {
+            // What hangs under a record is found in its leaf.
+            return Err(Error::new(Kind::TooLarge, "record", "refers to others and does not fit into a leaf"));
         }
+        self.external += u64::from(has_blobs || self.leaf.refers());
         self.records += 1;
         if self.breaks.ends(r.key, r.key.len() + r.body.len().min(BODY_INLINE_MAX)) {
             self.end_leaf()?;

@@ -1,8 +1,8 @@
 //! A leaf into records.
 
 use super::{
-    COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, GroupCodec, KIND, NO_VALUE, OpenDeletion, RECORDS_MAX,
-    TimeUnit, VERSION, has_time, is_dated, read_context, refers,
+    COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, GroupCodec, KIND, KIND_CELL, NO_VALUE, OpenDeletion,
+    RECORDS_MAX, TimeUnit, VERSION, has_time, is_dated, read_context, refers,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Ints, PLANES_MAX, StringsReader};
@@ -217,7 +217,8 @@ impl<'a> LeafReader<'a> {
         self.refers
     }
 
-    /// Appends the body of the record stepped to; gives its traits and whether a value in it is external.
+    /// Appends the body of the record stepped to, as it stands in the leaf; gives its traits, and whether it or values of it
+    /// lie beside the leaf.
     pub fn body(&mut self, out: &mut Vec<u8>) -> Result<(Traits, bool)> {
         let mut shape = Reader::new(self.shape, "shape");
         let mut time = 0i64;
@@ -287,14 +288,20 @@ pub(super) fn read_shapes<'a>(r: &mut Reader<'a>, count: usize) -> Result<Vec<&'
         let shape = r.string()?;
         let mut entries = Reader::new(shape, "shape");
         Class::from_u8(entries.u8()?)?;
-        let mut last = 0;
+        let (mut last, mut beside, mut refer) = (0, false, false);
         while !entries.is_empty() {
             let (head, column) = (entries.u8()?, entries.varint()?);
-            let external = head == EXTERNAL_BODY && column == 0 && shape.len() == 3;
-            if head > ENTRY_BITS && !external || column < last || column > u64::from(COLUMN_MAX) {
+            let body = head == EXTERNAL_BODY && column == 0 && shape.len() == 3;
+            let value = head & !ENTRY_BITS == EXTERNAL && head & (KIND | NO_VALUE) == KIND_CELL;
+            beside |= value;
+            refer |= refers(head, column);
+            if head > ENTRY_BITS && !body && !value || column < last || column > u64::from(COLUMN_MAX) {
                 return Err(FormatError::Invalid("shape"));
             }
             last = column;
+        }
+        if beside && refer {
+            return Err(FormatError::Invalid("shape"));
         }
         shapes.push(shape);
     }

@@ -115,6 +115,32 @@ fn ungrouped() -> Vec<u8> {
     out
 }
 
+/// Rows with values that are blobs, of a column and of an element, expiring, and beside what changes.
+fn values() -> Vec<u8> {
+    use repo_format::leaf::{Stored, put_without, stored};
+    let large = vec![7; 100_000];
+    let login = entry(1, EntryKind::Cell, Some(&[0, 0, 0, 9]));
+    let avatar = entry(2, EntryKind::Cell, Some(&large[..40_000]));
+    let page = Entry { element: Some(b"page"), ldt: LDT + 60, ttl: 60, ..entry(3, EntryKind::Cell, Some(&large)) };
+    let mut builder = LeafBuilder::new(Layout::default());
+    for (key, body) in [("ann", body(&[login, avatar])), ("bob", body(&[login, avatar, page])), ("eve", body(&[login]))]
+    {
+        let mut out = Vec::new();
+        match stored(&body).unwrap() {
+            Stored::Without(values) => {
+                let blob = |length: usize| BlobRef { length: length as u64, root: ChunkId([length as u8; 32]) };
+                let blobs: Vec<_> = values.into_iter().map(|v| (v.clone(), blob(v.bytes.len()))).collect();
+                put_without(&mut out, &body, &blobs);
+            }
+            _ => out = body,
+        }
+        builder.push(key.as_bytes(), 0, Class::Row, &out).unwrap();
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
 /// Both kinds of references.
 fn references() -> [(&'static str, Vec<u8>); 2] {
     let put = |reference: Reference| {
@@ -183,6 +209,7 @@ pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
         ("leaf-plain", other()),
         ("leaf-ungrouped", ungrouped()),
         ("leaf-referring", referring()),
+        ("leaf-values", values()),
         ("branch", branch()),
         ("patch", patch()),
         ("blob-list", blob.encode()),
