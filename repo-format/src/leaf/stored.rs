@@ -174,11 +174,14 @@ pub fn put_without(out: &mut Vec<u8>, body: &[u8], values: &[(Value<'_>, BlobRef
     out.extend_from_slice(&body[next..]);
 }
 
-/// Appends `body` with the values that are blobs in their places: `read` appends a blob's bytes.
+/// Appends the bytes of a blob.
+pub type ReadBlob<'f, E> = dyn FnMut(&BlobRef, &mut Vec<u8>) -> std::result::Result<(), E> + 'f;
+
+/// Appends `body` with the values that are blobs in their places, as `read` gives them.
 pub fn put_whole<E: From<FormatError>>(
     out: &mut Vec<u8>,
     body: &[u8],
-    read: &mut dyn FnMut(&BlobRef, &mut Vec<u8>) -> std::result::Result<(), E>,
+    read: &mut ReadBlob<'_, E>,
 ) -> std::result::Result<(), E> {
     let mut next = 0;
     for value in Values::new(body) {
