@@ -238,7 +238,10 @@ fn one_table_does_not_stop_the_others() {
 /// Damage of the repository in some tables is exit 5, and the other tables are written all the same.
 #[test]
 fn damage_in_one_table_does_not_stop_the_others() {
-    let user = backed_up();
+    let user = User::new();
+    // All rows are so few that one frame may hold them: those of one table come later, into a pack of their own.
+    user.backup(&three(&capture("cassandra-5.0")), &["--exclude", "lab.users"]).fine();
+    user.backup(&three(&capture("cassandra-5.0")), &[]).fine();
     let wanted = {
         let good = user.path("good");
         all(&user, "json", &good, &[]).fine();
@@ -258,7 +261,9 @@ fn damage_in_one_table_does_not_stop_the_others() {
         let said = all(&user, "json", &out, &[]);
         let written = if out.is_dir() { contents(&out) } else { BTreeMap::new() };
         assert!(written.iter().all(|(name, bytes)| wanted[name] == *bytes), "a file is not whole");
-        let named = said.err.matches("not restored").count();
+        // The list of kept files may lie beside the rows, and is no table.
+        let is_of_table = |line: &&str| line.contains("not restored") && !line.contains("the list cannot be read");
+        let named = said.err.lines().filter(is_of_table).count();
         match said.code {
             // Bytes that no row is in.
             Some(0) => assert_eq!(written.len(), wanted.len()),
