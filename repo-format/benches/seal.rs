@@ -8,7 +8,7 @@ use repo_format::index::{Index, IndexBuilder};
 use repo_format::key::{ChunkIdKey, ContentKey, ContentPublic, IndexKey, SessionKey, SignKey, WrappedKey};
 use repo_format::log::{Body, Entry, Roles};
 use repo_format::log_state::State;
-use repo_format::names::IndexName;
+use repo_format::names::{IndexName, PackClass};
 use repo_format::pack::{PackBuilder, open_pack};
 use std::hint::black_box;
 use std::time::Instant;
@@ -92,7 +92,7 @@ fn pack_and_index(ids: &ChunkIdKey, key: &SessionKey, data: &[u8]) {
     let mut frame = Vec::new();
     Sealer::new(1).unwrap().seal(key, &[4; 24], &plain, &mut frame).unwrap();
     let build = || {
-        let mut builder = PackBuilder::new(session);
+        let mut builder = PackBuilder::new(session, PackClass::Content);
         while builder.fits(frame.len(), 4, 16 << 20) {
             builder.push(&frame, ChunkKind::Data, plain.list()).unwrap();
         }

@@ -24,6 +24,10 @@ pub fn unread(
     meant: &dyn Fn(&str) -> bool,
     chunks: &dyn ChunkSource,
 ) -> Vec<String> {
+    // What could not be decoded is a problem of the snapshot, so a look-up in a complete one need not read the list.
+    if s.complete {
+        return Vec::new();
+    }
     let mut found = BTreeSet::new();
     let no_list = |e: Error| format!("what kept files hold, of which the list cannot be read: {e}");
     let files = match s.files(None, chunks) {
