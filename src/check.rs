@@ -58,15 +58,13 @@ const BLAMED: usize = 4;
 /// Verifies the repository. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
 /// objects are verified.
 pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
-    let (examined, checked) = match repo.ring().read.is_empty() {
-        true => {
-            let examined = repo.check(options.read_data, watch)?;
-            let checked = Checked { objects: examined.stats, ..Checked::default() };
-            (examined, checked)
-        }
-        false => with_trees(repo, options.read_data, watch)?,
+    let (examined, mut checked) = if repo.ring().read.is_empty() {
+        let examined = repo.check(options.read_data, watch)?;
+        let checked = Checked { objects: examined.stats, ..Checked::default() };
+        (examined, checked)
+    } else {
+        with_trees(repo, options.read_data, watch)?
     };
-    let mut checked = checked;
     match repo.declare(&examined, options.declare_lost) {
         Ok(said) => checked.declared = said,
         // Checking is reading: a store that cannot be written to is checked all the same.

@@ -8,6 +8,7 @@ mod patches;
 use std::collections::BTreeSet;
 
 use repo_format::id::{ChunkId, ChunkKind};
+use repo_format::record::{Entry, EntryKind};
 use repo_format::snapshot::Says;
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +147,11 @@ impl From<Root> for Tree {
 /// Bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a record of the snapshot's own trees says in a column: it has no version.
+fn entry(column: u32, kind: EntryKind, value: &[u8]) -> Entry<'_> {
+    Entry { column, kind, element: None, time: 0, ldt: 0, ttl: 0, value: Some(value) }
 }
 
 fn chunk_id(hex: &str) -> Result<ChunkId> {

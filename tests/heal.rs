@@ -12,11 +12,12 @@ use onefold::snapshot::Snapshot;
 use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
-use repo_format::names::{Name, ObjectKind};
+use repo_format::names::ObjectKind;
 
 use crate::cassandra_rows::SHOW;
 use crate::flow;
 use crate::repo::{backup, chunks, init, open, restore};
+use crate::twice::{admin_checkpoint, trim};
 use crate::user::{capture, copy};
 
 /// What happens to an object.
@@ -304,16 +305,6 @@ fn all_rows(repo: &Repo, s: &Snapshot) -> BTreeMap<String, Vec<String>> {
     stored.map(|shard| (shard.name.clone(), flow::rows(repo, s, shard, None, SHOW))).collect()
 }
 
-/// The log begins with a checkpoint of the administrator from now on.
-fn trim(repo: &Repo, store: &Memory) {
-    let state = repo.state();
-    let (name, bytes) = state.to_checkpoint(&repo.config().repo, repo.ring().admin_key.as_ref().unwrap()).unwrap();
-    [name.to_string(), name.copy()].iter().for_each(|name| store.create(name, &bytes).unwrap());
-    for n in 1..=state.n() {
-        [Name::Log(n).to_string(), Name::Log(n).copy()].iter().for_each(|name| store.delete(name).unwrap());
-    }
-}
-
 fn captured() -> Captured {
     let dir = tempfile::tempdir().unwrap();
     let keep = |table: &str| table.starts_with("system") || TABLES.contains(&table);
@@ -328,7 +319,9 @@ fn captured() -> Captured {
         let (snapshot, _) = flow::store(&repo, &flow::source(&nodes_of(dir.path(), count)), false).unwrap();
         rows = all_rows(&repo, &snapshot);
         if count == 2 {
-            trim(&repo, &store);
+            // The log begins with a checkpoint of the administrator from now on.
+            admin_checkpoint(&repo, &*store);
+            trim(&*store, repo.state().n());
         }
     }
     assert!(rows.values().filter(|rows| !rows.is_empty()).count() >= 4, "{:?}", rows.keys());

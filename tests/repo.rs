@@ -15,7 +15,7 @@ use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
 use repo_format::key::SignKey;
 use repo_format::keyfile::KeyFile;
 use repo_format::log::{Body, LostFrames, Roles};
-use repo_format::names::Name;
+use repo_format::names::{Name, PackName};
 use repo_format::snapshot::Says;
 
 /// Cheap to derive, unlike a password.
@@ -243,12 +243,7 @@ fn a_pack_condemned_under_a_session_stops_its_commit_and_nothing_is_lost() {
     backup(&repo, &data);
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let roots = put_all(&writer, &data);
-    let pack_of = |name: &String| match Name::parse(name) {
-        Ok(Name::Pack(pack)) => Some(pack),
-        _ => None,
-    };
-    let mut packs: Vec<_> = store_names(&*store).iter().filter_map(pack_of).collect();
-    packs.sort_unstable();
+    let packs = packs_of(&*store);
     repo.administer(&mut |state| Ok(Body::Condemn { computed: state.n(), packs: packs.clone() })).unwrap();
     assert_eq!(writer.commit(roots, Default::default()).unwrap_err().kind(), Kind::Busy);
     assert_eq!(backup(&repo, &data).chunks_new, 40, "condemned packs are not relied on");
@@ -276,14 +271,7 @@ fn a_pack_declared_lost_under_a_session_stops_its_commit_and_nothing_is_lost() {
         let roots = put_all(&writer, &data);
         let reused = data.len() as u64 - writer.stats().chunks_new;
         assert!(reused > 0, "taken over: {taken_over}");
-        let mut packs: Vec<_> = store_names(&*store)
-            .iter()
-            .filter_map(|n| match Name::parse(n) {
-                Ok(Name::Pack(pack)) => Some(pack),
-                _ => None,
-            })
-            .collect();
-        packs.sort_unstable();
+        let packs = packs_of(&*store);
         let lost: Vec<_> = packs.iter().map(|pack| LostFrames { pack: *pack, frames: Vec::new() }).collect();
         repo.administer(&mut |_| Ok(Body::Lost { lost: lost.clone() })).unwrap();
         assert_eq!(
@@ -297,6 +285,17 @@ fn a_pack_declared_lost_under_a_session_stops_its_commit_and_nothing_is_lost() {
         writer.commit(roots, Default::default()).unwrap();
         restore(&open(&store, None).unwrap(), &data);
     }
+}
+
+/// The packs of a store, ascending.
+fn packs_of(store: &dyn Store) -> Vec<PackName> {
+    let pack_of = |name: &String| match Name::parse(name) {
+        Ok(Name::Pack(pack)) => Some(pack),
+        _ => None,
+    };
+    let mut packs: Vec<_> = store_names(store).iter().filter_map(pack_of).collect();
+    packs.sort_unstable();
+    packs
 }
 
 fn store_names(store: &dyn Store) -> Vec<String> {

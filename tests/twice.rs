@@ -207,6 +207,21 @@ fn a_lost_reply_is_read_back() {
     restore(&open(&(memory as Arc<dyn Store>), None).unwrap(), &chunks(1, 6));
 }
 
+/// Stores a checkpoint of the administrator twice. Gives its name.
+pub fn admin_checkpoint(repo: &Repo, store: &dyn Store) -> Name {
+    let key = repo.ring().admin_key.as_ref().unwrap();
+    let (name, bytes) = repo.state().to_checkpoint(&repo.config().repo, key).unwrap();
+    [name.to_string(), name.copy()].iter().for_each(|name| store.create(name, &bytes).unwrap());
+    name
+}
+
+/// Deletes the entries of the log up to `n`.
+pub fn trim(store: &dyn Store, n: u64) {
+    for n in 1..=n {
+        [Name::Log(n).to_string(), Name::Log(n).copy()].iter().for_each(|name| store.delete(name).unwrap());
+    }
+}
+
 /// Below a checkpoint of the administrator, stored twice, the log may be deleted: reading and verifying start there.
 #[test]
 fn a_trimmed_log_begins_with_a_checkpoint_of_the_administrator() {
@@ -216,12 +231,9 @@ fn a_trimmed_log_begins_with_a_checkpoint_of_the_administrator() {
     let repo = open(&store, Some(dir.path())).unwrap();
     let state = repo.state();
     let old = memory.fork();
-    let (name, bytes) = state.to_checkpoint(&repo.config().repo, repo.ring().admin_key.as_ref().unwrap()).unwrap();
-    [name.to_string(), name.copy()].iter().for_each(|name| store.create(name, &bytes).unwrap());
+    let name = admin_checkpoint(&repo, &*memory);
     backup(&repo, &chunks(BACKUPS, 6));
-    for n in 1..=state.n() {
-        [Name::Log(n).to_string(), Name::Log(n).copy()].iter().for_each(|name| memory.delete(name).unwrap());
-    }
+    trim(&*memory, state.n());
     for lost in [None, Some(name.to_string()), Some(name.copy())] {
         let trimmed = Arc::new(memory.fork());
         lost.iter().for_each(|name| trimmed.delete(name).unwrap());

@@ -138,6 +138,8 @@ pub trait Put {
     fn put_varint(&mut self, value: u64);
     /// Varint length, then the bytes.
     fn put_string(&mut self, bytes: &[u8]);
+    /// The bytes with 00 as 00 FF, and 00 00: in keys, where what begins another is to come before it.
+    fn put_escaped(&mut self, bytes: &[u8]);
     /// Two bytes, little-endian.
     fn put_u16(&mut self, value: u16);
     /// Four bytes, little-endian.
@@ -161,6 +163,17 @@ impl Put for Vec<u8> {
     fn put_string(&mut self, bytes: &[u8]) {
         self.put_varint(bytes.len() as u64);
         self.extend_from_slice(bytes);
+    }
+    #[inline]
+    fn put_escaped(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(zero) = rest.iter().position(|b| *b == 0) {
+            self.extend_from_slice(&rest[..=zero]);
+            self.push(0xff);
+            rest = &rest[zero + 1..];
+        }
+        self.extend_from_slice(rest);
+        self.extend_from_slice(&[0, 0]);
     }
     #[inline]
     fn put_u16(&mut self, value: u16) {

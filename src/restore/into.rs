@@ -5,9 +5,9 @@ use super::tables::{self, of_table};
 use crate::engine::target::{Asked, Records, Stored, is_of_one_shard};
 use crate::engine::{Engine, Env, Params, Selection};
 use crate::error::{Error, Kind, Result};
-use crate::repo::{Repo, SnapshotInfo};
+use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::report::{Report, Said};
-use crate::run::{ChunkSource, Run};
+use crate::run::Run;
 use crate::snapshot::{Shard, Snapshot};
 use crate::view::{Side, View};
 use crate::watch::Watch;
@@ -17,6 +17,8 @@ use crate::watch::Watch;
 pub struct From<'a> {
     /// The repository.
     pub repo: &'a Repo,
+    /// Reads it.
+    pub reader: &'a Reader,
     /// Which snapshot.
     pub info: &'a SnapshotInfo,
     /// What it says.
@@ -58,7 +60,6 @@ pub fn into(
     let only = params.text("table");
     let is_meant = |shard: &str| engine.leaves_out(shard, params).is_none();
     let shards = tables::chosen(s, only, &is_meant)?;
-    let reader = from.repo.reader()?;
     let unowned = params.has("include-unowned");
     let side = if unowned { Side::WithUnowned } else { Side::Reconciled };
     let condition = params.text("where");
@@ -68,7 +69,7 @@ pub fn into(
         complete: s.complete,
         nodes: &s.nodes,
         description: &s.description,
-        shards: shards.iter().map(|shard| stored(from, shard, side, condition, &reader, env.watch)).collect(),
+        shards: shards.iter().map(|shard| stored(from, shard, side, condition, env.watch)).collect(),
         only,
         condition,
         unowned,
@@ -104,16 +105,9 @@ pub fn into(
 }
 
 /// A shard as a target sees it.
-fn stored<'a>(
-    from: From<'a>,
-    shard: &'a Shard,
-    side: Side,
-    condition: Option<&str>,
-    chunks: &'a dyn ChunkSource,
-    watch: &'a Watch,
-) -> Stored<'a> {
+fn stored<'a>(from: From<'a>, shard: &'a Shard, side: Side, condition: Option<&str>, watch: &'a Watch) -> Stored<'a> {
     let open = || -> Result<Box<dyn Records + 'a>> {
-        let view = View::open(from.engine, from.snapshot, shard, chunks)?.of(side);
+        let view = View::open(from.engine, from.snapshot, shard, from.reader)?.of(side);
         let selection = condition.map(|text| view.select(text)).transpose()?;
         Ok(Box::new(Reading { engine: from.engine, watched: view.clone().watched(watch), view, selection }))
     };

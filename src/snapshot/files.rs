@@ -1,10 +1,10 @@
 //! Files kept byte for byte (SPEC "Kept files"): a tree by their paths, as file trees are.
 
-use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind};
+use repo_format::record::{BodyWriter, Class, Entries, EntryKind};
 use repo_format::reference::{Reference, references};
 use serde::{Deserialize, Serialize};
 
-use super::Snapshot;
+use super::{Snapshot, entry};
 use crate::blob::BlobRef;
 use crate::engine::Node;
 use crate::error::{Error, Kind, Result};
@@ -64,10 +64,6 @@ pub fn write(files: &[File], nodes: &[Node], sink: &dyn ChunkSink, shape: &Shape
         tree.push(&Record { key: &key, group_len: 0, class: Class::Row, traits, body: &body })?;
     }
     tree.finish()
-}
-
-fn entry(column: u32, kind: EntryKind, value: &[u8]) -> Entry<'_> {
-    Entry { column, kind, element: None, time: 0, ldt: 0, ttl: 0, value: Some(value) }
 }
 
 /// What is accepted has the key that its name gives.

@@ -1,10 +1,11 @@
 //! How each node differs in each shard (SPEC "Patches of a snapshot"): a tree of its own, for there may be a hundred nodes to each of
 //! a thousand shards.
 
-use repo_format::record::{BodyWriter, Class, Entries, Entry, EntryKind, Traits};
+use repo_format::record::{BodyWriter, Class, Entries, EntryKind, Traits};
 use repo_format::reference::{Reference, references};
+use repo_format::wire::Put;
 
-use super::{Shard, Snapshot};
+use super::{Shard, Snapshot, entry};
 use crate::engine::Node;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkSink, ChunkSource, Record, RecordBatch, Run};
@@ -39,13 +40,7 @@ pub struct Patch {
 /// The beginning of the keys of a shard's patches: its id, 00 as 00 FF, and 00 00.
 fn prefix(shard: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(shard.len() + 6);
-    for byte in shard.bytes() {
-        key.push(byte);
-        if byte == 0 {
-            key.push(0xff);
-        }
-    }
-    key.extend_from_slice(&[0, 0]);
+    key.put_escaped(shard.as_bytes());
     key
 }
 
@@ -71,10 +66,6 @@ fn put(patch: &NodePatch, out: &mut Vec<u8>) -> Traits {
         writer.push(&entry(column, EntryKind::Raw, &reference));
     }
     writer.traits()
-}
-
-fn entry(column: u32, kind: EntryKind, value: &[u8]) -> Entry<'_> {
-    Entry { column, kind, element: None, time: 0, ldt: 0, ttl: 0, value: Some(value) }
 }
 
 fn read(body: &[u8]) -> Result<NodePatch> {

@@ -2,6 +2,7 @@
 
 use crate::error::{FormatError, Result};
 use crate::murmur3;
+use crate::wire::Put;
 
 /// What a leaf keeps in place of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -58,13 +59,7 @@ fn key_of(group: &[u8], key: &mut Vec<u8>) -> bool {
 
 fn put_group(key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&murmur3::token_bytes(murmur3::token(key)));
-    for byte in key {
-        out.push(*byte);
-        if *byte == 0 {
-            out.push(0xff);
-        }
-    }
-    out.extend_from_slice(&[0, 0]);
+    out.put_escaped(key);
 }
 
 /// What one unit of a version is. Dates are kept as differences from their entries' versions, which are small where a

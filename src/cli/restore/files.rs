@@ -12,18 +12,17 @@ use crate::restore;
 
 /// Writes the kept files.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, snapshot: s, dry_run, watch, output, .. } = context;
+    let &Context { reader, snapshot: s, dry_run, watch, output, .. } = context;
     let params = context.params();
     let node = params.text("node").map(|n| s.node(n)).transpose()?;
-    let reader = repo.reader()?;
     let (mut total, mut count) = (0, 0);
-    for file in s.files(node, &reader)? {
+    for file in s.files(node, reader)? {
         (total, count) = (total + file?.content.length, count + 1);
     }
     watch.bytes_total.store(total, Ordering::Relaxed);
     let count = match params.path("out") {
         _ if dry_run => count,
-        Some(out) => restore::files(s, node, &reader, out, watch)?,
+        Some(out) => restore::files(s, node, reader, out, watch)?,
         None => {
             return Err(Error::new(Kind::Usage, "restore --to files", "needs a folder").hint("give --out DIR"));
         }

@@ -9,9 +9,9 @@ use crate::restore::into::{From, into};
 
 /// Writes, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, engine, info, snapshot, form, dry_run, watch, output } = context;
+    let &Context { repo, reader, engine, info, snapshot, form, dry_run, watch, output } = context;
     let env = Env { watch, state: state_dir(), secret: &password_in };
-    let from = From { repo, info, snapshot, engine };
+    let from = From { repo, reader, info, snapshot, engine };
     let done = into(from, &form.of, &form.params, dry_run, &env, &mut |report| output.report(report))?;
     passed_over(&done.refused, done.of, output)
 }

@@ -13,7 +13,7 @@ use super::show::load;
 use super::{Outcome, Output};
 use crate::engine::{Engine, Params, engine};
 use crate::error::{Error, Kind, Result};
-use crate::repo::{Repo, SnapshotInfo};
+use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::restore::{forms, tables};
 use crate::snapshot::Snapshot;
 use crate::store::is_path;
@@ -22,6 +22,7 @@ use crate::watch::Watch;
 /// What every form works on.
 struct Context<'a> {
     repo: &'a Repo,
+    reader: &'a Reader,
     engine: &'a dyn Engine,
     info: &'a SnapshotInfo,
     snapshot: &'a Snapshot,
@@ -54,8 +55,9 @@ pub fn run(
     // A form of an engine prints no rows.
     let is_shown = !global.quiet && (out.is_some() || form.of.engine.is_some());
     let _progress = Progress::start(&watch, "restore", is_shown, output)?;
-    let (repo, info, snapshot, dry_run) = (&repo, &info, &snapshot, args.dry_run);
-    let context = Context { repo, engine, info, snapshot, form, dry_run, watch: &watch, output };
+    let reader = repo.reader()?;
+    let (repo, reader, info, snapshot, dry_run) = (&repo, &reader, &info, &snapshot, args.dry_run);
+    let context = Context { repo, reader, engine, info, snapshot, form, dry_run, watch: &watch, output };
     let name = form.of.form.name;
     if !snapshot.complete && name != forms::FILES {
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
@@ -75,7 +77,7 @@ pub fn run(
         Some(table) => table.name == name,
         None => form.of.engine.is_none() || engine.leaves_out(name, &form.params).is_none(),
     };
-    let unread = tables::unread(engine, snapshot, &meant, &repo.reader()?);
+    let unread = tables::unread(engine, snapshot, &meant, reader);
     for what in &unread {
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }

@@ -21,7 +21,7 @@ use crate::whole::write_then;
 
 /// Writes rows.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, engine, info, snapshot: s, dry_run, watch, output, .. } = context;
+    let &Context { reader, engine, info, snapshot: s, dry_run, watch, output, .. } = context;
     let params = context.params();
     let side = match params.text("node") {
         Some(name) => Side::Node(s.node(name)?),
@@ -48,10 +48,9 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         }
         return Ok(Outcome::Fine);
     }
-    let reader = repo.reader()?;
     let of = shards.len();
     let write = |t: &Shard, to: &mut dyn Write| {
-        let view = View::open(engine, s, t, &reader)?.of(side).watched(watch);
+        let view = View::open(engine, s, t, reader)?.of(side).watched(watch);
         let selection = params.text("where").map(|text| view.select(text)).transpose()?;
         restore::rows(&view, selection.as_deref(), show, form, to)
     };
@@ -74,7 +73,7 @@ pub fn run(context: &Context<'_>) -> Result<Outcome> {
         }
         Some(folder) => {
             let request = Request { snapshot: info.id.to_string(), engine, side, show, form, watch };
-            done = all(s, &request, &reader, folder)?;
+            done = all(s, &request, reader, folder)?;
         }
     }
     told(context, &done, &shards, form)?;

@@ -87,14 +87,7 @@ pub struct Parts<'a> {
 pub fn put_group(out: &mut Vec<u8>, partition_key: &[u8]) -> usize {
     let start = out.len();
     out.extend_from_slice(&murmur3::token_bytes(murmur3::token(partition_key)));
-    let mut rest = partition_key;
-    while let Some(zero) = rest.iter().position(|b| *b == 0) {
-        out.extend_from_slice(&rest[..=zero]);
-        out.push(0xff);
-        rest = &rest[zero + 1..];
-    }
-    out.extend_from_slice(rest);
-    out.extend_from_slice(&[0, 0]);
+    out.put_escaped(partition_key);
     out.len() - start
 }
 
