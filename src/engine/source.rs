@@ -1,0 +1,250 @@
+//! Captured nodes of one cluster, as an engine gives them to a backup: shards, each node's parts of them, and what is kept.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use repo_format::leaf::Layout;
+
+use super::split_name;
+use crate::error::{Error, Kind, Result};
+use crate::merge::{Open, Owned, Rule};
+use crate::run::ShardKind;
+use crate::watch::Watch;
+
+/// A machine of the cluster, as captured.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Node {
+    /// The name the operator gave it.
+    pub name: String,
+    /// Its address, where known.
+    pub address: Option<String>,
+    /// The id the database gave it, where known.
+    pub host_id: Option<String>,
+    /// Data centre, where known.
+    pub data_center: Option<String>,
+    /// Rack, where known.
+    pub rack: Option<String>,
+    /// Version of the database, where known.
+    pub version: Option<String>,
+    /// When its files were captured, seconds since 1970.
+    pub captured: u64,
+}
+
+/// The longest name of a node, in bytes: it is a folder when its files come back.
+const NAME_MAX: usize = 255;
+
+/// Refuses a name of a node that could not be the folder of its files in a restore.
+pub fn check_node_name(name: &str) -> Result<()> {
+    let folder = !matches!(name, "" | "." | "..") && !name.contains(|c: char| c == '/' || c.is_control());
+    if folder && name.len() <= NAME_MAX {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format_args!("node {name}"), "cannot be called so")
+        .hint(format_args!("a name has 1 to {NAME_MAX} bytes, without / and control characters, and is not . or ..")))
+}
+
+/// Something merged on its own: a table, a collection.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// Its name: `keyspace.table`, or a name without a dot ([`split_name`]).
+    pub name: String,
+    /// What its records are.
+    pub kind: ShardKind,
+    /// The database's id of it.
+    pub id: String,
+    /// What helps to compress its leaves.
+    pub layout: Layout,
+    /// Names of nodes that own parts of it and are not captured.
+    pub unread: Vec<String>,
+    /// Whether it is known which node owns what.
+    pub ring_known: bool,
+}
+
+/// One piece of a node's shard that is decoded alone: a sorted file. It is opened when the merge reaches it.
+pub struct Part<'a> {
+    /// Names it among the node's parts of the shard, and in what is said of it.
+    pub name: String,
+    /// All files that make it up: kept byte for byte where it is not understood.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Which of two records without versions is the later one: that of the part with the greater rank. 0 where versions say it.
+    pub rank: u64,
+    /// A key that none of its records comes before; empty where that is not known. The error is why it cannot be decoded.
+    pub from: Result<Vec<u8>>,
+    /// Gives its records.
+    pub open: Open<'a>,
+}
+
+/// Parts left out, each by its node and name.
+pub type Without = BTreeSet<(usize, String)>;
+
+/// What one node has of a shard.
+pub struct NodeParts<'a> {
+    /// Which node, by its place in [`Source::nodes`].
+    pub node: usize,
+    /// The keys that it answers for.
+    pub owned: Owned,
+    /// Its parts.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// A file that is kept byte for byte from the start.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Which node.
+    pub node: usize,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its path in the capture, with `/`.
+    pub name: String,
+    /// Why it is kept and not decoded.
+    pub reason: String,
+    /// Whether that leaves something uncovered: data in a form that is not understood.
+    pub problem: bool,
+}
+
+/// What a backup was narrowed to. It stands in the snapshot, so that *complete* says of what.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Narrowed {
+    /// Only these keyspaces; all, where there are none.
+    pub only: Vec<String>,
+    /// Without these keyspaces, and tables (`keyspace.table`).
+    pub excluded: Vec<String>,
+    /// Only what the nodes of this data center own.
+    pub data_center: Option<String>,
+    /// Keyspaces with tables that are not in the snapshot though nobody named them: the database's own where no capture
+    /// has them, and those without replicas in the data center.
+    pub absent: Vec<String>,
+}
+
+impl Narrowed {
+    /// Whether a shard (`keyspace.table`) is left out by name.
+    pub fn leaves_out(&self, shard: &str) -> bool {
+        let (keyspace, _) = split_name(shard);
+        let named = |name: &String| name == keyspace || name == shard;
+        (!self.only.is_empty() && !self.only.iter().any(|name| name == keyspace)) || self.excluded.iter().any(named)
+    }
+
+    /// Whether a shard is among what nobody named and is not in the snapshot.
+    pub fn lacks(&self, shard: &str) -> bool {
+        let (keyspace, _) = split_name(shard);
+        self.absent.iter().any(|name| name == keyspace)
+    }
+
+    /// Lines for people; none where everything is meant and there.
+    pub fn lines(&self) -> Vec<String> {
+        let list = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+        let center = self.data_center.as_ref().map(|center| format!("only data center {center}"));
+        let lines = [
+            list("only keyspace", &self.only),
+            list("without", &self.excluded),
+            center,
+            list("not captured:", &self.absent),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+}
+
+/// What was seen in a file whose rows were read.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Which node.
+    pub node: usize,
+    /// Name of the part.
+    pub part: String,
+    /// All files that make it up, the one that stands for them first.
+    pub files: Vec<PathBuf>,
+    /// What it is.
+    pub what: String,
+    /// `None`: no loss. Otherwise the files are kept byte for byte besides, and whether bytes are damaged.
+    pub damage: Option<bool>,
+}
+
+/// A time that a capture gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureTime {
+    /// Which node.
+    pub node: usize,
+    /// The manifest or the file that says it.
+    pub path: PathBuf,
+    /// Seconds since 1970.
+    pub seconds: u64,
+    /// What kind of time it is.
+    pub of: TimeOf,
+}
+
+/// What a time of a capture says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeOf {
+    /// When a manifest was made: the capture itself.
+    Manifest,
+    /// When the newest file was written: the capture is no earlier.
+    File,
+    /// When a file was written that was added to the capture later.
+    Addition,
+}
+
+/// Looks up what an earlier snapshot says of a shard, by the database's id of it.
+type Describe<'a> = dyn Fn(&str) -> Option<serde_json::Value> + 'a;
+
+/// What earlier snapshots say of their shards ([`Source::describe`]). By default nothing.
+#[derive(Default)]
+pub struct Described<'a>(Option<&'a Describe<'a>>);
+
+impl<'a> Described<'a> {
+    /// As `describe` says.
+    pub fn by(describe: &'a Describe<'a>) -> Described<'a> {
+        Described(Some(describe))
+    }
+
+    /// What is said of the shard with this id.
+    pub fn of(&self, id: &str) -> Option<serde_json::Value> {
+        self.0.and_then(|describe| describe(id))
+    }
+}
+
+/// Captured nodes of one cluster.
+pub trait Source: Sync {
+    /// Name of its engine.
+    fn engine(&self) -> &'static str;
+    /// The nodes.
+    fn nodes(&self) -> &[Node];
+    /// What is merged.
+    fn shards(&self) -> &[Shard];
+    /// How versions of a shard merge.
+    fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a>;
+    /// When the shard was emptied by command, as the captures record it, seconds since 1970.
+    fn emptied(&self, _shard: &Shard) -> Option<u64> {
+        None
+    }
+    /// Whether the capture lists every shard that there is, so that one that is not listed was dropped.
+    fn lists_all(&self) -> bool {
+        false
+    }
+    /// Bytes that reading all of it takes, as far as known: progress is told against it.
+    fn bytes(&self) -> u64;
+    /// Every time that the captures give, at least one for each node that has files.
+    fn times(&self) -> &[CaptureTime];
+    /// The place in the engine's own log that the captures are cut at, where it has one, in the engine's words.
+    fn position(&self) -> Option<String> {
+        None
+    }
+    /// The parts of a shard, node by node, without those in `without`. One entry for every captured node.
+    /// Bytes read count as progress in `watch`. Fails where something can be neither read nor said to be damaged.
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>>;
+    /// Which nodes' captures have a folder of a shard, with files or without. One entry for every captured node.
+    fn captured(&self, shard: &Shard) -> Vec<bool>;
+    /// What was seen in the files of a shard that were read to their ends, whatever the number of times.
+    fn findings(&self, shard: &Shard) -> Vec<Finding>;
+    /// Files to be kept byte for byte.
+    fn kept(&self) -> &[Kept];
+    /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.
+    fn problems(&self) -> &[String];
+    /// What was left out by name, or is not captured of any node and was not asked for.
+    fn narrowed(&self) -> &Narrowed;
+    /// What was seen in the capture and left aside, and is no loss: said in the snapshot.
+    fn notes(&self) -> &[String];
+    /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot.
+    fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value>;
+}
