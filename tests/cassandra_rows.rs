@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onefold::engine::Source;
 use onefold::engine::cassandra::capture;
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::filter::Filter;
@@ -12,6 +11,7 @@ use onefold::engine::cassandra::rows::{Layout, Predicate, Rows, columns};
 use onefold::engine::cassandra::schema::{ColumnRole, Table, UserType};
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
 use onefold::engine::text::{TextForm, TextRows};
+use onefold::engine::{EVERYTHING, Source};
 use onefold::engine::{RowSink, Rows as _, Show};
 use onefold::error::Result;
 use onefold::merge::{Across, Held, Merge, Witness};
@@ -54,7 +54,7 @@ pub fn merged(source: &Cassandra, name: &str, now: u32) -> (Table, Vec<RecordBat
     let mut runs: Vec<Box<dyn Run>> = Vec::new();
     let mut owned = Vec::new();
     for node in source.parts(shard, &Default::default(), &watch).unwrap() {
-        let files = node.parts.into_iter().map(|part| (part.open)().unwrap()).collect();
+        let files = node.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect();
         runs.push(Box::new(Merge::of(files, &*rule)));
         owned.push(node.owned);
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use onefold::backup::{Options, Target, backup};
 use onefold::engine::Show;
-use onefold::engine::Source;
 use onefold::engine::cassandra::rows::Layout;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{Cassandra, NodeDir};
 use onefold::engine::text::TextForm;
+use onefold::engine::{EVERYTHING, Source};
 use onefold::merge::{Across, Merge};
 use onefold::repo::{InitOptions, Repo, WriteOptions, WriteStats};
 use onefold::restore;
@@ -133,7 +133,8 @@ fn every_nodes_view_reads_back() {
             let (rule, watch) = (source.rule(shard), Watch::new());
             for runs in source.parts(shard, &Default::default(), &watch).unwrap() {
                 let (node, owned) = (runs.node, runs.owned.clone());
-                let own = Merge::of(runs.parts.into_iter().map(|part| (part.open)().unwrap()).collect(), &*rule);
+                let own =
+                    Merge::of(runs.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect(), &*rule);
                 let mut nobody = Nobody;
                 let across = Across::new(vec![owned.clone()], 0, &mut nobody);
                 let own = batches(&mut Merge::across(vec![Box::new(own)], &*rule, snapshot.cut.seconds, across));

@@ -9,7 +9,7 @@ use repo_format::key::FingerprintKey;
 use repo_format::run_digest::RunDigest;
 
 use super::Target;
-use crate::engine::{NodeParts, Part, Shard, Source, Without};
+use crate::engine::{EVERYTHING, NodeParts, Part, Shard, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Across, Merge, Rule, Waiting, Witness, ahead};
 use crate::run::{RECORD_LARGE, RecordBatch, Run};
@@ -288,7 +288,7 @@ fn node_run<'a: 'b, 'b>(node: NodeParts<'a>, rule: &'b dyn Rule, failed: &'b Fai
 /// Opens a part. What fails then and later is noted.
 fn guarded<'a: 'b, 'b>(node: usize, part: Part<'a>, failed: &'b Failed) -> Result<Box<dyn Run + 'b>> {
     let mut guard = Guard { node, name: part.name, files: part.files, failed };
-    match (part.open)() {
+    match (part.open)(&EVERYTHING) {
         Ok(run) => Ok(Box::new(Guarded { run, guard })),
         Err(error) => Err(guard.note(error)),
     }

@@ -15,8 +15,8 @@ pub use params::{Form, Params};
 pub use rows::{Column, Row, RowSink, Rows, Show};
 pub use schema::{KeyRange, KeyRanges, Schema, Selection, Shown, Wanted};
 pub use source::{
-    CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeParts, Part, Shard, Source, TimeOf, Without,
-    check_node_name,
+    CaptureTime, Described, EVERYTHING, Finding, Kept, Narrowed, Node, NodeParts, Open, Part, Shard, Source, TimeOf,
+    Without, check_node_name,
 };
 
 use std::path::{Path, PathBuf};

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use repo_format::leaf::Layout;
 
-use super::split_name;
+use super::{KeyRange, split_name};
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Open, Owned, Rule};
-use crate::run::ShardKind;
+use crate::merge::{Owned, Rule};
+use crate::run::{Run, ShardKind};
 use crate::watch::Watch;
 
 /// A machine of the cluster, as captured.
@@ -60,6 +60,13 @@ pub struct Shard {
     pub ring_known: bool,
 }
 
+/// Opens a part: gives the records whose keys lie in a range, which is [all of them](EVERYTHING) or lies between two of the
+/// [bounds](Source::bounds) of the shard.
+pub type Open<'a> = Box<dyn Fn(&KeyRange) -> Result<Box<dyn Run + 'a>> + Send + Sync + 'a>;
+
+/// The range of all keys.
+pub const EVERYTHING: KeyRange = (Vec::new(), Vec::new());
+
 /// One piece of a node's shard that is decoded alone: a sorted file. It is opened when the merge reaches it.
 pub struct Part<'a> {
     /// Names it among the node's parts of the shard, and in what is said of it.
@@ -72,7 +79,7 @@ pub struct Part<'a> {
     pub rank: u64,
     /// A key that none of its records comes before; empty where that is not known. The error is why it cannot be decoded.
     pub from: Result<Vec<u8>>,
-    /// Gives its records.
+    /// Gives its records, of all keys or of some.
     pub open: Open<'a>,
 }
 
@@ -233,6 +240,15 @@ pub trait Source: Sync {
     /// The parts of a shard, node by node, without those in `without`. One entry for every captured node.
     /// Bytes read count as progress in `watch`. Fails where something can be neither read nor said to be damaged.
     fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>>;
+    /// Where a shard may be cut into about `pieces` ranges of as many records each, so that each range is read by itself: keys,
+    /// ascending, at which no group goes on. None where the parts can only be read from their beginnings.
+    ///
+    /// A part that is read in ranges may fail where it would not if it were read whole (its index is damaged, say), and must fail
+    /// where it would give other records, or where there would be something to [say](Source::findings) of it: the shard is read
+    /// anew then, whole.
+    fn bounds(&self, _shard: &Shard, _without: &Without, _pieces: usize) -> Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
     /// Which nodes' captures have a folder of a shard, with files or without. One entry for every captured node.
     fn captured(&self, shard: &Shard) -> Vec<bool>;
     /// What was seen in the files of a shard that were read to their ends, whatever the number of times.

@@ -125,7 +125,7 @@ impl Source for Toyland {
                 if without.contains(&(node, name.clone())) {
                     continue;
                 }
-                let lines = Lines { part, name: name.clone(), at: 0 };
+                let called = name.clone();
                 let (bytes, first) = (bytes(part), part.lines.first().and_then(|line| line.split('\t').next()));
                 parts.push(engine::Part {
                     name,
@@ -133,9 +133,9 @@ impl Source for Toyland {
                     bytes,
                     rank: part.rank,
                     from: Ok(first.unwrap_or_default().as_bytes().to_vec()),
-                    open: Box::new(move || {
+                    open: Box::new(move |_| {
                         watch.bytes_done.fetch_add(bytes, Ordering::Relaxed);
-                        Ok(Box::new(lines))
+                        Ok(Box::new(Lines { part, name: called.clone(), at: 0 }))
                     }),
                 });
             }

@@ -8,7 +8,7 @@ use super::super::schema::Table;
 use super::super::sstable::files::Reading;
 use super::super::sstable::{self, Component, Remark, SsTable, SsTableRun};
 use super::{Cassandra, Findings};
-use crate::engine::{Finding, Part};
+use crate::engine::{Finding, KeyRange, Part};
 use crate::error::{Error, Kind, Result};
 use crate::run::{RecordBatch, Run};
 use crate::watch::Watch;
@@ -33,11 +33,18 @@ impl Cassandra {
         let (bytes, files) = (s.bytes(), paths(s));
         let (from, called) = (first.as_ref().ok().cloned(), name.clone());
         let part_files = files.clone();
-        let start = move || {
+        let start = move |_: &KeyRange| {
             let sstable = open(s, table)?;
             let (run, reading) = (sstable.run_through(&self.files)?.announcing(), self.files.reading());
             let each = bytes as f64 / sstable.statistics().stats.rows.max(1) as f64;
-            let at = Place { name: called, findings: &self.findings, table: table.id.clone(), node, files };
+            let at = Place {
+                name: called.clone(),
+                findings: &self.findings,
+                table: table.id.clone(),
+                node,
+                files: files.clone(),
+            };
+            let from = from.clone();
             Ok(Box::new(Followed { run, reading, at, from, watch, bytes, each, read: 0.0, told: 0 }) as Box<dyn Run>)
         };
         Part { name, files: part_files, bytes, rank: 0, from: first, open: Box::new(start) }
