@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onefold::engine::Source;
-use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::run::RecordBatch;
 use onefold::{Error, Kind};
 
@@ -21,7 +21,7 @@ fn lab_only(table: &str) -> bool {
 /// Every table of the source, merged: name, and each record's key and body.
 type Records = Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)>;
 
-fn records(source: &Cassandra, but: &[&str]) -> Records {
+fn records(source: &CapturedNodes, but: &[&str]) -> Records {
     let shards = source.shards().iter().filter(|s| s.name.starts_with("lab.") && !but.contains(&s.name.as_str()));
     let of = |name: &str| {
         let (_, batches) = merged(source, name, NOW);
@@ -31,8 +31,8 @@ fn records(source: &Cassandra, but: &[&str]) -> Records {
     shards.map(|s| of(&s.name)).collect()
 }
 
-fn open(nodes: &[NodeDir]) -> Result<Cassandra, Error> {
-    Cassandra::open(nodes, None, &Default::default())
+fn open(nodes: &[NodeDir]) -> Result<CapturedNodes, Error> {
+    CapturedNodes::open(nodes, None, &Default::default())
 }
 
 /// Moves every second SSTable of each table of `from` to the same place below `to`.

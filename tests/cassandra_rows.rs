@@ -9,7 +9,8 @@ use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::filter::Filter;
 use onefold::engine::cassandra::rows::{Layout, Predicate, Rows, columns};
 use onefold::engine::cassandra::schema::{ColumnRole, Table, UserType};
-use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::cassandra::rule::CassandraRule;
+use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::text::{TextForm, TextRows};
 use onefold::engine::{EVERYTHING, Source};
 use onefold::engine::{RowSink, Rows as _, Show};
@@ -41,25 +42,25 @@ pub fn captures() -> Vec<PathBuf> {
     names.map(|name| fixtures.join(name)).to_vec()
 }
 
-pub fn open(root: &Path) -> Cassandra {
+pub fn open(root: &Path) -> CapturedNodes {
     let node = |n| NodeDir::new(format!("n{n}"), root.join(format!("node{n}")));
-    Cassandra::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
+    CapturedNodes::open(&[1, 2, 3].map(node), None, &Default::default()).unwrap()
 }
 
 /// All records of a table, merged as of `now`.
-pub fn merged(source: &Cassandra, name: &str, now: u32) -> (Table, Vec<RecordBatch>) {
+pub fn merged(source: &CapturedNodes, name: &str, now: u32) -> (Table, Vec<RecordBatch>) {
     let shard = source.shards().iter().find(|s| s.name == name).unwrap();
     let table: Table = serde_json::from_value(source.describe(Some(shard)).unwrap()).unwrap();
-    let (rule, watch) = (source.rule(shard), Watch::new());
+    let (rule, watch) = (CassandraRule::of(&table), Watch::new());
     let mut runs: Vec<Box<dyn Run>> = Vec::new();
     let mut owned = Vec::new();
     for node in source.parts(shard, &Default::default(), &watch).unwrap() {
         let files = node.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect();
-        runs.push(Box::new(Merge::of(files, &*rule)));
+        runs.push(Box::new(Merge::of(files, &rule)));
         owned.push(node.owned);
     }
     let mut nobody = Nobody;
-    let mut run = Merge::across(runs, &*rule, now, Across::new(owned, 0, &mut nobody));
+    let mut run = Merge::across(runs, &rule, now, Across::new(owned, 0, &mut nobody));
     let mut batches = Vec::new();
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch).unwrap() {

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onefold::backup::{Options, Target, backup};
-use onefold::engine::Show;
+use onefold::engine::{EVERYTHING, Engine, Show, Source};
 use onefold::engine::cassandra::rows::Layout;
 use onefold::engine::cassandra::schema::Table;
-use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::cassandra::Cassandra;
+use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::text::TextForm;
-use onefold::engine::{EVERYTHING, Source};
 use onefold::merge::{Across, Merge};
 use onefold::repo::{InitOptions, Repo, WriteOptions, WriteStats};
 use onefold::restore;
@@ -36,8 +36,8 @@ pub fn nodes(root: &Path, order: [usize; 3]) -> Vec<NodeDir> {
     order.map(|n| NodeDir::new(format!("n{}", n + 1), &dirs[n])).into()
 }
 
-pub fn source(nodes: &[NodeDir]) -> Cassandra {
-    Cassandra::open(nodes, None, &Default::default()).unwrap()
+pub fn source(nodes: &[NodeDir]) -> CapturedNodes {
+    CapturedNodes::open(nodes, None, &Default::default()).unwrap()
 }
 
 pub fn new_repo(store: &Arc<dyn Store>) -> Repo {
@@ -45,10 +45,10 @@ pub fn new_repo(store: &Arc<dyn Store>) -> Repo {
 }
 
 /// Backs up and commits.
-pub fn store(repo: &Repo, source: &Cassandra, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
+pub fn store(repo: &Repo, source: &CapturedNodes, node_views: bool) -> Result<(Snapshot, WriteStats), Error> {
     let writer = repo.writer(WriteOptions { take_over: true, threads: 1, ..WriteOptions::default() })?;
     let options = Options { cluster: "lab".into(), node_views, ..Options::default() };
-    let snapshot = backup(source, &Target::of(repo, None, &writer)?, &options, &Watch::new())?;
+    let snapshot = backup(&Cassandra, source, &Target::of(repo, None, &writer)?, &options, &Watch::new())?;
     let (_, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
     Ok((snapshot, stats))
 }
@@ -57,7 +57,7 @@ pub fn rows(repo: &Repo, s: &Snapshot, shard: &Shard, node: Option<usize>, show:
     let mut out = Vec::new();
     let reader = repo.reader().unwrap();
     let side = node.map_or(Side::Reconciled, Side::Node);
-    let view = View::open(&onefold::engine::cassandra::Cassandra, s, shard, &reader).unwrap().of(side);
+    let view = View::open(&Cassandra, s, shard, &reader).unwrap().of(side);
     let count = restore::rows(&view, None, show, TextForm::Json, &mut out).unwrap();
     let rows = crate::user::lines(&String::from_utf8(out).unwrap());
     assert_eq!(rows.len() as u64, count);
@@ -130,14 +130,15 @@ fn every_nodes_view_reads_back() {
         for shard in source.shards() {
             let stored = snapshot.shard(&shard.name).unwrap();
             let all = rows(&repo, &snapshot, stored, None, SHOW);
-            let (rule, watch) = (source.rule(shard), Watch::new());
+            let schema = Cassandra.schema(&shard.name, &source.describe(Some(shard)).unwrap()).unwrap();
+            let (rule, watch) = (schema.rule(), Watch::new());
             for runs in source.parts(shard, &Default::default(), &watch).unwrap() {
                 let (node, owned) = (runs.node, runs.owned.clone());
                 let own =
-                    Merge::of(runs.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect(), &*rule);
+                    Merge::of(runs.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect(), rule);
                 let mut nobody = Nobody;
                 let across = Across::new(vec![owned.clone()], 0, &mut nobody);
-                let own = batches(&mut Merge::across(vec![Box::new(own)], &*rule, snapshot.cut.seconds, across));
+                let own = batches(&mut Merge::across(vec![Box::new(own)], rule, snapshot.cut.seconds, across));
                 let base = stored.layers.first().map(|tree| tree.root().unwrap());
                 let patch = snapshot.patches(stored, &reader).unwrap()[node];
                 let view = batches(&mut NodeView::new(base, &patch, owned, &reader));
@@ -153,7 +154,7 @@ fn every_nodes_view_reads_back() {
 }
 
 /// Records as lines.
-fn text(source: &Cassandra, shard: &onefold::engine::Shard, batches: &[RecordBatch], now: u32) -> Vec<String> {
+fn text(source: &CapturedNodes, shard: &onefold::engine::Shard, batches: &[RecordBatch], now: u32) -> Vec<String> {
     let table: Table = serde_json::from_value(source.describe(Some(shard)).unwrap()).unwrap();
     rows_of(Layout::of(&table).unwrap(), now, None, batches.iter().flat_map(RecordBatch::iter))
 }

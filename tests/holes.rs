@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::backup::{Options, Target, backup};
-use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::cassandra::Cassandra;
+use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::{CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, Without};
-use onefold::merge::Rule;
 use onefold::run::{ChunkId, ChunkKind, ChunkSink};
 use onefold::watch::Watch;
 use onefold::{Error, blob};
@@ -132,7 +132,7 @@ impl Mirror {
     fn judge(&self, touched: &[&Path]) -> Result<bool, Error> {
         let nodes: Vec<NodeDir> =
             (1..).zip(three(&self.root())).map(|(n, dir)| NodeDir::new(format!("n{n}"), dir)).collect();
-        let source = Cassandra::open(&nodes, None, &Described::default())?;
+        let source = CapturedNodes::open(&nodes, None, &Described::default())?;
         if source.shards().iter().any(|s| !s.unread.is_empty() || !s.ring_known) {
             return Ok(false);
         }
@@ -156,7 +156,7 @@ impl Mirror {
             before: None,
         };
         let options = Options { cluster: "lab".into(), ..Options::default() };
-        Ok(backup(&Only { source: &source, shards }, &target, &options, &Watch::new())?.complete)
+        Ok(backup(&Cassandra, &Only { source: &source, shards }, &target, &options, &Watch::new())?.complete)
     }
 }
 
@@ -171,17 +171,13 @@ impl ChunkSink for Nowhere {
 
 /// A source of which some shards alone are merged.
 struct Only<'s> {
-    source: &'s Cassandra,
+    source: &'s CapturedNodes,
     shards: Vec<Shard>,
 }
 
 impl Source for Only<'_> {
     fn bytes(&self) -> u64 {
         self.source.bytes()
-    }
-
-    fn engine(&self) -> &'static str {
-        self.source.engine()
     }
 
     fn nodes(&self) -> &[Node] {
@@ -194,10 +190,6 @@ impl Source for Only<'_> {
 
     fn times(&self) -> &[CaptureTime] {
         self.source.times()
-    }
-
-    fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a> {
-        self.source.rule(shard)
     }
 
     fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> onefold::Result<Vec<NodeParts<'a>>> {
@@ -308,7 +300,7 @@ fn a_node_left_out_is_never_complete() {
         for left in 0..nodes.len() {
             let others: Vec<NodeDir> =
                 nodes.iter().enumerate().filter(|(n, _)| *n != left).map(|(_, n)| n.clone()).collect();
-            let source = Cassandra::open(&others, None, &Described::default()).unwrap();
+            let source = CapturedNodes::open(&others, None, &Described::default()).unwrap();
             assert!(source.shards().iter().all(|s| s.unread.len() == 1), "{capture_name} without {left}");
         }
     }

@@ -12,7 +12,8 @@ use onefold::check::{Options as CheckOptions, check};
 use onefold::engine::cassandra::comparable;
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::schema::Table;
-use onefold::engine::cassandra::source::{Cassandra, NodeDir};
+use onefold::engine::cassandra::Cassandra;
+use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::cassandra::sstable::write::{self, SsTableWriter};
 use onefold::merge::{Across, Merge, Owned};
 use onefold::repo::{Repo, WriteOptions};
@@ -190,7 +191,7 @@ fn a_branch_that_counts_wrongly_is_found() {
 const ID: &str = "0123456789ab11ef8123456789abcdef";
 
 /// A node with one table: 30 rows, of which three have values of 150 KiB and more, and a file kept byte for byte.
-fn capture(folder: &Path) -> Cassandra {
+fn capture(folder: &Path) -> CapturedNodes {
     let length = |n: u64| if n.is_multiple_of(10) { 150_000 + 100_000 * n as usize } else { 30 };
     let values: Vec<Vec<u8>> = (0..30).map(|n| noise(n, length(n))).collect();
     let of_table = one_table(folder, 0, &values);
@@ -270,9 +271,9 @@ fn commit(repo: &Repo, run: impl Fn(&dyn ChunkSink) -> Snapshot) -> Snapshot {
     snapshot
 }
 
-fn run_backup(source: &Cassandra, repo: &Repo, sink: &dyn ChunkSink) -> Snapshot {
+fn run_backup(source: &CapturedNodes, repo: &Repo, sink: &dyn ChunkSink) -> Snapshot {
     let target = Target::of(repo, None, sink).unwrap();
-    backup(source, &target, &Options { cluster: "lab".into(), ..Options::default() }, &Watch::new()).unwrap()
+    backup(&Cassandra, source, &target, &Options { cluster: "lab".into(), ..Options::default() }, &Watch::new()).unwrap()
 }
 
 #[test]
@@ -334,7 +335,7 @@ fn a_missing_piece_of_a_value_is_named_by_check() {
             let mut out = Vec::new();
             let reader = repo.reader().unwrap();
             let view = onefold::view::View::open(
-                &onefold::engine::cassandra::Cassandra,
+                &Cassandra,
                 &snapshot,
                 &snapshot.shards[0],
                 &reader,

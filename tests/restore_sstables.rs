@@ -14,7 +14,7 @@ use onefold::engine::cassandra::placing::TargetRing;
 use onefold::engine::cassandra::placing::parts::token;
 use onefold::engine::cassandra::ring::TokenRange;
 use onefold::engine::cassandra::schema::Table;
-use onefold::engine::cassandra::source::CassandraRule;
+use onefold::engine::cassandra::rule::CassandraRule;
 use onefold::engine::cassandra::sstable::{Component, Descriptor, SsTable};
 use onefold::merge::Merge;
 use onefold::repo::Repo;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use onefold::backup::{Options, Target, backup};
 use onefold::check::{Options as CheckOptions, check};
+use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::source::NodeDir;
 use onefold::repo::{Repo, WriteOptions, WriteStats};
 use onefold::run::{ChunkKind, Reached};
@@ -35,7 +36,7 @@ fn backed_up(store: &Arc<dyn Store>, rows: u64, large: u64) -> (Repo, Snapshot, 
     let writer = repo.writer(WriteOptions::default()).unwrap();
     let target = Target { leaf_target: 16 << 10, ..Target::of(&repo, None, &writer).unwrap() };
     let options = Options { cluster: "lab".into(), ..Options::default() };
-    let snapshot = backup(&source, &target, &options, &Watch::new()).unwrap();
+    let snapshot = backup(&Cassandra, &source, &target, &options, &Watch::new()).unwrap();
     let (_, stats) = writer.commit(snapshot.roots().unwrap(), snapshot.encode().unwrap()).unwrap();
     (repo, snapshot, stats)
 }

@@ -27,6 +27,10 @@ const REPLICAS: usize = 3;
 /// What a process may map, in KiB: no more than any other operation on records.
 const MAPPED: u64 = 384 << 10;
 
+fn keyspace(i: usize) -> String {
+    format!("keyspace_{i:04}")
+}
+
 /// Numbers that do not compress.
 fn mixed(n: usize) -> u64 {
     let hash = blake3::hash(&n.to_le_bytes());
@@ -45,17 +49,22 @@ fn node(i: usize) -> Node {
     }
 }
 
-/// The description of the whole, with token ranges for every keyspace and node as an engine says them.
+/// The description of the whole, with a keyspace for each table, two ways to replicate them, and token ranges for either and every
+/// node, as an engine says them.
 fn description(mut of: Value) -> Value {
     let range = |n: usize| json!({ "after": mixed(n) as i64, "to": mixed(n + 1) as i64 });
     let owned: Vec<Vec<Value>> =
         (0..NODES).map(|node| (0..TOKENS * REPLICAS).map(|i| range(node * 1000 + i)).collect()).collect();
-    of["owned"] = (0..10).map(|k| (format!("keyspace_{k:02}"), json!(owned))).collect::<serde_json::Map<_, _>>().into();
+    let replication = |k: usize| json!({ "class": "NetworkTopologyStrategy", "dc0": (k % 2 + 2).to_string() });
+    let keyspace =
+        |k: usize| json!({ "name": keyspace(k), "replication": replication(k), "durable_writes": true });
+    of["keyspaces"] = (0..TABLES).map(keyspace).collect();
+    of["owned"] = (0..2).map(|k| json!({ "replication": replication(k), "nodes": owned })).collect();
     of
 }
 
 fn table(i: usize, of: &Shard) -> Shard {
-    let name = format!("keyspace_{:02}.table_{i:04}", i % 10);
+    let name = format!("{}.table_{i:04}", keyspace(i));
     let digest = snapshot::hex(blake3::hash(&i.to_le_bytes()).as_bytes());
     Shard {
         name,

@@ -116,15 +116,15 @@ pub fn gone(source: &dyn Source, target: &Target<'_>) -> (Vec<String>, Vec<(Stri
 
 /// Reads tonight's run again, and what the last snapshot holds beside it.
 fn count(attempt: &Attempt<'_>, without: &Without, last: &Shard, chunks: &dyn ChunkSource) -> Result<Live> {
-    let (rule, tonight) = (attempt.source.rule(attempt.shard), AtomicU64::new(0));
+    let tonight = AtomicU64::new(0);
     let (failed, mut nobody, mut nobody_else) = (Failed::default(), Nobody, Nobody);
-    let run = attempt.merged(&*rule, without, &failed, &mut nobody)?;
+    let run = attempt.merged(without, &failed, &mut nobody)?;
     let mut runs: Vec<Box<dyn Run + '_>> = vec![Box::new(Counted { run, cut: attempt.cut, live: &tonight })];
     for tree in &last.layers {
         runs.push(Box::new(TreeRun::new(Some(tree.root()?), chunks)));
     }
     let owned = runs.iter().map(|_| Owned::All).collect();
-    let mut merge = Merge::across(runs, &*rule, attempt.cut, Across::new(owned, 0, &mut nobody_else));
+    let mut merge = Merge::across(runs, attempt.rule, attempt.cut, Across::new(owned, 0, &mut nobody_else));
     let (mut batch, mut both) = (RecordBatch::new(), 0);
     while merge.next_batch(&mut batch)? {
         attempt.watch.check()?;

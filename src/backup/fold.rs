@@ -24,6 +24,8 @@ const SAMPLE_BYTES: usize = 4 << 20;
 /// What one attempt needs to know.
 pub struct Attempt<'a> {
     pub source: &'a dyn Source,
+    /// How versions of the shard merge.
+    pub rule: &'a dyn Rule,
     pub target: &'a Target<'a>,
     pub shard: &'a Shard,
     pub node_views: bool,
@@ -150,12 +152,11 @@ impl Attempt<'_> {
     }
 
     fn fold(&self, nodes: Vec<NodeParts<'_>>, failed: &Failed) -> Result<Folded> {
-        let rule = self.source.rule(self.shard);
         let bytes_read = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
         let owned = nodes.iter().map(|n| n.owned.clone()).collect();
         let mut runs = Vec::new();
         for node in nodes {
-            runs.push(Sampled::new(format!("node {}", node.node), node_run(node, &*rule, failed)));
+            runs.push(Sampled::new(format!("node {}", node.node), node_run(node, self.rule, failed)));
         }
         let leaf_records = match self.known_leaf_records() {
             Some(n) => n,
@@ -176,7 +177,7 @@ impl Attempt<'_> {
                 read_ahead.push(ahead(scope, &name, run)?);
             }
             let across = Across::new(owned, self.captured, &mut patches);
-            let mut merge = Merge::across(read_ahead, &*rule, self.cut, across);
+            let mut merge = Merge::across(read_ahead, self.rule, self.cut, across);
             let mut batch = RecordBatch::new();
             while merge.next_batch(&mut batch)? {
                 self.watch.check()?;
@@ -196,7 +197,6 @@ impl Attempt<'_> {
     /// The merged run once more, without some parts, for whoever wants to look at it.
     pub fn merged<'m>(
         &'m self,
-        rule: &'m dyn Rule,
         without: &Without,
         failed: &'m Failed,
         witness: &'m mut dyn Witness,
@@ -205,9 +205,9 @@ impl Attempt<'_> {
         let owned = nodes.iter().map(|n| n.owned.clone()).collect();
         let mut runs: Vec<Box<dyn Run + 'm>> = Vec::new();
         for node in nodes {
-            runs.push(Box::new(node_run(node, rule, failed)));
+            runs.push(Box::new(node_run(node, self.rule, failed)));
         }
-        Ok(Merge::across(runs, rule, self.cut, Across::new(owned, self.captured, witness)))
+        Ok(Merge::across(runs, self.rule, self.cut, Across::new(owned, self.captured, witness)))
     }
 
     fn known_leaf_records(&self) -> Option<u32> {

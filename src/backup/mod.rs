@@ -18,7 +18,7 @@ use std::sync::Arc;
 use repo_format::leaf::Layout;
 
 use crate::blob;
-use crate::engine::{self, Source, Without};
+use crate::engine::{self, Engine, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::world::now_ms;
@@ -92,8 +92,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Everything between reading the capture and committing the snapshot. The caller commits.
-pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch: &Watch) -> Result<Snapshot> {
+/// Everything between reading the capture, which is `engine`'s, and committing the snapshot. The caller commits.
+pub fn backup(
+    engine: &dyn Engine,
+    source: &dyn Source,
+    target: &Target<'_>,
+    options: &Options,
+    watch: &Watch,
+) -> Result<Snapshot> {
     let started_ms = now_ms();
     if options.cluster.trim().is_empty() {
         return Err(
@@ -107,7 +113,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     let times = clocks::believed(source, options.cut, newest.as_deref(), started_ms / 1000)?;
     compare::check_accepted(source, target, options)?;
     let (files, patches) = (BTreeMap::new(), Vec::new());
-    let mut work = Work { source, target, options, watch, times, files, patches, notes: Vec::new() };
+    let mut work = Work { engine, source, target, options, watch, times, files, patches, notes: Vec::new() };
     let mut shards = Vec::new();
     for shard in source.shards() {
         shards.push(work.shard(shard)?);
@@ -140,7 +146,7 @@ pub fn backup(source: &dyn Source, target: &Target<'_>, options: &Options, watch
     Ok(Snapshot {
         version: snapshot::VERSION,
         must: Vec::new(),
-        engine: source.engine().to_owned(),
+        engine: engine.name().to_owned(),
         cluster: options.cluster.clone(),
         host: options.host.clone(),
         tags: options.tags.clone(),
@@ -173,6 +179,7 @@ fn notes(source: &dyn Source, target: &Target<'_>, options: &Options, dropped: V
 }
 
 struct Work<'a> {
+    engine: &'a dyn Engine,
     source: &'a dyn Source,
     target: &'a Target<'a>,
     options: &'a Options,
@@ -194,10 +201,13 @@ impl Work<'_> {
     /// Merges and stores one shard, without the files that turn out not to be readable.
     fn shard(&mut self, shard: &engine::Shard) -> Result<snapshot::Shard> {
         let mut without = Without::new();
+        let description = self.source.describe(Some(shard))?;
+        let schema = self.engine.schema(&shard.name, &description)?;
         loop {
             self.watch.check()?;
             let attempt = Attempt {
                 source: self.source,
+                rule: schema.rule(),
                 target: self.target,
                 shard,
                 node_views: self.options.node_views,
@@ -236,7 +246,7 @@ impl Work<'_> {
                 unread: shard.unread.clone(),
                 ring_known: shard.ring_known,
                 bytes_read: folded.bytes_read,
-                description: self.source.describe(Some(shard))?,
+                description,
             });
         }
     }

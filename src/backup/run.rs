@@ -59,17 +59,17 @@ pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: 
     env.watch.bytes_total.store(source.bytes(), Ordering::Relaxed);
     if params.has("dry-run") {
         let nowhere = Nowhere(repo);
-        let snapshot = backup(&*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;
+        let snapshot = backup(engine, &*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;
         return Ok(Done { snapshot, stored: None });
     }
-    store(repo, &before, &*source, params, &options, env)
+    store(repo, &before, (engine, &*source), params, &options, env)
 }
 
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
 fn store(
     repo: &Repo,
     before: &Previous<'_>,
-    source: &dyn Source,
+    (engine, source): (&dyn Engine, &dyn Source),
     params: &Params,
     options: &Options,
     env: &Env<'_>,
@@ -78,7 +78,7 @@ fn store(
     let unless = WriteOptions::default();
     let take_over = params.has("take-over");
     let writer = repo.writer(WriteOptions { level: level.unwrap_or(unless.level), take_over, ..unless })?;
-    let snapshot = backup(source, &Target::of(repo, Some(before), &writer)?, options, env.watch)?;
+    let snapshot = backup(engine, source, &Target::of(repo, Some(before), &writer)?, options, env.watch)?;
     env.watch.check()?;
     let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
     Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })

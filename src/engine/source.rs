@@ -7,7 +7,7 @@ use repo_format::leaf::Layout;
 
 use super::{KeyRange, split_name};
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Owned, Rule};
+use crate::merge::Owned;
 use crate::run::{Run, ShardKind};
 use crate::watch::Watch;
 
@@ -213,14 +213,10 @@ impl<'a> Described<'a> {
 
 /// Captured nodes of one cluster.
 pub trait Source: Sync {
-    /// Name of its engine.
-    fn engine(&self) -> &'static str;
     /// The nodes.
     fn nodes(&self) -> &[Node];
     /// What is merged.
     fn shards(&self) -> &[Shard];
-    /// How versions of a shard merge.
-    fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a>;
     /// When the shard was emptied by command, as the captures record it, seconds since 1970.
     fn emptied(&self, _shard: &Shard) -> Option<u64> {
         None
@@ -261,6 +257,7 @@ pub trait Source: Sync {
     fn narrowed(&self) -> &Narrowed;
     /// What was seen in the capture and left aside, and is no loss: said in the snapshot.
     fn notes(&self) -> &[String];
-    /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot.
+    /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot: how versions of the
+    /// shard merge is asked of the schema that [`super::Engine::schema`] makes of it, in a backup as whenever the snapshot is read.
     fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value>;
 }

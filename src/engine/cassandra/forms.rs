@@ -74,7 +74,7 @@ pub fn source(params: &Params, before: &Described<'_>) -> Result<Box<dyn Source>
         data_center: params.text("data-center").map(str::to_owned),
         absent: Vec::new(),
     };
-    Ok(Box::new(source::Cassandra::open_narrowed(&nodes, params.path("source-ring"), before, narrowed)?))
+    Ok(Box::new(source::CapturedNodes::open_narrowed(&nodes, params.path("source-ring"), before, narrowed)?))
 }
 
 /// The ways out.

@@ -14,13 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
-pub use super::rule::CassandraRule;
 use super::schema::Table;
 use super::sstable::{self, Component};
 use crate::engine::{CaptureTime, Described, Finding, Kept, Narrowed};
 use crate::engine::{Node, NodeParts, Shard, Source, Without, check_node_name};
 use crate::error::{Error, Kind, Result};
-use crate::merge::{Owned, Rule};
+use crate::merge::Owned;
 use crate::watch::Watch;
 use cluster::Cluster;
 use tables::Tables;
@@ -59,7 +58,7 @@ struct Captured {
 pub const ENGINE: &str = "cassandra";
 
 /// Captured nodes of one Cassandra cluster.
-pub struct Cassandra {
+pub struct CapturedNodes {
     captured: Vec<Captured>,
     cluster: Cluster,
     tables: Tables,
@@ -75,10 +74,10 @@ pub struct Cassandra {
 /// By table id and file, so that a file that is read again says nothing twice.
 type Findings = Mutex<BTreeMap<(String, PathBuf), Vec<Finding>>>;
 
-impl Cassandra {
-    /// [`Cassandra::open_narrowed`] to nothing: everything.
-    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described<'_>) -> Result<Cassandra> {
-        Cassandra::open_narrowed(nodes, source_ring, before, Narrowed::default())
+impl CapturedNodes {
+    /// [`CapturedNodes::open_narrowed`] to nothing: everything.
+    pub fn open(nodes: &[NodeDir], source_ring: Option<&Path>, before: &Described<'_>) -> Result<CapturedNodes> {
+        CapturedNodes::open_narrowed(nodes, source_ring, before, Narrowed::default())
     }
 
     /// Lists the captures, reads schema and ring, and compares what should be there with what is. `source_ring` is the output of
@@ -92,7 +91,7 @@ impl Cassandra {
         source_ring: Option<&Path>,
         before: &Described<'_>,
         mut narrowed: Narrowed,
-    ) -> Result<Cassandra> {
+    ) -> Result<CapturedNodes> {
         let mut captured = Vec::new();
         for node in nodes {
             check_node_name(&node.name)?;
@@ -116,7 +115,7 @@ impl Cassandra {
         problems.extend(expected::problems(&captured, &cluster, &tables));
         let notes = noted(&captured);
         let (times, findings, files) = (times(&captured), Findings::default(), sstable::Files::shared());
-        Ok(Cassandra { captured, cluster, tables, times, problems, narrowed, notes, findings, files })
+        Ok(CapturedNodes { captured, cluster, tables, times, problems, narrowed, notes, findings, files })
     }
 
     fn table(&self, shard: &Shard) -> Result<&Table> {
@@ -125,11 +124,7 @@ impl Cassandra {
     }
 }
 
-impl Source for Cassandra {
-    fn engine(&self) -> &'static str {
-        ENGINE
-    }
-
+impl Source for CapturedNodes {
     fn nodes(&self) -> &[Node] {
         &self.cluster.nodes
     }
@@ -155,11 +150,6 @@ impl Source for Cassandra {
 
     fn times(&self) -> &[CaptureTime] {
         &self.times
-    }
-
-    fn rule<'a>(&'a self, shard: &Shard) -> Box<dyn Rule + 'a> {
-        let rule = self.tables.get(&shard.id).map(CassandraRule::of);
-        Box::new(rule.unwrap_or(CassandraRule { counter: false, grace: 0 }))
     }
 
     fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>> {
@@ -269,7 +259,29 @@ pub fn owned(ranges: Option<&[super::ring::TokenRange]>) -> Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use std::fs;
+
+    #[test]
+    fn keyspaces_that_are_replicated_alike_have_their_owners_once() {
+        let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cassandra-5.0");
+        let nodes = [1, 2, 3].map(|n| NodeDir::new(format!("n{n}"), lab.join(format!("node{n}"))));
+        let source = CapturedNodes::open(&nodes, None, &Described::default()).unwrap();
+        let (of, mut keyspaces) = (&source.cluster.description, 0);
+        let ring = of.ring.as_ref().unwrap();
+        for keyspace in &of.keyspaces {
+            let Some(owners) = of.owners(&keyspace.name) else { continue };
+            let placement = ring.placement(&keyspace.replication).unwrap();
+            for (node, ranges) in source.nodes().iter().zip(owners) {
+                let member = ring.members().iter().position(|m| Some(&m.address) == node.address.as_ref()).unwrap();
+                let ranges = ranges.clone().unwrap_or_else(|| vec![super::super::ring::TokenRange::ALL]);
+                assert_eq!(ranges, placement.owned(member), "{} of {}", keyspace.name, node.name);
+            }
+            keyspaces += 1;
+        }
+        let alike: BTreeSet<_> = of.owned.iter().map(|owners| &owners.replication).collect();
+        assert!(alike.len() == of.owned.len() && of.owned.len() < keyspaces, "{} of {keyspaces}", of.owned.len());
+    }
 
     #[test]
     fn backups_from_before_a_truncation_do_not_count() {

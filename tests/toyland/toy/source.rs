@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use onefold::engine::params::NodeFolders;
 use onefold::engine::{self, CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, TimeOf, Without};
-use onefold::merge::{Owned, Rule};
+use onefold::merge::Owned;
 use onefold::run::ShardKind;
 use onefold::watch::Watch;
 use onefold::{Error, Kind, Result};
@@ -14,8 +14,8 @@ use repo_format::leaf::Layout;
 use serde_json::Value;
 
 use super::archive::{Archive, Interval, Lines};
-use super::schema::{Latest, owned};
-use super::{Cluster, NAME};
+use super::Cluster;
+use super::schema::owned;
 
 /// The archives of some nodes.
 pub struct Toyland {
@@ -90,20 +90,12 @@ fn shard(name: &str) -> Shard {
 }
 
 impl Source for Toyland {
-    fn engine(&self) -> &'static str {
-        NAME
-    }
-
     fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
     fn shards(&self) -> &[Shard] {
         &self.shards
-    }
-
-    fn rule<'a>(&'a self, _: &Shard) -> Box<dyn Rule + 'a> {
-        Box::new(Latest)
     }
 
     fn bytes(&self) -> u64 {

@@ -202,7 +202,7 @@ fn one_keyspace(asked: &Asked<'_>, request: &Request) -> Result<()> {
 fn one_copy(asked: &Asked<'_>, stored: &Stored<'_>, cluster: &ClusterDescription, keyspace: &str) -> Size {
     let share = |range: &TokenRange| (range.end as f64 - range.start as f64) / 2f64.powi(64);
     let of_node = |ranges: &Option<Vec<TokenRange>>| ranges.as_ref().map_or(1.0, |r| r.iter().map(share).sum());
-    let copies: f64 = match cluster.owned.get(keyspace) {
+    let copies: f64 = match cluster.owners(keyspace) {
         Some(nodes) => nodes.iter().map(of_node).sum(),
         None => asked.nodes.len() as f64,
     };

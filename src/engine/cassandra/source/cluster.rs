@@ -24,13 +24,22 @@ pub struct ClusterDescription {
     pub keyspaces: Vec<Keyspace>,
     /// The ring, where known.
     pub ring: Option<Ring>,
-    /// By keyspace and captured node: the token ranges it answers for; `None` is everything.
-    pub owned: BTreeMap<String, Vec<Option<Vec<TokenRange>>>>,
+    /// Who answers for what, once for each replication that a keyspace has and that fits the ring.
+    pub owned: Vec<Owners>,
     /// By captured node: table ids and when each was truncated there, milliseconds since 1970.
     pub truncated_at: Vec<BTreeMap<String, i64>>,
     /// Versions of the captured SSTables: `nb`, `oa` and so on.
     #[serde(default)]
     pub sstable_versions: BTreeSet<String>,
+}
+
+/// Who answers for what of all keyspaces that are replicated alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owners {
+    /// How, as [`Keyspace::replication`] has it.
+    pub replication: BTreeMap<String, String>,
+    /// By captured node: the token ranges it answers for; `None` is everything.
+    pub nodes: Vec<Option<Vec<TokenRange>>>,
 }
 
 impl ClusterDescription {
@@ -39,10 +48,15 @@ impl ClusterDescription {
         ClusterDescription::deserialize(description).map_err(|e| Error::damaged("snapshot: cluster", e))
     }
 
+    /// By captured node: the token ranges of a keyspace that it answers for, `None` for all of them. `None` where nobody knows.
+    pub fn owners(&self, keyspace: &str) -> Option<&[Option<Vec<TokenRange>>]> {
+        let replication = &self.keyspaces.iter().find(|of| of.name == keyspace)?.replication;
+        self.owned.iter().find(|of| of.replication == *replication).map(|of| of.nodes.as_slice())
+    }
+
     /// The keys of a keyspace that a captured node answers for: all, where that is not known.
     pub fn owned(&self, node: usize, keyspace: &str) -> Owned {
-        let of_keyspace = self.owned.get(keyspace);
-        owned(of_keyspace.and_then(|nodes| nodes.get(node)).and_then(|ranges| ranges.as_deref()))
+        owned(self.owners(keyspace).and_then(|nodes| nodes.get(node)).and_then(|ranges| ranges.as_deref()))
     }
 }
 
@@ -94,7 +108,7 @@ impl Cluster {
                 cluster_name: known.iter().flatten().map(|n| n.cluster_name.clone()).next(),
                 keyspaces: agreed_keyspaces(&schemas)?,
                 ring: None,
-                owned: BTreeMap::new(),
+                owned: Vec::new(),
                 truncated_at: known
                     .iter()
                     .map(|n| n.as_ref().map(|n| n.truncated_at.clone()).unwrap_or_default())
@@ -129,7 +143,7 @@ impl Cluster {
     /// replication does not fit the ring nobody is known to own anything: then every node counts as an owner of everything, so
     /// that no row is left out.
     fn place(&mut self, ring: &Ring, members: &[Option<usize>]) {
-        let mut unplaced = self.counted.clone();
+        let (mut unplaced, mut alike) = (self.counted.clone(), BTreeMap::new());
         for keyspace in &self.description.keyspaces {
             let name = &keyspace.name;
             unplaced.remove(name);
@@ -141,30 +155,22 @@ impl Cluster {
                 }
                 continue;
             }
-            let absent = |owns: &dyn Fn(usize) -> bool| -> Vec<String> {
-                let absent =
-                    ring.members().iter().enumerate().filter(|(m, _)| !members.contains(&Some(*m)) && owns(*m));
-                let absent = absent.filter(|(_, member)| center.is_none_or(|center| member.data_center == center));
-                absent.map(|(_, member)| member.address.clone()).collect()
-            };
-            let misfit = ring.misfit(&keyspace.replication, center).unwrap_or_else(|e| Some(e.to_string()));
-            let (Ok(placement), None) = (ring.placement(&keyspace.replication), &misfit) else {
-                if self.counted.contains(name) {
-                    let what = misfit.unwrap_or_default();
-                    let all = "every captured node counts as an owner of all of it";
-                    let mend = "mend its replication or --source-ring, or give --data-center";
-                    self.problems.push(format!("keyspace {name} {what}: {all}; {mend}"));
-                }
-                self.unread.insert(name.clone(), absent(&|_| true));
-                continue;
-            };
-            let owned = |m: &Option<usize>| match m {
-                Some(m) => Some(placement.owned(*m)).filter(|ranges| ranges != &[TokenRange::ALL]),
-                None => Some(Vec::new()),
-            };
-            self.description.owned.insert(name.clone(), members.iter().map(owned).collect());
-            self.unread.insert(name.clone(), absent(&|m| !placement.owned(m).is_empty()));
+            let (owners, absent) = alike
+                .entry(&keyspace.replication)
+                .or_insert_with(|| owners(ring, members, center, &keyspace.replication));
+            self.unread.insert(name.clone(), absent.clone());
+            if let Err(misfit) = owners
+                && self.counted.contains(name)
+            {
+                let all = "every captured node counts as an owner of all of it";
+                let mend = "mend its replication or --source-ring, or give --data-center";
+                self.problems.push(format!("keyspace {name} {misfit}: {all}; {mend}"));
+            }
         }
+        let known = |(replication, (owners, _)): (&BTreeMap<_, _>, (std::result::Result<_, _>, _))| {
+            Some(Owners { replication: replication.clone(), nodes: owners.ok()? })
+        };
+        self.description.owned = alike.into_iter().filter_map(known).collect();
         let line = |k| format!("keyspace {k}: how it is replicated is not known; capture `system_schema` too");
         self.problems.extend(unplaced.into_iter().map(line));
     }
@@ -177,7 +183,7 @@ impl Cluster {
 
     /// Whether it is known who owns what of a keyspace.
     pub fn ring_known(&self, keyspace: &str) -> bool {
-        self.description.owned.contains_key(keyspace)
+        self.description.owners(keyspace).is_some()
     }
 
     /// See [`ClusterDescription::owned`].
@@ -187,9 +193,35 @@ impl Cluster {
 
     /// Whether a captured node answers for any part of a keyspace.
     pub fn is_owner(&self, node: usize, keyspace: &str) -> bool {
-        let ranges = self.description.owned.get(keyspace).and_then(|nodes| nodes.get(node)).and_then(Option::as_ref);
+        let ranges = self.description.owners(keyspace).and_then(|nodes| nodes.get(node)).and_then(Option::as_ref);
         ranges.is_none_or(|ranges| !ranges.is_empty())
     }
+}
+
+/// What each captured node answers for of keyspaces that are replicated alike, or why nobody is known to own anything; and the
+/// owners that are not captured, by address: those of the data center only, where one is given.
+fn owners(
+    ring: &Ring,
+    members: &[Option<usize>],
+    center: Option<&str>,
+    replication: &BTreeMap<String, String>,
+) -> (std::result::Result<Vec<Option<Vec<TokenRange>>>, String>, Vec<String>) {
+    let absent = |owns: &dyn Fn(usize) -> bool| -> Vec<String> {
+        let absent = ring.members().iter().enumerate().filter(|(m, _)| !members.contains(&Some(*m)) && owns(*m));
+        let absent = absent.filter(|(_, member)| center.is_none_or(|center| member.data_center == center));
+        absent.map(|(_, member)| member.address.clone()).collect()
+    };
+    let misfit = ring.misfit(replication, center).map_err(|e| e.to_string());
+    let placement = match (misfit, ring.placement(replication)) {
+        (Ok(None), Ok(placement)) => placement,
+        (Ok(Some(misfit)) | Err(misfit), _) => return (Err(misfit), absent(&|_| true)),
+        (Ok(None), Err(e)) => return (Err(e.to_string()), absent(&|_| true)),
+    };
+    let owned = |m: &Option<usize>| match m {
+        Some(m) => Some(placement.owned(*m)).filter(|ranges| ranges != &[TokenRange::ALL]),
+        None => Some(Vec::new()),
+    };
+    (Ok(members.iter().map(owned).collect()), absent(&|m| !placement.owned(m).is_empty()))
 }
 
 /// The schema of each node that has one. The nodes agree on it: one that cannot be read is told by the others, and a problem.

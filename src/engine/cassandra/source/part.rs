@@ -7,7 +7,7 @@ use super::super::capture::CapturedSsTable;
 use super::super::schema::Table;
 use super::super::sstable::files::Reading;
 use super::super::sstable::{self, Component, Remark, SsTable, SsTableRun};
-use super::{Cassandra, Findings};
+use super::{CapturedNodes, Findings};
 use crate::engine::{Finding, KeyRange, Part};
 use crate::error::{Error, Kind, Result};
 use crate::run::{RecordBatch, Run};
@@ -18,7 +18,7 @@ pub fn name(s: &CapturedSsTable) -> String {
     s.directory.join(s.descriptor.file(Component::Data)).display().to_string()
 }
 
-impl Cassandra {
+impl CapturedNodes {
     /// An SSTable of `node` as a part. Its header and first chunk are read now and forgotten again: of ten thousand they
     /// would take more memory than what is merged.
     pub(super) fn part<'a>(

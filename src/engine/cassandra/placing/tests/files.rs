@@ -15,7 +15,7 @@ use crate::engine::cassandra::placing::parts::token;
 use crate::engine::cassandra::placing::windows::WINDOWS_MAX;
 use crate::engine::cassandra::placing::*;
 use crate::engine::cassandra::ring::Ring;
-use crate::engine::cassandra::source::CassandraRule;
+use crate::engine::cassandra::rule::CassandraRule;
 use crate::error::Result;
 use crate::merge::Merge;
 use crate::run::{Record, RecordBatch, Run};
