@@ -24,7 +24,7 @@ pub struct Counts {
     /// Of these, stale or a deletion, so many that may be no more than what the node has purged: what it holds was
     /// not kept.
     pub unsure: u64,
-    /// Rows that a repair would have to bring to the node, at least: it moves whole ranges of partitions.
+    /// Rows that a repair would have to bring to the node, at least: it moves whole ranges of keys.
     pub repair_rows: u64,
     /// Bytes of these rows and of the deletions that the node lacks, before any encoding.
     pub repair_bytes: u64,
@@ -33,7 +33,7 @@ pub struct Counts {
 /// A range of keys, both ends inclusive, and how each node differs in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    /// Where it begins, as the database says it: the first token.
+    /// Where it begins, as the database says it ([`Schema::place`]).
     pub first: Value,
     /// Where it ends.
     pub last: Value,
@@ -50,7 +50,7 @@ pub struct Sample {
     pub what: &'static str,
     /// What kind of record.
     pub record: &'static str,
-    /// Where its key lies, as the database says it: the token of its partition.
+    /// Where its key lies, as the database says it ([`Schema::place`]).
     pub place: Value,
     /// Its key.
     pub key: Box<RawValue>,

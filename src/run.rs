@@ -11,7 +11,7 @@ use repo_format::run_digest::{Head, RunDigest};
 pub struct Record<'a> {
     /// Order-preserving bytes; keys of a run ascend strictly.
     pub key: &'a [u8],
-    /// Length of the prefix of `key` that names the group (a partition).
+    /// Length of the prefix of `key` that names the group.
     pub group_len: usize,
     /// What the record is within its group.
     pub class: Class,

@@ -88,7 +88,7 @@ pub struct Snapshot {
 /// One table or collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// `keyspace.table`.
+    /// As [`engine::Shard::name`] has it.
     pub name: String,
     /// What its records are.
     pub kind: ShardKind,
@@ -248,9 +248,9 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The shard called `name` (`keyspace.table`).
+    /// The shard called `name`.
     pub fn shard(&self, name: &str) -> Result<&Shard> {
-        // As CQL writes it, with quotes, too.
+        // With quotes, as databases write names, too.
         let plain = name.replace('"', "");
         let found =
             self.shards.iter().find(|s| s.name == name).or_else(|| self.shards.iter().find(|s| s.name == plain));
@@ -273,16 +273,17 @@ impl Snapshot {
         all.into_iter().take(3).map(|(_, name)| name).collect()
     }
 
-    /// The shards of a keyspace, or of all, whose names fit a pattern: `*` stands for any characters, `?` for one, and quotes as CQL
-    /// writes them for nothing. Without `*` and `?` it is a name, and must be there.
-    pub fn fitting(&self, keyspace: Option<&str>, pattern: Option<&str>) -> Result<Vec<&Shard>> {
-        let of = |t: &&Shard| keyspace.is_none_or(|k| t.name.split_once('.').is_some_and(|(of, _)| of == k));
-        if let Some(name) = keyspace.filter(|_| !self.shards.iter().any(|t| of(&t))) {
-            let keyspaces: BTreeSet<&str> =
-                self.shards.iter().filter_map(|t| Some(t.name.split_once('.')?.0)).collect();
-            let names = keyspaces.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(Error::new(crate::Kind::Usage, format!("keyspace {name}"), "is not in this snapshot")
-                .hint(format!("keyspaces: {names}")));
+    /// The shards that lie in `outer` ([`engine::split_name`]), or all, whose names fit a pattern: `*` stands for any characters, `?`
+    /// for one, and double quotes for nothing. Without `*` and `?` it is a name, and must be there.
+    pub fn fitting(&self, outer: Option<&str>, pattern: Option<&str>) -> Result<Vec<&Shard>> {
+        let of = |t: &&Shard| outer.is_none_or(|outer| t.name.split_once('.').is_some_and(|(of, _)| of == outer));
+        if let Some(name) = outer.filter(|_| !self.shards.iter().any(|t| of(&t))) {
+            let all: BTreeSet<&str> = self.shards.iter().filter_map(|t| Some(t.name.split_once('.')?.0)).collect();
+            let hint = match all.into_iter().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => "its tables lie in nothing: leave --in out".to_owned(),
+                names => format!("its tables lie in {names}"),
+            };
+            return Err(Error::new(crate::Kind::Usage, format!("--in {name}"), "is not in this snapshot").hint(hint));
         }
         let Some(pattern) = pattern else { return Ok(self.shards.iter().filter(of).collect()) };
         if !pattern.contains(['*', '?']) {

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onefold::engine::Source;
-use onefold::engine::cassandra::schema::fits::misfits;
+use onefold::engine::cassandra::schema::fits::{check_fits, misfits};
 use onefold::engine::cassandra::schema::statements::{Place, Release, after, before, create_functions, create_types};
 use onefold::engine::cassandra::schema::{Column, ColumnRole, Keyspace, Table};
 use onefold::engine::cassandra::source::ClusterDescription;
 use onefold::engine::cassandra::{capture, cql, read_schema};
+use onefold::engine::target::is_of_one_shard;
 
 use crate::cassandra_rows::{captures, open};
 
@@ -225,6 +226,12 @@ fn what_does_not_fit_is_named() {
     assert_eq!(misfits(&there, &captured).unwrap(), ["type geo has other fields: (lat double, lon double)"]);
     there.types.retain(|t| t.name != "address");
     assert_eq!(misfits(&captured, &there).unwrap(), ["type address is missing"]);
+    let refused = check_fits(&captured, &there).unwrap_err();
+    assert!(is_of_one_shard(&refused), "the others of several can be had");
+    assert!(
+        refused.to_string().starts_with("table ") && refused.to_string().contains("--into another name"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -315,7 +315,7 @@ fn lists_are_narrowed_and_summed_up() {
         (&["--table", "lab.user?"], 1),
         (&["--table", "lab.\"Quoted\""], 1),
         (&["--table", "nothing*"], 0),
-        (&["--keyspace", "lab"], in_lab),
+        (&["--in", "lab"], in_lab),
         (&["--keyspace", "lab", "--table", "*users"], 1),
         (&["--node", "n2"], tables - not_captured - 1),
         (&["--files"], 0),
@@ -326,7 +326,7 @@ fn lists_are_narrowed_and_summed_up() {
     let of_node = ls(&["--files", "--node", "n2"]);
     assert!(of_node.iter().all(|l| l.starts_with("file   n2  ") || l.starts_with("total  ")) && of_node.len() > 10);
     user.run(&["ls", "--table", "lab.usres"]).failed(1, &["perhaps lab.users"]);
-    user.run(&["ls", "--keyspace", "nowhere"]).failed(1, &["keyspace nowhere", "lab"]);
+    user.run(&["ls", "--keyspace", "nowhere"]).failed(1, &["--in nowhere", "its tables lie in lab"]);
     user.run(&["ls", "--node", "n9"]).failed(1, &["n9", "n1, n2, n3"]);
     let objects = user.run(&["ls", "--json"]).objects();
     let wide = objects.iter().find(|o| o["name"] == "lab.wide").unwrap();
@@ -348,7 +348,7 @@ fn lists_are_narrowed_and_summed_up() {
         let sum = each.iter().fold(vec![0; 6], |sum, l| sum.iter().zip(counts(l)).map(|(a, b)| a + b).collect());
         assert_eq!(counts(total), sum);
     }
-    assert_eq!(drift(&["--keyspace", "lab", "--node", "n3"]).len(), 1 + (in_lab) + 1);
+    assert_eq!(drift(&["--in", "lab", "--node", "n3"]).len(), 1 + (in_lab) + 1);
     assert_eq!(drift(&["--table", "lab.users", "--node", "n3"]).len(), 2);
     assert_eq!(drift(&["--table", "lab.user*"]).len(), 4);
     user.run(&["drift", "--table", "lab.user*", "--samples", "3"]).failed(1, &["lab.user*"]);

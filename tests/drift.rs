@@ -140,7 +140,7 @@ fn what_a_user_sees() {
     assert_eq!(sampled.len(), 3);
 
     let stored = user.run(&[&of[..], &["--json"]].concat()).objects();
-    let counted = user.run(&[&of[..], &["--token-ranges", "5", "--json"]].concat()).objects();
+    let counted = user.run(&[&of[..], &["--ranges", "5", "--json"]].concat()).objects();
     for node in &stored {
         let missing = counted.iter().filter(|o| o["message_type"] == "drift_range" && o["node"] == node["node"]);
         let missing: u64 = missing.map(|o| o["missing"].as_u64().unwrap()).sum();
@@ -148,9 +148,9 @@ fn what_a_user_sees() {
     }
     assert_eq!(counted.iter().filter(|o| o["message_type"] == "repair").count(), 3);
     let unplaced = |o: &Value| o["message_type"] == "repair" && o["unplaced"].as_u64() > Some(0);
-    let deleted = user.run(&["drift", "--table", "lab.deletions", "--token-ranges", "1", "--json"]).objects();
+    let deleted = user.run(&["drift", "--table", "lab.deletions", "--ranges", "1", "--json"]).objects();
     assert!(deleted.iter().any(unplaced), "{deleted:?}");
-    let said = user.run(&[&of[..], &["--token-ranges", "5"]].concat()).fine();
+    let said = user.run(&[&of[..], &["--ranges", "5"]].concat()).fine();
     assert!(said.starts_with("first token  last token  node") && said.contains("a repair would bring n1"), "{said}");
     // What is asked of no table is refused.
     user.run(&["drift", "--samples", "3"]).failed(1, &["--table"]);

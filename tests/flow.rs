@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onefold::backup::{Options, Target, backup};
-use onefold::engine::{EVERYTHING, Engine, Show, Source};
 use onefold::engine::cassandra::rows::Layout;
 use onefold::engine::cassandra::schema::Table;
-use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::text::TextForm;
+use onefold::engine::{EVERYTHING, Engine, Show, Source};
+use onefold::engine::{Engine, Show, Source};
 use onefold::merge::{Across, Merge};
 use onefold::repo::{InitOptions, Repo, WriteOptions, WriteStats};
 use onefold::restore;
@@ -241,7 +241,7 @@ fn an_interrupted_backup_commits_nothing() {
     watch.interrupt();
     let target = Target::of(&repo, None, &writer).unwrap();
     let options = Options { cluster: "lab".into(), ..Options::default() };
-    let error = backup(&all, &target, &options, &watch).err().unwrap();
+    let error = backup(&Cassandra, &all, &target, &options, &watch).err().unwrap();
     assert_eq!(error.kind(), Kind::Interrupted);
     drop(writer);
     assert!(repo.refresh().unwrap().snapshots().is_empty());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use onefold::engine::cassandra::fuzzing::*;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
 use onefold::engine::cassandra::sstable::write::fuzzing as written;
+use onefold::engine::params::fuzzing::params;
 use onefold::snapshot::Snapshot;
 use onefold::snapshot::fuzzing::{snapshot_body, snapshot_record};
 use repo_format::snapshot::Says;
@@ -14,7 +15,7 @@ use repo_format::snapshot::Says;
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 22] = [
+const TARGETS: [Target; 23] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -28,6 +29,7 @@ const TARGETS: [Target; 22] = [
     ("cassandra_system_rows", fuzz_system_rows),
     ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
+    ("params", params),
     ("snapshot_body", snapshot_body),
     ("snapshot_record", snapshot_record),
     ("sstable_chunk", sstable::chunk),

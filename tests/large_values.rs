@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::backup::{Options, Target, backup};
 use onefold::check::{Options as CheckOptions, check};
+use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::comparable;
 use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::schema::Table;
-use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::cassandra::sstable::write::{self, SsTableWriter};
 use onefold::merge::{Across, Merge, Owned};
@@ -273,7 +273,8 @@ fn commit(repo: &Repo, run: impl Fn(&dyn ChunkSink) -> Snapshot) -> Snapshot {
 
 fn run_backup(source: &CapturedNodes, repo: &Repo, sink: &dyn ChunkSink) -> Snapshot {
     let target = Target::of(repo, None, sink).unwrap();
-    backup(&Cassandra, source, &target, &Options { cluster: "lab".into(), ..Options::default() }, &Watch::new()).unwrap()
+    backup(&Cassandra, source, &target, &Options { cluster: "lab".into(), ..Options::default() }, &Watch::new())
+        .unwrap()
 }
 
 #[test]
@@ -334,13 +335,7 @@ fn a_missing_piece_of_a_value_is_named_by_check() {
             // And what is missing is never made up.
             let mut out = Vec::new();
             let reader = repo.reader().unwrap();
-            let view = onefold::view::View::open(
-                &Cassandra,
-                &snapshot,
-                &snapshot.shards[0],
-                &reader,
-            )
-            .unwrap();
+            let view = onefold::view::View::open(&Cassandra, &snapshot, &snapshot.shards[0], &reader).unwrap();
             assert!(
                 onefold::restore::rows(
                     &view,

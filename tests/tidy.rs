@@ -37,6 +37,11 @@ const SIBLINGS: [(&str, &str); 10] = [
 /// Files outside the engines' folders that still name one. The list only ever gets shorter.
 const ENGINE_NAMED: &[&str] = &[];
 
+/// Words of single databases, lower-case. Ours are others: shard, group, record, place.
+const ENGINE_WORDS: [&str; 7] = ["keyspace", "token", "partition", "clustering", "sstable", "nodetool", "cql"];
+/// Where these are parts of something else.
+const OTHER_WORDS: [&str; 1] = ["partition_point"];
+
 const FILE_LINES: usize = 400;
 const FILE_LINES_HARD: usize = 600;
 const FUNCTION_LINES: usize = 70;
@@ -156,11 +161,23 @@ fn leaves(rest: &str) -> Vec<Vec<String>> {
     parts.iter().flat_map(|p| leaves(p.trim())).collect()
 }
 
-fn layers(sources: &[Source]) -> Vec<String> {
-    let engines: Vec<&str> = sources
+/// The engines: folders of `src/engine` that are modules of their own. A folder beside a file holds the file's modules.
+fn engines(sources: &[Source]) -> BTreeSet<&str> {
+    sources
         .iter()
-        .filter_map(|s| s.path.strip_prefix("src/engine/")?.split_once('/').map(|(folder, _)| folder))
-        .collect();
+        .filter_map(|s| s.path.strip_prefix("src/engine/")?.strip_suffix("/mod.rs"))
+        .filter(|e| !e.contains('/'))
+        .collect()
+}
+
+/// Whether a file is the program's, and no engine's.
+fn is_core(source: &Source, engines: &BTreeSet<&str>) -> bool {
+    let folder = source.path.strip_prefix("src/engine/").and_then(|path| path.split_once('/'));
+    source.path.starts_with("src/") && folder.is_none_or(|(folder, _)| !engines.contains(folder))
+}
+
+fn layers(sources: &[Source]) -> Vec<String> {
+    let engines = engines(sources);
     let mut complaints = Vec::new();
     for source in sources.iter().filter(|s| s.path.starts_with("src/") && s.path != "src/lib.rs") {
         let module = source.module();
@@ -184,7 +201,7 @@ fn layers(sources: &[Source]) -> Vec<String> {
                 && let (Some(here), Some(there)) = (here, there)
                 && here != "all"
                 && here != there
-                && engines.contains(&there)
+                && engines.contains(there)
             {
                 complaints.push(format!("{place}: engine {here} imports engine {there}"));
             }
@@ -196,14 +213,13 @@ fn layers(sources: &[Source]) -> Vec<String> {
 
 /// Only an engine's own folder and the registry name an engine: `allowed` are files that still do so.
 fn engine_names(sources: &[Source], allowed: &[&str]) -> Vec<String> {
-    let folder = |path: &str| Some(path.strip_prefix("src/engine/")?.split_once('/')?.0.to_owned());
-    let engines: BTreeSet<String> = sources.iter().filter_map(|s| folder(&s.path)).collect();
+    let engines = engines(sources);
     let mut complaints = Vec::new();
-    for source in sources.iter().filter(|s| s.path.starts_with("src/") && folder(&s.path).is_none()) {
+    for source in sources.iter().filter(|s| is_core(s, &engines)) {
         let mut named = Vec::new();
         let mut at = 0;
         for line in source.text.split_inclusive('\n') {
-            let says = |engine: &&String| line.to_lowercase().contains(engine.as_str());
+            let says = |engine: &&&str| line.to_lowercase().contains(**engine);
             if let Some(engine) = engines.iter().find(says).filter(|_| !source.is_test(at)) {
                 let declared = source.path == "src/engine/mod.rs" && line.trim_end() == format!("pub mod {engine};");
                 if source.path != "src/engine/all.rs" && !declared {
@@ -218,6 +234,26 @@ fn engine_names(sources: &[Source], allowed: &[&str]) -> Vec<String> {
                 complaints.push(format!("{} names no engine now: strike it from ENGINE_NAMED", source.path))
             }
             (true, false) => {}
+        }
+    }
+    complaints
+}
+
+/// Only an engine's own folder speaks of what one database alone has.
+fn engine_words(sources: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let engines = engines(sources);
+    for source in sources.iter().filter(|s| is_core(s, &engines)) {
+        let mut at = 0;
+        for line in source.text.split_inclusive('\n') {
+            let plain = OTHER_WORDS.iter().fold(line.to_lowercase(), |line, word| line.replace(word, ""));
+            if let Some(word) = ENGINE_WORDS.iter().find(|word| plain.contains(*word)).filter(|_| !source.is_test(at)) {
+                let place = format!("{}:{}", source.path, source.line(at));
+                complaints.push(format!(
+                    "{place}: `{word}` is a word of one database: ask `Engine::words`, or say it in ours"
+                ));
+            }
+            at += line.len();
         }
     }
     complaints
@@ -465,6 +501,7 @@ fn imports_only_go_down() {
 #[test]
 fn engines_are_named_at_home_alone() {
     none(&engine_names(&project().1, ENGINE_NAMED));
+    none(&engine_words(&project().1));
 }
 
 #[test]

@@ -56,8 +56,7 @@ fn description(mut of: Value) -> Value {
     let owned: Vec<Vec<Value>> =
         (0..NODES).map(|node| (0..TOKENS * REPLICAS).map(|i| range(node * 1000 + i)).collect()).collect();
     let replication = |k: usize| json!({ "class": "NetworkTopologyStrategy", "dc0": (k % 2 + 2).to_string() });
-    let keyspace =
-        |k: usize| json!({ "name": keyspace(k), "replication": replication(k), "durable_writes": true });
+    let keyspace = |k: usize| json!({ "name": keyspace(k), "replication": replication(k), "durable_writes": true });
     of["keyspaces"] = (0..TABLES).map(keyspace).collect();
     of["owned"] = (0..2).map(|k| json!({ "replication": replication(k), "nodes": owned })).collect();
     of

@@ -41,7 +41,7 @@ pub fn check_accepted(source: &dyn Source, target: &Target<'_>, options: &Option
         if !known {
             let message = "is neither in the captured schema nor in the last complete snapshot";
             return Err(Error::new(Kind::Usage, format!("--accept-emptied {name}"), message)
-                .hint("give KEYSPACE.TABLE as `onefold ls` lists it"));
+                .hint("name it as `onefold ls` does"));
         }
     }
     Ok(())
@@ -74,7 +74,8 @@ pub fn fallen(attempt: &Attempt<'_>, without: &Without, now_rows: u64) -> Result
     }))
 }
 
-const HINT: &str = "look for files or nodes that are missing; if it is meant to be so, --accept-emptied KEYSPACE.TABLE accepts it once";
+const HINT: &str =
+    "look for files or nodes that are missing; if it is meant to be so, --accept-emptied TABLE accepts it once";
 
 fn unread(last: &Earlier, now_rows: u64, e: &Error) -> String {
     let (rows, id) = (last.shard.rows, &last.of.id);

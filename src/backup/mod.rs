@@ -118,14 +118,7 @@ pub fn backup(
     for shard in source.shards() {
         shards.push(work.shard(shard)?);
     }
-    for kept in source.kept() {
-        watch.check()?;
-        let subject = work.subject(kept.node, &kept.name);
-        if kept.problem {
-            watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
-        }
-        work.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason, false)?;
-    }
+    work.kept()?;
     for problem in source.problems() {
         watch.gap(&options.cluster, problem);
     }
@@ -267,6 +260,19 @@ impl Work<'_> {
         }
         if let Some(message) = compare::fallen(attempt, without, folded.rows)? {
             self.watch.gap(format_args!("table {name}"), message);
+        }
+        Ok(())
+    }
+
+    /// Keeps what the capture says is to be kept.
+    fn kept(&mut self) -> Result<()> {
+        for kept in self.source.kept() {
+            self.watch.check()?;
+            let subject = self.subject(kept.node, &kept.name);
+            if kept.problem {
+                self.watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
+            }
+            self.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason, false)?;
         }
         Ok(())
     }

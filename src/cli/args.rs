@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use filter::Filter;
 pub use restore::Restore;
-pub use tables::{Chosen, Form, command, source, target};
+pub use tables::{Chosen, Form, From, command, source, target};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]
@@ -121,9 +121,9 @@ pub struct Ls {
     /// One table only, or those that fit: `*` stands for anything, `?` for one character.
     #[arg(long, value_name = "TABLE|PATTERN")]
     pub table: Option<String>,
-    /// The tables of this keyspace only.
-    #[arg(long, value_name = "NAME")]
-    pub keyspace: Option<String>,
+    /// The tables in this only: in `lab` lies `lab.users`.
+    #[arg(long = "in", value_name = "NAME")]
+    pub outer: Option<String>,
     /// What was captured of this node only.
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
@@ -141,21 +141,21 @@ pub struct Drift {
     /// Which is the latest.
     #[command(flatten)]
     pub filter: Filter,
-    /// One table only; without --samples and --token-ranges also those that fit: `*` stands for anything, `?` for one character.
+    /// One table only; without --samples and --ranges also those that fit: `*` stands for anything, `?` for one character.
     #[arg(long, value_name = "TABLE|PATTERN")]
     pub table: Option<String>,
-    /// The tables of this keyspace only.
-    #[arg(long, value_name = "NAME")]
-    pub keyspace: Option<String>,
+    /// The tables in this only: in `lab` lies `lab.users`.
+    #[arg(long = "in", value_name = "NAME")]
+    pub outer: Option<String>,
     /// This node only.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["samples", "token_ranges"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["samples", "ranges"])]
     pub node: Option<String>,
-    /// Show so many of the records that differ, evenly spaced over the tokens, with what either side holds.
+    /// Show so many of the records that differ, evenly spaced among them, with what either side holds.
     #[arg(long, value_name = "N", requires = "table")]
     pub samples: Option<usize>,
-    /// Count by node in so many equal ranges of tokens, and what a repair would have to move.
+    /// Count by node in so many equal ranges of keys, and what a repair would have to move.
     #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub token_ranges: Option<u32>,
+    pub ranges: Option<u32>,
 }
 
 /// `check`

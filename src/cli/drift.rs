@@ -24,18 +24,24 @@ pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Outp
     let repo = access::open(global, output)?;
     let (_, s) = load(&repo, &args.snapshot, &args.filter, output)?;
     let reader = repo.reader()?;
-    let asked = args.samples.is_some() || args.token_ranges.is_some();
+    let asked = args.samples.is_some() || args.ranges.is_some();
     let Some(shard) = args.table.as_deref().filter(|_| asked).map(|table| s.shard(table)).transpose()? else {
         let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
-        return counts(&s, &s.fitting(args.keyspace.as_deref(), args.table.as_deref())?, node, &reader, output);
+        return counts(&s, &s.fitting(args.outer.as_deref(), args.table.as_deref())?, node, &reader, output);
     };
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
-    let view = View::open(engine(engines, &s.engine)?, &s, shard, &reader)?;
-    let counted = args.token_ranges.map(|parts| drift::ranges(&view, parts, &watch)).transpose()?;
+    let engine = engine(engines, &s.engine)?;
+    let view = View::open(engine, &s, shard, &reader)?;
+    let counted = args.ranges.map(|parts| drift::ranges(&view, parts, &watch)).transpose()?;
     let sampled = args.samples.map(|wanted| drift::samples(&view, wanted, &watch)).transpose()?;
     drop(progress);
     if let Some(counted) = counted {
+        if !output.is_json() {
+            let place = engine.words().place;
+            let counts = "node  missing  stale  extra  deletions  purged  to be repaired";
+            output.line(&format!("first {place}  last {place}  {counts}"))?;
+        }
         ranges(&s, shard, &s.patches(shard, &reader)?, &counted, output)?;
     }
     if let Some(sampled) = sampled {
@@ -106,9 +112,6 @@ fn unowned(t: &Shard, output: &Output) -> Result<()> {
 }
 
 fn ranges(s: &Snapshot, t: &Shard, patches: &[NodePatch], ranges: &[Range], output: &Output) -> Result<()> {
-    if !output.is_json() {
-        output.line("first token  last token  node  missing  stale  extra  deletions  purged  to be repaired")?;
-    }
     for range in ranges {
         for (node, counts) in s.nodes.iter().zip(&range.nodes).filter(|(_, c)| **c != Counts::default()) {
             line(t, range, &node.name, counts, output)?;
@@ -144,8 +147,8 @@ fn line(t: &Shard, range: &Range, node: &str, c: &Counts, output: &Output) -> Re
     let d = &c.drift;
     if output.is_json() {
         return output.object(&json!({
-            "message_type": "drift_range", "table": t.name, "node": node, "first_token": range.first,
-            "last_token": range.last, "missing": d.missing, "stale": d.stale, "extra": d.extra,
+            "message_type": "drift_range", "table": t.name, "node": node, "first_place": range.first,
+            "last_place": range.last, "missing": d.missing, "stale": d.stale, "extra": d.extra,
             "deletions": d.deletions, "purged": d.purged, "unsure": c.unsure, "repair_rows": c.repair_rows,
             "repair_bytes": c.repair_bytes,
         }));
@@ -204,7 +207,7 @@ struct Shown<'a> {
     node: &'a str,
     what: &'a str,
     record: &'a str,
-    token: &'a serde_json::Value,
+    place: &'a serde_json::Value,
     key: &'a serde_json::value::RawValue,
     view: Option<&'a serde_json::value::RawValue>,
     node_holds: Option<&'a serde_json::value::RawValue>,
@@ -218,7 +221,7 @@ fn shown<'a>(t: &'a Shard, node: &'a str, sample: &'a Sample) -> Shown<'a> {
         node,
         what: sample.what,
         record: sample.record,
-        token: &sample.place,
+        place: &sample.place,
         key: &sample.key,
         view: sample.view.as_deref(),
         node_holds: sample.held.as_deref(),

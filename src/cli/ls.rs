@@ -17,9 +17,9 @@ pub fn run(global: &Global, args: &Ls, engines: &[&dyn Engine], output: &Output)
     let (_, s) = load(&repo, &args.which.snapshot, &args.which.filter, output)?;
     let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
     let of_node = |t: &&Shard| node.is_none_or(|n| !t.not_captured.contains(&n));
-    let fitting = s.fitting(args.keyspace.as_deref(), args.table.as_deref())?;
+    let fitting = s.fitting(args.outer.as_deref(), args.table.as_deref())?;
     let shards: Vec<&Shard> = fitting.iter().copied().filter(of_node).collect();
-    let narrowed = args.keyspace.is_some() || args.table.is_some();
+    let narrowed = args.outer.is_some() || args.table.is_some();
     let narrowed = narrowed.then(|| engine(engines, &s.engine)).transpose()?;
     let shards = if args.files { Vec::new() } else { shards };
     shards.iter().try_for_each(|t| table(&s, t, output))?;

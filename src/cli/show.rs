@@ -30,7 +30,7 @@ fn verdict(snapshot: &Snapshot) -> &'static str {
     if snapshot.complete { "complete" } else { "INCOMPLETE" }
 }
 
-/// The nodes that were not captured, each with the keyspaces that it owns parts of.
+/// The nodes that were not captured, each with what it owns parts of: what tables lie in, or the tables.
 pub fn unread(snapshot: &Snapshot) -> Vec<String> {
     let mut by_node: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for shard in &snapshot.shards {
@@ -42,9 +42,9 @@ pub fn unread(snapshot: &Snapshot) -> Vec<String> {
             by_node.entry(node).or_default().insert(of);
         }
     }
-    let line = |(node, keyspaces): (&str, BTreeSet<&str>)| {
-        let keyspaces: Vec<&str> = keyspaces.into_iter().collect();
-        format!("{node}: owns parts of {}", keyspaces.join(", "))
+    let line = |(node, owned): (&str, BTreeSet<&str>)| {
+        let owned: Vec<&str> = owned.into_iter().collect();
+        format!("{node}: owns parts of {}", owned.join(", "))
     };
     by_node.into_iter().map(line).collect()
 }

@@ -32,6 +32,10 @@ use target::{Asked, Target};
 pub trait Engine: Sync {
     /// Its name in snapshots and on the command line, of lower-case letters.
     fn name(&self) -> &'static str;
+    /// The database's own words for what has another name here.
+    fn words(&self) -> Words {
+        Words::default()
+    }
     /// What a snapshot says of the shard `name` ([`Source::describe`]), understood.
     ///
     /// Errors: `Damaged` where this is no description of the engine's.
@@ -64,6 +68,22 @@ pub trait Engine: Sync {
         _env: &'a Env<'a>,
     ) -> Result<Box<dyn Target + 'a>> {
         Err(Error::new(Kind::Unsupported, format_args!("restore --to {form}"), "is no way out of this database"))
+    }
+}
+
+/// A database's own words, as its people know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// What a shard lies in, the first part of its name ([`split_name`]): a database; `None` where shards lie in nothing. `--in` is
+    /// called so, too.
+    pub outer: Option<&'static str>,
+    /// Where a key lies among all keys ([`Schema::place`]).
+    pub place: &'static str,
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words { outer: None, place: "place" }
     }
 }
 

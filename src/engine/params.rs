@@ -1,5 +1,9 @@
 //! What can be asked of an engine or an operation, as tables. The command line makes options, help, completions and man
-//! pages of them; the values come back by name. Nothing here knows of a command line.
+//! pages of them; the values come back by name, from there or from JSON. Nothing here knows of a command line.
+
+mod check;
+pub mod fuzzing;
+mod json;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -156,6 +160,11 @@ impl Param {
         self
     }
 
+    /// Whether it may have several values.
+    pub fn is_list(&self) -> bool {
+        self.many || self.takes == Takes::List
+    }
+
     /// What `word` says. The word of a list is one of its texts.
     ///
     /// Errors: `Usage`, with the parameter and the word as subject.
@@ -225,13 +234,18 @@ fn time(text: &str) -> Option<i64> {
 }
 
 /// What was given, by the names of parameters. A name that no table has was not given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params(BTreeMap<&'static str, Vec<Value>>);
 
 impl Params {
     /// Adds a value to those of `param`.
     pub fn add(&mut self, param: &Param, value: Value) {
         self.0.entry(param.name).or_default().push(value);
+    }
+
+    /// Puts values in place of those of `param`.
+    pub fn replace(&mut self, param: &Param, values: Vec<Value>) {
+        self.0.insert(param.name, values);
     }
 
     /// The names of what was given.

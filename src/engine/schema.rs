@@ -24,7 +24,7 @@ pub trait Schema: Send + Sync {
     /// How far along all keys that there can be a key lies: it never falls from one key to a greater one, and rises about evenly
     /// with the records. Errors: the key is none of the engine's.
     fn share(&self, key: &[u8]) -> Result<u64>;
-    /// How the database names the place so far along: a token.
+    /// How the database names the place so far along ([`super::Words::place`]).
     fn place(&self, share: u64) -> Value;
     /// A record for people, values judged at `cut` (seconds since 1970).
     fn show(&self, record: &Record<'_>, cut: u32) -> Result<Shown>;

@@ -46,7 +46,7 @@ pub fn check_node_name(name: &str) -> Result<()> {
 /// Something merged on its own: a table, a collection.
 #[derive(Debug, Clone)]
 pub struct Shard {
-    /// Its name: `keyspace.table`, or a name without a dot ([`split_name`]).
+    /// Its name: `lab.users`, or a name without a dot ([`split_name`]).
     pub name: String,
     /// What its records are.
     pub kind: ShardKind,
@@ -114,41 +114,37 @@ pub struct Kept {
 /// What a backup was narrowed to. It stands in the snapshot, so that *complete* says of what.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Narrowed {
-    /// Only these keyspaces; all, where there are none.
+    /// Only what lies in these ([`split_name`]: `lab` of `lab.users`); all, where there are none.
     pub only: Vec<String>,
-    /// Without these keyspaces, and tables (`keyspace.table`).
+    /// Without what lies in these, and without these shards (`lab.users`).
     pub excluded: Vec<String>,
     /// Only what the nodes of this data center own.
     pub data_center: Option<String>,
-    /// Keyspaces with tables that are not in the snapshot though nobody named them: the database's own where no capture
-    /// has them, and those without replicas in the data center.
+    /// What lies in these is not in the snapshot though nobody named it: the database's own where no capture has it, and what has no
+    /// replicas in the data center.
     pub absent: Vec<String>,
 }
 
 impl Narrowed {
-    /// Whether a shard (`keyspace.table`) is left out by name.
+    /// Whether a shard is left out by name.
     pub fn leaves_out(&self, shard: &str) -> bool {
-        let (keyspace, _) = split_name(shard);
-        let named = |name: &String| name == keyspace || name == shard;
-        (!self.only.is_empty() && !self.only.iter().any(|name| name == keyspace)) || self.excluded.iter().any(named)
+        let (outer, _) = split_name(shard);
+        let named = |name: &String| name == outer || name == shard;
+        (!self.only.is_empty() && !self.only.iter().any(|name| name == outer)) || self.excluded.iter().any(named)
     }
 
     /// Whether a shard is among what nobody named and is not in the snapshot.
     pub fn lacks(&self, shard: &str) -> bool {
-        let (keyspace, _) = split_name(shard);
-        self.absent.iter().any(|name| name == keyspace)
+        let (outer, _) = split_name(shard);
+        self.absent.iter().any(|name| name == outer)
     }
 
     /// Lines for people; none where everything is meant and there.
     pub fn lines(&self) -> Vec<String> {
         let list = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
         let center = self.data_center.as_ref().map(|center| format!("only data center {center}"));
-        let lines = [
-            list("only keyspace", &self.only),
-            list("without", &self.excluded),
-            center,
-            list("not captured:", &self.absent),
-        ];
+        let lines =
+            [list("only", &self.only), list("without", &self.excluded), center, list("not captured:", &self.absent)];
         lines.into_iter().flatten().collect()
     }
 }

@@ -59,6 +59,6 @@ pub enum Stands {
     First,
     /// The second.
     Second,
-    /// Neither: a live cell with this time and value, made of both (counters).
+    /// Neither: a live cell with this time and value, made of both.
     Made(i64, Vec<u8>),
 }

@@ -58,6 +58,21 @@ fn engine_named_abroad() {
 }
 
 #[test]
+fn a_word_of_one_database() {
+    caught(&engine_words(&one("src/drift.rs", "\n/// The first token.")), "src/drift.rs:2: `token`");
+    caught(&engine_words(&one("src/engine/mod.rs", "let (keyspace, _) = split_name(shard);")), "`keyspace`");
+    caught(&engine_words(&one("src/cli/ls.rs", "const S: &str = \"no SSTables\";")), "`sstable`");
+    for (path, text) in [
+        ("src/engine/mongodb/mod.rs", "// A token."),
+        ("tests/drift.rs", "// A token."),
+        ("src/drift.rs", "all.partition_point(|x| x < y)"),
+        ("src/drift.rs", "#[cfg(test)]\nmod tests {\n    // A token.\n}\n"),
+    ] {
+        assert_eq!(engine_words(&one(path, text)), [""; 0]);
+    }
+}
+
+#[test]
 fn a_cycle_inside_an_engine() {
     let three = |last: &str| {
         many(&[

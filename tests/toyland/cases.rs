@@ -195,11 +195,14 @@ fn drifts(home: &Home) {
     let apple = samples.iter().find(|s| s["node"] == "n1" && s["key"]["key"] == "apple").unwrap();
     let says = (&apple["what"], &apple["view"]["value"], &apple["node_holds"]["value"]);
     assert_eq!(says, (&json!("stale"), &json!("red"), &json!("yellow")), "{apple}");
-    let ranges = home.run(&["drift", "--table", "fruit", "--token-ranges", "256", "--json"]).ends(0).objects();
+    let ranges = home.run(&["drift", "--table", "fruit", "--ranges", "256", "--json"]).ends(0).objects();
     let stale: u64 = ranges.iter().filter_map(|r| r["stale"].as_u64()).sum();
     assert_eq!(stale, 2, "{ranges:?}");
-    let text = home.run(&["drift", "--table", "fruit", "--token-ranges", "256"]).ends(0).out;
+    let text = home.run(&["drift", "--table", "fruit", "--ranges", "256"]).ends(0).out;
     assert!(text.contains("6100000000000000  61ffffffffffffff  n1  0  1  0"), "{text}");
+    // It has no word of its own for a place, and its tables lie in nothing.
+    assert!(text.starts_with("first place  last place  node"), "{text}");
+    assert!(home.run(&["ls", "--in", "fruit"]).ends(1).err.contains("its tables lie in nothing"));
 }
 
 fn model() {

@@ -1,17 +1,20 @@
 //! From tables of parameters to options, and from what was given back to values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, ValueParser};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, value_parser};
 
 use super::Args;
 use crate::backup;
 use crate::engine::params::{Group, Param, Params, Takes, Value};
 use crate::engine::{self, Engine, form};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::restore::forms::{self, FormOf};
 
 /// A form that was chosen, and what was given for it.
@@ -32,11 +35,37 @@ pub struct Form<'e> {
     pub params: Params,
 }
 
+/// Where parameters are read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The command line alone: clap refuses what does not fit together, in its own words.
+    Words,
+    /// A file as well ([`PARAMS`]): what fits together is known once both are read.
+    File,
+}
+
+/// The option that names a file of parameters.
+const PARAMS: &str = "params";
+/// The longest such file.
+const PARAMS_MAX: u64 = 1 << 20;
+
+impl From {
+    /// As the words of a command line say.
+    pub fn of(mut words: impl Iterator<Item = OsString>) -> From {
+        let names = |word: &OsString| {
+            let word = word.to_string_lossy();
+            word.strip_prefix("--").is_some_and(|word| word == PARAMS || word.starts_with("params="))
+        };
+        if words.any(|word| names(&word)) { From::File } else { From::Words }
+    }
+}
+
 /// The program, which knows `engines`.
-pub fn command(engines: &[&dyn Engine]) -> Command {
+pub fn command(engines: &[&dyn Engine], from: From) -> Command {
     let extended = |one: Command| match one.get_name() {
-        "backup" => backups(one, engines),
-        "restore" => restores(one, engines),
+        "backup" => backups(one, engines, from),
+        "restore" => restores(one, engines, from),
+        "ls" | "drift" => in_outer(one, engines),
         _ => one,
     };
     // What is changed goes to the end: all are, so that they keep their order.
@@ -46,29 +75,35 @@ pub fn command(engines: &[&dyn Engine]) -> Command {
 }
 
 /// `backup`, with a command for each way in.
-fn backups(all: Command, engines: &[&dyn Engine]) -> Command {
+fn backups(all: Command, engines: &[&dyn Engine], from: From) -> Command {
     let all = all.subcommand_required(true).arg_required_else_help(true);
     engines.iter().flat_map(|engine| engine.sources()).fold(all, |all, form| {
-        let one = with_groups(Command::new(form.name).about(form.help), form.groups.iter().copied());
-        all.subcommand(with_groups(one, [&backup::TAKES]))
+        let one = with_groups(Command::new(form.name).about(form.help), form.groups.iter().copied(), from);
+        all.subcommand(with_groups(one, [&backup::TAKES], from).arg(file()))
     })
 }
 
 /// `restore`, with what each form takes.
-fn restores(all: Command, engines: &[&dyn Engine]) -> Command {
+fn restores(all: Command, engines: &[&dyn Engine], from: From) -> Command {
     let forms = forms::all(engines);
     let names = forms.iter().map(|of| PossibleValue::new(of.form.name).help(of.form.help));
     let to =
         Arg::new("to").long("to").value_name("FORM").required(true).help("In which form").help_heading(None::<&str>);
     let to = to.value_parser(PossibleValuesParser::new(names));
-    forms.iter().fold(all.arg(to), |all, of| with_groups(all, of.groups()))
+    forms.iter().fold(all.arg(to).arg(file()), |all, of| with_groups(all, of.groups(), from))
+}
+
+/// `--in` under the engines' own words, too.
+fn in_outer(one: Command, engines: &[&dyn Engine]) -> Command {
+    let words: BTreeSet<&str> = engines.iter().filter_map(|engine| engine.words().outer).collect();
+    one.mut_arg("outer", |arg| words.into_iter().fold(arg, |arg, word| arg.visible_alias(word)))
 }
 
 /// The form that `backup` was told, by the matches of that subcommand.
 pub fn source<'e>(engines: &[&'e dyn Engine], given: &ArgMatches) -> Result<Option<Chosen<'e>>> {
     let Some((name, given)) = given.subcommand() else { return Ok(None) };
     let Some((engine, form)) = form(engines, |engine| engine.sources(), name) else { return Ok(None) };
-    let params = values(given, form.params().chain(backup::TAKES.params))?;
+    let params = values(given, &form.params().chain(backup::TAKES.params).collect::<Vec<_>>())?;
     Ok(Some(Chosen { engine, form, params }))
 }
 
@@ -83,30 +118,43 @@ pub fn target<'e>(engines: &[&'e dyn Engine], given: &ArgMatches) -> Result<Opti
     };
     let params = all.iter().flat_map(FormOf::groups).flat_map(|group| group.params);
     let once: BTreeMap<&str, &Param> = params.map(|param| (param.name, param)).collect();
-    let params = values(given, once.into_values())?;
+    let params = values(given, &once.into_values().collect::<Vec<_>>())?;
     forms::fits(&all, &of, &params)?;
     Ok(Some(Form { of, params }))
 }
 
+/// The option that names a file of parameters.
+fn file() -> Arg {
+    let help = "Parameters from a file, too: a JSON object with names of options as keys, such as {\"tag\": [\"nightly\"]}. What is \
+                given here counts in place of what the file says";
+    Arg::new(PARAMS)
+        .long(PARAMS)
+        .value_name("FILE")
+        .help(help)
+        .help_heading(None::<&str>)
+        .value_parser(value_parser!(PathBuf))
+}
+
 /// Adds options. One that is there already, of another form, is the same.
-fn with_groups(command: Command, groups: impl IntoIterator<Item = &'static Group>) -> Command {
+fn with_groups(command: Command, groups: impl IntoIterator<Item = &'static Group>, from: From) -> Command {
     let params = groups.into_iter().flat_map(|group| group.params.iter().map(|param| (group.heading, param)));
     params.fold(command, |command, (heading, param)| {
         let is_there = command.get_arguments().any(|arg| arg.get_id() == param.name);
-        if is_there { command } else { command.arg(option(param, heading)) }
+        if is_there { command } else { command.arg(option(param, heading, from)) }
     })
 }
 
 /// The option of a parameter.
-fn option(param: &'static Param, heading: Option<&'static str>) -> Arg {
-    let arg = Arg::new(param.name).long(param.name).help(param.help).help_heading(heading).required(param.required);
-    let arg = param.requires.iter().fold(arg, |arg, other| arg.requires(*other));
-    let arg = param.conflicts.iter().fold(arg, |arg, other| arg.conflicts_with(*other));
+fn option(param: &'static Param, heading: Option<&'static str>, from: From) -> Arg {
+    let mut arg = Arg::new(param.name).long(param.name).help(param.help).help_heading(heading);
+    if from == From::Words {
+        arg = arg.required(param.required).conflicts_with_all(param.conflicts);
+        arg = param.requires.iter().fold(arg, |arg, other| arg.requires(*other));
+    }
     if param.takes == Takes::Nothing {
         return arg.action(ArgAction::SetTrue);
     }
-    let many = param.many || param.takes == Takes::List;
-    let arg = arg.action(if many { ArgAction::Append } else { ArgAction::Set }).value_name(param.value);
+    let arg = arg.action(if param.is_list() { ArgAction::Append } else { ArgAction::Set }).value_name(param.value);
     let arg = param.default.iter().fold(arg, |arg, default| arg.default_value(*default));
     match param.takes {
         Takes::Nothing | Takes::Text => arg.value_parser(value_parser!(String)),
@@ -125,56 +173,59 @@ fn option(param: &'static Param, heading: Option<&'static str>) -> Arg {
     }
 }
 
-/// What was given, or is the default.
-fn values<'p>(given: &ArgMatches, params: impl Iterator<Item = &'p Param>) -> Result<Params> {
-    let mut all = Params::default();
+/// What was given, here or in a file, or is the default. What is given here counts in place of what the file says.
+///
+/// Errors: those of [`Params::from_json`] and [`Params::check`]; a file that cannot be read.
+fn values(given: &ArgMatches, params: &[&Param]) -> Result<Params> {
+    let mut all = match given.get_one::<PathBuf>(PARAMS) {
+        Some(path) => {
+            Params::from_json(params, &read(path)?).map_err(|e| e.within(format_args!("{}", path.display())))?
+        }
+        None => Params::default(),
+    };
     for param in params {
-        match param.takes {
-            Takes::Nothing if given.get_flag(param.name) => all.add(param, Value::Given),
-            Takes::Nothing => {}
-            Takes::Text | Takes::Word | Takes::List | Takes::Choice(_) => {
-                let texts = given.get_many::<String>(param.name).into_iter().flatten();
-                texts.for_each(|text| all.add(param, Value::Text(text.clone())));
-            }
-            Takes::Path => {
-                let paths = given.get_many::<PathBuf>(param.name).into_iter().flatten();
-                paths.for_each(|path| all.add(param, Value::Path(path.clone())));
-            }
-            Takes::Node => {
-                for word in given.get_many::<OsString>(param.name).into_iter().flatten() {
-                    all.add(param, param.read(word)?);
-                }
-            }
-            Takes::Number(..) | Takes::Time => {
-                let numbers = given.get_many::<Value>(param.name).into_iter().flatten();
-                numbers.for_each(|number| all.add(param, number.clone()));
+        let is_here = given.value_source(param.name) == Some(ValueSource::CommandLine);
+        if is_here || !all.has(param.name) {
+            let values = values_of(given, param)?;
+            if !values.is_empty() {
+                all.replace(param, values);
             }
         }
     }
+    all.check(params)?;
     Ok(all)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// clap looks whether ids, requirements and values fit together.
-    #[test]
-    fn the_tables_of_all_engines_make_a_sound_command_line() {
-        command(engine::ALL).debug_assert();
+/// The file of parameters.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PARAMS_MAX + 1).read_to_end(&mut text));
+    read.map_err(|e| Error::io(path.display(), e))?;
+    if text.len() as u64 > PARAMS_MAX {
+        return Err(Error::new(Kind::TooLarge, path.display(), "is longer than 1 MiB: no file of parameters"));
     }
+    Ok(text)
+}
 
-    /// Forms share options by name, so one name must mean one thing.
-    #[test]
-    fn a_parameter_of_several_forms_is_the_same_in_all() {
-        let all = forms::all(engine::ALL);
-        let params: Vec<&Param> = all.iter().flat_map(FormOf::groups).flat_map(|group| group.params).collect();
-        for (i, param) in params.iter().enumerate() {
-            let other = params[..i].iter().find(|other| other.name == param.name);
-            assert!(other.is_none_or(|other| other == param), "--{}", param.name);
+/// What the command line gives for one parameter.
+fn values_of(given: &ArgMatches, param: &Param) -> Result<Vec<Value>> {
+    fn all<T: Clone + Send + Sync + 'static>(
+        given: &ArgMatches,
+        param: &Param,
+        value: impl Fn(T) -> Value,
+    ) -> Vec<Value> {
+        given.get_many::<T>(param.name).into_iter().flatten().cloned().map(value).collect()
+    }
+    match param.takes {
+        Takes::Nothing => Ok(given.get_flag(param.name).then_some(Value::Given).into_iter().collect()),
+        Takes::Text | Takes::Word | Takes::List | Takes::Choice(_) => Ok(all(given, param, Value::Text)),
+        Takes::Path => Ok(all(given, param, Value::Path)),
+        Takes::Node => {
+            given.get_many::<OsString>(param.name).into_iter().flatten().map(|word| param.read(word)).collect()
         }
-        let names = |forms: Vec<&str>| forms.iter().collect::<std::collections::BTreeSet<_>>().len() == forms.len();
-        assert!(names(all.iter().map(|of| of.form.name).collect()), "two forms of one name");
-        assert!(names(engine::ALL.iter().flat_map(|e| e.sources()).map(|form| form.name).collect()));
+        Takes::Number(..) | Takes::Time => Ok(all(given, param, |number: Value| number)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use super::sstable::{self, Descriptor};
 use super::types::quote_name;
 use crate::engine::target::{Asked, Target};
 use crate::engine::{Column, KeptOf, Rows, Selection, Show};
-use crate::engine::{Described, Engine, Env, Form, Params, Schema, Shown, Source};
+use crate::engine::{Described, Engine, Env, Form, Params, Schema, Shown, Source, Words};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Owned, Rule};
 use crate::run::Record;
@@ -29,6 +29,10 @@ pub struct Cassandra;
 impl Engine for Cassandra {
     fn name(&self) -> &'static str {
         ENGINE
+    }
+
+    fn words(&self) -> Words {
+        Words { outer: Some("keyspace"), place: "token" }
     }
 
     fn kept_of<'n>(&self, file: &'n str) -> Option<KeptOf<'n>> {

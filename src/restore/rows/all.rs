@@ -111,14 +111,12 @@ fn goes_on(e: Error) -> Error {
     }
 }
 
-/// `KEYSPACE.TABLE.extension`; where that is longer than a name may be, `KEYSPACE/TABLE.extension`.
+/// `lab.users.json`; where that is longer than a name may be, `lab/users.json`.
 fn path(out: &Path, shard: &Shard, extension: &str) -> Result<PathBuf> {
-    let (keyspace, table) = split_name(&shard.name);
+    let (outer, table) = split_name(&shard.name);
     let (whole, short) = (format!("{}.{extension}", shard.name), format!("{table}.{extension}"));
-    let odd = shard.name.starts_with('.')
-        || table.is_empty()
-        || shard.name.contains(['/', '\0'])
-        || keyspace.len() > NAME_MAX;
+    let odd =
+        shard.name.starts_with('.') || table.is_empty() || shard.name.contains(['/', '\0']) || outer.len() > NAME_MAX;
     if odd || short.len() > NAME_MAX {
         return Err(Error::new(
             Kind::Unsupported,
@@ -126,7 +124,7 @@ fn path(out: &Path, shard: &Shard, extension: &str) -> Result<PathBuf> {
             "has a name that no file can have",
         ));
     }
-    Ok(if whole.len() <= NAME_MAX { out.join(whole) } else { out.join(keyspace).join(short) })
+    Ok(if whole.len() <= NAME_MAX { out.join(whole) } else { out.join(outer).join(short) })
 }
 
 /// The folder, held by us alone.

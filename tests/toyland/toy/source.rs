@@ -14,8 +14,8 @@ use repo_format::leaf::Layout;
 use serde_json::Value;
 
 use super::archive::{Archive, Interval, Lines};
-use super::Cluster;
 use super::schema::owned;
+use super::{Cluster, NAME};
 
 /// The archives of some nodes.
 pub struct Toyland {

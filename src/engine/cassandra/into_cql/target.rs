@@ -7,7 +7,7 @@ use super::source::gone;
 use super::state::Before;
 use crate::engine::cassandra::client::Client;
 use crate::engine::cassandra::schema::Table;
-use crate::engine::cassandra::schema::fits::{misfits, other_replication};
+use crate::engine::cassandra::schema::fits::{check_fits, other_replication};
 use crate::engine::cassandra::schema::statements::{self, Place, Release, qualified};
 use crate::error::{Error, Kind, Result};
 
@@ -31,13 +31,8 @@ impl Target {
             same_replication(&there.replication, order)?;
         }
         let table = schema.tables.iter().find(|t| t.name == order.into.1).cloned();
-        let name = qualified(order.into.0, order.into.1);
         if let Some(there) = &table {
-            let misfits = misfits(order.table, there)?;
-            if !misfits.is_empty() {
-                return Err(Error::new(Kind::Usage, format!("table {name}"), misfits.join("; "))
-                    .hint("restore --into another name, or make the table fit"));
-            }
+            check_fits(order.table, there)?;
         }
         for t in statements::used_types(order.table)? {
             let there = schema.tables.iter().flat_map(|t| &t.types).find(|o| o.name == t.name);

@@ -10,7 +10,7 @@ use crate::engine::cassandra::placing::{Cut, Placed, Plan, Size, TargetRing};
 use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::ring::TokenRange;
 use crate::engine::cassandra::rows::Layout;
-use crate::engine::cassandra::schema::fits::{misfits, other_replication};
+use crate::engine::cassandra::schema::fits::{check_fits, other_replication};
 use crate::engine::cassandra::schema::{Keyspace, Table};
 use crate::engine::cassandra::source::ClusterDescription;
 use crate::engine::cassandra::sstable::Version;
@@ -166,12 +166,7 @@ impl<'s> Planner<'_, 's> {
 fn fits<'r>(captured: &Table, table: &Table, request: &'r Request) -> Result<Option<&'r Replication>> {
     let Some(there) = request.there.get(&table.keyspace) else { return Ok(None) };
     if let Some(other) = there.tables.iter().find(|t| t.name == table.name) {
-        let misfits = misfits(captured, other)?;
-        if !misfits.is_empty() {
-            let subject = format!("table {}.{} of the target", table.keyspace, table.name);
-            return Err(Error::new(Kind::Usage, subject, misfits.join("; "))
-                .hint("make the table fit, or restore it alone, with --table, --into another name"));
-        }
+        check_fits(captured, other)?;
     }
     let replication = there.keyspace(&table.keyspace).map(|k| &k.replication);
     let spelled_out = |r: &Replication| request.ring.as_ref().map_or_else(|| r.clone(), |ring| ring.spelled_out(r));

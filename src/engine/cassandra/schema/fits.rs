@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::statements::{quote_text, used_types};
+use super::statements::{qualified, quote_text, used_types};
 use super::{Column, ColumnRole, Table};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// What stands in the way, each in a few words; nothing where rows of `captured` can be written to `there`.
 pub fn misfits(captured: &Table, there: &Table) -> Result<Vec<String>> {
@@ -37,6 +37,19 @@ pub fn misfits(captured: &Table, there: &Table) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// Refuses what was captured of a table where one of a target, `there`, cannot take it.
+///
+/// Errors: `Unsupported`, by all that stands in the way: of several tables the others can be had.
+pub fn check_fits(captured: &Table, there: &Table) -> Result<()> {
+    let misfits = misfits(captured, there)?;
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    let subject = format!("table {} of the target", qualified(&there.keyspace, &there.name));
+    Err(Error::new(Kind::Unsupported, subject, misfits.join("; "))
+        .hint("make the table fit, or restore it alone, with --table, --into another name"))
 }
 
 /// How the replication `there` differs from the one that is `wanted`, in a few words; `None` where it does not.
