@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onefold::backup::{Options, Target, backup};
+use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::rows::Layout;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::text::TextForm;
 use onefold::engine::{EVERYTHING, Engine, Show, Source};
-use onefold::engine::{Engine, Show, Source};
 use onefold::merge::{Across, Merge};
 use onefold::repo::{InitOptions, Repo, WriteOptions, WriteStats};
 use onefold::restore;

@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use filter::Filter;
 pub use restore::Restore;
-pub use tables::{Chosen, Form, From, command, source, target};
+pub use tables::{Chosen, Form, Given, command, source, target};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]

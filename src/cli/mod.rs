@@ -23,13 +23,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use args::{Args, Command, From};
+use args::{Args, Command, Given};
 pub use exit::Outcome;
 use output::Output;
 
 /// Runs the program, which knows `engines`, on its arguments.
 pub fn main(engines: &[&dyn Engine]) -> ExitCode {
-    let told = args::command(engines, From::of(std::env::args_os())).try_get_matches();
+    let told = args::command(engines, Given::of(std::env::args_os())).try_get_matches();
     let (args, given) = match told.and_then(|given| Ok((Args::from_arg_matches(&given)?, given))) {
         Ok(parsed) => parsed,
         Err(told) => {
@@ -87,12 +87,12 @@ fn run(args: &Args, given: &ArgMatches, engines: &[&dyn Engine], output: &Output
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut args::command(engines, From::Words), "onefold", &mut text);
+            clap_complete::generate(*shell, &mut args::command(engines, Given::Words), "onefold", &mut text);
             output.text(&text).map(|()| Outcome::Fine)
         }
         Command::Man { out } => {
             let written = fs::create_dir_all(out)
-                .and_then(|()| clap_mangen::generate_to(args::command(engines, From::Words), out));
+                .and_then(|()| clap_mangen::generate_to(args::command(engines, Given::Words), out));
             written.map(|()| Outcome::Fine).map_err(|e| Error::io(out.display(), e))
         }
     }

@@ -37,7 +37,7 @@ pub struct Form<'e> {
 
 /// Where parameters are read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Given {
     /// The command line alone: clap refuses what does not fit together, in its own words.
     Words,
     /// A file as well ([`PARAMS`]): what fits together is known once both are read.
@@ -49,19 +49,19 @@ const PARAMS: &str = "params";
 /// The longest such file.
 const PARAMS_MAX: u64 = 1 << 20;
 
-impl From {
+impl Given {
     /// As the words of a command line say.
-    pub fn of(mut words: impl Iterator<Item = OsString>) -> From {
+    pub fn of(mut words: impl Iterator<Item = OsString>) -> Given {
         let names = |word: &OsString| {
             let word = word.to_string_lossy();
             word.strip_prefix("--").is_some_and(|word| word == PARAMS || word.starts_with("params="))
         };
-        if words.any(|word| names(&word)) { From::File } else { From::Words }
+        if words.any(|word| names(&word)) { Given::File } else { Given::Words }
     }
 }
 
 /// The program, which knows `engines`.
-pub fn command(engines: &[&dyn Engine], from: From) -> Command {
+pub fn command(engines: &[&dyn Engine], from: Given) -> Command {
     let extended = |one: Command| match one.get_name() {
         "backup" => backups(one, engines, from),
         "restore" => restores(one, engines, from),
@@ -75,7 +75,7 @@ pub fn command(engines: &[&dyn Engine], from: From) -> Command {
 }
 
 /// `backup`, with a command for each way in.
-fn backups(all: Command, engines: &[&dyn Engine], from: From) -> Command {
+fn backups(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
     let all = all.subcommand_required(true).arg_required_else_help(true);
     engines.iter().flat_map(|engine| engine.sources()).fold(all, |all, form| {
         let one = with_groups(Command::new(form.name).about(form.help), form.groups.iter().copied(), from);
@@ -84,7 +84,7 @@ fn backups(all: Command, engines: &[&dyn Engine], from: From) -> Command {
 }
 
 /// `restore`, with what each form takes.
-fn restores(all: Command, engines: &[&dyn Engine], from: From) -> Command {
+fn restores(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
     let forms = forms::all(engines);
     let names = forms.iter().map(|of| PossibleValue::new(of.form.name).help(of.form.help));
     let to =
@@ -136,7 +136,7 @@ fn file() -> Arg {
 }
 
 /// Adds options. One that is there already, of another form, is the same.
-fn with_groups(command: Command, groups: impl IntoIterator<Item = &'static Group>, from: From) -> Command {
+fn with_groups(command: Command, groups: impl IntoIterator<Item = &'static Group>, from: Given) -> Command {
     let params = groups.into_iter().flat_map(|group| group.params.iter().map(|param| (group.heading, param)));
     params.fold(command, |command, (heading, param)| {
         let is_there = command.get_arguments().any(|arg| arg.get_id() == param.name);
@@ -145,9 +145,9 @@ fn with_groups(command: Command, groups: impl IntoIterator<Item = &'static Group
 }
 
 /// The option of a parameter.
-fn option(param: &'static Param, heading: Option<&'static str>, from: From) -> Arg {
+fn option(param: &'static Param, heading: Option<&'static str>, from: Given) -> Arg {
     let mut arg = Arg::new(param.name).long(param.name).help(param.help).help_heading(heading);
-    if from == From::Words {
+    if from == Given::Words {
         arg = arg.required(param.required).conflicts_with_all(param.conflicts);
         arg = param.requires.iter().fold(arg, |arg, other| arg.requires(*other));
     }

@@ -12,8 +12,8 @@ use super::*;
 /// clap looks whether ids, requirements and values fit together.
 #[test]
 fn the_tables_of_all_engines_make_a_sound_command_line() {
-    command(engine::ALL, From::Words).debug_assert();
-    command(engine::ALL, From::File).debug_assert();
+    command(engine::ALL, Given::Words).debug_assert();
+    command(engine::ALL, Given::File).debug_assert();
 }
 
 /// Forms share options by name, so one name must mean one thing.
@@ -109,8 +109,7 @@ fn given() -> impl Strategy<Value = (One, Vec<Words>)> {
             (proptest::bool::weighted(likely), times, any::<[Index; 2]>()).prop_map(move |(is_given, times, which)| {
                 let (all, times) = (words(param), if param.takes == Takes::Nothing { times.min(1) } else { times });
                 // The first words are good, and taken more often.
-                let pick =
-                    |index: &Index| all[index.index(3 * all.len()).checked_sub(2 * all.len()).unwrap_or(0)].clone();
+                let pick = |index: &Index| all[index.index(3 * all.len()).saturating_sub(2 * all.len())].clone();
                 (param, if is_given { which[..times].iter().map(pick).collect() } else { Vec::new() })
             })
         });
@@ -119,7 +118,7 @@ fn given() -> impl Strategy<Value = (One, Vec<Words>)> {
 }
 
 /// What the command line makes of words, as the program would.
-fn told(words: &[String], from: From) -> std::result::Result<Params, String> {
+fn told(words: &[String], from: Given) -> std::result::Result<Params, String> {
     let given = command(engine::ALL, from).try_get_matches_from(words).map_err(|e| e.to_string())?;
     let (name, given) = given.subcommand().unwrap();
     let params = match name {
@@ -160,11 +159,11 @@ fn words_and_json_say_the_same() {
     let mut runner = TestRunner::default();
     let (cases, taken) = (runner.config().cases, Cell::new(0));
     let same = |((one, given), here): ((One, Vec<Words>), [bool; 64])| {
-        let words = told(&[&one.words[..], &as_words(&given)].concat(), From::Words);
+        let words = told(&[&one.words[..], &as_words(&given)].concat(), Given::Words);
         let with_file = |given_here: &[Words], in_file: &[Words]| {
             std::fs::write(&file, object(in_file).to_string()).unwrap();
             let option = vec![format!("--params={}", file.display())];
-            told(&[&one.words[..], &option, &as_words(given_here)].concat(), From::File)
+            told(&[&one.words[..], &option, &as_words(given_here)].concat(), Given::File)
         };
         let mut here = here.iter();
         let (given_here, in_file): (Vec<_>, Vec<_>) = given.iter().cloned().partition(|_| *here.next().unwrap());
@@ -193,7 +192,7 @@ fn words_win() {
     let told = |more: &[&str]| {
         let words = ["onefold", "backup", engine::ALL[0].sources()[0].name, "--params", file.to_str().unwrap()];
         let words: Vec<String> = words.iter().chain(more).map(|word| (*word).to_owned()).collect();
-        told(&words, From::of(words.iter().map(Into::into))).unwrap()
+        told(&words, Given::of(words.iter().map(Into::into))).unwrap()
     };
     let (alone, with) = (told(&[]), told(&["--tag", "c", "--node=n3=/no/c", "--compression-level", "5", "--dry-run"]));
     assert_eq!((alone.number("compression-level"), alone.list("tag")), (Some(3), vec!["a".to_owned(), "b".to_owned()]));

@@ -33,13 +33,16 @@ pub struct ClusterDescription {
     pub sstable_versions: BTreeSet<String>,
 }
 
+/// The token ranges that a captured node answers for; `None` is everything.
+pub type Ranges = Option<Vec<TokenRange>>;
+
 /// Who answers for what of all keyspaces that are replicated alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owners {
     /// How, as [`Keyspace::replication`] has it.
     pub replication: BTreeMap<String, String>,
-    /// By captured node: the token ranges it answers for; `None` is everything.
-    pub nodes: Vec<Option<Vec<TokenRange>>>,
+    /// By captured node.
+    pub nodes: Vec<Ranges>,
 }
 
 impl ClusterDescription {
@@ -48,8 +51,8 @@ impl ClusterDescription {
         ClusterDescription::deserialize(description).map_err(|e| Error::damaged("snapshot: cluster", e))
     }
 
-    /// By captured node: the token ranges of a keyspace that it answers for, `None` for all of them. `None` where nobody knows.
-    pub fn owners(&self, keyspace: &str) -> Option<&[Option<Vec<TokenRange>>]> {
+    /// Who answers for what of a keyspace, by captured node; `None` where nobody knows.
+    pub fn owners(&self, keyspace: &str) -> Option<&[Ranges]> {
         let replication = &self.keyspaces.iter().find(|of| of.name == keyspace)?.replication;
         self.owned.iter().find(|of| of.replication == *replication).map(|of| of.nodes.as_slice())
     }
@@ -205,7 +208,7 @@ fn owners(
     members: &[Option<usize>],
     center: Option<&str>,
     replication: &BTreeMap<String, String>,
-) -> (std::result::Result<Vec<Option<Vec<TokenRange>>>, String>, Vec<String>) {
+) -> (std::result::Result<Vec<Ranges>, String>, Vec<String>) {
     let absent = |owns: &dyn Fn(usize) -> bool| -> Vec<String> {
         let absent = ring.members().iter().enumerate().filter(|(m, _)| !members.contains(&Some(*m)) && owns(*m));
         let absent = absent.filter(|(_, member)| center.is_none_or(|center| member.data_center == center));
