@@ -1,5 +1,5 @@
 //! Is everything there that the snapshots need? Objects are verified by the repository; here their trees are walked, and
-//! every table and file of every snapshot is told that reaches a chunk which cannot be read.
+//! every part of every snapshot (a table, a node's patch of one, a kept file) is told that reaches a chunk which cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -38,12 +38,14 @@ pub struct Checked {
     pub declared: Vec<String>,
 }
 
-/// A table or a file of a snapshot that cannot be restored whole.
+/// A part of a snapshot that cannot be given back whole.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Harmed {
     /// The snapshot's id.
     pub snapshot: String,
-    /// The table or file; `None`: all of it, because the snapshot itself cannot be read.
+    /// `keyspace.table`; `keyspace.table: patch of node n2`, where how that node differs is not known any more and the table
+    /// itself is whole; `node n2: path`, a kept file; `patches of nodes` or `kept files`, some of which cannot be named any more.
+    /// `None`: all of it, because the snapshot itself cannot be read.
     pub part: Option<String>,
     /// How many of its chunks cannot be read. There may be more below those. 0: all can, but what they give are other
     /// records than were backed up.
@@ -166,7 +168,7 @@ impl Walk<'_> {
         let (watch, reader) = (self.watch, self.reader);
         snapshot.reach(reader, &mut |part, reached| {
             watch.check()?;
-            let (harm, goes_on) = self.look(reached, &mut path)?;
+            let (harm, goes_on) = self.look(part, reached, &mut path)?;
             if let Some(harm) = harm {
                 for above in &path {
                     self.harmed.entry(*above).or_default().add(&harm);
@@ -186,7 +188,7 @@ impl Walk<'_> {
 
     /// What is wrong with what was reached, and whether to look below it. `path` then leads to it, and not to a chunk under
     /// which nothing hangs.
-    fn look(&mut self, reached: Reached, path: &mut Vec<ChunkId>) -> Result<(Option<Harm>, bool)> {
+    fn look(&mut self, part: &str, reached: Reached, path: &mut Vec<ChunkId>) -> Result<(Option<Harm>, bool)> {
         let (id, parent, more) = match reached {
             Reached::Broken(e) if is_damage(&e) => return Ok((Some(self.broken(&e, path)?), false)),
             Reached::Broken(e) => return Err(e),
@@ -195,7 +197,11 @@ impl Walk<'_> {
         let above = path.iter().rposition(|above| Some(*above) == parent).map_or(0, |at| at + 1);
         path.truncate(above);
         if more && !self.seen.insert(id) {
-            return Ok((self.harmed.get(&id).cloned(), false));
+            let harm = self.harmed.get(&id);
+            // Below a harmed tree of the snapshot itself, the parts that are harmed have names of their own.
+            if harm.is_none() || !Snapshot::is_own(part) {
+                return Ok((harm.cloned(), false));
+            }
         }
         self.reached += 1;
         let harm = self.repo.blame(&self.examined.unsound, &id)?.map(|object| Harm {

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 pub use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::key::RunDigestKey;
+pub use repo_format::names::PackClass;
 use repo_format::record::{Class, Traits};
 use repo_format::run_digest::{Head, RunDigest};
 

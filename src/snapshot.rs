@@ -7,20 +7,19 @@ mod patches;
 
 use std::collections::BTreeSet;
 
-use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::record::{Entry, EntryKind};
 use repo_format::snapshot::Says;
 use serde::{Deserialize, Serialize};
 
-use crate::blob;
 use crate::engine::{Narrowed, Node};
 use crate::error::{Error, Result};
-use crate::run::{ChunkSource, Cut, Reached, ShardKind};
-use crate::tree::{self, Root, UnownedCount};
+use crate::run::{ChunkId, ChunkKind, ChunkSource, Cut, PackClass, Reached, ShardKind};
+use crate::tree::{self, Root, Under, UnownedCount};
 use crate::watch::Problem;
 
 pub use files::{About, FILE_BYTES, File, Files, write as write_files};
 pub use find::{Filter, find, read};
+use patches::PatchNames;
 pub use patches::{NUMBERS, PATCH_BYTES, Patch, write as write_patches};
 
 /// Version of the body. Readers refuse newer ones.
@@ -132,9 +131,18 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// As the tree module has it.
+    /// As the tree module has it: a layer of a shard.
     pub fn root(&self) -> Result<Root> {
-        Ok(Root { id: chunk_id(&self.id)?, level: self.level, records: self.records, blobs: self.blobs })
+        self.root_of(PackClass::Content)
+    }
+
+    /// Of the snapshot's own trees, whose leaves are metadata: patches and kept files.
+    pub fn own_root(&self) -> Result<Root> {
+        self.root_of(PackClass::Metadata)
+    }
+
+    fn root_of(&self, class: PackClass) -> Result<Root> {
+        Ok(Root { id: chunk_id(&self.id)?, level: self.level, records: self.records, blobs: self.blobs, class })
     }
 }
 
@@ -204,48 +212,33 @@ impl Snapshot {
 
     /// Every chunk that the documents name.
     pub fn roots(&self) -> Result<Vec<(ChunkKind, ChunkId)>> {
-        let layers = self.shards.iter().flat_map(|shard| &shard.layers);
-        let trees = layers.chain(&self.patches).chain(&self.files);
-        let mut roots = trees.map(|tree| Ok(tree.root()?.chunk())).collect::<Result<Vec<_>>>()?;
+        let layers = self.shards.iter().flat_map(|shard| &shard.layers).map(Tree::root);
+        let own = self.patches.iter().chain(&self.files).map(Tree::own_root);
+        let mut roots = layers.chain(own).map(|root| Ok(root?.chunk())).collect::<Result<Vec<_>>>()?;
         roots.sort_unstable();
         roots.dedup();
         Ok(roots)
     }
 
-    /// Shows every chunk that the snapshot needs, tree by tree and file by file, under the name of the table or file; see
-    /// [`tree::reach`]. The trees of patches and of files themselves go under names of their own.
+    /// Shows every chunk that the snapshot needs, under the name of the part that needs it: a table, the patch of a node for a
+    /// table, a kept file. The trees of patches and of kept files have names of their own ([`Snapshot::is_own`]). See
+    /// [`tree::reach`].
     pub fn reach(&self, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(&str, Reached) -> Result<bool>) -> Result<()> {
-        for (name, tree) in [(PATCHES, &self.patches), (FILES, &self.files)] {
-            // What hangs under their records is shown under its own name.
-            tree.iter().try_for_each(|tree| {
-                reach(tree.root(), chunks, &mut |reached| {
-                    let leaf = matches!(reached, Reached::Chunk { kind: ChunkKind::Leaf, .. });
-                    Ok(visit(name, reached)? && !leaf)
-                })
-            })?;
-        }
-        for shard in &self.shards {
-            let mut visit = |reached| visit(&shard.name, reached);
-            shard.layers.iter().try_for_each(|tree| reach(tree.root(), chunks, &mut visit))?;
-            match self.patches(shard, chunks) {
-                Ok(patches) => {
-                    let mut roots = patches.iter().flat_map(|patch| patch.bits.into_iter().chain(patch.held));
-                    roots.try_for_each(|root| tree::reach(root, chunks, &mut visit))?;
-                }
-                Err(e) => unreadable(&self.patches, e, &mut visit)?,
+        let patches = PatchNames::new(self);
+        own(&self.patches, PATCHES, &|under| patches.name(under), chunks, visit)?;
+        let layers = self.shards.iter().flat_map(|shard| shard.layers.iter().map(move |tree| (&shard.name, tree)));
+        for (name, tree) in layers {
+            match tree.root() {
+                Ok(root) => tree::reach(root, chunks, &mut |reached| visit(name, reached))?,
+                Err(e) => visit(name, Reached::Broken(e)).map(drop)?,
             }
         }
-        let files = match self.files(None, chunks) {
-            Ok(files) => files,
-            Err(e) => return unreadable(&self.files, e, &mut |reached| visit(FILES, reached)),
-        };
-        for file in files {
-            match file {
-                Ok(file) => blob::reach(&file.content, None, chunks, &mut |reached| visit(&file.name, reached))?,
-                Err(e) => unreadable(&self.files, e, &mut |reached| visit(FILES, reached))?,
-            }
-        }
-        Ok(())
+        own(&self.files, FILES, &|under| self.file_name(under), chunks, visit)
+    }
+
+    /// Whether [`Snapshot::reach`] calls a tree of the snapshot itself so, and not what hangs under its records.
+    pub fn is_own(part: &str) -> bool {
+        [PATCHES, FILES].contains(&part)
     }
 
     /// The shard called `name`.
@@ -327,19 +320,35 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
 const PATCHES: &str = "patches of nodes";
 const FILES: &str = "kept files";
 
-fn reach(root: Result<Root>, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
-    match root {
-        Ok(root) => tree::reach(root, chunks, visit),
-        Err(e) => visit(Reached::Broken(e)).map(drop),
-    }
-}
-
-/// The records of a tree could not be read: something is wrong below its root, or with what it gives.
-fn unreadable(tree: &Option<Tree>, e: Error, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
-    if let Some(Ok((kind, id))) = tree.as_ref().map(|tree| tree.root().map(|root| root.chunk())) {
-        visit(Reached::Chunk { kind, id, parent: None, more: true })?;
-    }
-    visit(Reached::Broken(e)).map(drop)
+/// Shows a tree of the snapshot itself as `name`, and what hangs under each record as what `part_of` calls it.
+fn own(
+    tree: &Option<Tree>,
+    name: &str,
+    part_of: &dyn Fn(&Under) -> Result<String>,
+    chunks: &dyn ChunkSource,
+    visit: &mut dyn FnMut(&str, Reached) -> Result<bool>,
+) -> Result<()> {
+    let root = match tree.as_ref().map(Tree::own_root) {
+        None => return Ok(()),
+        Some(Ok(root)) => root,
+        Some(Err(e)) => return visit(name, Reached::Broken(e)).map(drop),
+    };
+    // The record shown last, and its part.
+    let (mut last, mut part) = (Vec::new(), String::new());
+    tree::reach_by_record(root, chunks, &mut |under, reached| {
+        let Some(under) = under else { return visit(name, reached) };
+        if part.is_empty() || last != under.key {
+            last.clone_from(&under.key);
+            part = match part_of(under) {
+                Ok(part) => part,
+                Err(e) => {
+                    visit(name, Reached::Broken(e))?;
+                    name.to_owned()
+                }
+            };
+        }
+        visit(&part, reached)
+    })
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ fn stray_files_are_notes() {
     assert!(strays.iter().all(|name| notes.iter().any(|n| n.starts_with(name))), "{notes:?}");
 }
 
-/// Parts of snapshots, by the snapshot's id and the name of the table or file.
+/// Parts of snapshots, by the snapshot's id and the name of the part.
 type Parts = BTreeSet<(String, String)>;
 
 /// What cannot be read, by reading every chunk of every snapshot.

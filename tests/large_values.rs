@@ -17,8 +17,8 @@ use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::cassandra::sstable::write::{self, SsTableWriter};
 use onefold::merge::{Across, Merge, Owned};
 use onefold::repo::{Repo, WriteOptions};
-use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Reached, Record};
-use onefold::snapshot::Snapshot;
+use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, PackClass, Reached, Record};
+use onefold::snapshot::{Snapshot, Tree};
 use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::tree::{self, PatchWriter, Root, TreeRun};
@@ -145,10 +145,12 @@ fn a_branch_that_counts_wrongly_is_found() {
     let chunks = Chunks::default();
     let root = fold(&rows(40, 7, 1), &chunks)[0];
     assert!(root.level >= 2 && root.blobs == 5);
-    let children = |id: &ChunkId, level| read_branch(&chunks.get(ChunkKind::Branch, id).unwrap(), level).unwrap();
+    let children = |id: &ChunkId, level| {
+        read_branch(&chunks.get(ChunkKind::Branch, id).unwrap(), level, PackClass::Content).unwrap()
+    };
     let put = |level, children: &[Child]| {
         let mut out = Vec::new();
-        put_branch(&mut out, level, children);
+        put_branch(&mut out, level, PackClass::Content, children);
         chunks.put(ChunkKind::Branch, &out).unwrap()
     };
     let top = Child { first_key: Vec::new(), id: root.id, records: root.records, blobs: root.blobs };
@@ -175,7 +177,7 @@ fn a_branch_that_counts_wrongly_is_found() {
                     let (records, blobs) = (by(above.records, records), by(above.blobs, blobs));
                     child = Child { id: put(level, &beside), records, blobs, ..above.clone() };
                 }
-                let root = Root { id: child.id, level: root.level, records: child.records, blobs: child.blobs };
+                let root = Root { id: child.id, records: child.records, blobs: child.blobs, ..root };
                 let (_, broken) = reached(root, &chunks);
                 // A leaf that is said to have no blobs is not read: then it is reading that sees it.
                 assert_eq!(broken.is_empty(), hidden, "at {at}: {blobs} blobs, {records} records");
@@ -296,13 +298,13 @@ fn a_snapshot_reaches_every_chunk_of_its_repository() {
         .unwrap();
     // A pruner goes by references alone and knows no names: it finds the same.
     let mut marked = BTreeSet::new();
-    let layers = snapshot.shards.iter().flat_map(|shard| &shard.layers);
-    for tree in layers.chain(&snapshot.patches).chain(&snapshot.files) {
+    let layers = snapshot.shards.iter().flat_map(|shard| &shard.layers).map(Tree::root);
+    for root in layers.chain(snapshot.patches.iter().chain(&snapshot.files).map(Tree::own_root)) {
         let mut visit = |reached| {
             let Reached::Chunk { id, .. } = reached else { panic!("{reached:?}") };
             Ok(marked.insert(id))
         };
-        tree::reach(tree.root().unwrap(), &reader, &mut visit).unwrap();
+        tree::reach(root.unwrap(), &reader, &mut visit).unwrap();
     }
     assert_eq!(marked, found);
     let options = CheckOptions { read_data: true, declare_lost: false };
@@ -388,7 +390,7 @@ fn a_night_stores_what_changed_and_not_the_value_beside_it() {
         stored.push(stats.bytes_stored);
         let tree = &snapshot.shards[0].layers[0];
         assert_eq!((tree.records, tree.blobs), (100, 100));
-        let root = Root { id: ChunkId::from_hex(&tree.id).unwrap(), level: tree.level, records: 100, blobs: 100 };
+        let root = Root { records: 100, blobs: 100, ..tree.root().unwrap() };
         let reader = repo.reader().unwrap();
         let read = collect(&mut TreeRun::new(Some(root), &reader)).unwrap();
         let mut found: Vec<&[u8]> = read.iter().map(|r| &r.body[r.body.len() - 100_000..]).collect();

@@ -31,6 +31,7 @@ mod left_links;
 mod many_files;
 mod measure;
 mod merge;
+mod own_trees;
 mod params;
 mod previous;
 mod proof;

@@ -43,12 +43,12 @@ pub fn memory() -> Arc<dyn Store> {
 
 /// `n` chunks that do not compress, from a seed.
 pub fn chunks(seed: u64, n: usize) -> Vec<(ChunkKind, Vec<u8>)> {
-    let kinds = [ChunkKind::Leaf, ChunkKind::Branch, ChunkKind::Data, ChunkKind::BlobList];
+    let kinds = ChunkKind::ALL;
     let one = |i: usize| {
         let mut bytes = vec![0; 3000 + (i * 997) % 9000];
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(&i.to_le_bytes()).finalize_xof().fill(&mut bytes);
-        (kinds[i % 4], bytes)
+        (kinds[i % kinds.len()], bytes)
     };
     (0..n).map(one).collect()
 }
@@ -154,14 +154,14 @@ proptest! {
     /// Any chunks in any order, some of them twice, from several threads: a map gives the same back.
     #[test]
     fn the_repository_is_a_map(
-        sizes in proptest::collection::vec((0usize..40_000, 0u8..4, 0u8..6), 1..60),
+        sizes in proptest::collection::vec((0usize..40_000, 0..ChunkKind::ALL.len(), 0u8..6), 1..60),
         level in 1i32..6,
     ) {
         let store = memory();
         let repo = init(&store, None);
         let writer = repo.writer(WriteOptions { level, ..WriteOptions::default() }).unwrap();
-        let kinds = [ChunkKind::Leaf, ChunkKind::Branch, ChunkKind::Data, ChunkKind::BlobList];
-        let all: Vec<_> = sizes.iter().map(|(len, kind, fill)| (kinds[*kind as usize], vec![*fill; *len])).collect();
+        let kinds = ChunkKind::ALL;
+        let all: Vec<_> = sizes.iter().map(|(len, kind, fill)| (kinds[*kind], vec![*fill; *len])).collect();
         let model: HashMap<ChunkId, (ChunkKind, Vec<u8>)> = std::thread::scope(|scope| {
             let halves: Vec<_> = all.chunks(all.len().div_ceil(2)).map(|half| {
                 let writer = &writer;

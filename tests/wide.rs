@@ -6,7 +6,7 @@ use std::sync::Arc;
 use onefold::backup::Target;
 use onefold::engine::Node;
 use onefold::repo::{Repo, WriteOptions};
-use onefold::run::ChunkSink;
+use onefold::run::{ChunkSink, PackClass};
 use onefold::snapshot::{self, About, File, Patch, Shard, Snapshot};
 use onefold::store;
 use onefold::tree::{Drift, NodePatch, Root, Shape};
@@ -101,7 +101,7 @@ fn files(of: &File) -> Vec<File> {
 
 fn shape(target: &Target<'_>, leaf_records: u32) -> Shape {
     let (secret, branch_children, blobs) = (target.secret, target.branch_children, Arc::clone(&target.blobs));
-    Shape { secret, leaf_records, branch_children, layout: Layout::default(), blobs }
+    Shape { secret, leaf_records, branch_children, class: PackClass::Metadata, layout: Layout::default(), blobs }
 }
 
 /// Makes the newest snapshot of `repo`, which is of three nodes, into a wide one. Gives what it says, and its id.

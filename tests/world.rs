@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use onefold::blob;
 use onefold::merge::{Deletion, Rule, Stands, Version as Held};
-use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Record, RecordBatch, Run};
+use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, PackClass, Record, RecordBatch, Run};
 use onefold::tree::Shape;
 use onefold::{Error, Kind, Result};
 use repo_format::key::CutKey;
@@ -42,7 +42,7 @@ impl ChunkSource for Chunks {
 pub fn shape(leaf_records: u32) -> Shape {
     let layout = Layout { numeric: vec![2], ..Layout::default() };
     let blobs = Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap());
-    Shape { secret: [7; 16], leaf_records, branch_children: 4, layout, blobs }
+    Shape { secret: [7; 16], leaf_records, branch_children: 4, class: PackClass::Content, layout, blobs }
 }
 
 /// A record that owns its bytes.

@@ -226,7 +226,7 @@ impl Sealer {
         self.ends.clear();
         let mut chunk = 0;
         let mut last = 0;
-        for listed in plain.list.iter().filter(|_| plain.kind == ChunkKind::Leaf) {
+        for listed in plain.list.iter().filter(|_| matches!(plain.kind, ChunkKind::Leaf | ChunkKind::MetadataLeaf)) {
             let next = chunk + listed.length as usize;
             for end in plain.bytes.get(chunk..next).and_then(|leaf| leaf::streams(leaf).ok()).unwrap_or_default() {
                 if chunk + end - last >= STREAM_LEAST {

@@ -232,14 +232,18 @@ pub fn integers(data: &[u8]) -> bool {
     r.is_empty()
 }
 
-/// Branches of trees; the first byte is the level. What is accepted is written to be read as the same.
+/// Branches of trees, of content and of metadata; the first byte is the level. What is accepted is written to be read as the same.
 pub fn branch(data: &[u8]) -> bool {
     let Some((level, bytes)) = data.split_first() else { return false };
-    let Ok(children) = tree::read_branch(bytes, *level) else { return false };
-    let mut again = Vec::new();
-    tree::put_branch(&mut again, *level, &children);
-    assert_eq!(tree::read_branch(&again, *level), Ok(children));
-    true
+    let accepted = PackClass::ALL.map(|class| {
+        let Ok(children) = tree::read_branch(bytes, *level, class) else { return false };
+        let mut again = Vec::new();
+        tree::put_branch(&mut again, *level, class, &children);
+        assert_eq!(tree::read_branch(&again, *level, class), Ok(children));
+        true
+    });
+    assert_ne!(accepted, [true; 2]);
+    accepted.contains(&true)
 }
 
 /// Leaves of trees, read to their end. The records of one that is accepted make a leaf that gives the same ones.

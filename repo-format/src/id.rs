@@ -112,7 +112,7 @@ fn unhex(text: &str, out: &mut [u8]) -> Result<()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ChunkKind {
-    /// Records of a tree.
+    /// Records of a tree that was backed up.
     Leaf = 1,
     /// Children of a tree.
     Branch = 2,
@@ -120,9 +120,15 @@ pub enum ChunkKind {
     Data = 3,
     /// The list of the pieces of a blob.
     BlobList = 4,
+    /// Records of a tree in which a snapshot says something itself: patches of nodes, kept files.
+    MetadataLeaf = 5,
 }
 
 impl ChunkKind {
+    /// All, in the order of their numbers.
+    pub const ALL: [ChunkKind; 5] =
+        [ChunkKind::Leaf, ChunkKind::Branch, ChunkKind::Data, ChunkKind::BlobList, ChunkKind::MetadataLeaf];
+
     /// From its number.
     pub fn from_u8(n: u8) -> Result<ChunkKind> {
         match n {
@@ -130,6 +136,7 @@ impl ChunkKind {
             2 => Ok(ChunkKind::Branch),
             3 => Ok(ChunkKind::Data),
             4 => Ok(ChunkKind::BlobList),
+            5 => Ok(ChunkKind::MetadataLeaf),
             _ => Err(FormatError::Unsupported(format!("chunk kind {n}"))),
         }
     }

@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum PackClass {
-    /// What leads to content: branches and lists of blobs.
+    /// What leads to content and what a snapshot says of it: branches, lists of blobs, metadata leaves.
     Metadata = 1,
     /// What was backed up: leaves and pieces of blobs.
     Content = 2,
@@ -22,8 +22,16 @@ impl PackClass {
     /// Which packs hold chunks of this kind.
     pub fn of(kind: ChunkKind) -> PackClass {
         match kind {
-            ChunkKind::Branch | ChunkKind::BlobList => PackClass::Metadata,
+            ChunkKind::Branch | ChunkKind::BlobList | ChunkKind::MetadataLeaf => PackClass::Metadata,
             ChunkKind::Leaf | ChunkKind::Data => PackClass::Content,
+        }
+    }
+
+    /// The kind of the leaves that lie in its packs.
+    pub fn leaf(self) -> ChunkKind {
+        match self {
+            PackClass::Metadata => ChunkKind::MetadataLeaf,
+            PackClass::Content => ChunkKind::Leaf,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Where leaves and branches end (breaks), and what a branch holds (SPEC "Trees").
 //!
 //! ```text
-//! branch = version u8 (0) │ level u8 │ children varint │ ints shared │ strings rests │ children × id 32 │ ints records
-//!        │ ints blobs
+//! branch = version u8 (0) │ level u8 │ class u8 │ children varint │ ints shared │ strings rests │ children × id 32
+//!        │ ints records │ ints blobs
 //! ```
 
 use std::hash::Hasher;
@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher24;
 use crate::error::{FormatError, Result};
 use crate::id::ChunkId;
 use crate::ints::{Ints, PLANES_MAX, Strings, StringsReader, put_ints};
+use crate::names::PackClass;
 use crate::wire::{Put, Reader};
 
 /// Most bytes of keys and bodies in a leaf, of keys in a branch; the record or child that reaches it ends the leaf or
@@ -74,13 +75,12 @@ pub struct Child {
     pub id: ChunkId,
     /// Records under it.
     pub records: u64,
-    /// Of these, the ones whose bodies lie beside their leaves, as blobs. Where there is none, nothing hangs under its
-    /// leaves.
+    /// Of these, the ones under which something hangs. Where there is none, nothing hangs under its leaves.
     pub blobs: u64,
 }
 
-/// Appends a branch at `level` (1: its children are leaves).
-pub fn put_branch(out: &mut Vec<u8>, level: u8, children: &[Child]) {
+/// Appends a branch at `level` (1: its children are leaves) of a tree whose leaves are of `class`.
+pub fn put_branch(out: &mut Vec<u8>, level: u8, class: PackClass, children: &[Child]) {
     let mut scratch = Vec::new();
     let mut shared = Vec::with_capacity(children.len());
     let mut rests = Strings::default();
@@ -92,7 +92,7 @@ pub fn put_branch(out: &mut Vec<u8>, level: u8, children: &[Child]) {
         last = &child.first_key;
     }
     out.push(VERSION);
-    out.push(level);
+    out.extend_from_slice(&[level, class as u8]);
     out.put_varint(children.len() as u64);
     put_ints(out, &shared, &mut scratch);
     rests.put(out, false, &mut scratch);
@@ -103,8 +103,8 @@ pub fn put_branch(out: &mut Vec<u8>, level: u8, children: &[Child]) {
     put_ints(out, &blobs, &mut scratch);
 }
 
-/// Reads a branch that must be at `level`.
-pub fn read_branch(bytes: &[u8], level: u8) -> Result<Vec<Child>> {
+/// Reads a branch that must be at `level` of a tree whose leaves are of `class`.
+pub fn read_branch(bytes: &[u8], level: u8, class: PackClass) -> Result<Vec<Child>> {
     let mut r = Reader::new(bytes, "branch");
     let version = r.u8()?;
     if version != VERSION {
@@ -112,6 +112,9 @@ pub fn read_branch(bytes: &[u8], level: u8) -> Result<Vec<Child>> {
     }
     if r.u8()? != level {
         return Err(FormatError::Invalid("level of a branch"));
+    }
+    if PackClass::from_u8(r.u8()?)? != class {
+        return Err(FormatError::Invalid("class of a branch's leaves"));
     }
     let count = r.count(32)?;
     if count == 0 || count > BRANCH_MAX {

@@ -80,7 +80,7 @@ fn chunk_seeds() -> Vec<Seed> {
     for (name, bytes) in chunks::chunks() {
         let (target, bytes) = match name {
             // The first byte is the level.
-            "branch" => (name, [&[1][..], &bytes].concat()),
+            "branch" | "branch-metadata" => ("branch", [&[1][..], &bytes].concat()),
             "blob-list" => ("blob", bytes),
             _ => (name.split('-').next().unwrap(), bytes),
         };

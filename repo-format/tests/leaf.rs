@@ -6,6 +6,7 @@ mod support;
 use proptest::prelude::*;
 use repo_format::leaf::GroupCodec::{self, Murmur3};
 use repo_format::leaf::{Layout, LeafBuilder, LeafReader, TimeUnit};
+use repo_format::names::PackClass;
 use repo_format::record::{self, Class, check};
 use repo_format::tree::{self, LEAF_BYTES_MAX};
 use support::records::*;
@@ -142,7 +143,12 @@ fn a_leaf_gives_no_more_than_its_limit() {
     };
     for n in [1, 2, 3, 20] {
         let mut bytes = Vec::new();
-        tree::put_branch(&mut bytes, 1, &children(n));
-        assert_eq!(tree::read_branch(&bytes, 1).is_ok(), n <= 2, "{n} children of {} bytes", LEAF_BYTES_MAX / 2);
+        tree::put_branch(&mut bytes, 1, PackClass::Content, &children(n));
+        assert_eq!(
+            tree::read_branch(&bytes, 1, PackClass::Content).is_ok(),
+            n <= 2,
+            "{n} children of {} bytes",
+            LEAF_BYTES_MAX / 2
+        );
     }
 }

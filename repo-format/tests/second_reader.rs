@@ -11,6 +11,7 @@ use repo_format::id::ChunkId;
 use repo_format::key::RunDigestKey;
 use repo_format::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, TimeUnit};
 use repo_format::murmur3;
+use repo_format::names::PackClass;
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::reference::Reference;
 use repo_format::run_digest::{Head, RunDigest};
@@ -131,6 +132,7 @@ proptest! {
     fn branches(
         keys in proptest::collection::btree_map(proptest::collection::vec(0u8..4, 0..9), branch_numbers(), 1..60),
         level in 1u8..9,
+        class in proptest::sample::select(&PackClass::ALL[..]),
     ) {
         let keys: BTreeMap<Vec<u8>, (u8, u64, u64)> = keys;
         let put: Vec<_> = keys.into_iter().map(|(key, (id, records, blobs))| (key, [id; 32], records, blobs)).collect();
@@ -139,9 +141,11 @@ proptest! {
         };
         let children: Vec<Child> = put.iter().map(child).collect();
         let mut bytes = Vec::new();
-        put_branch(&mut bytes, level, &children);
-        prop_assert_eq!(plain::branch(&bytes), (level, put));
-        prop_assert_eq!(read_branch(&bytes, level).unwrap(), children);
+        put_branch(&mut bytes, level, class, &children);
+        prop_assert_eq!(plain::branch(&bytes), (level, class as u8, put));
+        for other in PackClass::ALL {
+            prop_assert_eq!(read_branch(&bytes, level, other).ok(), (other == class).then(|| children.clone()));
+        }
     }
 
     #[test]
@@ -226,7 +230,11 @@ fn golden_chunks() {
             "reference-blob" | "reference-tree" => {
                 assert_eq!(plain::reference(&bytes), read_reference(&bytes), "{name}");
             }
-            "branch" => assert_eq!(plain::branch(&bytes).1.len(), read_branch(&bytes, 1).unwrap().len()),
+            "branch" | "branch-metadata" => {
+                let (_, class, children) = plain::branch(&bytes);
+                let class = PackClass::from_u8(class).unwrap();
+                assert_eq!(children.len(), read_branch(&bytes, 1, class).unwrap().len());
+            }
             "patch" => assert_eq!(plain::patch(&bytes), read_patch(&bytes)),
             "record" => assert!(repo_format::record::check(&bytes).is_ok()),
             "blob-list" => assert!(repo_format::blob::BlobList::parse(&bytes).is_ok()),

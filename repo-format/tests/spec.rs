@@ -201,11 +201,16 @@ fn numbers_are_those_of_the_code() {
     let objects: Vec<_> = ObjectKind::ALL.iter().map(|k| (*k as u8, k.word().to_string())).collect();
     assert_eq!(numbered(&["number", "object"]), objects);
 
-    for (number, name) in numbered(&["number", "kind of chunk"]) {
-        let kind = format!("{:?}", ChunkKind::from_u8(number).unwrap()).to_lowercase();
-        assert_eq!(kind, name.replace(' ', ""));
+    let kinds = numbered(&["number", "kind of chunk"]);
+    assert_eq!(kinds.iter().map(|(n, _)| ChunkKind::from_u8(*n).ok()).collect::<Vec<_>>(), ChunkKind::ALL.map(Some));
+    assert!((0..=u8::MAX).filter(|n| ChunkKind::from_u8(*n).is_ok()).count() == kinds.len());
+    let classes = table(&["number", "class", "kinds of chunks"]);
+    for (number, name) in kinds {
+        let kind = ChunkKind::from_u8(number).unwrap();
+        assert_eq!(format!("{kind:?}").to_lowercase(), name.replace(' ', ""));
+        let class = classes.iter().find(|row| row[2].split(", ").any(|kind| kind == name)).unwrap();
+        assert_eq!(class[0], (PackClass::of(kind) as u8).to_string(), "{name}");
     }
-    assert!(ChunkKind::from_u8(numbered(&["number", "kind of chunk"]).len() as u8 + 1).is_err());
 
     let signed = [Signed::Config, Signed::LogEntry, Signed::Checkpoint, Signed::Snapshot, Signed::Index];
     let signed: Vec<u8> = signed.iter().map(|s| *s as u8).collect();
@@ -246,7 +251,8 @@ fn chunks_begin_as_their_diagrams() {
     for (name, bytes) in support::chunks::chunks() {
         let structure = match name {
             "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" => "leaf",
-            "branch" | "patch" => name,
+            "branch" | "branch-metadata" => "branch",
+            "patch" => name,
             _ => continue,
         };
         let line = spec.lines().find(|l| l.starts_with(structure) && l.contains("= version u8")).unwrap();
@@ -255,7 +261,7 @@ fn chunks_begin_as_their_diagrams() {
         newer[0] += 1;
         let refused = match structure {
             "leaf" => LeafReader::new(&newer).err(),
-            "branch" => tree::read_branch(&newer, 1).err(),
+            "branch" => tree::read_branch(&newer, 1, PackClass::Content).err(),
             _ => patch::LeafPatch::read(&newer).err(),
         };
         assert!(matches!(refused, Some(FormatError::Unsupported(_))), "{name} of a newer version");

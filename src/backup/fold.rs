@@ -12,7 +12,7 @@ use super::Target;
 use crate::engine::{EVERYTHING, NodeParts, Part, Shard, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Across, Merge, Rule, Waiting, Witness, ahead};
-use crate::run::{RECORD_LARGE, RecordBatch, Run};
+use crate::run::{PackClass, RECORD_LARGE, RecordBatch, Run};
 use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, UnownedCount, leaf_records};
 use crate::watch::Watch;
 
@@ -165,7 +165,7 @@ impl Attempt<'_> {
         let target = self.target;
         let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
         let (secret, branch_children) = (target.secret, target.branch_children);
-        let shape = Shape { secret, leaf_records, branch_children, layout, blobs };
+        let shape = Shape { secret, leaf_records, branch_children, class: PackClass::Content, layout, blobs };
         let mut patches = PatchWriter::new(runs.len(), target.sink, &shape, target.fingerprint, self.node_views);
         let mut tree = TreeWriter::new(target.sink, &shape);
         let digest_key = FingerprintKey::from_bytes(target.fingerprint).run_digest();

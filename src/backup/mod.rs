@@ -22,7 +22,7 @@ use crate::engine::{self, Engine, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::world::now_ms;
-use crate::run::{ChunkSink, Cut};
+use crate::run::{ChunkSink, Cut, PackClass};
 use crate::snapshot::{self, About, Patch, Snapshot, Tree};
 use crate::tree::{Shape, UnownedCount, leaf_records};
 use crate::watch::Watch;
@@ -80,12 +80,14 @@ impl<'a> Target<'a> {
         Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
     }
 
-    /// For a tree of records of so many bytes on average, of which some columns hold numbers.
+    /// For a tree in which the snapshot says something itself: records of so many bytes on average, of which some columns hold
+    /// numbers.
     fn shape(&self, bytes: usize, numeric: &[u32]) -> Shape {
         Shape {
             secret: self.secret,
             leaf_records: leaf_records(bytes, self.leaf_target),
             branch_children: self.branch_children,
+            class: PackClass::Metadata,
             layout: Layout { numeric: numeric.to_vec(), ..Layout::default() },
             blobs: Arc::clone(&self.blobs),
         }

@@ -82,7 +82,7 @@ fn summary(checked: &Checked, read_data: bool, output: &Output) -> Result<()> {
     checked.declared.iter().try_for_each(|said| output.line(said))
 }
 
-/// Which snapshots can be restored, and of which tables that is not so.
+/// Which snapshots can be restored whole, and what of the others cannot.
 fn verdict(checked: &Checked, damaged: usize, walked: bool, output: &Output) -> Result<()> {
     if damaged == 0 {
         return output.line("no damage found");
@@ -122,5 +122,5 @@ fn of_parts(parts: &[&Harmed]) -> String {
     if parts.len() > SHOWN {
         shown.push(format!("and {} more", parts.len() - SHOWN));
     }
-    format!("{} tables or files are harmed: {}", parts.len(), shown.join(", "))
+    format!("{} parts are harmed: {}", parts.len(), shown.join(", "))
 }

@@ -4,7 +4,7 @@
 //! the same writer names it, or one that a holder of *read* vouches for; never on another writer's word alone. Packs
 //! that are condemned or known to be damaged do not count, nor do those that the store has not whole ([`super::doubt`]).
 //!
-//! Memory: what [`super::packer`] states, 256 KiB for each of the four kinds, 80 bytes for each pack of earlier
+//! Memory: what [`super::packer`] states, 256 KiB for each of the five kinds, 80 bytes for each pack of earlier
 //! sessions that chunks are reused from, and what [`super::doubt`] states.
 
 use std::collections::HashSet;
@@ -100,15 +100,13 @@ pub struct Writer {
     adopted: Vec<IndexName>,
     doubts: Doubts,
     packer: Packer,
-    frames: [Mutex<FramePlain>; KINDS.len()],
+    /// The open frame of each kind of chunk: so branches lie together and are read together.
+    frames: [Mutex<FramePlain>; ChunkKind::ALL.len()],
     /// Packs of earlier sessions, taken over or not, that chunks are reused from: must still stand at the commit, like
     /// this session's own.
     relied: Mutex<HashSet<PackName>>,
     counters: Counters,
 }
-
-/// Chunks of one kind share frames, so that branches lie together and are read together.
-const KINDS: [ChunkKind; 4] = [ChunkKind::Leaf, ChunkKind::Branch, ChunkKind::Data, ChunkKind::BlobList];
 
 impl Writer {
     pub(super) fn open(core: Arc<Core>, options: WriteOptions) -> Result<Writer> {
@@ -133,7 +131,7 @@ impl Writer {
             pack_target: core.config.pack_target,
             index_packs: options.index_packs.max(1),
         })?;
-        let frames = KINDS.map(|kind| Mutex::new(FramePlain::new(kind)));
+        let frames = ChunkKind::ALL.map(|kind| Mutex::new(FramePlain::new(kind)));
         let (relied, counters) = (Mutex::default(), Counters::default());
         Ok(Writer { core, session, state, index, own, adopted, doubts, packer, frames, relied, counters })
     }

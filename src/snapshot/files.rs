@@ -9,7 +9,7 @@ use crate::blob::BlobRef;
 use crate::engine::Node;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkSink, ChunkSource, Record, RecordBatch, Run};
-use crate::tree::{Root, Shape, TreeRun, TreeWriter};
+use crate::tree::{Root, Shape, TreeRun, TreeWriter, Under};
 
 const METADATA: u32 = 1;
 const CONTENT: u32 = 2;
@@ -129,11 +129,18 @@ impl Iterator for Files<'_> {
 }
 
 impl Snapshot {
+    /// Which file a record is, for people.
+    pub(super) fn file_name(&self, under: &Under) -> Result<String> {
+        let file = read(&under.key, &under.body, &self.nodes)?;
+        let node = self.nodes.get(file.node).map_or("?", |node| node.name.as_str());
+        Ok(format!("node {node}: {}", file.name))
+    }
+
     /// The files kept of one node, or of all.
     ///
     /// Errors: the name of the tree in the snapshot is damaged; each item has those of reading.
     pub fn files<'a>(&'a self, node: Option<usize>, chunks: &'a dyn ChunkSource) -> Result<Files<'a>> {
-        let root = self.files.as_ref().map(super::Tree::root).transpose()?;
+        let root = self.files.as_ref().map(super::Tree::own_root).transpose()?;
         let run = match node {
             None => TreeRun::new(root, chunks),
             Some(node) => {

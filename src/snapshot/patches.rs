@@ -1,6 +1,8 @@
 //! How each node differs in each shard (SPEC "Patches of a snapshot"): a tree of its own, for there may be a hundred nodes to each of
 //! a thousand shards.
 
+use std::collections::HashMap;
+
 use repo_format::record::{BodyWriter, Class, Entries, EntryKind, Traits};
 use repo_format::reference::{Reference, references};
 use repo_format::wire::Put;
@@ -9,7 +11,7 @@ use super::{Shard, Snapshot, entry};
 use crate::engine::Node;
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkSink, ChunkSource, Record, RecordBatch, Run};
-use crate::tree::{Drift, NodePatch, Root, Shape, TreeRun, TreeWriter};
+use crate::tree::{Drift, NodePatch, Root, Shape, TreeRun, TreeWriter, Under};
 
 /// Columns of the counts, in the order of [`counts`], and of the two trees.
 const COUNTS: [u32; 5] = [1, 2, 3, 4, 5];
@@ -117,6 +119,32 @@ pub(super) fn fuzz(body: &[u8]) {
     assert!(read(&again).is_ok_and(|again| again == patch));
 }
 
+/// What people call the patches of a snapshot.
+pub(super) struct PatchNames<'a> {
+    nodes: &'a [Node],
+    /// Names of shards by the beginnings of their keys.
+    shards: HashMap<Vec<u8>, &'a str>,
+}
+
+impl<'a> PatchNames<'a> {
+    pub fn new(s: &'a Snapshot) -> PatchNames<'a> {
+        let shards = s.shards.iter().map(|shard| (prefix(&shard.id), shard.name.as_str()));
+        PatchNames { nodes: &s.nodes, shards: shards.collect() }
+    }
+
+    /// The name of the patch that a record is.
+    pub fn name(&self, under: &Under) -> Result<String> {
+        let split = under.key.windows(2).position(|bytes| bytes == [0, 0]).unwrap_or_default() + 2;
+        let (shard, node) = under.key.split_at_checked(split).unwrap_or_default();
+        let node = self.nodes.iter().find(|n| n.name.as_bytes() == node);
+        let (Some(shard), Some(node)) = (self.shards.get(shard), node) else {
+            return Err(Error::damaged("patch of a node", "is of no table and node"));
+        };
+        let name = format!("{shard}: patch of node {}", node.name);
+        read(&under.body).map_err(|e| e.within(&name)).map(|_| name)
+    }
+}
+
 impl Snapshot {
     /// How each node differs in a shard, one for every node.
     ///
@@ -129,7 +157,7 @@ impl Snapshot {
         if let Some(last) = to.last_mut() {
             *last = 1;
         }
-        let mut run = TreeRun::range(Some(tree.root()?), chunks, prefix.clone(), Some(to));
+        let mut run = TreeRun::range(Some(tree.own_root()?), chunks, prefix.clone(), Some(to));
         let mut batch = RecordBatch::new();
         while run.next_batch(&mut batch)? {
             for record in batch.iter() {

@@ -8,7 +8,7 @@ use repo_format::tree::{Child, read_branch};
 use super::Root;
 use super::read::fill_leaf;
 use crate::error::{Error, Result};
-use crate::run::{ChunkId, ChunkKind, ChunkSource, Record, RecordBatch};
+use crate::run::{ChunkId, ChunkKind, ChunkSource, PackClass, Record, RecordBatch};
 
 /// One key at which two trees differ. At least one side is there.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,7 @@ pub struct Change<'a> {
 /// One side: what is left to visit, and the records of leaves that the other side has not.
 struct Side<'a> {
     chunks: &'a dyn ChunkSource,
+    class: PackClass,
     path: Vec<(u8, Vec<Child>)>,
     leaves: VecDeque<ChunkId>,
     batch: RecordBatch,
@@ -32,7 +33,8 @@ impl<'a> Side<'a> {
     fn new(root: Option<Root>, chunks: &'a dyn ChunkSource) -> Side<'a> {
         let top = root.map(|r| (r.level, vec![r.child()]));
         let path = top.into_iter().collect();
-        Side { chunks, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0 }
+        let class = root.map_or(PackClass::Content, |root| root.class);
+        Side { chunks, class, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0 }
     }
 
     /// The next subtree: its level, first key and id.
@@ -55,7 +57,8 @@ impl<'a> Side<'a> {
             return Ok(());
         }
         let bytes = self.chunks.get(ChunkKind::Branch, &child.id)?;
-        let branch = read_branch(&bytes, level).map_err(|e| Error::from(e).within(format!("branch {}", child.id)));
+        let branch =
+            read_branch(&bytes, level, self.class).map_err(|e| Error::from(e).within(format!("branch {}", child.id)));
         let mut children = branch?;
         children.reverse();
         self.path.push((level - 1, children));
@@ -119,7 +122,7 @@ impl<'a> Diff<'a> {
             if let Some(id) = side.leaves.pop_front() {
                 side.batch.clear();
                 side.at = 0;
-                fill_leaf(side.chunks, &id, &mut side.batch)?;
+                fill_leaf(side.chunks, side.class, &id, &mut side.batch)?;
                 return Ok(true);
             }
             if !self.advance()? {

@@ -11,7 +11,7 @@ use super::view::Peek;
 use super::{NodePatch, Root};
 use crate::error::{Error, Result};
 use crate::merge::{Owned, Purge, State, held};
-use crate::run::{ChunkSource, Record, RecordBatch};
+use crate::run::{ChunkSource, PackClass, Record, RecordBatch};
 
 /// One record in which one node differs from the view.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,7 @@ pub fn differences(
     chunks: &dyn ChunkSource,
     each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
 ) -> Result<()> {
+    let class = view.map_or(PackClass::Content, |root| root.class);
     let mut directory = TreeRun::new(view, chunks);
     let mut next = directory.next_child()?;
     let mut first = true;
@@ -64,7 +65,7 @@ pub fn differences(
             Some(_) => directory.next_child()?,
             None => None,
         };
-        let mut records = Leaf { leaf: leaf.as_ref(), chunks, batch: None };
+        let mut records = Leaf { leaf: leaf.as_ref(), class, chunks, batch: None };
         let end = next.as_ref().map(|child| child.first_key.as_slice());
         for (i, node) in nodes.iter_mut().enumerate() {
             node.leaf(i, &mut records, end, purge, each)?;
@@ -77,6 +78,7 @@ pub fn differences(
 /// A leaf, read when asked for.
 struct Leaf<'a> {
     leaf: Option<&'a Child>,
+    class: PackClass,
     chunks: &'a dyn ChunkSource,
     batch: Option<RecordBatch>,
 }
@@ -86,7 +88,7 @@ impl Leaf<'_> {
         if self.batch.is_none() {
             let mut batch = RecordBatch::new();
             if let Some(child) = self.leaf {
-                fill_leaf(self.chunks, &child.id, &mut batch)?;
+                fill_leaf(self.chunks, self.class, &child.id, &mut batch)?;
             }
             self.batch = Some(batch);
         }

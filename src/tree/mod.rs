@@ -16,7 +16,7 @@ mod write;
 pub use diff::{Change, Diff};
 pub use differing::{Difference, NodeSide, differences};
 pub use patch::{Drift, NodePatch, PatchWriter, UnownedCount};
-pub use reach::reach;
+pub use reach::{Under, reach, reach_by_record};
 pub use read::TreeRun;
 pub use view::NodeView;
 pub use within::Within;
@@ -25,7 +25,7 @@ pub use write::{TreeWriter, write};
 use std::sync::Arc;
 
 use crate::blob;
-use repo_format::id::{ChunkId, ChunkKind};
+use crate::run::{ChunkId, ChunkKind, PackClass};
 use repo_format::leaf::Layout;
 use repo_format::reference::TreeRef;
 use repo_format::tree::Child;
@@ -42,16 +42,20 @@ pub struct Root {
     /// Of these, the ones under which something hangs: bodies or values of theirs lie beside their leaves, as blobs, or they
     /// hold references.
     pub blobs: u64,
+    /// What its leaves are: content where something was backed up, metadata where a snapshot says something itself.
+    pub class: PackClass,
 }
 
+/// Trees that records refer to are of content (SPEC "References").
 impl From<TreeRef> for Root {
     fn from(TreeRef { id, level, records, blobs }: TreeRef) -> Root {
-        Root { id, level, records, blobs }
+        Root { id, level, records, blobs, class: PackClass::Content }
     }
 }
 
 impl From<Root> for TreeRef {
-    fn from(Root { id, level, records, blobs }: Root) -> TreeRef {
+    fn from(Root { id, level, records, blobs, class }: Root) -> TreeRef {
+        debug_assert!(class == PackClass::Content);
         TreeRef { id, level, records, blobs }
     }
 }
@@ -59,7 +63,7 @@ impl From<Root> for TreeRef {
 impl Root {
     /// The topmost chunk, with its kind.
     pub fn chunk(&self) -> (ChunkKind, ChunkId) {
-        (if self.level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch }, self.id)
+        (if self.level == 0 { self.class.leaf() } else { ChunkKind::Branch }, self.id)
     }
 
     /// As the only child of nothing; its first key is not known.
@@ -77,6 +81,8 @@ pub struct Shape {
     pub leaf_records: u32,
     /// Children of a branch on average, the repository's.
     pub branch_children: u32,
+    /// What its leaves are, see [`Root::class`].
+    pub class: PackClass,
     /// What helps the compressor.
     pub layout: Layout,
     /// Cuts what is too large for a leaf.

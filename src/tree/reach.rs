@@ -1,5 +1,7 @@
 //! Every chunk that hangs under a root. Of leaves, only those are read whose records have blobs or trees under them.
 
+use std::rc::Rc;
+
 use repo_format::leaf::{LeafReader, beside};
 use repo_format::reference::{Reference, references};
 use repo_format::tree::{Child, read_branch};
@@ -7,74 +9,116 @@ use repo_format::tree::{Child, read_branch};
 use super::Root;
 use crate::blob;
 use crate::error::{Error, Result};
-use crate::run::{ChunkKind, ChunkSource, Reached};
+use crate::run::{ChunkId, ChunkKind, ChunkSource, PackClass, Reached};
+
+/// A record under which something hangs.
+#[derive(Debug)]
+pub struct Under {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its body, as it stands in its leaf: large values are references to blobs there.
+    pub body: Vec<u8>,
+}
+
+/// A subtree to be walked.
+struct Open {
+    level: u8,
+    class: PackClass,
+    child: Child,
+    parent: Option<ChunkId>,
+    /// The record of the walked tree under which it hangs, if it is another tree.
+    under: Option<Rc<Under>>,
+}
 
 /// Shows every chunk of a tree: branches, leaves, the blobs of what is too large for a leaf, and the blobs and trees
 /// that records refer to. `visit` says
 /// whether to go on below a chunk; of one that was walked before, nothing below needs to be shown again. What cannot be
 /// read, or is not what refers to it, is shown as broken, and the walk goes on beside it.
 ///
-/// Errors: those of `visit`. Memory: the children of one branch of each level.
+/// Errors: those of `visit`. Memory: the children of one branch of each level, one leaf and its records.
 pub fn reach(root: Root, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
-    let mut open = vec![(root.level, root.child(), None)];
-    while let Some((level, child, parent)) = open.pop() {
-        let kind = if level == 0 { ChunkKind::Leaf } else { ChunkKind::Branch };
+    reach_by_record(root, chunks, &mut |_, reached| visit(reached))
+}
+
+/// Like [`reach`], and says under which record of the tree each chunk hangs. The tree's own branches and leaves hang under
+/// none.
+pub fn reach_by_record(
+    root: Root,
+    chunks: &dyn ChunkSource,
+    visit: &mut dyn FnMut(Option<&Under>, Reached) -> Result<bool>,
+) -> Result<()> {
+    let open =
+        |root: Root, parent, under| Open { level: root.level, class: root.class, child: root.child(), parent, under };
+    let mut stack = vec![open(root, None, None)];
+    while let Some(Open { level, class, child, parent, under }) = stack.pop() {
+        let kind = if level == 0 { class.leaf() } else { ChunkKind::Branch };
         let more = level > 0 || child.blobs > 0;
-        if !visit(Reached::Chunk { kind, id: child.id, parent, more })? || !more {
+        if !visit(under.as_deref(), Reached::Chunk { kind, id: child.id, parent, more })? || !more {
             continue;
         }
-        if level == 0 {
-            match hanging(&child, chunks) {
-                Ok(all) => {
-                    let mut trees = Vec::new();
-                    for reference in all {
-                        match reference {
-                            Reference::Blob(blob) => blob::reach(&blob, Some(child.id), chunks, visit)?,
-                            Reference::Tree(tree) => trees.push(Root::from(tree)),
-                        }
-                    }
-                    open.extend(trees.iter().rev().map(|tree| (tree.level, tree.child(), Some(child.id))));
+        if level > 0 {
+            let (level_below, parent) = (level - 1, Some(child.id));
+            let below = |child| Open { level: level_below, class, child, parent, under: under.clone() };
+            match children_of(&child, level, class, chunks) {
+                Ok(children) => stack.extend(children.into_iter().rev().map(below)),
+                Err(e) => {
+                    let broken = Reached::Broken(e.within(format!("branch {}", child.id)));
+                    visit(under.as_deref(), broken).map(drop)?;
                 }
-                Err(e) => visit(Reached::Broken(e.within(format!("leaf {}", child.id)))).map(drop)?,
             }
             continue;
         }
-        match children_of(&child, level, chunks) {
-            Ok(children) => open.extend(children.into_iter().rev().map(|below| (level - 1, below, Some(child.id)))),
-            Err(e) => visit(Reached::Broken(e.within(format!("branch {}", child.id)))).map(drop)?,
+        match hanging(&child, class, chunks) {
+            Ok(all) => {
+                let mut trees = Vec::new();
+                for (record, references) in all {
+                    let record = under.clone().unwrap_or_else(|| Rc::new(record));
+                    for reference in references {
+                        let mut visit = |reached| visit(Some(&record), reached);
+                        match reference {
+                            Reference::Blob(blob) => blob::reach(&blob, Some(child.id), chunks, &mut visit)?,
+                            Reference::Tree(tree) => {
+                                trees.push(open(tree.into(), Some(child.id), Some(record.clone())))
+                            }
+                        }
+                    }
+                }
+                stack.extend(trees.into_iter().rev());
+            }
+            Err(e) => {
+                visit(under.as_deref(), Reached::Broken(e.within(format!("leaf {}", child.id)))).map(drop)?;
+            }
         }
     }
     Ok(())
 }
 
 /// The children of a branch, which together hold what is said of it.
-fn children_of(branch: &Child, level: u8, chunks: &dyn ChunkSource) -> Result<Vec<Child>> {
-    let children = read_branch(&chunks.get(ChunkKind::Branch, &branch.id)?, level)?;
+fn children_of(branch: &Child, level: u8, class: PackClass, chunks: &dyn ChunkSource) -> Result<Vec<Child>> {
+    let children = read_branch(&chunks.get(ChunkKind::Branch, &branch.id)?, level, class)?;
     let sum = |of: fn(&Child) -> u64| children.iter().try_fold(0u64, |sum, child| sum.checked_add(of(child)));
     fits(branch, sum(|c| c.records), sum(|c| c.blobs))?;
     Ok(children)
 }
 
-/// What hangs under the records of a leaf, which are as many as is said of it.
-fn hanging(child: &Child, chunks: &dyn ChunkSource) -> Result<Vec<Reference>> {
-    let bytes = chunks.get(ChunkKind::Leaf, &child.id)?;
+/// The records of a leaf under which something hangs, which are as many as is said of it, each with what that is.
+fn hanging(child: &Child, class: PackClass, chunks: &dyn ChunkSource) -> Result<Vec<(Under, Vec<Reference>)>> {
+    let bytes = chunks.get(class.leaf(), &child.id)?;
     let mut leaf = LeafReader::new(&bytes)?;
-    let (mut found, mut records) = (Vec::new(), 0);
+    let mut found = Vec::new();
     let mut body = Vec::new();
     while leaf.next_key()?.is_some() {
         body.clear();
-        if let (_, true) = leaf.body(&mut body)? {
-            found.extend(beside(&body)?.into_iter().map(Reference::Blob));
+        let all: Vec<Reference> = if let (_, true) = leaf.body(&mut body)? {
+            beside(&body)?.into_iter().map(Reference::Blob).collect()
         } else if leaf.refers() {
-            for reference in references(&body) {
-                found.push(reference?.1);
-            }
+            references(&body).map(|found| found.map(|(_, reference)| reference)).collect::<repo_format::Result<_>>()?
         } else {
             continue;
-        }
-        records += 1;
+        };
+        found.push((Under { key: leaf.key().to_vec(), body: body.clone() }, all));
     }
-    fits(child, Some(leaf.count() as u64), Some(records))?;
+    fits(child, Some(leaf.count() as u64), Some(found.len() as u64))?;
     Ok(found)
 }
 

@@ -6,7 +6,7 @@ use repo_format::tree::{Child, read_branch};
 use super::context::Context;
 use super::{Root, beside};
 use crate::error::{Error, Result};
-use crate::run::{ChunkId, ChunkKind, ChunkSource, Record, RecordBatch, Run};
+use crate::run::{ChunkId, ChunkKind, ChunkSource, PackClass, Record, RecordBatch, Run};
 
 /// Leaves that are asked for ahead of the reader.
 const PREFETCH: usize = 8;
@@ -17,6 +17,8 @@ const BATCH_LARGE: usize = 1 << 20;
 /// Walks the leaves of a tree that hold keys of `[from, to)`. A batch is a leaf, or some records of one with large values.
 pub struct TreeRun<'a> {
     chunks: &'a dyn ChunkSource,
+    /// What its leaves are.
+    class: PackClass,
     /// Per level, from the root down: the children not yet visited, last first.
     path: Vec<(u8, Vec<Child>)>,
     from: Vec<u8>,
@@ -44,8 +46,8 @@ struct Leaf {
 }
 
 impl Leaf {
-    fn read(chunks: &dyn ChunkSource, id: ChunkId, blobs: u64) -> Result<Leaf> {
-        Ok(Leaf { id, bytes: chunks.get(ChunkKind::Leaf, &id)?, next: 0, blobs, found: 0 })
+    fn read(chunks: &dyn ChunkSource, class: PackClass, id: ChunkId, blobs: u64) -> Result<Leaf> {
+        Ok(Leaf { id, bytes: chunks.get(class.leaf(), &id)?, next: 0, blobs, found: 0 })
     }
 }
 
@@ -62,6 +64,7 @@ impl<'a> TreeRun<'a> {
         let top = root.map(|r| (r.level, vec![r.child()]));
         TreeRun {
             chunks,
+            class: root.map_or(PackClass::Content, |root| root.class),
             path: top.into_iter().collect(),
             from,
             to,
@@ -94,7 +97,8 @@ impl<'a> TreeRun<'a> {
 
     fn descend(&mut self, level: u8, id: &ChunkId) -> Result<()> {
         let bytes = self.chunks.get(ChunkKind::Branch, id)?;
-        let mut children = read_branch(&bytes, level).map_err(|e| Error::from(e).within(format!("branch {id}")))?;
+        let mut children =
+            read_branch(&bytes, level, self.class).map_err(|e| Error::from(e).within(format!("branch {id}")))?;
         // A child reaches to the next one's first key, so all but the last that begins at or before `from` end before it.
         let skipped = children.partition_point(|c| c.first_key <= self.from).saturating_sub(1);
         children.drain(..skipped);
@@ -183,7 +187,7 @@ impl Run for TreeRun<'_> {
                         }
                         return Ok(!out.is_empty());
                     };
-                    Leaf::read(self.chunks, id, blobs).map_err(|e| e.within(format!("leaf {id}")))?
+                    Leaf::read(self.chunks, self.class, id, blobs).map_err(|e| e.within(format!("leaf {id}")))?
                 }
             };
             self.ordinal = leaf.next;
@@ -201,8 +205,8 @@ impl Run for TreeRun<'_> {
 }
 
 /// Adds all records of a leaf.
-pub(super) fn fill_leaf(chunks: &dyn ChunkSource, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
-    let all = Leaf::read(chunks, *id, 0);
+pub(super) fn fill_leaf(chunks: &dyn ChunkSource, class: PackClass, id: &ChunkId, out: &mut RecordBatch) -> Result<()> {
+    let all = Leaf::read(chunks, class, *id, 0);
     let filled = all.and_then(|mut leaf| TreeRun::new(None, chunks).fill(&mut leaf, usize::MAX, out));
     filled.map(drop).map_err(|e| e.within(format!("leaf {id}")))
 }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::{Root, Shape, beside};
 use crate::blob;
 use crate::error::{Error, Kind, Result};
-use crate::run::{ChunkKind, ChunkSink, Record, RecordBatch, Run};
+use crate::run::{ChunkKind, ChunkSink, PackClass, Record, RecordBatch, Run};
 
 struct Level {
     children: Vec<Child>,
@@ -25,6 +25,7 @@ pub struct TreeWriter<'a> {
     sink: &'a dyn ChunkSink,
     secret: [u8; 16],
     branch_children: u32,
+    class: PackClass,
     blobs: Arc<blob::Chunker>,
     leaf: LeafBuilder,
     breaks: Breaks,
@@ -44,6 +45,7 @@ impl<'a> TreeWriter<'a> {
             sink,
             secret: shape.secret,
             branch_children: shape.branch_children,
+            class: shape.class,
             blobs: Arc::clone(&shape.blobs),
             leaf: LeafBuilder::new(shape.layout.clone()),
             breaks: Breaks::new(shape.secret, 0, shape.leaf_records),
@@ -84,7 +86,7 @@ impl<'a> TreeWriter<'a> {
         let records = self.leaf.count() as u64;
         self.buffer.clear();
         self.leaf.finish(&mut self.buffer);
-        let id = self.sink.put(ChunkKind::Leaf, &self.buffer)?;
+        let id = self.sink.put(self.class.leaf(), &self.buffer)?;
         let blobs = std::mem::take(&mut self.external);
         let child = Child { first_key: std::mem::take(&mut self.first_key), id, records, blobs };
         self.add(1, child)
@@ -114,7 +116,7 @@ impl<'a> TreeWriter<'a> {
         let blobs = children.iter().map(|c| c.blobs).sum();
         let first_key = first.first_key.clone();
         self.buffer.clear();
-        put_branch(&mut self.buffer, level, &children);
+        put_branch(&mut self.buffer, level, self.class, &children);
         let id = self.sink.put(ChunkKind::Branch, &self.buffer)?;
         self.add(level + 1, Child { first_key, id, records, blobs })
     }
@@ -130,7 +132,7 @@ impl<'a> TreeWriter<'a> {
             let top = usize::from(level) == self.levels.len() && !here.grown;
             if let ([only], true) = (here.children.as_slice(), top) {
                 let Child { id, blobs, .. } = *only;
-                return Ok(Some(Root { id, level: level - 1, records: self.records, blobs }));
+                return Ok(Some(Root { id, level: level - 1, records: self.records, blobs, class: self.class }));
             }
             self.end_branch(level)?;
             level += 1;

@@ -321,11 +321,12 @@ pub fn reference(bytes: &[u8]) -> Reference {
 /// First key, id, records, blobs.
 pub type Child = (Vec<u8>, [u8; 32], u64, u64);
 
-/// A branch: its level; each child's first key, id, records, blobs.
-pub fn branch(bytes: &[u8]) -> (u8, Vec<Child>) {
+/// A branch: its level, the class of its leaves; each child's first key, id, records, blobs.
+pub fn branch(bytes: &[u8]) -> (u8, u8, Vec<Child>) {
     let mut input = Input(bytes);
     assert_eq!(input.u8(), 0, "version");
-    let level = input.u8();
+    let (level, class) = (input.u8(), input.u8());
+    assert!([1, 2].contains(&class), "class of leaves");
     let children = input.varint();
     let shared = input.ints(children);
     let rests = input.strings(children);
@@ -340,7 +341,7 @@ pub fn branch(bytes: &[u8]) -> (u8, Vec<Child>) {
         key.extend(rest);
         out.push((key, ids[i], records[i], blobs[i]));
     }
-    (level, out)
+    (level, class, out)
 }
 
 /// A patch: missing, extra, and of what is stale the ordinal with times and hashes.

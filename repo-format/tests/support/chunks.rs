@@ -3,6 +3,7 @@
 use repo_format::blob::{BlobList, BlobRef};
 use repo_format::id::ChunkId;
 use repo_format::leaf::{EXTERNAL_BODY, GroupCodec, Layout, LeafBuilder, TimeUnit};
+use repo_format::names::PackClass;
 use repo_format::patch::{Differing, LeafPatch, Other};
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 use repo_format::reference::{Reference, TreeRef};
@@ -177,13 +178,13 @@ fn referring() -> Vec<u8> {
     out
 }
 
-fn branch() -> Vec<u8> {
+fn branch(class: PackClass) -> Vec<u8> {
     let child = |key: &[u8], n: u8| {
         let (records, blobs) = (1000 + u64::from(n), u64::from(n / 3));
         Child { first_key: key.into(), id: ChunkId([n; 32]), records, blobs }
     };
     let mut out = Vec::new();
-    put_branch(&mut out, 1, &[child(b"", 1), child(b"aster/22", 2), child(b"aster/3", 3), child(b"rose", 4)]);
+    put_branch(&mut out, 1, class, &[child(b"", 1), child(b"aster/22", 2), child(b"aster/3", 3), child(b"rose", 4)]);
     out
 }
 
@@ -210,7 +211,8 @@ pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
         ("leaf-ungrouped", ungrouped()),
         ("leaf-referring", referring()),
         ("leaf-values", values()),
-        ("branch", branch()),
+        ("branch", branch(PackClass::Content)),
+        ("branch-metadata", branch(PackClass::Metadata)),
         ("patch", patch()),
         ("blob-list", blob.encode()),
     ];

@@ -94,7 +94,7 @@ pub fn frame(plain: &FramePlain, nonce: u8) -> Vec<u8> {
     out
 }
 
-fn pack_of(class: PackClass, frames: [FramePlain; 2], nonce: u8) -> BuiltPack {
+fn pack_of(class: PackClass, frames: &[FramePlain], nonce: u8) -> BuiltPack {
     let mut builder = PackBuilder::new(session(), class);
     for (nonce, plain) in frames.iter().enumerate() {
         builder.push(&frame(plain, nonce as u8), plain.kind(), plain.list()).unwrap();
@@ -105,13 +105,14 @@ fn pack_of(class: PackClass, frames: [FramePlain; 2], nonce: u8) -> BuiltPack {
 pub fn pack() -> BuiltPack {
     let leaves = plain(ChunkKind::Leaf, &[text(5000), text(70), Vec::new()]);
     let data = plain(ChunkKind::Data, &[noise(1, 9000), noise(2, 100)]);
-    pack_of(PackClass::Content, [leaves, data], 0x99)
+    pack_of(PackClass::Content, &[leaves, data], 0x99)
 }
 
 pub fn metadata_pack() -> BuiltPack {
     let branches = plain(ChunkKind::Branch, &[text(500), text(7)]);
     let lists = plain(ChunkKind::BlobList, &[noise(3, 90)]);
-    pack_of(PackClass::Metadata, [branches, lists], 0x9a)
+    let leaves = plain(ChunkKind::MetadataLeaf, &[text(900)]);
+    pack_of(PackClass::Metadata, &[branches, lists, leaves], 0x9a)
 }
 
 pub fn index() -> (IndexName, Vec<u8>) {
