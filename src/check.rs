@@ -129,9 +129,9 @@ struct Walk<'a> {
     examined: &'a Examined,
     watch: &'a Watch,
     reader: &'a Reader,
-    /// What other chunks hang under and was walked already: snapshots share most of it. Leaves without blobs are not kept.
+    /// Chunks with others under them that were walked already: snapshots share most of them. Leaves without blobs are not kept.
     seen: HashSet<ChunkId>,
-    /// Of these the ones that cannot be read, or under which chunks cannot.
+    /// Those of `seen` that cannot be read, or under which chunks cannot.
     harmed: HashMap<ChunkId, Harm>,
     reached: u64,
 }

@@ -59,7 +59,7 @@ pub struct RecordBatch {
     limit: usize,
     /// Key of a large record that comes next; empty where nothing is said.
     coming: Vec<u8>,
-    /// Of the first records; those behind have rank 0.
+    /// Ranks of the first records; the records behind have rank 0.
     ranks: Vec<u64>,
 }
 

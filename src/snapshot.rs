@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub finished_ms: u64,
     /// First and last capture of a node, seconds since 1970: the snapshot is no instant, but lies in this window.
     pub window: (u64, u64),
-    /// The time that all nodes are brought to: what expires by then is expired.
+    /// The time that all nodes are brought to. A cell that expires by then is stored as expired.
     pub cut: Cut,
     /// Everything asked for was read and understood.
     pub complete: bool,

@@ -27,7 +27,7 @@ pub enum Class {
     /// From this key on to the next marker (or the end of the group) its deletion covers the rows; with an
     /// empty body, none does. Covers rows of class `Row` only.
     Marker = 2,
-    /// As `Row`, but no marker covers it: values that all rows of a group share.
+    /// Values that all rows of a group share. No marker covers it; in all else it is like a `Row`.
     Static = 3,
 }
 

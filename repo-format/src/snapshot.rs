@@ -38,11 +38,11 @@ pub struct Snapshot {
 /// What a snapshot says: JSON documents (SPEC "Snapshot body"), together [`SNAPSHOT_BODY_MAX`] bytes at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Says {
-    /// Of the backup as a whole.
+    /// The document of the backup as a whole.
     pub body: Vec<u8>,
     /// The engine's word on all shards together.
     pub description: Vec<u8>,
-    /// Of each shard.
+    /// The document of each shard.
     pub shards: Vec<Vec<u8>>,
 }
 

@@ -1,8 +1,8 @@
 //! What earlier snapshots of the cluster say, shard by shard: shapes to keep, and what to compare with.
 //!
-//! Of each shard the newest complete snapshot counts that has it, else the newest other one. Only snapshots of this writer
-//! count, and those that are vouched for: a stolen key must not shape what others write. One that cannot be read is
-//! passed over and named; it ends no backup.
+//! For each shard the newest complete snapshot counts that has the shard; if there is none, the newest other one. Only snapshots of
+//! this writer count, and those that are vouched for: a stolen key must not shape what others write. A snapshot that cannot be
+//! read is passed over and named; it ends no backup.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

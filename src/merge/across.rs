@@ -45,8 +45,9 @@ pub trait Witness: Send {
     fn unowned(&mut self, _what: Unowned) -> Result<()> {
         Ok(())
     }
-    /// A node holds a record that the merged view has not: it is covered by a deletion that other nodes hold
-    /// (`owned`), or the node does not own the key and nobody who does holds the same.
+    /// A node holds a record that the merged view does not have. If the node owns the key (`owned`), a deletion on another node
+    /// covers the record. If it does not, no owner of the key holds the same record. For example, a row that moved away with its
+    /// range long ago, and was deleted on its new owners since, is still on the old owner's disk.
     fn alone(&mut self, node: usize, record: &Record<'_>, owned: bool) -> Result<()>;
 }
 

@@ -56,7 +56,7 @@ struct Head<'e> {
 /// What bodies came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Merged {
-    /// Of the body that they came to.
+    /// Traits of the body that they came to.
     pub traits: Traits,
     /// The greatest of those whose entries stand.
     pub rank: u64,
@@ -203,7 +203,7 @@ impl<'a> BodyMerge<'a> {
     }
 }
 
-/// Of bodies of which a later one replaces an earlier one whole, the one that stands.
+/// Gives the body that stands, where a later body replaces an earlier one whole.
 fn newest<'e>(bodies: &[Ranked<'e>]) -> Result<Option<Ranked<'e>>> {
     let mut best: Option<(Option<i64>, u64, &[u8])> = None;
     for &(rank, body) in bodies {

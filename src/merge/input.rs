@@ -10,7 +10,7 @@ use crate::run::{Record, RecordBatch, Run};
 pub struct Input<'a> {
     /// Dropped at its end: what it holds open and in memory is no longer needed.
     run: Option<Box<dyn Run + 'a>>,
-    /// Of all its records; 0 where they have ranks of their own, or none.
+    /// The rank of all its records; 0 where they have ranks of their own, or none.
     rank: u64,
     /// The batch that it stands in; empty at the end.
     pub batch: RecordBatch,

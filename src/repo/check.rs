@@ -62,7 +62,7 @@ type Listing = BTreeMap<Name, u64>;
 
 const STRAY: &str = "is not the name of an object: a file of some other program";
 
-/// Of a name all that is known without a key: its object's hash.
+/// Checks what a name says of its object and can be checked without a key: the hash.
 fn named(name: Name) -> impl Fn(&[u8]) -> std::result::Result<(), FormatError> {
     move |bytes| name.verify(bytes)
 }

@@ -25,9 +25,9 @@ use super::unsound::Unsound;
 use super::{Core, world};
 use crate::error::{Error, Kind, Result};
 
-/// So many packs are looked at in every session.
+/// Up to this number of packs, a session looks at all of them.
 const WHOLE: usize = 10_000;
-/// Of more packs one part in so many.
+/// Where there are more packs, a session looks at one in so many.
 const PARTS: u64 = 7;
 /// Packs seen damaged that a session reads again; further ones it distrusts unread.
 const AGAIN_MAX: usize = 64;

@@ -24,7 +24,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// As an entry of the index object `source` says.
+    /// The place that an entry of the index object `source` names.
     pub fn new(source: &IndexName, e: &IndexEntry) -> Place {
         Place { source: *source, pack: e.pack, offset: e.frame_offset, length: e.frame_length, position: e.position }
     }

@@ -56,7 +56,7 @@ impl Log {
     /// Goes on from a state that was verified before (a cache's): a few small reads when nothing was added. Without one
     /// reads from the newest believable checkpoint, or from the configuration.
     ///
-    /// The entry that `seen` ends with must still be there: where it is hidden or another, that is an error which names
+    /// The entry that `seen` ends with must still be there. If it is hidden, or another entry stands in its place, the error names
     /// it. An entry that cannot be read stops the reading, not the opening: [`Log::stopped`].
     pub fn open(store: Arc<dyn Store>, start: Start, seen: Option<State>) -> Result<Log> {
         let empty = State::new(start.hash, &start.config);

@@ -40,7 +40,7 @@ pub struct Due {
 }
 
 impl Sightings {
-    /// As kept by [`Sightings::encode`]; none where that is not understood.
+    /// Reads what [`Sightings::encode`] kept. Bytes that are not understood give no sightings.
     pub fn decode(bytes: &[u8]) -> Sightings {
         serde_json::from_slice(bytes).unwrap_or_default()
     }

@@ -17,7 +17,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Where a leaf begins: with what the leaf says of the group of its first record.
+    /// Enters the run where a leaf begins, in the group of its first record, with the deletions that the leaf says.
     pub(super) fn begin(&mut self, group: &[u8], (group_deletion, open): (OpenDeletion, OpenDeletion)) {
         self.enter(group);
         (self.group_deletion, self.open) = (group_deletion, open);
@@ -63,8 +63,9 @@ impl Context {
         self.known && key.len() > self.group.len() && key.starts_with(&self.group)
     }
 
-    /// Adds the deletions as records: that of the group at its prefix, that of the markers at `from`, unless `next`, the
-    /// next record by key and class, is a marker that stands there.
+    /// Adds the deletions in force as records, for a reader that begins at `from`: the group's deletion at the key that is the
+    /// group itself, and the open marker's deletion at `from`. `next` is the next record, by key and class. If it is a marker at
+    /// `from`, it says itself what is deleted from there on, and the open deletion is left out.
     ///
     /// Errors: a row stands at `from`, so that the deletion that is open there has no key of its own. Nothing can say it,
     /// and to leave it out would bring rows of other runs back that it covers.

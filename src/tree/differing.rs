@@ -27,7 +27,7 @@ pub struct Difference<'a> {
     pub held: Option<Record<'a>>,
     /// Only what a node may purge: no drift. `None` where what the node holds is not kept, and it is not certain.
     pub purged: Option<bool>,
-    /// Of `Stale`: what the node holds that the view has not, by write time.
+    /// Where the record is `Stale`: what the node holds that the view has not, by write time.
     pub others: &'a [Other],
 }
 

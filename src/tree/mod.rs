@@ -66,7 +66,7 @@ impl Root {
         (if self.level == 0 { self.class.leaf() } else { ChunkKind::Branch }, self.id)
     }
 
-    /// As the only child of nothing; its first key is not known.
+    /// The root as a child is described in a branch. No branch is above it, so its first key is not known.
     fn child(&self) -> Child {
         Child { first_key: Vec::new(), id: self.id, records: self.records, blobs: self.blobs }
     }

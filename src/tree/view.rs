@@ -70,7 +70,7 @@ impl<'a> Peek<'a> {
         self.at += 1;
     }
 
-    /// Of a tree of patches: that of the leaf that begins with `first`.
+    /// Reads on in a tree of patches: gives the patch of the leaf that begins with `first`.
     pub(super) fn leaf_patch(&mut self, first: &[u8]) -> Result<LeafPatch> {
         if !self.load()? {
             return Ok(LeafPatch::default());

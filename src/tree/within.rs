@@ -1,4 +1,4 @@
-//! What of a run lies in ranges of keys, where the run cannot be entered in its middle.
+//! Reads ranges of keys of a run that cannot be entered in its middle.
 
 use super::context::Context;
 use crate::error::Result;
@@ -30,7 +30,8 @@ impl Range {
 }
 
 impl<'a, R: Iterator<Item = (Vec<u8>, Vec<u8>)>> Within<'a, R> {
-    /// Of a run over all keys, by ranges from the first key to before the second; an empty second is the end.
+    /// Reads from `run`, which has all keys. Each range goes from its first key to before its second; an empty second key is the
+    /// end of the run.
     pub fn new(run: Box<dyn Run + 'a>, mut ranges: R) -> Within<'a, R> {
         let range = next(&mut ranges);
         Within { run, batch: RecordBatch::new(), ranges, range, context: Context::default(), ended: false }

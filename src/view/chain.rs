@@ -12,7 +12,7 @@ pub(super) struct Chain<'a, F> {
 }
 
 impl<'a, F: Fn(KeyRange) -> Box<dyn Run + 'a>> Chain<'a, F> {
-    /// Of runs that `open` gives.
+    /// A chain of the runs that `open` gives for the ranges.
     pub(super) fn new(ranges: KeyRanges, open: F) -> Chain<'a, F> {
         Chain { ranges, open, current: None }
     }
