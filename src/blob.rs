@@ -156,6 +156,16 @@ pub fn read_bytes(blob: &BlobRef, source: &dyn ChunkSource, limit: u64) -> Resul
     Ok(bytes)
 }
 
+/// Asks the source for the first pieces of a blob, which will be read soon.
+///
+/// Errors: those of reading its list.
+pub fn ask(blob: &BlobRef, source: &dyn ChunkSource) -> Result<()> {
+    let list = open_list(blob, None, source)?;
+    let ids: Vec<ChunkId> = list.entries.iter().take(AHEAD).map(|entry| entry.root).collect();
+    source.prefetch(&ids);
+    Ok(())
+}
+
 /// Shows the pieces of a blob in order.
 pub fn visit(blob: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     visit_list(blob, None, source, show)

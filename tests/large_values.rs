@@ -38,7 +38,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-fn row(n: u16, time: i64, value: &[u8]) -> Plain {
+pub fn row(n: u16, time: i64, value: &[u8]) -> Plain {
     let mut body = Vec::new();
     BodyWriter::new(&mut body).push_live(1, time, value);
     let [high, low] = n.to_be_bytes();

@@ -1,6 +1,7 @@
 //! The one integration-test binary: RocksDB is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ahead;
 mod bad_input;
 mod blob;
 mod caches;

@@ -23,7 +23,7 @@ use crate::store::lock;
 /// Plaintext of opened frames that is kept, in bytes.
 pub const CACHE_BYTES: usize = 32 << 20;
 /// Chunks that may wait to be fetched ahead; further hints are forgotten.
-const AHEAD: usize = 64;
+const AHEAD: usize = 256;
 
 /// Where a frame lies: pack and offset.
 type FrameKey = (PackName, u32);

@@ -31,8 +31,15 @@ pub(super) fn put<'b>(body: &'b [u8], chunker: &Chunker, sink: &dyn ChunkSink) -
     Ok(Cow::Owned(out))
 }
 
-/// Replaces the body from `start` on, which refers to blobs, by the whole one. `traits` are those of what stands there.
-pub(super) fn get(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize, traits: Traits) -> Result<Traits> {
+/// Replaces the body from `start` on, which refers to blobs, by the whole one. `traits` are those of what stands there. `begin` is
+/// told how many blobs are read now.
+pub(super) fn get(
+    source: &dyn ChunkSource,
+    begin: impl FnOnce(usize),
+    out: &mut Vec<u8>,
+    start: usize,
+    traits: Traits,
+) -> Result<Traits> {
     let stands = out.split_off(start);
     let blobs = beside(&stands)?;
     let length = blobs.iter().try_fold(0u64, |sum, blob| sum.checked_add(blob.length));
@@ -40,6 +47,7 @@ pub(super) fn get(source: &dyn ChunkSource, out: &mut Vec<u8>, start: usize, tra
         let message = format!("has values of more than {RECORD_MAX} bytes");
         return Err(Error::new(Kind::TooLarge, "record", message));
     }
+    begin(blobs.len());
     let mut read = |blob: &blob::BlobRef, out: &mut Vec<u8>| {
         blob::visit(blob, source, &mut |piece| {
             out.extend_from_slice(piece);

@@ -2,6 +2,7 @@
 //!
 //! Where a tree breaks is a keyed function of the keys alone, so equal ranges are equal chunks whatever surrounds them.
 
+mod ahead;
 mod beside;
 mod context;
 mod diff;

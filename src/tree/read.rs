@@ -1,8 +1,11 @@
 //! A stored tree, read as a run: whole, or from one key to another.
 
+use std::collections::VecDeque;
+
 use repo_format::leaf::LeafReader;
 use repo_format::tree::{Child, read_branch};
 
+use super::ahead::Ahead;
 use super::context::Context;
 use super::{Root, beside};
 use crate::error::{Error, Result};
@@ -10,6 +13,9 @@ use crate::run::{ChunkId, ChunkKind, ChunkSource, PackClass, Record, RecordBatch
 
 /// Leaves that are asked for ahead of the reader.
 const PREFETCH: usize = 8;
+
+/// Leaves are read ahead, for what lies beside them, until they have this many bytes: leaves of large values are short.
+const LEAVES_AHEAD: usize = 256 << 10;
 
 /// Bytes of records after which none with values beside its leaf is added to a batch any more.
 const BATCH_LARGE: usize = 1 << 20;
@@ -29,6 +35,10 @@ pub struct TreeRun<'a> {
     context: Context,
     /// The leaf of which some records were shown.
     leaf: Option<Leaf>,
+    /// Leaves that come next and were read already; after an error there is none.
+    coming: VecDeque<Result<Leaf>>,
+    /// What lies beside the leaves that were read and was not shown.
+    ahead: Ahead,
     /// Place in its leaf of the first record that the last batch may show.
     ordinal: u32,
 }
@@ -71,6 +81,8 @@ impl<'a> TreeRun<'a> {
             first: true,
             context: Context::default(),
             leaf: None,
+            coming: VecDeque::new(),
+            ahead: Ahead::default(),
             ordinal: 0,
         }
     }
@@ -109,6 +121,31 @@ impl<'a> TreeRun<'a> {
         children.reverse();
         self.path.push((level - 1, children));
         Ok(())
+    }
+
+    /// The next leaf. Where something lies beside it, it is asked for, and so is what lies beside the leaves that follow.
+    fn next_leaf(&mut self) -> Result<Option<Leaf>> {
+        let Some(leaf) = self.coming.pop_front().map_or_else(|| self.read_leaf(), |leaf| leaf.map(Some))? else {
+            return Ok(None);
+        };
+        let mut more = leaf.blobs > 0 && self.ahead.ask(self.chunks);
+        while more && self.coming.iter().flatten().map(|leaf| leaf.bytes.len()).sum::<usize>() < LEAVES_AHEAD {
+            let Some(next) = self.read_leaf().transpose() else { break };
+            more = next.as_ref().is_ok_and(|next| next.blobs > 0) && self.ahead.ask(self.chunks);
+            self.coming.push_back(next);
+        }
+        Ok(Some(leaf))
+    }
+
+    fn read_leaf(&mut self) -> Result<Option<Leaf>> {
+        let Some(Child { id, blobs, .. }) = self.next_child()? else { return Ok(None) };
+        let leaf = Leaf::read(self.chunks, self.class, id, blobs).and_then(|leaf| {
+            if blobs > 0 {
+                self.ahead.add(&leaf.bytes, &self.from, self.to.as_deref())?;
+            }
+            Ok(leaf)
+        });
+        leaf.map(Some).map_err(|e| e.within(format!("leaf {id}")))
     }
 
     /// Place in its leaf of the first record of the last batch, where all records are read.
@@ -162,7 +199,8 @@ impl<'a> TreeRun<'a> {
                     (traits, true) => {
                         of.found += 1;
                         large = true;
-                        beside::get(self.chunks, buffer, start, traits)
+                        let begin = |count| self.ahead.step(count, self.chunks);
+                        beside::get(self.chunks, begin, buffer, start, traits)
                     }
                 }
             })?;
@@ -181,13 +219,13 @@ impl Run for TreeRun<'_> {
             let mut leaf = match self.leaf.take() {
                 Some(leaf) => leaf,
                 None => {
-                    let Some(Child { id, blobs, .. }) = self.next_child()? else {
+                    let Some(leaf) = self.next_leaf()? else {
                         if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
                             self.context.say(&self.from, None, out)?;
                         }
                         return Ok(!out.is_empty());
                     };
-                    Leaf::read(self.chunks, self.class, id, blobs).map_err(|e| e.within(format!("leaf {id}")))?
+                    leaf
                 }
             };
             self.ordinal = leaf.next;
