@@ -43,8 +43,8 @@ pub struct Checked {
 pub struct Harmed {
     /// The snapshot's id.
     pub snapshot: String,
-    /// `keyspace.table`; `keyspace.table: patch of node n2`, where how that node differs is not known any more and the table
-    /// itself is whole; `node n2: path`, a kept file; `patches of nodes` or `kept files`, some of which cannot be named any more.
+    /// A table; `<table>: patch of node n2`, where it is no longer known how that node differs and the table itself is whole;
+    /// `node n2: <path>`, a kept file; `patches of nodes` or `kept files`, some of which cannot be named any more.
     /// `None`: all of it, because the snapshot itself cannot be read.
     pub part: Option<String>,
     /// How many of its chunks cannot be read. There may be more below those. 0: all can, but what they give are other
