@@ -113,14 +113,7 @@ fn what_is_harmed_of_patches_and_kept_files_is_named() {
     let repo = flow::new_repo(&store);
     let named = Named { repo: &repo, chunks: Mutex::default() };
     let options = Options { cluster: "lab".into(), node_views: true, ..Options::default() };
-    let dry = backup(
-        &onefold::engine::cassandra::Cassandra,
-        &source,
-        &Target::of(&repo, None, &named).unwrap(),
-        &options,
-        &Watch::new(),
-    )
-    .unwrap();
+    let dry = backup(&Cassandra, &source, &Target::of(&repo, None, &named).unwrap(), &options, &Watch::new()).unwrap();
     let victims = victims(&dry, &named);
     let of = |what: &str| victims.values().flatten().filter(|part| part.contains(what)).count();
     assert!(victims.len() == 5 && of("patch of node") >= 2 && of("nb-99-big-Data.db") == 1, "{victims:?}");
