@@ -115,9 +115,6 @@ pub struct Which {
 /// `ls`
 #[derive(Debug, ClapArgs)]
 pub struct Ls {
-    /// Of which snapshot.
-    #[command(flatten)]
-    pub which: Which,
     /// One table only, or those that fit: `*` stands for anything, `?` for one character.
     #[arg(long, value_name = "TABLE|PATTERN")]
     pub table: Option<String>,
@@ -130,6 +127,9 @@ pub struct Ls {
     /// The kept files only.
     #[arg(long)]
     pub files: bool,
+    /// Of which snapshot.
+    #[command(flatten)]
+    pub which: Which,
 }
 
 /// `drift`
@@ -138,9 +138,6 @@ pub struct Drift {
     /// Beginning of an id, or `latest`.
     #[arg(default_value = "latest")]
     pub snapshot: String,
-    /// Which is the latest.
-    #[command(flatten)]
-    pub filter: Filter,
     /// One table only; without --samples and --ranges also those that fit: `*` stands for anything, `?` for one character.
     #[arg(long, value_name = "TABLE|PATTERN")]
     pub table: Option<String>,
@@ -156,6 +153,9 @@ pub struct Drift {
     /// Count by node in so many equal ranges of keys, and what a repair would have to move.
     #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub ranges: Option<u32>,
+    /// Which is the latest.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `check`

@@ -44,9 +44,9 @@ impl Params {
 /// A key that no parameter has, with the one that is most like it.
 fn unknown(key: &str, of: &[&Param]) -> Error {
     let names: BTreeSet<&str> = of.iter().map(|param| param.name).collect();
-    let alike = |name: &&str| strsim::normalized_damerau_levenshtein(key, name);
+    let alike = |name: &&str| strsim::normalized_damerau_levenshtein(key.trim_start_matches('-'), name);
     let hint = match names.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b))) {
-        Some(name) if alike(&name) >= 0.6 => format!("perhaps {name}"),
+        Some(name) if alike(&name) >= 0.7 => format!("perhaps {name}"),
         _ => format!("there are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
     };
     Error::new(Kind::Usage, format_args!("--{key}"), "is no parameter").hint(hint)
@@ -146,6 +146,7 @@ mod tests {
             ("[]", &["an object"]),
             ("{} x", &["trailing"]),
             (r#"{"name": "x", "form": "a"}"#, &["--form: is no parameter", "perhaps from"]),
+            (r#"{"--name": "x"}"#, &["----name: is no parameter", "perhaps name"]),
             (r#"{"nonesuch": 1}"#, &["there are at, dry, from, name, rate, tag"]),
             (r#"{"name": "x", "name": "y"}"#, &["--name: is given twice"]),
             (r#"{"name": ["x"]}"#, &["--name: takes one value"]),
