@@ -5,7 +5,7 @@ use onefold::engine::cassandra::{capture, read_schema};
 #[allow(clippy::print_stdout, clippy::unwrap_used)]
 fn main() {
     let root = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or(".".into()));
-    let (capture, _frozen) = capture::open(&root, None).unwrap();
+    let (capture, _frozen) = capture::open(root, None).unwrap();
     for t in &capture.tables {
         let bytes: u64 = t.sstables.iter().map(capture::CapturedSsTable::bytes).sum();
         println!("{}.{} {} {} SSTables, {bytes} bytes", t.keyspace, t.name, t.id, t.sstables.len());

@@ -18,10 +18,10 @@ struct Totals {
 }
 
 fn decode(directory: &Path, descriptor: &Descriptor, totals: &mut Totals) -> Result<()> {
-    let (statistics, _) = sstable::read_statistics(directory, descriptor)?;
+    let (statistics, _) = sstable::read_statistics(&directory.into(), descriptor)?;
     let table = layout::table_of(&statistics.header)?;
     let start = Instant::now();
-    let mut run = SsTable::open(directory, descriptor, &table)?.run(READ_BUFFER)?;
+    let mut run = SsTable::open(&directory.into(), descriptor, &table)?.run(READ_BUFFER)?;
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch)? {
         totals.records += batch.len() as u64;

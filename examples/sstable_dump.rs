@@ -36,13 +36,13 @@ fn dump(path: &Path) -> Result<()> {
     let (descriptor, _) =
         Descriptor::parse(&file).ok_or_else(|| Error::damaged(path.display(), "no file of an SSTable"))?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    let (statistics, _) = sstable::read_statistics(directory, &descriptor)?;
+    let (statistics, _) = sstable::read_statistics(&directory.into(), &descriptor)?;
     let table = layout::table_of(&statistics.header)?;
     let name = |number| {
         let column = table.columns.iter().find(|c| c.number == number && number != 0);
         column.map_or(String::new(), |c| c.name.clone())
     };
-    let mut run = SsTable::open(directory, &descriptor, &table)?.run(READ_BUFFER)?;
+    let mut run = SsTable::open(&directory.into(), &descriptor, &table)?.run(READ_BUFFER)?;
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch)? {
         for shown in batch.iter() {

@@ -21,6 +21,7 @@ pub mod snapshot;
 pub mod store;
 pub mod tree;
 pub mod view;
+pub mod volume;
 pub mod watch;
 pub mod whole;
 

@@ -59,10 +59,10 @@ fn several_disks_and_backups_are_the_same_node() {
     let disks = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     copy(&node, disks[0].path(), &|_| true);
     move_half(disks[0].path(), disks[1].path());
-    let dirs: Vec<PathBuf> = disks.iter().map(|disk| disk.path().to_path_buf()).collect();
+    let dirs = disks.iter().map(|disk| disk.path().into()).collect();
     let both = NodeDir { dirs, ..NodeDir::new("n1", "") };
     assert_eq!(records(&open(std::slice::from_ref(&both)).unwrap(), &[]), plain);
-    let twice = NodeDir { dirs: vec![node.clone(), node.clone()], ..both };
+    let twice = NodeDir { dirs: vec![node.clone().into(), node.clone().into()], ..both };
     let error = open(&[twice]).err().unwrap();
     assert!(error.kind() == Kind::Usage && error.to_string().contains("so does"), "{error}");
 

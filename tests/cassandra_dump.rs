@@ -198,7 +198,7 @@ const DUMPED: [(&str, &str, usize); 3] = [
 #[test]
 fn the_decoder_sees_what_sstabledump_sees() {
     for (root, dumps, count) in DUMPED {
-        let (capture, _) = capture::open(&fixtures().join(root), None).unwrap();
+        let (capture, _) = capture::open(fixtures().join(root), None).unwrap();
         let schema = read_schema(&capture).unwrap().unwrap_or_default();
         let mut compared = 0;
         for entry in std::fs::read_dir(fixtures().join(dumps)).unwrap() {
@@ -208,10 +208,10 @@ fn the_decoder_sees_what_sstabledump_sees() {
             let generation = rest.strip_suffix(".jsonl").unwrap();
             let captured = capture.tables.iter().find(|t| t.keyspace == "lab" && t.name == table).unwrap();
             let files = captured.sstables.iter().find(|s| s.descriptor.generation.to_string() == generation).unwrap();
-            let (statistics, _) = sstable::read_statistics(&files.directory, &files.descriptor).unwrap();
+            let (statistics, _) = sstable::read_statistics(&files.folder, &files.descriptor).unwrap();
             let of_header = || layout::table_of(&statistics.header).unwrap();
             let described = schema.table(&captured.id).cloned().unwrap_or_else(of_header);
-            let sstable = SsTable::open(&files.directory, &files.descriptor, &described).unwrap();
+            let sstable = SsTable::open(&files.folder, &files.descriptor, &described).unwrap();
             let dump = dumped(&std::fs::read_to_string(&path).unwrap());
             assert_eq!(decoded(&sstable, &described), dump, "{root} {name}");
             compared += 1;

@@ -26,7 +26,7 @@ fn clusters() -> Vec<(PathBuf, Vec<(Capture, Schema)>)> {
             continue;
         }
         let node = |n| {
-            let (capture, frozen) = capture::open(&root.join(format!("node{n}")), None).unwrap();
+            let (capture, frozen) = capture::open(root.join(format!("node{n}")), None).unwrap();
             assert!(frozen.is_empty() && capture.taken.is_some() && !capture.unflushed);
             let schema = read_schema(&capture).unwrap().unwrap();
             (capture, schema)
@@ -50,7 +50,7 @@ fn upgraded() -> Vec<(Capture, Schema)> {
 
 /// The schema's table; that of the file's header for `system_schema` itself, which says nothing about `system`.
 fn table_of(table: &CapturedTable, files: &CapturedSsTable, schema: &Schema) -> Table {
-    let (statistics, _) = sstable::read_statistics(&files.directory, &files.descriptor).unwrap();
+    let (statistics, _) = sstable::read_statistics(&files.folder, &files.descriptor).unwrap();
     schema.table(&table.id).cloned().unwrap_or_else(|| layout::table_of(&statistics.header).unwrap())
 }
 
@@ -115,11 +115,11 @@ fn every_sstable_holds_what_its_statistics_counted() {
             for table in &capture.tables {
                 for files in &table.sstables {
                     let described = table_of(table, files, schema);
-                    let sstable = SsTable::open(&files.directory, &files.descriptor, &described).unwrap();
+                    let sstable = SsTable::open(&files.folder, &files.descriptor, &described).unwrap();
                     let counted = count(&sstable, READ_BUFFER);
                     let stats = &sstable.statistics().stats;
                     let of = |what| counted.extremes.get(what).copied();
-                    let name = sstable.data_path().display().to_string();
+                    let name = sstable.data().to_string();
                     assert_eq!(counted.rows, stats.rows, "rows of {name}");
                     assert_eq!(of("time"), Some(stats.times), "times of {name}");
                     let wide = |(least, most): (i32, i32)| Some((i64::from(least), i64::from(most)));
@@ -205,13 +205,13 @@ fn without_system_schema_the_cql_files_tell() {
 fn copy(files: &CapturedSsTable) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (_, file) in &files.files {
-        fs::copy(&file.path, folder.path().join(file.path.file_name().unwrap())).unwrap();
+        fs::copy(file.place.path(), folder.path().join(file.place.file_name())).unwrap();
     }
     folder
 }
 
 fn records(folder: &Path, files: &CapturedSsTable, table: &Table) -> onefold::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut run = SsTable::open(folder, &files.descriptor, table)?.run(READ_BUFFER)?;
+    let mut run = SsTable::open(&folder.into(), &files.descriptor, table)?.run(READ_BUFFER)?;
     let mut batch = RecordBatch::new();
     let mut found = Vec::new();
     while run.next_batch(&mut batch)? {
@@ -239,7 +239,7 @@ fn any_damaged_byte_is_found_or_harmless() {
         let sound = records(folder.path(), &files, &described).unwrap();
         let parts = [Component::Data, Component::CompressionInfo, Component::Crc, Component::Statistics];
         for (component, file) in files.files.iter().filter(|(component, _)| parts.contains(component)) {
-            let path = folder.path().join(file.path.file_name().unwrap());
+            let path = folder.path().join(file.place.file_name());
             let bytes = fs::read(&path).unwrap();
             let step = (bytes.len() / 150).max(1);
             for at in (0..bytes.len()).step_by(step) {
@@ -319,8 +319,8 @@ fn a_header_may_end_with_zeros() {
 #[test]
 fn older_versions_differ_in_their_headers_only() {
     for (files, described) in samples(&["deletions", "zstd", "plain_twcs", "types_all", "counters"]) {
-        let sound = records(&files.directory, &files, &described).unwrap();
-        let nb = |component| fs::read(files.directory.join(files.descriptor.file(component)));
+        let sound = records(files.folder.path(), &files, &described).unwrap();
+        let nb = |component| fs::read(files.folder.join(files.descriptor.file(component)).path());
         for version in ["ma", "mb", "mc", "md", "me", "na"] {
             let folder = tempfile::tempdir().unwrap();
             let mut renamed = files.clone();
@@ -340,8 +340,8 @@ fn older_versions_differ_in_their_headers_only() {
                 put(Component::CompressionInfo, &info);
             }
             assert_eq!(records(folder.path(), &renamed, &described).unwrap(), sound, "{version}");
-            let (read, _) = sstable::read_statistics(folder.path(), &renamed.descriptor).unwrap();
-            let (whole, _) = sstable::read_statistics(&files.directory, &files.descriptor).unwrap();
+            let (read, _) = sstable::read_statistics(&folder.path().into(), &renamed.descriptor).unwrap();
+            let (whole, _) = sstable::read_statistics(&files.folder, &files.descriptor).unwrap();
             assert_eq!((read.stats.rows, read.stats.times), (whole.stats.rows, whole.stats.times));
             assert_eq!(read.stats.origin, whole.stats.origin.filter(|_| version == "me"));
         }
@@ -362,11 +362,11 @@ fn what_is_not_understood_is_refused_by_name() {
     assert!(error.kind() == Kind::Unsupported && error.message().contains("XY9Compressor"), "{error}");
     let mut other = files.descriptor.clone();
     other.version = "zz".to_string();
-    let error = SsTable::open(folder.path(), &other, &described).unwrap_err();
+    let error = SsTable::open(&folder.path().into(), &other, &described).unwrap_err();
     assert!(error.kind() == Kind::Unsupported && error.message().contains("zz"), "{error}");
     let mut fewer = described.clone();
     fewer.columns.retain(|c| c.name != "v");
-    let error = SsTable::open(folder.path(), &files.descriptor, &fewer).unwrap_err();
+    let error = SsTable::open(&folder.path().into(), &files.descriptor, &fewer).unwrap_err();
     assert!(error.kind() == Kind::Unsupported && error.message().contains("column v"), "{error}");
 }
 
@@ -379,7 +379,7 @@ fn mutated_rows_never_panic_and_stay_canonical() {
         (random >> 33) as usize % below.max(1)
     };
     for (files, described) in samples(&names) {
-        let sstable = SsTable::open(&files.directory, &files.descriptor, &described).unwrap();
+        let sstable = SsTable::open(&files.folder, &files.descriptor, &described).unwrap();
         let mut plain = fuzzing::plain(&sstable).unwrap();
         assert!(fuzzing::data_like(&sstable, &plain).unwrap() > 0);
         plain.truncate(20_000);
@@ -396,7 +396,7 @@ fn mutated_rows_never_panic_and_stay_canonical() {
             }
             let _ = fuzzing::data_like(&sstable, &mutated);
         }
-        let statistics = fs::read(files.directory.join(files.descriptor.file(Component::Statistics))).unwrap();
+        let statistics = fs::read(files.folder.join(files.descriptor.file(Component::Statistics)).path()).unwrap();
         for _ in 0..300 {
             let mut mutated = statistics.clone();
             let at = next(mutated.len());

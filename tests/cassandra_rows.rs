@@ -221,12 +221,12 @@ fn conditions_find_rows() {
 fn schema_cql_says_what_system_schema_says() {
     for root in captures() {
         let source = open(&root);
-        let (captured, _) = capture::open(&root.join("node1"), None).unwrap();
+        let (captured, _) = capture::open(root.join("node1"), None).unwrap();
         let files: Vec<_> = captured.tables.iter().filter_map(|t| Some((&t.id, t.schema_cql.as_ref()?))).collect();
         assert!(files.len() > 5);
         let mut types: BTreeMap<String, UserType> = BTreeMap::new();
-        for (id, path) in files {
-            let found = cql::parse(&fs::read_to_string(path).unwrap()).unwrap();
+        for (id, place) in files {
+            let found = cql::parse(&fs::read_to_string(place.path()).unwrap()).unwrap();
             types.extend(found.types.iter().map(|(_, t)| (t.name.clone(), t.clone())));
             let mut ours = found.into_table().unwrap();
             assert_eq!(&ours.id, id);

@@ -90,11 +90,11 @@ fn statements_read_back_as_the_table() {
 #[test]
 fn schema_cql_says_what_system_schema_says() {
     for root in captures().into_iter().take(2) {
-        let capture = capture::open(&root.join("node1"), None).unwrap().0;
+        let capture = capture::open(root.join("node1"), None).unwrap().0;
         let schema = read_schema::read_schema(&capture).unwrap().unwrap();
         for folder in capture.tables.iter().filter(|t| t.keyspace == "lab") {
             let Some(table) = schema.table(&folder.id).filter(|t| !t.view) else { continue };
-            let path: PathBuf = folder.schema_cql.clone().unwrap();
+            let path: PathBuf = folder.schema_cql.as_ref().unwrap().path().into();
             let found = cql::parse(&fs::read_to_string(path).unwrap()).unwrap();
             let told = found.tables.iter().find(|t| t.id == folder.id).unwrap();
             let mut options = told.options.clone();

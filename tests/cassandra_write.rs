@@ -50,7 +50,7 @@ fn write(directory: &Path, table: &Table, options: &Options, records: &[Plain]) 
 
 fn reopen(directory: &Path, table: &Table, written: &Written) -> SsTable {
     let (descriptor, _) = Descriptor::parse(&written.files[0].0).unwrap();
-    SsTable::open(directory, &descriptor, table).unwrap()
+    SsTable::open(&directory.into(), &descriptor, table).unwrap()
 }
 
 fn compression(compressor: Compressor, chunk_length: usize, packed_max: usize) -> Option<Compression> {

@@ -213,7 +213,7 @@ fn a_replica_that_agrees_adds_nothing() {
         let (mut nodes, dirs): (Vec<_>, Vec<_>) =
             [(1, 1), (2, 2), (3, 3), (4, 3)].map(|(n, of)| bare(n, of)).into_iter().unzip();
         let fourth = nodes.pop().unwrap();
-        renumber(&fourth.dirs[0]);
+        renumber(fourth.dirs[0].path());
         let repo = new_repo(&memory());
         let (three, _) = store(&repo, &source(&nodes), false).unwrap();
         nodes.push(fourth);

@@ -18,6 +18,7 @@ mod crash;
 mod csv;
 mod damage;
 mod drift;
+mod elsewhere;
 mod emptied;
 mod expected;
 mod faces;

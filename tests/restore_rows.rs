@@ -168,7 +168,7 @@ fn spoil_text(node: &Path, table: &str, text: &str) {
     let schema = cql::parse(&fs::read_to_string(folder.join("schema.cql")).unwrap()).unwrap().into_table().unwrap();
     for generation in 1.. {
         let (descriptor, _) = Descriptor::parse(&format!("nb-{generation}-big-Data.db")).unwrap();
-        let opened = SsTable::open(&folder, &descriptor, &schema).unwrap();
+        let opened = SsTable::open(&folder.as_path().into(), &descriptor, &schema).unwrap();
         let mut records = collect(&mut opened.run(READ_BUFFER).unwrap()).unwrap();
         let mut places = records.iter_mut().filter_map(|r| {
             let at = r.body.windows(text.len()).position(|w| w == text.as_bytes())?;

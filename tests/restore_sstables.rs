@@ -59,7 +59,7 @@ fn read_back(folder: &Path, table: &Table) -> Plain {
     for path in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
         let (descriptor, component) = Descriptor::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
         if component == Component::Data {
-            runs.push(Box::new(SsTable::open(folder, &descriptor, table).unwrap().run(1 << 16).unwrap()));
+            runs.push(Box::new(SsTable::open(&folder.into(), &descriptor, table).unwrap().run(1 << 16).unwrap()));
         }
     }
     all(&mut Merge::of(runs, &CassandraRule::of(table)))

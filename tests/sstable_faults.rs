@@ -87,7 +87,7 @@ fn every_column_of_every_header_is_compared() {
     let (mut opened, mut refused) = (0, 0);
     for root in ["cassandra-5.0", "cassandra-4.1", "cassandra-5.0-oa", "cassandra-5.0-mixed"] {
         for (files, table) in sstables(&fixture(root)) {
-            let open = |table: &Table| SsTable::open(&files.directory, &files.descriptor, table);
+            let open = |table: &Table| SsTable::open(&files.folder, &files.descriptor, table);
             let header = open(&table).unwrap_or_else(|e| panic!("{root}: {e}")).statistics().header.clone();
             opened += 1;
             let mut unfit = |changed: &Table, word: &str| {
@@ -318,7 +318,7 @@ type Cells = Vec<(u32, i64, usize)>;
 
 /// What an SSTable comes to: its rows, and what is said of it.
 fn read(directory: &Path, descriptor: &Descriptor, table: &Table) -> (Vec<Cells>, Vec<Remark>) {
-    let mut run = SsTable::open(directory, descriptor, table).unwrap().run(READ_BUFFER).unwrap();
+    let mut run = SsTable::open(&directory.into(), descriptor, table).unwrap().run(READ_BUFFER).unwrap();
     let (mut rows, mut batch, mut last) = (Vec::new(), RecordBatch::new(), Vec::new());
     while run.next_batch(&mut batch).unwrap() {
         for record in batch.iter() {
@@ -368,7 +368,7 @@ fn a_row_that_stands_twice_is_one() {
         let at = bytes.windows(4).position(|w| w == [0x11, 0x22, 0x33, 0x47]).unwrap();
         bytes[at + 3] = 0x43;
         fs::write(file("Data.db"), &bytes).unwrap();
-        let mut run = SsTable::open(directory.path(), &descriptor, &table).unwrap().run(READ_BUFFER).unwrap();
+        let mut run = SsTable::open(&directory.path().into(), &descriptor, &table).unwrap().run(READ_BUFFER).unwrap();
         let mut batch = RecordBatch::new();
         let error = loop {
             match run.next_batch(&mut batch) {

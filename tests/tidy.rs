@@ -14,7 +14,7 @@ use source::Source;
 /// other, but for the pairs in `SIBLINGS`.
 const LAYERS: [(usize, &[&str]); 6] = [
     (1, &["error", "watch", "report", "whole"]),
-    (2, &["run", "store"]),
+    (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
     (5, &["snapshot", "view", "backup", "restore", "check", "drift", "prune", "capture"]),
@@ -90,6 +90,32 @@ const CLOCK: &[&str] = &[
 ];
 /// Clients that have no blocking form: each hides its runtime behind calls that block.
 const ASYNC: &[&str] = &["src/engine/cassandra/client"];
+
+/// What reads captures: it asks a [`Volume`](onefold::volume::Volume), for they need not lie on this machine.
+const OF_CAPTURES: [&str; 2] = ["src/engine/", "src/backup/"];
+/// What asks the file system of this machine instead.
+const OF_MACHINE: [&str; 10] = [
+    "fs::",
+    "std::fs",
+    "File::open",
+    ".exists()",
+    ".try_exists()",
+    ".is_dir()",
+    ".is_file()",
+    ".metadata()",
+    ".read_dir()",
+    ".canonicalize()",
+];
+/// Files and folders among them that have to do with this machine's files, and with which.
+const MACHINE_FILES: &[(&str, &str)] = &[
+    ("src/engine/params.rs", "whether a folder's own name has a comma"),
+    ("src/engine/cassandra/capture/freeze.rs", "links to the files of a live directory"),
+    ("src/engine/cassandra/sstable/write/", "SSTables that are written"),
+    ("src/engine/cassandra/placing/folders.rs", "the folders that they are written into"),
+    ("src/engine/cassandra/into_sstables/", "the same, what they say of themselves, and --ring"),
+    ("src/engine/cassandra/into_cql/state.rs", "what a restore remembers"),
+    ("src/backup/run.rs", "the name of this machine"),
+];
 
 /// Tests that print figures and prove nothing, and those that another test starts, may wait to be asked for.
 const ASKED: [&str; 3] = ["#[ignore = \"a measurement\"]", "#[ignore = \"prints a table\"]", "#[ignore = \"run by "];
@@ -351,6 +377,29 @@ fn banned(sources: &[Source]) -> Vec<String> {
     complaints
 }
 
+/// Engines open no paths: only `allowed` files among those that read captures ask the file system of this machine.
+fn machine_files(sources: &[Source], allowed: &[(&str, &str)]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut unused: BTreeSet<&str> = allowed.iter().map(|(home, _)| *home).collect();
+    for source in sources.iter().filter(|s| OF_CAPTURES.iter().any(|folder| s.path.starts_with(folder))) {
+        let home = allowed.iter().map(|(home, _)| *home).find(|home| source.path.starts_with(home));
+        for call in OF_MACHINE {
+            for at in source.places(call) {
+                match home {
+                    Some(home) => drop(unused.remove(home)),
+                    None => {
+                        let place = format!("{}:{}", source.path, source.line(at));
+                        complaints
+                            .push(format!("{place}: `{call}`: a capture may lie elsewhere: ask its `volume::Place`"));
+                    }
+                }
+            }
+        }
+    }
+    complaints.extend(unused.iter().map(|home| format!("{home} opens no files now: strike it from MACHINE_FILES")));
+    complaints
+}
+
 /// Whether the call at the start of `line` is followed by `?`.
 fn fallible(line: &str) -> bool {
     line.split_once(')').is_some_and(|(_, after)| after.trim_start_matches([')', ' ']).starts_with('?'))
@@ -517,6 +566,11 @@ fn files_and_functions_are_short() {
 #[test]
 fn calls_stay_in_their_homes() {
     none(&banned(&project().1));
+}
+
+#[test]
+fn captures_are_read_through_their_volume() {
+    none(&machine_files(&project().1, MACHINE_FILES));
 }
 
 #[test]

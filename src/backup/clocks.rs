@@ -87,7 +87,7 @@ fn refused(source: &dyn Source, what: String, times: &mut dyn Iterator<Item = &C
         more => format!("; and so {more} more"),
     };
     let message = format!("{says} at {}, {what}{more}", shown(first.seconds));
-    Err(Error::new(Kind::Usage, format!("node {node}: {}", first.path.display()), message).hint(HINT))
+    Err(Error::new(Kind::Usage, format!("node {node}: {}", first.place), message).hint(HINT))
 }
 
 /// As `--cut` takes it.

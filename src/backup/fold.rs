@@ -1,7 +1,6 @@
 //! One shard of all nodes, folded into one tree and a patch for each node.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -14,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::merge::{Across, Merge, Rule, Waiting, Witness, ahead};
 use crate::run::{PackClass, RECORD_LARGE, RecordBatch, Run};
 use crate::tree::{NodePatch, PatchWriter, Root, Shape, TreeWriter, UnownedCount, leaf_records};
+use crate::volume::Place;
 use crate::watch::Watch;
 
 /// Records of each node that are looked at to find the mean size of a record.
@@ -51,7 +51,7 @@ pub struct Folded {
 pub struct Refused {
     pub node: usize,
     pub name: String,
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Place>,
     pub error: Error,
 }
 
@@ -62,7 +62,7 @@ pub type Failed = Mutex<Vec<Refused>>;
 struct Guard<'a> {
     node: usize,
     name: String,
-    files: Vec<PathBuf>,
+    files: Vec<Place>,
     failed: &'a Failed,
 }
 

@@ -11,8 +11,6 @@ mod previous;
 mod run;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use repo_format::leaf::Layout;
@@ -25,6 +23,7 @@ use crate::repo::world::now_ms;
 use crate::run::{ChunkSink, Cut, PackClass};
 use crate::snapshot::{self, About, Patch, Snapshot, Tree};
 use crate::tree::{Shape, UnownedCount, leaf_records};
+use crate::volume::Place;
 use crate::watch::Watch;
 use clocks::Times;
 use fold::Attempt;
@@ -274,7 +273,7 @@ impl Work<'_> {
             if kept.problem {
                 self.watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
             }
-            self.keep(kept.node, &kept.path, kept.name.clone(), &kept.reason, false)?;
+            self.keep(kept.node, &kept.place, kept.name.clone(), &kept.reason, false)?;
         }
         Ok(())
     }
@@ -319,33 +318,30 @@ impl Work<'_> {
         &mut self,
         shard: &engine::Shard,
         node: usize,
-        files: &[PathBuf],
+        files: &[Place],
         reason: &str,
         merged: bool,
     ) -> Result<()> {
-        for path in files {
-            let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        for place in files {
+            let file = place.file_name().to_string_lossy();
             let name = format!("{}-{}/{file}", shard.name.replacen('.', "/", 1), shard.id);
-            self.keep(node, path, name, reason, merged)?;
+            self.keep(node, place, name, reason, merged)?;
         }
         Ok(())
     }
 
     /// Stores a file as it is. What cannot be read is a problem of its own, not the end of the backup.
-    fn keep(&mut self, node: usize, path: &PathBuf, name: String, reason: &str, merged: bool) -> Result<()> {
+    fn keep(&mut self, node: usize, place: &Place, name: String, reason: &str, merged: bool) -> Result<()> {
         let subject = self.subject(node, &name);
         if let Some(kept) = self.files.get_mut(&(node, name.clone())) {
             kept.about.reason = format!("{}; {reason}", kept.about.reason);
             kept.about.merged &= merged;
             return Ok(());
         }
-        let mut file = match File::open(path) {
+        let mut file = match place.reader() {
             Ok(file) => file,
+            Err(e) if e.kind() == Kind::Full => return Err(e),
             Err(e) => {
-                let e = Error::io(&subject, e);
-                if e.kind() == Kind::Full {
-                    return Err(e);
-                }
                 let message = format!("cannot be read, and is not kept: {}", e.message());
                 self.watch.problem(true, subject, message);
                 return Ok(());

@@ -1,7 +1,6 @@
 //! Captured nodes of one cluster, as an engine gives them to a backup: shards, each node's parts of them, and what is kept.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use repo_format::leaf::Layout;
 
@@ -9,6 +8,7 @@ use super::{KeyRange, split_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
 use crate::run::{Run, ShardKind};
+use crate::volume::Place;
 use crate::watch::Watch;
 
 /// A machine of the cluster, as captured.
@@ -72,7 +72,7 @@ pub struct Part<'a> {
     /// Names it among the node's parts of the shard, and in what is said of it.
     pub name: String,
     /// All files that make it up: kept byte for byte where it is not understood.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Place>,
     /// Bytes of all of them.
     pub bytes: u64,
     /// Which of two records without versions is the later one: that of the part with the greater rank. 0 where versions say it.
@@ -102,7 +102,7 @@ pub struct Kept {
     /// Which node.
     pub node: usize,
     /// Where it lies.
-    pub path: PathBuf,
+    pub place: Place,
     /// Its path in the capture, with `/`.
     pub name: String,
     /// Why it is kept and not decoded.
@@ -157,7 +157,7 @@ pub struct Finding {
     /// Name of the part.
     pub part: String,
     /// All files that make it up, the one that stands for them first.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Place>,
     /// What it is.
     pub what: String,
     /// `None`: no loss. Otherwise the files are kept byte for byte besides, and whether bytes are damaged.
@@ -170,7 +170,7 @@ pub struct CaptureTime {
     /// Which node.
     pub node: usize,
     /// The manifest or the file that says it.
-    pub path: PathBuf,
+    pub place: Place,
     /// Seconds since 1970.
     pub seconds: u64,
     /// What kind of time it is.

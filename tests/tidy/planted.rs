@@ -164,6 +164,21 @@ fn lawful_calls() {
 }
 
 #[test]
+fn file_of_this_machine() {
+    for call in ["fs::read(path)", "File::open(path)", "path.exists()", "path.metadata()", "dir.is_dir()"] {
+        let text = format!("\nfn f() {{ {call}; }}");
+        caught(&machine_files(&one("src/engine/x/read.rs", &text), &[]), "src/engine/x/read.rs:2");
+        caught(&machine_files(&one("src/backup/mod.rs", &text), &[]), "src/backup/mod.rs:2");
+        assert_eq!(machine_files(&one("src/engine/x/write/a.rs", &text), &[("src/engine/x/write/", "")]), [""; 0]);
+        assert_eq!(machine_files(&one("src/volume/local.rs", &text), &[]), [""; 0]);
+    }
+    caught(&machine_files(&one("src/engine/x/a.rs", "use std::fs;"), &[]), "ask its");
+    caught(&machine_files(&one("src/engine/x/a.rs", "f();"), &[("src/engine/x/a.rs", "")]), "strike it");
+    let test = "#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+    assert_eq!(machine_files(&one("src/engine/x/a.rs", test), &[]), [""; 0]);
+}
+
+#[test]
 fn machine_path() {
     let home = ["", "home", "someone", "x"].join("/");
     caught(&machine_paths(&[("README.md".into(), format!("a\nsee {home}\n"))]), "README.md:2");

@@ -22,25 +22,34 @@ mod manifest;
 mod txn;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::engine::TimeOf;
 use crate::engine::cassandra::sstable::{Component, Descriptor};
 use crate::error::{Error, Kind, Result};
+use crate::volume::{Identity, Place};
 
 pub use freeze::Frozen;
 pub use look::{Hole, escaped};
 pub use manifest::Manifest;
 
-use look::{folders, look};
+use look::{look, modified_ms};
 
-/// A file and its length in bytes.
+/// A file, as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedFile {
     /// Where it is now.
-    pub path: PathBuf,
+    pub place: Place,
     /// Bytes.
     pub length: u64,
+    /// When it was last written, milliseconds since 1970, where that is known.
+    pub modified: Option<i64>,
+}
+
+impl CapturedFile {
+    fn new(place: Place, listed: &Identity) -> CapturedFile {
+        CapturedFile { place, length: listed.length, modified: modified_ms(listed) }
+    }
 }
 
 /// The files of one SSTable.
@@ -49,7 +58,7 @@ pub struct CapturedSsTable {
     /// Generation, version, format.
     pub descriptor: Descriptor,
     /// The folder that holds its files.
-    pub directory: PathBuf,
+    pub folder: Place,
     /// One of the incremental backups that came after the snapshot.
     pub backup: bool,
     /// By component, unknown ones last. An SSTable may lack any of them: opening it tells.
@@ -57,6 +66,11 @@ pub struct CapturedSsTable {
 }
 
 impl CapturedSsTable {
+    /// The file with its rows.
+    pub fn data(&self) -> Place {
+        self.folder.join(self.descriptor.file(Component::Data))
+    }
+
     /// Bytes on disk of what is read of it where its rows are: all but indexes.
     pub fn bytes(&self) -> u64 {
         let read = self.files.iter().filter(|(component, _)| *component != Component::Index);
@@ -85,7 +99,7 @@ pub struct CapturedTable {
     /// In order of generation; no generation twice.
     pub sstables: Vec<CapturedSsTable>,
     /// `schema.cql`, where the capture has it.
-    pub schema_cql: Option<PathBuf>,
+    pub schema_cql: Option<Place>,
     /// What the snapshot was to hold; one for each of the node's data directories that has one.
     pub manifests: Vec<Manifest>,
     /// SSTables under names that are not understood, by what their names begin with.
@@ -98,7 +112,7 @@ pub struct CapturedTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// Its manifest, its newest file, or its newest backup that came after it.
-    pub path: PathBuf,
+    pub place: Place,
     /// Milliseconds since 1970.
     pub time: i64,
     /// What kind of time it is.
@@ -118,7 +132,7 @@ pub struct Capture {
     /// A live data directory: writes that were only in memory are missing.
     pub unflushed: bool,
     /// Tables that have files and no snapshot of the tag: keyspace, table's id, and the folder.
-    pub untagged: Vec<(String, String, PathBuf)>,
+    pub untagged: Vec<(String, String, Place)>,
     /// Folders with files, and SSTables' files, where no table is: in a keyspace's folder.
     pub strays: Vec<Stray>,
     /// What cannot be looked at.
@@ -133,30 +147,21 @@ pub struct Stray {
     /// As the capture names it: `KEYSPACE/FOLDER`.
     pub name: String,
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// The files in it, at any depth.
     pub files: Vec<CapturedFile>,
 }
 
 /// By what there is to say: the places.
-pub type Notes = BTreeMap<&'static str, Vec<PathBuf>>;
+pub type Notes = BTreeMap<&'static str, Vec<Place>>;
 
 /// A note in one line: the reason, the first place and how many more there are.
-pub fn line(why: &str, places: &[&PathBuf]) -> String {
+pub fn line(why: &str, places: &[&Place]) -> String {
     match places {
         [] => why.to_string(),
-        [one] => format!("{why}: {}", one.display()),
-        [first, more @ ..] => format!("{why}: {} and {} more", first.display(), more.len()),
+        [one] => format!("{why}: {one}"),
+        [first, more @ ..] => format!("{why}: {first} and {} more", more.len()),
     }
-}
-
-/// Where in a table's folder the files are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// In the folder itself.
-    Itself,
-    /// In `snapshots/TAG/`, as `nodetool snapshot -t TAG` leaves them.
-    Snapshot(&'a str),
 }
 
 const SNAPSHOTS: &str = "snapshots beside the files, not read";
@@ -164,85 +169,67 @@ const BACKUPS: &str = "incremental backups beside a snapshot, read along as far 
 const LIVE_BACKUPS: &str = "incremental backups of a live data directory, not read: its own files hold what they hold";
 const REMEDY: &str = "give the folder that holds KEYSPACE/TABLE-ID/ folders: a copy of a snapshot, or a data directory";
 
-/// Lists a folder whose files no longer change. `NotFound` or `Io`, naming the folder, where it is missing or not
-/// readable; `Usage` where it holds no tables.
-pub fn list(root: &Path, place: Place<'_>) -> Result<Capture> {
-    list_all(&[root.to_path_buf()], &[root.to_path_buf()], place)
-}
-
 /// The folders of one node, in words.
-fn named(roots: &[PathBuf]) -> String {
-    roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(",")
+fn named(roots: &[Place]) -> String {
+    roots.iter().map(Place::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Lists `roots`, the data directories of one node; errors say those that were `given`.
-fn list_all(roots: &[PathBuf], given: &[PathBuf], place: Place<'_>) -> Result<Capture> {
+/// Looks through `roots`, the data directories of one node, for the tables' own files, or for those of the snapshot `tag`.
+fn find(roots: &[Place], tag: Option<&str>) -> Result<found::Found> {
     let mut found = found::Found::default();
     for root in roots {
-        let looked = look(root).map_err(|e| e.hint(REMEDY))?;
-        found.holes(looked.holes);
-        for (keyspace, path) in looked.folders {
-            found.keyspace(&keyspace, &path, place);
-        }
+        found.root(look(root).map_err(|e| e.hint(REMEDY))?, tag);
     }
+    Ok(found)
+}
+
+/// What was found; errors say the folders that were `given`.
+fn listed(found: found::Found, given: &[Place], tag: Option<&str>) -> Result<Capture> {
     if found.is_empty() {
         let error = |what: String| Error::new(Kind::Usage, named(given), what);
-        return Err(match place {
-            Place::Snapshot(tag) => error(format!("holds no snapshot {tag} of any table"))
+        return Err(match tag {
+            Some(tag) => error(format!("holds no snapshot {tag} of any table"))
                 .hint("the tag is that of `nodetool snapshot -t TAG`; `nodetool listsnapshots` names them"),
-            Place::Itself => error("holds no tables".to_string()).hint(REMEDY),
+            None => error("holds no tables".to_string()).hint(REMEDY),
         });
     }
     found.finish()
 }
 
-/// Whether `root` is a data directory in use, rather than a copy of snapshots: its tables have no `manifest.json`, and
-/// some have what only a running node leaves (`backups/`, `snapshots/`, transaction logs).
-pub fn is_live(root: &Path) -> Result<bool> {
-    let mut live = false;
-    for (_, keyspace) in folders(root).map_err(|e| e.hint(REMEDY))? {
-        for (folder, table) in folders(&keyspace)? {
-            if table_folder(&folder).is_none() {
-                continue;
-            }
-            // In a copy of a snapshot a table made later may have nothing but `backups/`.
-            if table.join("manifest.json").exists() {
-                return Ok(false);
-            }
-            live = live || table.join("backups").is_dir() || table.join("snapshots").is_dir();
-            live = live || look(&table)?.files.iter().any(|(name, ..)| txn::is_log(name));
-        }
-    }
-    Ok(live)
-}
-
 /// [`open_all`] of one folder.
-pub fn open(root: &Path, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
-    open_all(&[root.to_path_buf()], Place::Itself, beside)
+pub fn open(root: impl Into<Place>, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
+    open_all(&[root.into()], None, beside)
 }
 
-/// Lists `roots`, the data directories of one node, and freezes them first where they are live (see [`Frozen`], which must
-/// be kept until all was read). `beside` is the folder in which the frozen files are made; by default the one that holds
-/// each root. Snapshots in live directories do not change and need no freezing.
-pub fn open_all(roots: &[PathBuf], place: Place<'_>, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
+/// Lists `roots`, the data directories of one node: the files themselves, or with `tag` those of the snapshot of this name, as
+/// `nodetool snapshot -t TAG` leaves them. Snapshots in live directories do not change; live files are frozen first (see
+/// [`Frozen`], which must be kept until all was read). `beside` is the folder in which the frozen files are made; by default
+/// the one that holds each root.
+///
+/// `NotFound` or `Io`, naming the folder, where one is missing or not readable; `Usage` where they hold no tables, or are live
+/// and not on this machine.
+pub fn open_all(roots: &[Place], tag: Option<&str>, beside: Option<&Path>) -> Result<(Capture, Vec<Frozen>)> {
     let mut left = Notes::new();
-    for root in roots {
+    for root in roots.iter().filter_map(Place::local_path) {
         freeze::sweep(root, beside, &mut left)?;
     }
-    let mut live = false;
-    for root in roots {
-        live = live || (place == Place::Itself && is_live(root)?);
-    }
-    if !live {
-        let mut capture = list_all(roots, roots, place)?;
+    let found = find(roots, tag)?;
+    if tag.is_some() || !found.is_live() {
+        let mut capture = listed(found, roots, tag)?;
         capture.notes.extend(left);
         return Ok((capture, Vec::new()));
     }
-    let frozen = freeze::freeze(roots, beside)?;
-    let paths: Vec<_> =
-        if frozen.is_empty() { roots.to_vec() } else { frozen.iter().map(|f| f.path().into()).collect() };
+    let Some(paths) = roots.iter().map(Place::local_path).collect::<Option<Vec<_>>>() else {
+        let what = "is a live data directory and not on this machine, so that it cannot be frozen";
+        return Err(
+            Error::new(Kind::Usage, named(roots), what).hint("say which snapshot counts with --snapshot-tag TAG")
+        );
+    };
+    let frozen = freeze::freeze(&paths, beside)?;
+    let frozen_roots: Vec<Place> = frozen.iter().map(|f| Place::local(f.path())).collect();
     let beside = found::beside(roots)?;
-    let listed = list_all(&paths, roots, place);
+    let taken = if frozen.is_empty() { roots } else { &frozen_roots };
+    let listed = find(taken, None).and_then(|found| listed(found, roots, None));
     let empty = |capture: &Capture| capture.tables.iter().all(|t| t.sstables.is_empty() && t.old.is_empty());
     if listed.as_ref().map_or_else(|e| e.kind() == Kind::Usage, empty) && beside.notes.contains_key(SNAPSHOTS) {
         let error = Error::new(Kind::Usage, named(roots), "holds snapshots in its tables' folders and no other files");

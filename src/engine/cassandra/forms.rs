@@ -6,6 +6,7 @@ use crate::engine::params::{Group, Param, Takes};
 use crate::engine::target::OUT;
 use crate::engine::{Described, Form, Narrowed, Params, Source};
 use crate::error::{Error, Kind, Result};
+use crate::volume::Place;
 
 /// The ways in.
 pub const SOURCES: &[Form] =
@@ -64,7 +65,7 @@ pub fn source(params: &Params, before: &Described<'_>) -> Result<Box<dyn Source>
     let node = |node: &crate::engine::params::NodeFolders| NodeDir {
         name: node.name.clone(),
         address: node.address.clone(),
-        dirs: node.dirs.clone(),
+        dirs: node.dirs.iter().map(Place::local).collect(),
         tag: tag.map(str::to_owned),
     };
     let nodes: Vec<NodeDir> = params.nodes("node").map(node).collect();

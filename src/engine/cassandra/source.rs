@@ -10,16 +10,17 @@ mod tables;
 mod told;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::capture::{self, Capture, CapturedSsTable, Frozen, Place};
+use super::capture::{self, Capture, CapturedSsTable, Frozen};
 use super::schema::Table;
-use super::sstable::{self, Component};
+use super::sstable;
 use crate::engine::{CaptureTime, Described, Finding, Kept, Narrowed};
 use crate::engine::{Node, NodeParts, Shard, Source, Without, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
+use crate::volume::Place;
 use crate::watch::Watch;
 use cluster::Cluster;
 use tables::Tables;
@@ -34,14 +35,14 @@ pub struct NodeDir {
     /// Its address in the ring, where the capture does not tell.
     pub address: Option<String>,
     /// Its data directories, or copies of them or of snapshots.
-    pub dirs: Vec<PathBuf>,
+    pub dirs: Vec<Place>,
     /// Tag of the snapshots in them that count; without it the files themselves do.
     pub tag: Option<String>,
 }
 
 impl NodeDir {
     /// A node with one folder of files.
-    pub fn new(name: impl Into<String>, dir: impl Into<PathBuf>) -> NodeDir {
+    pub fn new(name: impl Into<String>, dir: impl Into<Place>) -> NodeDir {
         NodeDir { name: name.into(), address: None, dirs: vec![dir.into()], tag: None }
     }
 }
@@ -51,7 +52,7 @@ struct Captured {
     name: String,
     capture: Capture,
     /// Removes the links to live directories' files once we are done.
-    _frozen: Vec<Frozen>,
+    frozen: Vec<Frozen>,
 }
 
 /// Name of the engine.
@@ -71,8 +72,8 @@ pub struct CapturedNodes {
     files: Arc<sstable::Files>,
 }
 
-/// By table id and file, so that a file that is read again says nothing twice.
-type Findings = Mutex<BTreeMap<(String, PathBuf), Vec<Finding>>>;
+/// By table id, node and part, so that a part that is read again says nothing twice.
+type Findings = Mutex<BTreeMap<(String, usize, String), Vec<Finding>>>;
 
 impl CapturedNodes {
     /// [`CapturedNodes::open_narrowed`] to nothing: everything.
@@ -99,12 +100,11 @@ impl CapturedNodes {
                 return Err(Error::new(Kind::Usage, format_args!("node {}", node.name), "an empty tag of a snapshot")
                     .hint("give the tag of `nodetool snapshot -t TAG`: is a variable of your script not set?"));
             }
-            let place = node.tag.as_deref().map_or(Place::Itself, Place::Snapshot);
-            let opened = capture::open_all(&node.dirs, place, None);
+            let opened = capture::open_all(&node.dirs, node.tag.as_deref(), None);
             let (capture, frozen) = opened.map_err(|e| e.within(format!("node {}", node.name)))?;
-            captured.push(Captured { name: node.name.clone(), capture, _frozen: frozen });
+            captured.push(Captured { name: node.name.clone(), capture, frozen });
         }
-        captured.iter_mut().for_each(|c| narrow::apply(&narrowed, c));
+        captured.iter_mut().zip(nodes).for_each(|(c, node)| narrow::apply(&narrowed, &node.dirs, c));
         let cluster = Cluster::read(nodes, &captured, source_ring, &narrowed)?;
         for (c, truncated) in captured.iter_mut().zip(&cluster.description.truncated_at) {
             leave_truncated_backups(&mut c.capture, truncated);
@@ -176,8 +176,8 @@ impl Source for CapturedNodes {
 
     fn findings(&self, shard: &Shard) -> Vec<Finding> {
         let all = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = (shard.id.clone(), PathBuf::new());
-        all.range(from..).take_while(|((id, _), _)| *id == shard.id).flat_map(|(_, found)| found.clone()).collect()
+        let from = (shard.id.clone(), 0, String::new());
+        all.range(from..).take_while(|((id, ..), _)| *id == shard.id).flat_map(|(_, found)| found.clone()).collect()
     }
 
     fn kept(&self) -> &[Kept] {
@@ -207,7 +207,7 @@ impl Source for CapturedNodes {
 
 /// What was seen and needs no more than a word: a line for each reason, with the nodes and the first place.
 fn noted(captured: &[Captured]) -> Vec<String> {
-    let mut reasons: BTreeMap<&str, (Vec<&str>, Vec<&PathBuf>)> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, (Vec<&str>, Vec<&Place>)> = BTreeMap::new();
     for c in captured {
         for (why, places) in &c.capture.notes {
             let (nodes, all) = reasons.entry(why).or_default();
@@ -219,7 +219,7 @@ fn noted(captured: &[Captured]) -> Vec<String> {
             reasons.entry(why).or_default().0.push(&c.name);
         }
     }
-    let line = |(why, (nodes, places)): (&str, (Vec<&str>, Vec<&PathBuf>))| {
+    let line = |(why, (nodes, places)): (&str, (Vec<&str>, Vec<&Place>))| {
         let node = if nodes.len() == 1 { "node" } else { "nodes" };
         format!("{node} {}: {}", nodes.join(", "), capture::line(why, &places))
     };
@@ -230,7 +230,7 @@ fn noted(captured: &[Captured]) -> Vec<String> {
 fn times(captured: &[Captured]) -> Vec<CaptureTime> {
     let all = captured.iter().enumerate().flat_map(|(node, c)| c.capture.times.iter().map(move |taken| (node, taken)));
     let seconds = |t: &capture::Taken| u64::try_from(t.time).unwrap_or(0) / 1000;
-    all.map(|(node, t)| CaptureTime { node, path: t.path.clone(), seconds: seconds(t), of: t.of }).collect()
+    all.map(|(node, t)| CaptureTime { node, place: t.place.clone(), seconds: seconds(t), of: t.of }).collect()
 }
 
 /// Leaves out the incremental backups of which all was written before their table was truncated on this node (`truncated`,
@@ -240,14 +240,14 @@ fn leave_truncated_backups(capture: &mut Capture, truncated: &BTreeMap<String, i
         let Some(time) = truncated.get(&table.id) else { continue };
         for gone in table.sstables.extract_if(.., |s| s.backup && is_older(s, *time)) {
             let why = "incremental backups from before a truncation, not read";
-            capture.notes.entry(why).or_default().push(gone.directory.join(gone.descriptor.file(Component::Data)));
+            capture.notes.entry(why).or_default().push(gone.data());
         }
     }
 }
 
 /// Whether nothing in an SSTable was written after `time`, milliseconds since 1970. One that cannot be read may be younger.
 fn is_older(s: &CapturedSsTable, time: i64) -> bool {
-    let read = sstable::read_statistics(&s.directory, &s.descriptor);
+    let read = sstable::read_statistics(&s.folder, &s.descriptor);
     read.is_ok_and(|(statistics, _)| statistics.stats.times.1 <= time.saturating_mul(1000))
 }
 
@@ -261,6 +261,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
     use std::fs;
+    use std::path::PathBuf;
 
     #[test]
     fn keyspaces_that_are_replicated_alike_have_their_owners_once() {
@@ -299,8 +300,7 @@ mod tests {
         let (capture, _) = capture::open(root.path(), None).unwrap();
         let [table] = &capture.tables[..] else { panic!("{capture:?}") };
         assert_eq!(table.sstables.iter().map(|s| s.backup).collect::<Vec<_>>(), [false, true, true]);
-        let newest =
-            |s: &CapturedSsTable| sstable::read_statistics(&s.directory, &s.descriptor).unwrap().0.stats.times.1;
+        let newest = |s: &CapturedSsTable| sstable::read_statistics(&s.folder, &s.descriptor).unwrap().0.stats.times.1;
         let mut times: Vec<i64> = table.sstables[1..].iter().map(newest).collect();
         times.sort_unstable();
         for (time, left) in [(times[0] / 1000 - 1, 3), (times[0] / 1000 + 1, 2), (times[1] / 1000 + 1, 1)] {

@@ -11,11 +11,9 @@
 //! A key begins with what is neither a blank nor `#`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 use onefold::run::{Record, RecordBatch, Run};
+use onefold::volume::Place;
 use onefold::{Error, Kind, Result};
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
@@ -50,17 +48,12 @@ pub struct Part {
 
 impl Archive {
     /// Reads an archive. What its parts hold is looked at when they are read.
-    pub fn read(path: &Path) -> Result<Archive> {
-        let mut text = String::new();
-        let opened = File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
-        opened.map_err(|e| Error::io(path.display(), e))?;
-        if text.len() as u64 > MOST {
-            return Err(Error::new(Kind::TooLarge, path.display(), format!("has more than {MOST} bytes")));
-        }
+    pub fn read(place: &Place) -> Result<Archive> {
+        let text = String::from_utf8(place.read(MOST)?).map_err(|_| Error::damaged(place, "is no text"))?;
         let mut archive = Archive::default();
         let (mut begun, mut table) = (false, None);
         for (n, line) in (1..).zip(text.lines()) {
-            let bad = || Error::new(Kind::Damaged, format_args!("{}, line {n}", path.display()), "is not understood");
+            let bad = || Error::new(Kind::Damaged, format_args!("{place}, line {n}"), "is not understood");
             let Some(head) = line.strip_prefix('#') else {
                 let table: &mut Table = table.and_then(|name| archive.tables.get_mut(name)).ok_or_else(bad)?;
                 table.parts.last_mut().ok_or_else(bad)?.lines.push(line.to_owned());
@@ -96,7 +89,7 @@ impl Archive {
         }
         match begun {
             true => Ok(archive),
-            false => Err(Error::new(Kind::Damaged, format_args!("{}, line 1", path.display()), "begins no archive")),
+            false => Err(Error::new(Kind::Damaged, format_args!("{place}, line 1"), "begins no archive")),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Captured nodes of toyland.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use onefold::engine::params::NodeFolders;
 use onefold::engine::{self, CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, TimeOf, Without};
 use onefold::merge::Owned;
 use onefold::run::ShardKind;
+use onefold::volume::Place;
 use onefold::watch::Watch;
 use onefold::{Error, Kind, Result};
 use repo_format::leaf::Layout;
@@ -20,7 +20,7 @@ use super::{Cluster, NAME};
 /// The archives of some nodes.
 pub struct Toyland {
     nodes: Vec<Node>,
-    paths: Vec<PathBuf>,
+    places: Vec<Place>,
     archives: Vec<Archive>,
     shards: Vec<Shard>,
     times: Vec<CaptureTime>,
@@ -32,7 +32,7 @@ impl Toyland {
     pub fn open<'n>(nodes: impl Iterator<Item = &'n NodeFolders>) -> Result<Toyland> {
         let mut all = Toyland {
             nodes: Vec::new(),
-            paths: Vec::new(),
+            places: Vec::new(),
             archives: Vec::new(),
             shards: Vec::new(),
             times: Vec::new(),
@@ -47,17 +47,17 @@ impl Toyland {
             let [path] = folders.dirs.as_slice() else {
                 return Err(Error::new(Kind::Usage, subject, "has one archive"));
             };
-            all.add(&folders.name, path)?;
+            all.add(&folders.name, path.into())?;
         }
         let tables: BTreeSet<&String> = all.archives.iter().flat_map(|archive| archive.tables.keys()).collect();
         all.shards = tables.into_iter().map(|name| shard(name)).collect();
         Ok(all)
     }
 
-    fn add(&mut self, name: &str, path: &Path) -> Result<()> {
-        let archive = Archive::read(path)?;
+    fn add(&mut self, name: &str, place: Place) -> Result<()> {
+        let archive = Archive::read(&place)?;
         let (node, seconds) = (self.nodes.len(), archive.captured);
-        self.times.push(CaptureTime { node, path: path.to_owned(), seconds, of: TimeOf::Manifest });
+        self.times.push(CaptureTime { node, place: place.clone(), seconds, of: TimeOf::Manifest });
         self.nodes.push(Node {
             name: name.to_owned(),
             address: None,
@@ -67,7 +67,7 @@ impl Toyland {
             version: None,
             captured: seconds,
         });
-        self.paths.push(path.to_owned());
+        self.places.push(place);
         self.archives.push(archive);
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Source for Toyland {
                 let (bytes, first) = (bytes(part), part.lines.first().and_then(|line| line.split('\t').next()));
                 parts.push(engine::Part {
                     name,
-                    files: vec![self.paths[node].clone()],
+                    files: vec![self.places[node].clone()],
                     bytes,
                     rank: part.rank,
                     from: Ok(first.unwrap_or_default().as_bytes().to_vec()),

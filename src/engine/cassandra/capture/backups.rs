@@ -3,12 +3,9 @@
 //! since. Those from before it are in the snapshot, perhaps compacted with others, and must not be read again: a deletion
 //! that compaction has purged since would be undone.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
-
 use super::{CapturedSsTable, Component, Notes};
+use crate::volume::Place;
+use std::collections::BTreeSet;
 
 /// The folder's name.
 pub const FOLDER: &str = "backups";
@@ -26,9 +23,8 @@ impl Backup {
     /// With the time of its file.
     pub fn new(sstable: CapturedSsTable) -> Backup {
         let data = sstable.files.iter().find(|(component, _)| *component == Component::Data);
-        let modified = data.and_then(|(_, file)| fs::metadata(&file.path).ok()?.modified().ok());
-        let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.map_or(i64::MAX, |since| since.as_millis() as i64);
+        // What has no time may be younger.
+        let modified = data.and_then(|(_, file)| file.modified).unwrap_or(i64::MAX);
         Backup { sstable: CapturedSsTable { backup: true, ..sstable }, modified }
     }
 }
@@ -42,7 +38,7 @@ pub fn settle(
     backups: Vec<Backup>,
     taken: Option<i64>,
     notes: &mut Notes,
-) -> Option<(i64, PathBuf)> {
+) -> Option<(i64, Place)> {
     let mut known: BTreeSet<_> = sstables.iter().map(|s| s.descriptor.generation.clone()).collect();
     let newest = known.last().cloned();
     let mut last = None;
@@ -50,12 +46,11 @@ pub fn settle(
         let generation = &sstable.descriptor.generation;
         if newest.as_ref().is_some_and(|newest| generation < newest) && taken.is_some_and(|taken| modified <= taken) {
             if !known.contains(generation) {
-                notes.entry(OLDER).or_default().push(sstable.directory.join(sstable.descriptor.file(Component::Data)));
+                notes.entry(OLDER).or_default().push(sstable.data());
             }
         } else if known.insert(generation.clone()) {
             if modified != i64::MAX {
-                let path = sstable.directory.join(sstable.descriptor.file(Component::Data));
-                last = last.max(Some((modified, path)));
+                last = last.max(Some((modified, sstable.data())));
             }
             sstables.push(sstable);
         }

@@ -3,18 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Error, Kind, Result};
+use crate::volume::{Identity, Place, if_there};
 
-use super::look::{Entry, folders, look};
+use super::look::{folders, look};
 use super::{Notes, REMEDY, table_folder, txn};
 
 /// So often is a directory listed before we give up on two listings that agree.
 const ATTEMPTS: usize = 20;
+
+/// Largest transaction log that is read, bytes: one of ten thousand SSTables has some three million.
+const LOG_MAX: u64 = 64 << 20;
 
 /// Locked in each folder of links as long as the run lives that made it: so the next one knows whose may be removed.
 const LOCK: &str = "onefold.lock";
@@ -42,17 +46,18 @@ const ALIVE: &str = "links of another run, perhaps still at work";
 /// deleted files on the disk. Those of a run that lives are left alone.
 pub fn sweep(root: &Path, beside: Option<&Path>, notes: &mut Notes) -> Result<()> {
     let (parent, prefix) = place(root, beside)?;
-    for (folder, path) in folders(&parent).unwrap_or_default() {
+    for (folder, place) in folders(&Place::local(parent)).unwrap_or_default() {
         let Some(rest) = folder.strip_prefix(&prefix) else { continue };
         let process = rest.split_once('-').map(|(process, _)| process).unwrap_or_default();
+        let path = place.path();
         let why = match File::open(path.join(LOCK)) {
             Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() => ALIVE,
             // Without a lock: just being made, or made by an older version.
             Err(_) if Path::new("/proc").join(process).exists() || process.is_empty() => ALIVE,
-            _ if fs::remove_dir_all(&path).is_ok() => REMOVED,
+            _ if fs::remove_dir_all(path).is_ok() => REMOVED,
             _ => STUCK,
         };
-        notes.entry(why).or_default().push(path);
+        notes.entry(why).or_default().push(place);
     }
     Ok(())
 }
@@ -73,12 +78,12 @@ impl Drop for Frozen {
 }
 
 /// Paths below the data directory, and which file is there.
-type Listing = BTreeMap<PathBuf, Entry>;
+type Listing = BTreeMap<PathBuf, Identity>;
 
 /// Links the files of `roots`, the data directories of one node, into new folders, one for each, in `beside` or in the
 /// folder that holds it. All are frozen as one, because a compaction may move rows between them. Empty where a file
 /// system is read-only, so that nothing can change.
-pub fn freeze(roots: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Frozen>> {
+pub fn freeze(roots: &[&Path], beside: Option<&Path>) -> Result<Vec<Frozen>> {
     let mut frozen = Vec::new();
     for root in roots {
         let Some(folder) = make_folder(root, beside)? else { return Ok(Vec::new()) };
@@ -108,7 +113,7 @@ pub fn freeze(roots: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Frozen>> {
 }
 
 fn same_files(a: &Listing, b: &Listing) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.inode == b.1.inode)
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.number == b.1.number)
 }
 
 fn make_folder(root: &Path, beside: Option<&Path>) -> Result<Option<Frozen>> {
@@ -149,25 +154,21 @@ fn locked(path: PathBuf) -> Result<Frozen> {
 /// All files that count in all tables.
 fn listing(root: &Path) -> Result<Listing> {
     let mut listing = Listing::new();
-    for (keyspace, path) in folders(root)? {
-        for (folder, path) in vanishing(folders(&path))? {
+    for (keyspace, place) in folders(&Place::local(root))? {
+        for (folder, place) in vanishing(folders(&place))? {
             if table_folder(&folder).is_none() {
                 continue;
             }
-            let found = vanishing(look(&path))?.files;
+            let found = vanishing(look(&place))?.files;
             let mut excluded = Vec::new();
             for (_, log, _) in found.iter().filter(|(name, ..)| txn::is_log(name)) {
-                match fs::read(log) {
-                    Ok(text) => excluded.extend(txn::excluded(&String::from_utf8_lossy(&text))),
-                    Err(e) if e.kind() == ErrorKind::NotFound => {}
-                    Err(e) => return Err(Error::io(log.display(), e)),
-                }
+                excluded.extend(txn::excluded(&String::from_utf8_lossy(&read_log(log.path())?)));
             }
-            for (name, path, entry) in found {
+            for (name, place, identity) in found {
                 if !txn::is_log(&name) && !excluded.iter().any(|prefix| name.starts_with(prefix.as_str())) {
                     // As the disk spells it, which need not be UTF-8.
-                    let file = path.file_name().unwrap_or_default();
-                    listing.insert(Path::new(&keyspace).join(&folder).join(file), entry);
+                    let file = place.file_name();
+                    listing.insert(Path::new(&keyspace).join(&folder).join(file), identity);
                 }
             }
         }
@@ -175,18 +176,27 @@ fn listing(root: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
+/// A transaction log as far as it is written by now; nothing, where it is gone by now.
+fn read_log(path: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match File::open(path).and_then(|file| file.take(LOG_MAX + 1).read_to_end(&mut text)) {
+        Ok(_) if text.len() as u64 > LOG_MAX => {
+            Err(Error::new(Kind::TooLarge, path.display(), format_args!("is larger than {LOG_MAX} bytes")))
+        }
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path.display(), e)),
+        _ => Ok(text),
+    }
+}
+
 /// A folder that is dropped meanwhile is empty.
 pub fn vanishing<T: Default>(found: Result<T>) -> Result<T> {
-    match found {
-        Err(e) if e.kind() == Kind::NotFound => Ok(T::default()),
-        other => other,
-    }
+    Ok(if_there(found)?.unwrap_or_default())
 }
 
 /// Makes the folders of tables that have no files: that they are there says that the tables are empty.
 fn empty_folders(root: &Path, frozen: &Path) -> Result<()> {
-    for (keyspace, path) in folders(root)? {
-        for (folder, _) in vanishing(folders(&path))?.iter().filter(|(folder, _)| table_folder(folder).is_some()) {
+    for (keyspace, place) in folders(&Place::local(root))? {
+        for (folder, _) in vanishing(folders(&place))?.iter().filter(|(folder, _)| table_folder(folder).is_some()) {
             let folder = frozen.join(&keyspace).join(folder);
             fs::create_dir_all(&folder).map_err(|e| Error::io(folder.display(), e))?;
         }
@@ -196,7 +206,7 @@ fn empty_folders(root: &Path, frozen: &Path) -> Result<()> {
 
 /// Makes `linked` what `wanted` is. False when a file vanished meanwhile.
 fn link_all(root: &Path, frozen: &Path, wanted: &Listing, linked: &mut Listing) -> Result<bool> {
-    let stale = |path: &PathBuf, entry: &mut Entry| wanted.get(path).is_none_or(|now| now.inode != entry.inode);
+    let stale = |path: &PathBuf, entry: &mut Identity| wanted.get(path).is_none_or(|now| now.number != entry.number);
     for (path, _) in linked.extract_if(.., stale) {
         fs::remove_file(frozen.join(&path)).map_err(|e| Error::io(frozen.join(&path).display(), e))?;
     }

@@ -1,33 +1,19 @@
 //! What a folder of a capture holds: folders, files, and what is there by name only.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::error::{Error, Result};
-
-/// What a listing needs to know of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Bytes.
-    pub length: u64,
-    /// Milliseconds since 1970.
-    pub modified: i64,
-    /// Tells a file that was replaced under its name.
-    pub inode: u64,
-}
+use crate::error::Result;
+use crate::volume::{Identity, Place, What};
 
 /// What a folder holds, each kind in order of names.
 #[derive(Debug, Default)]
 pub struct Looked {
-    /// Folders: name (see [`escaped`]) and path.
-    pub folders: Vec<(String, PathBuf)>,
-    /// Files: name (see [`escaped`]), path, and what a listing needs.
-    pub files: Vec<(String, PathBuf, Entry)>,
-    /// What has a name here and cannot be looked at: the path, and why.
+    /// Folders: name (see [`escaped`]) and place.
+    pub folders: Vec<(String, Place)>,
+    /// Files: name (see [`escaped`]), place, and what the listing says.
+    pub files: Vec<(String, Place, Identity)>,
+    /// What has a name here and cannot be looked at: the place, and why.
     pub holes: Vec<Hole>,
 }
 
@@ -35,45 +21,43 @@ pub struct Looked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hole {
     /// The place.
-    pub path: PathBuf,
+    pub place: Place,
     /// What is wrong with it.
     pub what: String,
 }
 
-/// Lists `path`. Files that vanish meanwhile are not listed; a link to nothing is a hole, and so is what the system does not
+/// Lists `folder`. Files that vanish meanwhile are not listed; a link to nothing is a hole, and so is what the system does not
 /// let us see. `NotFound` or `Io`, naming the folder, where it cannot be listed at all.
-pub fn look(path: &Path) -> Result<Looked> {
-    let failed = |e| Error::io(path.display(), e);
+pub fn look(folder: &Place) -> Result<Looked> {
     let mut looked = Looked::default();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = escaped(path.file_name().unwrap_or_default());
-        match fs::metadata(&path) {
-            Ok(found) if found.is_dir() => looked.folders.push((name, path)),
-            Ok(found) if found.is_file() => {
-                let modified = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                let modified = modified.map_or(0, |since| since.as_millis() as i64);
-                looked.files.push((name, path, Entry { length: found.len(), modified, inode: found.ino() }));
+    for entry in folder.list()? {
+        let (name, place) = (escaped(&entry.name), folder.join(&entry.name));
+        match entry.what {
+            What::Folder => looked.folders.push((name, place)),
+            What::File(identity) => looked.files.push((name, place, identity)),
+            What::Dangling => {
+                let what = "is a symbolic link to nothing: is the disk mounted that it points to?".to_string();
+                looked.holes.push(Hole { place, what });
             }
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                if fs::symlink_metadata(&path).is_ok() {
-                    let what = "is a symbolic link to nothing: is the disk mounted that it points to?".to_string();
-                    looked.holes.push(Hole { path, what });
-                }
-            }
-            Err(e) => looked.holes.push(Hole { path, what: format!("cannot be read: {e}") }),
+            What::Unseen(e) => looked.holes.push(Hole { place, what: format!("cannot be read: {}", e.message()) }),
+            What::Other => {}
         }
     }
     looked.folders.sort();
-    looked.files.sort_by(|a, b| a.0.cmp(&b.0));
-    looked.holes.sort_by(|a, b| a.path.cmp(&b.path));
+    looked.files.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    looked.holes.sort_by(|a, b| a.place.cmp(&b.place));
     Ok(looked)
 }
 
-/// The folders in `path`, by name.
-pub fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>> {
-    Ok(look(path)?.folders)
+/// The folders in `folder`, by name.
+pub fn folders(folder: &Place) -> Result<Vec<(String, Place)>> {
+    Ok(look(folder)?.folders)
+}
+
+/// When a file was last written, milliseconds since 1970; `None` where that is not known, or before.
+pub fn modified_ms(file: &Identity) -> Option<i64> {
+    let since = file.modified?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 /// A name as text: bytes that are not UTF-8 as `%` and two hex digits, so that names stay apart and can be kept.
@@ -89,6 +73,7 @@ pub fn escaped(name: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
@@ -99,9 +84,9 @@ mod tests {
         fs::create_dir(root.path().join("folder")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.path().join("dangling")).unwrap();
         std::os::unix::fs::symlink("folder", root.path().join("link")).unwrap();
-        let looked = look(root.path()).unwrap();
+        let looked = look(&Place::local(root.path())).unwrap();
         assert_eq!(looked.folders.iter().map(|f| f.0.as_str()).collect::<Vec<_>>(), ["folder", "link"]);
-        assert_eq!((looked.files[0].0.as_str(), fs::read(&looked.files[0].1).unwrap()), ("a%FF-Data.db", vec![b'x']));
-        assert!(looked.holes.len() == 1 && looked.holes[0].path.ends_with("dangling"), "{looked:?}");
+        assert_eq!((looked.files[0].0.as_str(), looked.files[0].1.read(1).unwrap()), ("a%FF-Data.db", vec![b'x']));
+        assert!(looked.holes.len() == 1 && looked.holes[0].place.path().ends_with("dangling"), "{looked:?}");
     }
 }

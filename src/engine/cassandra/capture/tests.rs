@@ -1,5 +1,6 @@
 use super::*;
 use std::fs::{create_dir_all, write};
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 const ID: &str = "00000000000000000000000000000001";
@@ -71,12 +72,16 @@ fn a_live_directory_is_frozen_and_the_links_go_away() {
     assert!(notes.iter().any(|note| note.starts_with(SNAPSHOTS)), "{notes:?}");
     // That an empty table's folder is there says that nothing is missing; a link to nothing says that it is.
     assert_eq!(capture.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["empty", "t"]);
-    assert!(capture.holes.len() == 1 && capture.holes[0].path.ends_with(format!("away-{ID}")), "{:?}", capture.holes);
+    assert!(
+        capture.holes.len() == 1 && capture.holes[0].place.path().ends_with(format!("away-{ID}")),
+        "{:?}",
+        capture.holes
+    );
     let generations: Vec<_> = capture.tables[1].sstables.iter().map(|s| s.descriptor.generation.to_string()).collect();
     assert_eq!(generations, ["2", "3"]);
     std::fs::remove_dir_all(&path).unwrap();
     let data = &capture.tables[1].sstables[0].files[0].1;
-    assert_eq!(std::fs::read(&data.path).unwrap(), b"Data.db");
+    assert_eq!(data.place.read(7).unwrap(), b"Data.db");
     let left = frozen.path().to_path_buf();
     drop(frozen);
     assert!(!left.exists());
@@ -119,15 +124,15 @@ fn snapshots_are_found_under_their_tag() {
     create_dir_all(&path).unwrap();
     sstable(&path, 1);
     table(root.path(), "ks", "empty");
-    let capture = list(root.path(), Place::Snapshot("tag")).unwrap();
+    let capture = open_all(&[root.path().into()], Some("tag"), None).unwrap().0;
     assert_eq!(capture.tables.len(), 1);
-    assert_eq!(list(root.path(), Place::Snapshot("other")).unwrap_err().kind(), Kind::Usage);
+    assert_eq!(open_all(&[root.path().into()], Some("other"), None).unwrap_err().kind(), Kind::Usage);
 }
 
 #[test]
 fn missing_and_foreign_folders_are_errors_with_a_remedy() {
     let root = tempfile::tempdir().unwrap();
-    let error = open(&root.path().join("absent"), None).unwrap_err();
+    let error = open(root.path().join("absent"), None).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     assert!(error.subject().ends_with("absent") && error.advice().is_some());
     create_dir_all(root.path().join("holiday/photos")).unwrap();
@@ -137,8 +142,8 @@ fn missing_and_foreign_folders_are_errors_with_a_remedy() {
 
 /// Sets the time of all files in a folder, seconds since 1970.
 fn set_time(folder: &Path, seconds: u64) {
-    for (_, path, _) in look(folder).unwrap().files {
-        let file = std::fs::File::options().write(true).open(path).unwrap();
+    for (_, place, _) in look(&Place::local(folder)).unwrap().files {
+        let file = std::fs::File::options().write(true).open(place.path()).unwrap();
         file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
     }
 }
@@ -179,7 +184,9 @@ fn backups_that_came_after_the_snapshot_count() {
     let [later, t] = &capture.tables[..] else { panic!("{capture:?}") };
     assert_eq!(generations(t), expected);
     assert_eq!(generations(later), [("1".to_string(), true)]);
-    assert!(t.sstables[1].directory.ends_with("backups") && t.sstables[2].directory.ends_with(format!("t-{ID}")));
+    assert!(
+        t.sstables[1].folder.path().ends_with("backups") && t.sstables[2].folder.path().ends_with(format!("t-{ID}"))
+    );
     let notes = lines(&capture.notes);
     assert!(notes.iter().any(|n| n.contains("before the snapshot") && n.contains("nb-7-big-Data.db")), "{notes:?}");
     assert!(capture.taken.unwrap().1 > CREATED as i64 * 1000 + 994, "the window ends with the newest backup");
@@ -191,15 +198,15 @@ fn backups_that_came_after_the_snapshot_count() {
     snapshot_and_backups(&path.join("snapshots/night"), &path.join("backups"));
     sstable(&table(root.path(), "ks", "other"), 1);
     sstable(&table(root.path(), "ks2", "third"), 1);
-    let (capture, frozen) = open_all(&[root.path().into()], Place::Snapshot("night"), None).unwrap();
+    let (capture, frozen) = open_all(&[root.path().into()], Some("night"), None).unwrap();
     assert!(frozen.is_empty() && !capture.unflushed);
     assert_eq!(capture.tables.iter().map(generations).collect::<Vec<_>>(), [expected]);
     let notes = lines(&capture.notes);
     assert!(notes.iter().any(|n| n.starts_with("incremental backups beside a snapshot")), "{notes:?}");
     let untagged = ["other", "third"].map(|name| format!("{name}-{ID}"));
-    assert!(capture.untagged.iter().zip(untagged).all(|(is, name)| is.2.ends_with(name)), "{capture:?}");
+    assert!(capture.untagged.iter().zip(untagged).all(|(is, name)| is.2.path().ends_with(name)), "{capture:?}");
     assert_eq!(capture.untagged.len(), 2);
-    let error = open_all(&[root.path().into()], Place::Snapshot("day"), None).unwrap_err();
+    let error = open_all(&[root.path().into()], Some("day"), None).unwrap_err();
     assert!(error.message().contains("day"), "{error}");
 }
 
@@ -224,7 +231,8 @@ fn several_data_directories_are_one_node() {
         sstable(&path, n);
     }
     sstable(&table(&roots[1], "ks", "second"), 1);
-    let (capture, frozen) = open_all(&roots, Place::Itself, None).unwrap();
+    let places = roots.each_ref().map(Place::local);
+    let (capture, frozen) = open_all(&places, None, None).unwrap();
     assert!(frozen.len() == 2 && capture.unflushed);
     let found: Vec<_> = capture.tables.iter().map(|t| (t.name.as_str(), t.sstables.len())).collect();
     assert_eq!(found, [("second", 1), ("t", 2)]);
@@ -232,7 +240,7 @@ fn several_data_directories_are_one_node() {
     assert!(notes.len() == 1 && notes[0].contains("secondary index") && notes[0].contains("1 more"), "{notes:?}");
     drop(frozen);
     sstable(&table(&roots[1], "ks", "t"), 1);
-    let error = open_all(&roots, Place::Itself, None).unwrap_err();
+    let error = open_all(&places, None, None).unwrap_err();
     assert!(error.kind() == Kind::Usage && error.message().contains("nb-1-big"), "{error}");
 }
 
@@ -266,8 +274,7 @@ fn what_is_no_tables_and_what_is_not_understood_is_listed() {
     assert_eq!(generations(t), ["1", "2"].map(|n| (n.to_string(), false)), "of the second there is an index alone");
     let strays: Vec<_> = capture.strays.iter().map(|s| (s.name.as_str(), s.files.len())).collect();
     assert_eq!(strays, [("ks", 1), ("ks/users", 1)]);
-    let holes: Vec<_> =
-        capture.holes.iter().map(|h| h.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let holes: Vec<_> = capture.holes.iter().map(|h| h.place.file_name().to_string_lossy().into_owned()).collect();
     assert_eq!(holes, ["other".to_string(), format!("u-{ID}"), "nb-3-big-Data.db".to_string()]);
     assert_eq!(capture.notes["not a table's folder"].len(), 2, "{:?}", capture.notes);
 }

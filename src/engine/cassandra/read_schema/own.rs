@@ -2,13 +2,12 @@
 //! the types of each table as they were when it was captured itself, which may be later.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use super::{Schema, details};
 use crate::engine::cassandra::capture::Capture;
 use crate::engine::cassandra::cql;
 use crate::engine::cassandra::schema::{Table, UserType, take_type};
-use crate::error::{Error, Result};
+use crate::error::{Kind, Result};
 
 /// Largest `schema.cql` that is read, bytes.
 const CQL_MAX: u64 = 4 << 20;
@@ -17,10 +16,10 @@ const CQL_MAX: u64 = 4 << 20;
 pub fn texts(capture: &Capture) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for table in &capture.tables {
-        let Some(path) = &table.schema_cql else { continue };
-        let io = |e| Error::io(path.display(), e);
-        if fs::metadata(path).map_err(io)?.len() <= CQL_MAX {
-            found.insert(table.id.clone(), String::from_utf8_lossy(&fs::read(path).map_err(io)?).into_owned());
+        let Some(place) = &table.schema_cql else { continue };
+        match place.read(CQL_MAX) {
+            Err(e) if e.kind() == Kind::TooLarge => {}
+            read => drop(found.insert(table.id.clone(), String::from_utf8_lossy(&read?).into_owned())),
         }
     }
     Ok(found)
@@ -78,6 +77,7 @@ pub fn take_newer_types(tables: &mut [Table], texts: &BTreeMap<String, String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn table(id: char, cql: &str) -> (String, String) {
         let id = id.to_string().repeat(32);

@@ -92,13 +92,13 @@ struct Merge {
 pub fn read(table: &CapturedTable) -> Result<Vec<SystemRow>> {
     let mut merge = Merge::default();
     for files in &table.sstables {
-        let (statistics, name) = sstable::read_statistics(&files.directory, &files.descriptor)?;
+        let (statistics, name) = sstable::read_statistics(&files.folder, &files.descriptor)?;
         let from_header = layout::table_of(&statistics.header).map_err(|e| e.within(&name))?;
         let names: BTreeMap<u32, &str> =
             from_header.columns.iter().filter(|c| c.number != 0).map(|c| (c.number, c.name.as_str())).collect();
         let parse = |class: &String| types::parse_clustering_class(class);
         let clustering = Clustering::new(statistics.header.clustering.iter().map(parse).collect::<Result<_>>()?)?;
-        let mut run = SsTable::open(&files.directory, &files.descriptor, &from_header)?.run(64 << 10)?;
+        let mut run = SsTable::open(&files.folder, &files.descriptor, &from_header)?.run(64 << 10)?;
         merge.file(&mut run, &names, &clustering).map_err(|e| e.within(name))?;
     }
     merge.finish()

@@ -11,14 +11,13 @@
 //! where `system_schema` tells. `backups/` beside a snapshot hold later writes only: the snapshot is whole without them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use super::Captured;
 use super::cluster::Cluster;
 use super::tables::Tables;
 use crate::engine::Shard;
-use crate::engine::cassandra::capture::{CapturedSsTable, CapturedTable};
-use crate::engine::cassandra::sstable::Component;
+use crate::engine::cassandra::capture::{CapturedFile, CapturedSsTable, CapturedTable};
+use crate::engine::cassandra::sstable::{Component, names_component, read_toc};
 use crate::engine::cassandra::whose::is_local;
 
 /// The tables of `system_schema` since 3.0. A later one is expected where another node has it, or its version does.
@@ -71,14 +70,14 @@ fn is_expected(table: &CapturedTable, tables: &Tables) -> bool {
 /// What cannot be looked at, and what lies where no table is.
 fn of_places(c: &Captured, say: &mut dyn FnMut(String)) {
     for hole in &c.capture.holes {
-        say(format!("{} {}; what belongs there is not in the backup", hole.path.display(), hole.what));
+        say(format!("{} {}; what belongs there is not in the backup", hole.place, hole.what));
     }
     for stray in &c.capture.strays {
         let count = stray.files.len();
         say(format!(
             "{} is no table's folder: its files ({count}) are kept byte for byte, and rows in them are not merged; name it \
              TABLE-ID, as Cassandra does",
-            stray.path.display()
+            stray.place
         ));
     }
 }
@@ -125,7 +124,7 @@ fn missing(c: &Captured, node: usize, cluster: &Cluster, tables: &Tables, say: &
         }
     }
     let untagged: BTreeMap<&str, String> =
-        c.capture.untagged.iter().map(|(_, id, path)| (id.as_str(), path.display().to_string())).collect();
+        c.capture.untagged.iter().map(|(_, id, place)| (id.as_str(), place.to_string())).collect();
     for (keyspace, shards) in gone {
         if !keyspaces.contains(keyspace) && !shards.iter().any(|s| untagged.contains_key(s.id.as_str())) {
             say(format!(
@@ -151,9 +150,9 @@ fn missing(c: &Captured, node: usize, cluster: &Cluster, tables: &Tables, say: &
             ));
         }
     }
-    for (keyspace, id, path) in &c.capture.untagged {
+    for (keyspace, id, place) in &c.capture.untagged {
         if !is_local(keyspace) && tables.get(id).is_none() {
-            say(format!("{} has files and no snapshot of that tag, and is in no captured schema", path.display()));
+            say(format!("{place} has files and no snapshot of that tag, and is in no captured schema"));
         }
     }
 }
@@ -170,10 +169,9 @@ fn of_table(c: &Captured, table: &CapturedTable, say: &mut dyn FnMut(String)) {
     for manifest in &table.manifests {
         match &manifest.files {
             Ok(files) => named.extend(files.iter().map(String::as_str)),
-            Err(what) => say(format!(
-                "{name}: {} {what}: which SSTables should be there is not known; {COPY}",
-                manifest.path.display()
-            )),
+            Err(what) => {
+                say(format!("{name}: {} {what}: which SSTables should be there is not known; {COPY}", manifest.place))
+            }
         }
     }
     if table.manifests.is_empty() && c.capture.tables.iter().any(|t| !t.manifests.is_empty()) && !is_later(c, table) {
@@ -184,10 +182,9 @@ fn of_table(c: &Captured, table: &CapturedTable, say: &mut dyn FnMut(String)) {
         ));
     }
     let there = |file: &&str| {
-        let is_it = |path: &std::path::Path| path.file_name().is_some_and(|name| name.to_string_lossy() == **file);
-        let old = table.old.values().flat_map(|old| &old.files);
-        table.sstables.iter().any(|s| data(s).is_some_and(|data| is_it(&data.path)))
-            || old.into_iter().any(|f| is_it(&f.path))
+        let is_it = |there: &CapturedFile| there.place.file_name().to_string_lossy() == **file;
+        let mut old = table.old.values().flat_map(|old| &old.files);
+        table.sstables.iter().any(|s| data(s).is_some_and(is_it)) || old.any(is_it)
     };
     let lost: Vec<&str> = named.iter().filter(|file| !there(file)).copied().collect();
     if let Some((first, more)) = lost.split_first() {
@@ -211,7 +208,7 @@ fn is_later(c: &Captured, table: &CapturedTable) -> bool {
         && made.is_some_and(|made| taken.is_none_or(|taken| made >= taken))
 }
 
-fn data(s: &CapturedSsTable) -> Option<&crate::engine::cassandra::capture::CapturedFile> {
+fn data(s: &CapturedSsTable) -> Option<&CapturedFile> {
     s.files.iter().find(|(component, _)| *component == Component::Data).map(|(_, file)| file)
 }
 
@@ -222,11 +219,12 @@ fn of_sstable(table: &str, s: &CapturedSsTable, say: &mut dyn FnMut(String)) {
     if file(Component::Data).is_some_and(|data| data.length == 0) {
         say(format!("{table}: {} has no bytes; {COPY}", s.descriptor.file(Component::Data)));
     }
-    let toc = file(Component::Toc).filter(|toc| toc.length <= 64 << 10).map(|toc| fs::read_to_string(&toc.path));
-    let names = |component: Component| {
-        toc.as_ref().is_some_and(|toc| toc.as_ref().is_ok_and(|toc| toc.lines().any(|line| line == component.file())))
+    let Some(toc) = file(Component::Toc).filter(|_| file(Component::CompressionInfo).is_none()) else { return };
+    let toc = match read_toc(&toc.place) {
+        Ok(toc) => toc,
+        Err(e) => return say(format!("{table}: {}: {}: what it names is not known; {COPY}", e.subject(), e.message())),
     };
-    if names(Component::CompressionInfo) && file(Component::CompressionInfo).is_none() {
+    if names_component(&toc, Component::CompressionInfo) {
         let info = s.descriptor.file(Component::CompressionInfo);
         say(format!("{table}: {info} is not there, and TOC.txt names it; {COPY}"));
     }

@@ -1,8 +1,6 @@
 //! One node given for two: a replica that is none, and the real one left out.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 
 use super::{Captured, NodeDir};
 use crate::engine::cassandra::capture::CapturedSsTable;
@@ -10,6 +8,7 @@ use crate::engine::cassandra::read_schema::Node;
 use crate::engine::cassandra::sstable::Component;
 use crate::engine::cassandra::whose::is_local;
 use crate::error::{Error, Kind, Result};
+use crate::volume::Place;
 
 const TWICE: &str = "one node was given twice, or a copy of it: leave one out";
 
@@ -51,7 +50,7 @@ pub fn check(dirs: &[NodeDir], known: &[Option<Node>], captured: &[Captured]) ->
                 return Err(both(what).hint(TWICE));
             }
             if let Some(folder) = same_folder(other_dir, dir)? {
-                return Err(both(format!("have the same folder {}", folder.display())).hint(TWICE));
+                return Err(both(format!("have the same folder {folder}")).hint(TWICE));
             }
             if same_sstables(other_c, c) {
                 let what = "hold the same SSTables, file by file";
@@ -67,15 +66,12 @@ pub fn check(dirs: &[NodeDir], known: &[Option<Node>], captured: &[Captured]) ->
 }
 
 /// A folder that both were given, by whatever path.
-fn same_folder(a: &NodeDir, b: &NodeDir) -> Result<Option<PathBuf>> {
-    let place = |dir: &PathBuf| {
-        use std::os::unix::fs::MetadataExt;
-        fs::metadata(dir).map(|found| (found.dev(), found.ino())).map_err(|e| Error::io(dir.display(), e))
-    };
-    let of_a = a.dirs.iter().map(place).collect::<Result<Vec<_>>>()?;
+fn same_folder<'d>(a: &NodeDir, b: &'d NodeDir) -> Result<Option<&'d Place>> {
     for dir in &b.dirs {
-        if of_a.contains(&place(dir)?) {
-            return Ok(Some(dir.clone()));
+        for other in &a.dirs {
+            if dir.is_same_folder(other)? {
+                return Ok(Some(dir));
+            }
         }
     }
     Ok(None)
@@ -107,5 +103,5 @@ fn data_length(s: &CapturedSsTable) -> Option<u64> {
 /// The checksum that is written beside `Data.db`.
 fn digest(s: &CapturedSsTable) -> Option<Vec<u8>> {
     let (_, file) = s.files.iter().find(|(component, _)| *component == Component::Digest)?;
-    (file.length <= 64).then(|| fs::read(&file.path).ok())?
+    file.place.read(64).ok()
 }

@@ -17,7 +17,7 @@ pub fn complete(table: &mut Table, captured: &[Captured]) {
     let mut found = Vec::new();
     for folder in captured.iter().flat_map(|c| &c.capture.tables).filter(|t| t.id == table.id) {
         for s in &folder.sstables {
-            let Ok((statistics, _)) = sstable::read_statistics(&s.directory, &s.descriptor) else { continue };
+            let Ok((statistics, _)) = sstable::read_statistics(&s.folder, &s.descriptor) else { continue };
             let header = &statistics.header;
             let columns = header.statics.iter().chain(&header.regulars).map(|c| &c.marshal);
             for class in header.clustering.iter().chain([&header.key]).chain(columns) {

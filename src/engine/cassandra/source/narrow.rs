@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::Captured;
 use crate::engine::Narrowed;
-use crate::engine::cassandra::capture::table_folder;
+use crate::engine::cassandra::capture::{Frozen, table_folder};
 use crate::engine::cassandra::read_schema::Schema;
 use crate::engine::cassandra::ring::Ring;
 use crate::engine::cassandra::whose::{is_local, is_own};
 use crate::error::{Error, Kind, Result};
+use crate::volume::Place;
 
 /// What tells the schema and the ring cannot be left out.
 const NEEDED: [&str; 2] = ["system", "system_schema"];
@@ -29,16 +30,19 @@ pub fn counts(narrowed: &Narrowed, captured: &[Captured], keyspace: &str) -> boo
     !is_local(keyspace) && (!is_own(keyspace) || named() || any())
 }
 
-/// Takes what is left out by name out of a capture.
-pub fn apply(narrowed: &Narrowed, c: &mut Captured) {
+/// Takes what is left out by name out of a capture whose folders are `roots`.
+pub fn apply(narrowed: &Narrowed, roots: &[Place], c: &mut Captured) {
     if narrowed.only.is_empty() && narrowed.excluded.is_empty() {
         return;
     }
     let capture = &mut c.capture;
     capture.tables.retain(|t| !leaves_out(narrowed, &t.keyspace, &t.name));
-    capture.untagged.retain(|(keyspace, _, path)| !leaves_out(narrowed, keyspace, &table_of(path)));
+    capture.untagged.retain(|(keyspace, _, place)| !leaves_out(narrowed, keyspace, &table_of(place.path())));
     capture.strays.retain(|s| !leaves_out(narrowed, s.name.split('/').next().unwrap_or_default(), ""));
-    capture.holes.retain(|hole| !is_within(narrowed, &hole.path));
+    let frozen = c.frozen.iter().map(Frozen::path);
+    let roots: Vec<&Path> = roots.iter().map(Place::path).chain(frozen).collect();
+    let below = |path: &'_ Path| roots.iter().find_map(|root| Some(path.strip_prefix(root).ok()?.to_path_buf()));
+    capture.holes.retain(|hole| !below(hole.place.path()).is_some_and(|path| is_within(narrowed, &path)));
 }
 
 /// The table whose folder a path ends with.
@@ -47,12 +51,15 @@ fn table_of(path: &Path) -> String {
     table_folder(&name).map_or_else(|| name.to_string(), |(table, _)| table.to_string())
 }
 
-/// Whether a path is that of a keyspace's or a table's folder that is left out by `--exclude`, or lies below it.
+/// Whether a path, from the root of a capture on, is that of a keyspace's or a table's folder that is left out by `--exclude`, or
+/// lies below it.
 fn is_within(narrowed: &Narrowed, path: &Path) -> bool {
-    let parts: Vec<String> = path.iter().map(|part| table_of(Path::new(part))).collect();
+    let mut parts = path.iter().map(Path::new);
+    let keyspace = parts.next().map(|part| part.to_string_lossy());
+    let table = parts.next().map(table_of);
     let excluded = |name: &String| match name.split_once('.') {
-        Some((keyspace, table)) => parts.windows(2).any(|two| two[0] == keyspace && two[1] == table),
-        None => parts.contains(name),
+        Some((of, name)) => keyspace.as_deref() == Some(of) && table.as_deref() == Some(name),
+        None => keyspace.as_deref() == Some(name),
     };
     narrowed.excluded.iter().any(excluded)
 }
@@ -117,4 +124,31 @@ fn near<'a>(name: &str, known: &mut dyn Iterator<Item = &'a str>) -> Vec<&'a str
     let mut all: Vec<(f64, &str)> = known.map(|of| (alike(of), of)).filter(|(alike, _)| *alike >= 0.6).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     all.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cassandra::capture;
+
+    #[test]
+    fn a_folder_above_the_capture_leaves_nothing_out() {
+        const FOLDER: &str = "t-00000000000000000000000000000001";
+        let outer = tempfile::tempdir().unwrap();
+        // The folders above are called as the keyspace and the table.
+        let root = outer.path().join("lab/t");
+        for keyspace in ["lab", "other"] {
+            std::fs::create_dir_all(root.join(keyspace).join(FOLDER)).unwrap();
+            std::os::unix::fs::symlink("/nowhere/at/all", root.join(keyspace).join(FOLDER).join("nb-1-big-Data.db"))
+                .unwrap();
+        }
+        for (excluded, left) in [("lab", 1), ("lab.t", 1), ("t", 2), ("other.t", 1), ("lab.u", 2)] {
+            let (capture, frozen) = capture::open(root.clone(), None).unwrap();
+            let mut c = Captured { name: "n1".into(), capture, frozen };
+            assert_eq!(c.capture.holes.len(), 2);
+            let narrowed = Narrowed { excluded: vec![excluded.into()], ..Narrowed::default() };
+            apply(&narrowed, &[Place::local(&root)], &mut c);
+            assert_eq!(c.capture.holes.len(), left, "{excluded}");
+        }
+    }
 }

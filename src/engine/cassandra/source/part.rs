@@ -1,6 +1,5 @@
 //! One SSTable of a captured node as a [`Part`] of its shard.
 
-use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use super::super::capture::CapturedSsTable;
@@ -11,11 +10,12 @@ use super::{CapturedNodes, Findings};
 use crate::engine::{Finding, KeyRange, Part};
 use crate::error::{Error, Kind, Result};
 use crate::run::{RecordBatch, Run};
+use crate::volume::Place;
 use crate::watch::Watch;
 
 /// What names an SSTable among those of its node's table: the path of its rows.
 pub fn name(s: &CapturedSsTable) -> String {
-    s.directory.join(s.descriptor.file(Component::Data)).display().to_string()
+    s.data().to_string()
 }
 
 impl CapturedNodes {
@@ -30,14 +30,14 @@ impl CapturedNodes {
         watch: &'a Watch,
     ) -> Part<'a> {
         let first = whole(s).and_then(|()| open(s, table)?.first_group()).map(Option::unwrap_or_default);
-        let (bytes, files) = (s.bytes(), paths(s));
+        let (bytes, files) = (s.bytes(), places(s));
         let (from, called) = (first.as_ref().ok().cloned(), name.clone());
         let part_files = files.clone();
         let start = move |_: &KeyRange| {
             let sstable = open(s, table)?;
             let (run, reading) = (sstable.run_through(&self.files)?.announcing(), self.files.reading());
             let each = bytes as f64 / sstable.statistics().stats.rows.max(1) as f64;
-            let at = Place {
+            let at = Whose {
                 name: called.clone(),
                 findings: &self.findings,
                 table: table.id.clone(),
@@ -53,9 +53,9 @@ impl CapturedNodes {
 
 /// The SSTable, if its rows are understood and could be written again.
 fn open(s: &CapturedSsTable, table: &Table) -> Result<SsTable> {
-    let sstable = SsTable::open(&s.directory, &s.descriptor, table)?;
+    let sstable = SsTable::open(&s.folder, &s.descriptor, table)?;
     // What no restore could write again is not understood: SSTables carry every value as it is.
-    sstable::write::layout::Layout::of(table).map_err(|e| e.within(sstable.data_path().display()))?;
+    sstable::write::layout::Layout::of(table).map_err(|e| e.within(sstable.data()))?;
     Ok(sstable)
 }
 
@@ -65,26 +65,24 @@ fn whole(s: &CapturedSsTable) -> Result<()> {
     let missing = |component: &Component| !s.files.iter().any(|(c, _)| c == component);
     match [Component::Data, Component::Statistics].into_iter().find(missing) {
         Some(component) => {
-            let path = s.directory.join(s.descriptor.file(component));
-            Err(Error::damaged(path.display(), "is not in the capture, where other files of its SSTable are"))
+            let place = s.folder.join(s.descriptor.file(component));
+            Err(Error::damaged(place, "is not in the capture, where other files of its SSTable are"))
         }
         None => Ok(()),
     }
 }
 
 /// All its files, that with the rows first.
-fn paths(s: &CapturedSsTable) -> Vec<PathBuf> {
-    let is_data = |(component, _): &&(Component, _)| *component == Component::Data;
-    let data = s.files.iter().find(is_data).map(|(_, f)| f.path.clone());
-    let rest = s.files.iter().map(|(_, f)| f.path.clone()).filter(|p| Some(p) != data.as_ref());
-    data.iter().cloned().chain(rest).collect()
+fn places(s: &CapturedSsTable) -> Vec<Place> {
+    let (data, rest): (Vec<_>, Vec<_>) = s.files.iter().partition(|(component, _)| *component == Component::Data);
+    data.into_iter().chain(rest).map(|(_, file)| file.place.clone()).collect()
 }
 
 /// Tells the watch how far a file has been read, in bytes of the file, and at its end what was seen in it.
 struct Followed<'a> {
     run: SsTableRun,
     reading: Reading,
-    at: Place<'a>,
+    at: Whose<'a>,
     /// What no key may come before; taken with the first batch.
     from: Option<Vec<u8>>,
     watch: &'a Watch,
@@ -96,12 +94,12 @@ struct Followed<'a> {
 }
 
 /// Which SSTable it is, and where it is told what was seen in it.
-struct Place<'a> {
+struct Whose<'a> {
     name: String,
     findings: &'a Findings,
     table: String,
     node: usize,
-    files: Vec<PathBuf>,
+    files: Vec<Place>,
 }
 
 impl Run for Followed<'_> {
@@ -131,7 +129,7 @@ fn first_key(batch: &RecordBatch) -> &[u8] {
     if batch.is_empty() { batch.coming().unwrap_or_default() } else { batch.get(0).key }
 }
 
-impl Place<'_> {
+impl Whose<'_> {
     fn tell(&self, remarks: &[Remark]) {
         let finding = |remark: &Remark| {
             let (damage, what) = match remark {
@@ -141,9 +139,9 @@ impl Place<'_> {
             Finding { node: self.node, part: self.name.clone(), files: self.files.clone(), what: what.clone(), damage }
         };
         let found: Vec<Finding> = remarks.iter().map(finding).collect();
-        if let (false, Some(file)) = (found.is_empty(), self.files.first()) {
+        if !found.is_empty() {
             let mut all = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-            all.insert((self.table.clone(), file.clone()), found);
+            all.insert((self.table.clone(), self.node, self.name.clone()), found);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Which tables are decoded, and which files are kept as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use repo_format::leaf::{GroupCodec, Layout, TimeUnit};
 
@@ -13,6 +12,7 @@ use crate::engine::cassandra::whose::is_local;
 use crate::engine::{Described, Kept, Shard};
 use crate::error::{Error, Kind, Result};
 use crate::run::ShardKind;
+use crate::volume::Place;
 
 /// What to do about schemas that disagree.
 pub const DISAGREE: &str = "wait until `nodetool describecluster` shows one schema version, then capture again";
@@ -96,43 +96,44 @@ impl Tables {
     fn keep(&mut self, node: usize, table: &CapturedTable, earlier: bool, names: &mut BTreeSet<(usize, String)>) {
         let whole = self.reason(table, earlier);
         let folder = format!("{}/{}-{}", table.keyspace, table.name, table.id);
-        let mut add = |path: &Path, reason: &str, problem| {
-            let file = path.file_name().map(escaped).unwrap_or_default();
-            let backup = path.parent().is_some_and(|parent| parent.ends_with("backups"));
+        let mut add = |place: &Place, reason: &str, problem| {
+            let file = escaped(place.file_name());
+            let backup = place.path().parent().is_some_and(|parent| parent.ends_with("backups"));
             let name = if backup { format!("{folder}/backups/{file}") } else { format!("{folder}/{file}") };
-            self.kept.push(kept(node, path, name, reason, problem, names));
+            self.kept.push(kept(node, place, name, reason, problem, names));
         };
-        if let Some(path) = &table.schema_cql {
+        if let Some(place) = &table.schema_cql {
             // The table may be missing from all else.
             match &whole {
-                Some((reason, true)) if self.misread.contains_key(&table.id) => add(path, reason, true),
-                _ => add(path, "the schema as captured", false),
+                Some((reason, true)) if self.misread.contains_key(&table.id) => add(place, reason, true),
+                _ => add(place, "the schema as captured", false),
             }
         }
         if let Some((reason, problem)) = &whole {
             for sstable in &table.sstables {
                 for (i, (_, file)) in sstable.files.iter().enumerate() {
                     // One line says it of all.
-                    add(&file.path, reason, *problem && i == 0);
+                    add(&file.place, reason, *problem && i == 0);
                 }
             }
         }
         for old in table.old.values() {
             let reason = whole.clone().unwrap_or_else(|| (not_understood(old), true));
             // One word for all files of an SSTable.
-            old.files.iter().enumerate().for_each(|(n, file)| add(&file.path, &reason.0, reason.1 && n == 0));
+            old.files.iter().enumerate().for_each(|(n, file)| add(&file.place, &reason.0, reason.1 && n == 0));
         }
         for file in &table.unknown {
-            add(&file.path, "a file of unknown purpose", false);
+            add(&file.place, "a file of unknown purpose", false);
         }
     }
 
     /// Keeps what lies where no table is; that it lies there is said once, for all its files.
     fn keep_stray(&mut self, node: usize, stray: &Stray, names: &mut BTreeSet<(usize, String)>) {
         for file in &stray.files {
-            let below = file.path.strip_prefix(&stray.path).unwrap_or(&file.path).iter().map(escaped);
+            let path = file.place.path();
+            let below = path.strip_prefix(stray.place.path()).unwrap_or(path).iter().map(escaped);
             let name = [stray.name.clone()].into_iter().chain(below).collect::<Vec<_>>().join("/");
-            self.kept.push(kept(node, &file.path, name, "in a folder that is no table's", false, names));
+            self.kept.push(kept(node, &file.place, name, "in a folder that is no table's", false, names));
         }
     }
 }
@@ -140,7 +141,7 @@ impl Tables {
 /// A file that is kept, under a name that no other of `names` has: there may be the same on another disk of the node.
 fn kept(
     node: usize,
-    path: &Path,
+    place: &Place,
     mut name: String,
     reason: &str,
     problem: bool,
@@ -149,7 +150,7 @@ fn kept(
     while !names.insert((node, name.clone())) {
         name.push('+');
     }
-    Kept { node, path: path.to_path_buf(), name, reason: reason.to_owned(), problem }
+    Kept { node, place: place.clone(), name, reason: reason.to_owned(), problem }
 }
 
 /// Why an SSTable under a name of another time is not decoded.

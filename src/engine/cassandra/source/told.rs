@@ -4,13 +4,16 @@
 //! its peers tell as well (the member of the ring that is none of them), and the operator by `--node NAME@ADDRESS`; the ring
 //! is told by any other node. When the node's tables were truncated nobody else knows. It is a problem in any case.
 
-use std::fs;
 use std::path::Path;
 
 use super::{Captured, NodeDir};
 use crate::engine::cassandra::read_schema::{Node, Peer, read_peers, read_this};
 use crate::engine::cassandra::ring::Ring;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::volume::Place;
+
+/// Largest output of `nodetool ring` that is read, bytes: that of a thousand nodes of 256 tokens has some thirty million.
+const RING_MAX: u64 = 256 << 20;
 
 /// What one captured node tells.
 pub struct Told {
@@ -64,8 +67,10 @@ pub fn ring(
     problems: &mut Vec<String>,
 ) -> Result<Option<Ring>> {
     if let Some(path) = source_ring {
-        let text = fs::read_to_string(path).map_err(|e| Error::io(path.display(), e))?;
-        return Ring::parse(&text, &path.display().to_string()).map(Some);
+        let place = Place::local(path);
+        let text =
+            String::from_utf8(place.read(RING_MAX)?).map_err(|_| Error::new(Kind::Usage, &place, "is no text"))?;
+        return Ring::parse(&text, &place.to_string()).map(Some);
     }
     let mut best: Option<(&str, Ring)> = None;
     for (dir, told) in dirs.iter().zip(told).filter(|(_, told)| told.peers.is_some()) {

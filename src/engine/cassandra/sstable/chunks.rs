@@ -10,14 +10,14 @@
 //! The offsets of a Data.db of 100 GB are 50 MB: they are read along with the chunks and never held.
 //! Sources: `CompressionMetadata`, `CompressedChunkReader`, `CompressedSequentialWriter`, `DataIntegrityMetadata`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
+use crate::volume::{Place, Pooled};
 
 use super::codec::Codec;
 use super::cursor::{Cursor, Fault, Parsed};
-use super::files::{Files, Pooled, READ_BUFFER, READ_LEAST};
+use super::files::{Files, READ_BUFFER, READ_LEAST};
 use super::name::Revision;
 
 /// Largest chunk that is read, plain bytes; Cassandra's default is 16 KiB.
@@ -45,6 +45,7 @@ pub trait Source: Send {
 /// Reads a file forwards through one buffer and shows as many bytes in a row as are asked for.
 struct Input {
     file: Pooled,
+    files: Arc<Files>,
     name: String,
     /// Reads a 16th of what `Data.db` does at a time.
     side: bool,
@@ -58,9 +59,13 @@ struct Input {
 }
 
 impl Input {
-    fn open(files: &Arc<Files>, path: &Path, side: bool) -> Result<Input> {
-        let (file, name, digest) = (Pooled::open(files, path)?, path.display().to_string(), crc32fast::Hasher::new());
-        Ok(Input { file, name, side, buffer: Vec::new(), start: 0, end: 0, offset: 0, digest })
+    fn open(files: &Arc<Files>, place: &Place) -> Result<Input> {
+        Ok(Input::of(files, Pooled::open(&files.pool, place)?, false))
+    }
+
+    fn of(files: &Arc<Files>, file: Pooled, side: bool) -> Input {
+        let (files, name, digest) = (Arc::clone(files), file.place().to_string(), crc32fast::Hasher::new());
+        Input { file, files, name, side, buffer: Vec::new(), start: 0, end: 0, offset: 0, digest }
     }
 
     /// The next `n` bytes, fewer only at the end of the file.
@@ -89,7 +94,7 @@ impl Input {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let window = self.file.window() / if self.side { SIDE_PART } else { 1 };
+        let window = self.files.window() / if self.side { SIDE_PART } else { 1 };
         // Begins with little: by the next time as many are read at once as will be.
         let wanted = window.min((2 * self.buffer.len()).max(READ_LEAST)).max(4096).max(n);
         if self.buffer.len() > wanted {
@@ -177,8 +182,8 @@ struct Packed {
 }
 
 /// Opens `data` of `revision`, compressed as `info` says, to be read through `files`.
-pub fn open_packed(files: &Arc<Files>, data: &Path, info: &Path, revision: Revision) -> Result<Box<dyn Source>> {
-    let mut offsets = Input::open(files, info, true)?;
+pub fn open_packed(files: &Arc<Files>, data: &Place, info: Pooled, revision: Revision) -> Result<Box<dyn Source>> {
+    let mut offsets = Input::of(files, info, true);
     let name = offsets.name.clone();
     let mut parsed = CompressionInfo::parse(offsets.take(HEAD)?, revision);
     if parsed == Err(Fault::Short) {
@@ -195,7 +200,7 @@ pub fn open_packed(files: &Arc<Files>, data: &Path, info: &Path, revision: Revis
         Error::new(Kind::Unsupported, &name, message)
     })?;
     offsets.rewind_to(parsed.head_length)?;
-    let data = Input::open(files, data, false)?;
+    let data = Input::open(files, data)?;
     let length = data.file.length();
     let mut packed = Packed { data, offsets, info: parsed, codec, done: 0, next: 0, length };
     if packed.read_offset()? != 0 {
@@ -231,7 +236,7 @@ impl Source for Packed {
     }
 
     fn window(&self) -> usize {
-        self.data.file.window()
+        self.data.files.window()
     }
 }
 
@@ -310,8 +315,8 @@ struct Bare {
 const BARE_CHUNK: usize = 64 << 10;
 
 /// Opens `data`, which is not compressed and has no `CRC.db`.
-pub fn open_bare(files: &Arc<Files>, data: &Path) -> Result<Box<dyn Source>> {
-    let data = Input::open(files, data, false)?;
+pub fn open_bare(files: &Arc<Files>, data: &Place) -> Result<Box<dyn Source>> {
+    let data = Input::open(files, data)?;
     Ok(Box::new(Bare { data }))
 }
 
@@ -327,14 +332,14 @@ impl Source for Bare {
     }
 
     fn window(&self) -> usize {
-        self.data.file.window()
+        self.data.files.window()
     }
 }
 
 /// Opens `data`, which is not compressed, to be read through `files`; `crc` is its `CRC.db`.
-pub fn open_plain(files: &Arc<Files>, data: &Path, crc: &Path) -> Result<Box<dyn Source>> {
-    let data = Input::open(files, data, false)?;
-    let mut sums = Input::open(files, crc, true)?;
+pub fn open_plain(files: &Arc<Files>, data: &Place, crc: Pooled) -> Result<Box<dyn Source>> {
+    let data = Input::open(files, data)?;
+    let mut sums = Input::of(files, crc, true);
     let mut four = [0; 4];
     four.copy_from_slice(sums.take_all(4)?);
     let chunk_length = u32::from_be_bytes(four) as usize;
@@ -367,6 +372,6 @@ impl Source for Plain {
     }
 
     fn window(&self) -> usize {
-        self.data.file.window()
+        self.data.files.window()
     }
 }

@@ -1,11 +1,8 @@
 //! `Digest.crc32`: the CRC-32 of the whole of `Data.db`, as decimal digits.
 //! Sources: `ChecksumWriter.writeFullChecksum`, `DataIntegrityMetadata.FileDigestValidator`.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
-
-use crate::error::{Error, Result};
+use crate::error::{Kind, Result};
+use crate::volume::{Place, if_there};
 
 use super::cursor::{Fault, Parsed};
 
@@ -65,16 +62,12 @@ impl Seal {
     }
 }
 
-/// What the file at `path` states; `None` where there is none.
-pub fn read(path: &Path) -> Result<Option<Parsed<u32>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path.display(), e)),
-    };
-    let mut text = Vec::new();
-    file.take(DIGEST_MAX).read_to_end(&mut text).map_err(|e| Error::io(path.display(), e))?;
-    Ok(Some(parse(&text)))
+/// What the file at `place` states; `None` where there is none.
+pub fn read(place: &Place) -> Result<Option<Parsed<u32>>> {
+    match if_there(place.read(DIGEST_MAX)) {
+        Err(e) if e.kind() == Kind::TooLarge => Ok(Some(Err(Fault::Bad("digest")))),
+        read => Ok(read?.map(|text| parse(&text))),
+    }
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub fn data_like(sstable: &SsTable, plain: &[u8]) -> Result<usize> {
 
 /// The plain bytes of an SSTable, to be mutated.
 pub fn plain(sstable: &SsTable) -> Result<Vec<u8>> {
-    let mut source = sstable.source(&Files::alone(64 << 10))?;
+    let (mut source, _) = sstable.source(&Files::alone(64 << 10))?;
     let mut bytes = Vec::new();
     while source.next_chunk(&mut bytes)? > 0 {}
     Ok(bytes)

@@ -34,13 +34,12 @@ pub mod run;
 pub mod stats;
 pub mod write;
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::cassandra::comparable;
 use crate::engine::cassandra::schema::Table;
 use crate::error::{Error, Kind, Result};
+use crate::volume::{Place, Pooled, if_there};
 
 pub use digest::Remark;
 pub use files::{Files, READ_BUFFER};
@@ -59,19 +58,19 @@ const PARTITIONERS: &str = "org.apache.cassandra.dht.";
 /// An SSTable whose header was read and understood.
 #[derive(Debug, Clone)]
 pub struct SsTable {
-    directory: PathBuf,
+    folder: Place,
     descriptor: Descriptor,
     statistics: Statistics,
     layout: Arc<Layout>,
 }
 
 impl SsTable {
-    /// Reads the header of the SSTable `descriptor` in `directory`, which belongs to `table`.
+    /// Reads the header of the SSTable `descriptor` in `folder`, which belongs to `table`.
     ///
     /// Errors name the file: `Unsupported` where its version, partitioner, a type, a column or a kind of counter is not
     /// understood, `Damaged` where a checksum or a structure is wrong, `NotFound` where a file is missing.
-    pub fn open(directory: &Path, descriptor: &Descriptor, table: &Table) -> Result<SsTable> {
-        let (statistics, file) = read_statistics(directory, descriptor)?;
+    pub fn open(folder: &Place, descriptor: &Descriptor, table: &Table) -> Result<SsTable> {
+        let (statistics, file) = read_statistics(folder, descriptor)?;
         let unsupported = |what: String| Err(Error::new(Kind::Unsupported, &file, what));
         if statistics.partitioner != PARTITIONER {
             let class = statistics.partitioner.as_str();
@@ -82,8 +81,8 @@ impl SsTable {
             return unsupported("holds counters in local or remote shards, from before 2.1".to_string());
         }
         let layout = Layout::new(&statistics.header, statistics.revision, table, &file)?;
-        let (directory, descriptor) = (directory.to_path_buf(), descriptor.clone());
-        Ok(SsTable { directory, descriptor, statistics, layout: Arc::new(layout) })
+        let (folder, descriptor) = (folder.clone(), descriptor.clone());
+        Ok(SsTable { folder, descriptor, statistics, layout: Arc::new(layout) })
     }
 
     /// Header and statistics.
@@ -92,8 +91,8 @@ impl SsTable {
     }
 
     /// The file with the rows.
-    pub fn data_path(&self) -> PathBuf {
-        self.directory.join(self.descriptor.file(Component::Data))
+    pub fn data(&self) -> Place {
+        self.place(Component::Data)
     }
 
     /// Starts reading the rows; `buffer` bytes of `Data.db` are read at a time. Needs about `buffer`, two chunks and
@@ -104,15 +103,16 @@ impl SsTable {
 
     /// Starts reading the rows through `files`, which are shared with other SSTables.
     pub fn run_through(&self, files: &Arc<Files>) -> Result<SsTableRun> {
-        let name = self.data_path().display().to_string();
-        let seal = Seal { digest: digest::read(&self.path(Component::Digest))?, bare: self.is_bare()? };
-        Ok(SsTableRun::new(self.source(files)?, name, Arc::clone(&self.layout), seal))
+        let digest = digest::read(&self.place(Component::Digest))?;
+        let (source, bare) = self.source(files)?;
+        let (name, layout) = (self.data().to_string(), Arc::clone(&self.layout));
+        Ok(SsTableRun::new(source, name, layout, Seal { digest, bare }))
     }
 
     /// What all keys of the first partition begin with; `None` where there is none. Reads the first chunk, so that
     /// an SSTable which cannot be read at all is found out.
     pub fn first_group(&self) -> Result<Option<Vec<u8>>> {
-        let mut source = self.source(&Files::alone(files::READ_LEAST))?;
+        let (mut source, _) = self.source(&Files::alone(files::READ_LEAST))?;
         let mut window = Vec::new();
         loop {
             if let Ok(key) = Cursor::new(&window).short_bytes() {
@@ -127,45 +127,51 @@ impl SsTable {
         }
     }
 
-    fn path(&self, component: Component) -> PathBuf {
-        self.directory.join(self.descriptor.file(component))
+    fn place(&self, component: Component) -> Place {
+        self.folder.join(self.descriptor.file(component))
     }
 
-    fn source(&self, files: &Arc<Files>) -> Result<Box<dyn chunks::Source>> {
-        let (data, info, crc) = (self.data_path(), self.path(Component::CompressionInfo), self.path(Component::Crc));
-        if info.exists() {
-            chunks::open_packed(files, &data, &info, self.statistics.revision)
-        } else if self.is_bare()? {
-            chunks::open_bare(files, &data)
-        } else {
-            chunks::open_plain(files, &data, &crc)
+    /// The plain bytes of `Data.db`, and whether they have no checksums beside them, as other programs write it: Cassandra
+    /// reads them without. Damaged: the file is compressed, as `TOC.txt` says, and how is missing.
+    fn source(&self, files: &Arc<Files>) -> Result<(Box<dyn chunks::Source>, bool)> {
+        let (data, revision) = (self.data(), self.statistics.revision);
+        let beside = |component| if_there(Pooled::open(&files.pool, &self.place(component)));
+        if let Some(info) = beside(Component::CompressionInfo)? {
+            return Ok((chunks::open_packed(files, &data, info, revision)?, false));
         }
-    }
-
-    /// Whether `Data.db` is not compressed and has no checksums beside it, as other programs write it: Cassandra reads it
-    /// without. Damaged: it is compressed, as `TOC.txt` says, and how is missing.
-    fn is_bare(&self) -> Result<bool> {
-        if self.path(Component::CompressionInfo).exists() || self.path(Component::Crc).exists() {
-            return Ok(false);
+        if let Some(crc) = beside(Component::Crc)? {
+            return Ok((chunks::open_plain(files, &data, crc)?, false));
         }
-        let toc = fs::read_to_string(self.path(Component::Toc)).unwrap_or_default();
-        if toc.lines().any(|line| Component::parse(line.trim()) == Component::CompressionInfo) {
-            return Err(Error::damaged(self.data_path().display(), "its CompressionInfo.db is not there"));
+        match if_there(read_toc(&self.place(Component::Toc)))? {
+            Some(toc) if names_component(&toc, Component::CompressionInfo) => {
+                Err(Error::damaged(data, "its CompressionInfo.db is not there"))
+            }
+            _ => Ok((chunks::open_bare(files, &data)?, true)),
         }
-        Ok(true)
     }
 }
 
-/// Reads and checks `Statistics.db`. Returns it with the name of the file, for errors.
-pub fn read_statistics(directory: &Path, descriptor: &Descriptor) -> Result<(Statistics, String)> {
-    let path = directory.join(descriptor.file(Component::Statistics));
-    let file = path.display().to_string();
-    let revision = Revision::of(descriptor, &file)?;
-    let length = fs::metadata(&path).map_err(|e| Error::io(&file, e))?.len();
-    if length > stats::STATISTICS_MAX {
-        return Err(Error::new(Kind::TooLarge, &file, format_args!("is larger than {} bytes", stats::STATISTICS_MAX)));
+/// Largest `TOC.txt` that is read, bytes: a larger one is none.
+const TOC_MAX: u64 = 64 << 10;
+
+/// The lines of a `TOC.txt`; none where it is too large.
+pub fn read_toc(place: &Place) -> Result<String> {
+    match place.read(TOC_MAX) {
+        Err(e) if e.kind() == Kind::TooLarge => Ok(String::new()),
+        read => Ok(String::from_utf8_lossy(&read?).into_owned()),
     }
-    let bytes = fs::read(&path).map_err(|e| Error::io(&file, e))?;
-    let statistics = stats::parse(&bytes, revision).map_err(|fault| fault.at(&file))?;
+}
+
+/// Whether a `TOC.txt` names a component.
+pub fn names_component(toc: &str, component: Component) -> bool {
+    toc.lines().any(|line| Component::parse(line.trim()) == component)
+}
+
+/// Reads and checks `Statistics.db`. Returns it with the name of the file, for errors.
+pub fn read_statistics(folder: &Place, descriptor: &Descriptor) -> Result<(Statistics, String)> {
+    let place = folder.join(descriptor.file(Component::Statistics));
+    let file = place.to_string();
+    let revision = Revision::of(descriptor, &file)?;
+    let statistics = stats::parse(&place.read(stats::STATISTICS_MAX)?, revision).map_err(|fault| fault.at(&file))?;
     Ok((statistics, file))
 }
