@@ -1,7 +1,7 @@
 //! SSTables that were written, read again: any canonical records come back the same, whatever the version, the compressor
 //! and the sizes; fixtures too. What real tools and a real node make of them: `tools/lab/written`.
 
-mod dice;
+pub mod dice;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -15,7 +15,7 @@ use repo_format::snapshot::Says;
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 23] = [
+const TARGETS: [Target; 24] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -37,6 +37,7 @@ const TARGETS: [Target; 23] = [
     ("sstable_data", sstable::data),
     ("sstable_digest", sstable::digest),
     ("sstable_file_name", sstable::file_name),
+    ("sstable_index", sstable::index),
     ("sstable_statistics", sstable::statistics),
     ("sstable_written_row", written::row),
 ];

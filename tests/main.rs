@@ -35,6 +35,7 @@ mod measure;
 mod merge;
 mod own_trees;
 mod params;
+mod pieces;
 mod previous;
 mod proof;
 mod repo;

@@ -1,9 +1,10 @@
 //! Measurements, run by hand: `cargo test --release -- --ignored --nocapture measure`.
 
 use onefold::engine::cassandra::source::NodeDir;
+use onefold::engine::{Source, Without};
 use onefold::repo::open::Sizes;
 use onefold::repo::{InitOptions, Repo, WriteOptions};
-use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
+use onefold::run::{ChunkKind, ChunkSink, ChunkSource, RecordBatch, Run};
 use onefold::watch::Watch;
 use repo_format::credential::Unlock;
 
@@ -37,6 +38,37 @@ fn measure_values_beside_what_changes() {
 fn words(seed: u64, length: usize) -> Vec<u8> {
     let word = |b: u8| [b"0123456789abcdef"[usize::from(b >> 4)], b' '];
     noise(seed, length / 2).into_iter().flat_map(word).collect()
+}
+
+/// What it costs to begin in the middle of an SSTable of 64 MB, and to read all of it in pieces.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
+fn measure_pieces() {
+    let values: Vec<Vec<u8>> = (0..200_000).map(|n| [noise(n, 160), words(n, 160)].concat()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    one_table(folder.path(), 0, &values);
+    let source = flow::source(&[NodeDir::new("n1", folder.path())]);
+    for pieces in [1, 2, 16, 64, 256] {
+        let (shard, without, watch) = (&source.shards()[0], Without::new(), Watch::new());
+        let bounds = source.bounds(shard, &without, pieces).unwrap();
+        assert_eq!(bounds.len() + 1, pieces);
+        let ends: Vec<Vec<u8>> = [vec![Vec::new()], bounds, vec![Vec::new()]].concat();
+        let parts = source.parts(shard, &without, &watch).unwrap();
+        let [part] = &parts[0].parts[..] else { panic!("one part") };
+        let (cpu, mut opening, mut records) = (cpu_seconds(), 0.0, 0);
+        let mut batch = RecordBatch::new();
+        for two in ends.windows(2) {
+            let began = std::time::Instant::now();
+            let mut run = (part.open)(&(two[0].clone(), two[1].clone())).unwrap();
+            opening += began.elapsed().as_secs_f64();
+            while run.next_batch(&mut batch).unwrap() {
+                records += batch.len();
+            }
+        }
+        let each = opening * 1e6 / pieces as f64;
+        eprintln!("{pieces} pieces: {records} records, {:.3} CPU s, {each:.0} us to open one", cpu_seconds() - cpu);
+    }
 }
 
 /// Figures for the README of the benches: run by hand, alone on the machine.

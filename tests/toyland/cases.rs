@@ -5,10 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use onefold::engine::params::NodeFolders;
+use onefold::engine::{EVERYTHING, KeyRange, Part, Source, Without};
+use onefold::run::RecordBatch;
+use onefold::watch::Watch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::model::{Cluster, Dice, Document, key, owns};
+use crate::toy::source::Toyland;
 
 /// What makes this binary the program.
 pub const PROGRAM: &str = "TOYLAND";
@@ -20,6 +25,7 @@ pub const ALL: &[Case] = &[
     ("every_command_runs_on_a_cluster_without_groups_and_versions", every_command),
     ("what_comes_back_is_what_the_model_says", model),
     ("the_same_writes_otherwise_divided_add_nothing", divided),
+    ("a_shard_in_ranges_is_what_it_is_whole", ranges),
     ("a_part_that_cannot_be_read_is_kept_and_the_others_are_merged", damaged),
     ("bad_input_is_named", bad_input),
 ];
@@ -267,6 +273,38 @@ fn divided() {
     let snapshots = home.run(&["snapshots", "--json"]).ends(0).objects();
     let [one, other] = [0, 1].map(|n| tree(&home, snapshots[n]["id"].as_str().unwrap()));
     assert_eq!(one, other);
+}
+
+/// What a part gives of a range of keys.
+fn read(part: &Part<'_>, range: &KeyRange) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut run, mut batch, mut all) = ((part.open)(range).unwrap(), RecordBatch::new(), Vec::new());
+    while run.next_batch(&mut batch).unwrap() {
+        all.extend(batch.iter().map(|record| (record.key.to_vec(), record.body.to_vec())));
+    }
+    all
+}
+
+fn ranges() {
+    let home = Home::new();
+    write(&home, &Cluster::throw(&mut Dice(5)));
+    let node = |n| NodeFolders { name: format!("n{n}"), address: None, dirs: vec![home.path(&format!("n{n}.toy"))] };
+    let nodes = [0, 1, 2].map(node);
+    let (source, mut most) = (Toyland::open(nodes.iter()).unwrap(), 0);
+    for (shard, pieces) in source.shards().iter().flat_map(|shard| (1..9).map(move |pieces| (shard, pieces))) {
+        let bounds = source.bounds(shard, &Without::new(), pieces).unwrap();
+        assert!(bounds.len() < pieces && bounds.is_sorted() && bounds.iter().all(|key| !key.is_empty()));
+        most = most.max(bounds.len());
+        let ends: Vec<Vec<u8>> = [vec![Vec::new()], bounds, vec![Vec::new()]].concat();
+        let watch = Watch::new();
+        let parts = source.parts(shard, &Without::new(), &watch).unwrap();
+        for part in parts.iter().flat_map(|node| &node.parts) {
+            let pieces = ends.windows(2).flat_map(|two| read(part, &(two[0].clone(), two[1].clone())));
+            assert_eq!(pieces.collect::<Vec<_>>(), read(part, &EVERYTHING));
+        }
+        let told = watch.bytes_done.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(told, 2 * parts.iter().flat_map(|node| &node.parts).map(|part| part.bytes).sum::<u64>());
+    }
+    assert_eq!(most, 7);
 }
 
 fn damaged() {

@@ -6,6 +6,7 @@ mod identity;
 mod missing_types;
 mod narrow;
 mod part;
+mod ranges;
 mod tables;
 mod told;
 
@@ -167,6 +168,10 @@ impl Source for CapturedNodes {
             nodes.push(NodeParts { node, owned: self.cluster.owned(node, &table.keyspace), parts });
         }
         Ok(nodes)
+    }
+
+    fn bounds(&self, shard: &Shard, without: &Without, pieces: usize) -> Result<Vec<Vec<u8>>> {
+        Ok(self.cuts(shard, without, pieces))
     }
 
     fn captured(&self, shard: &Shard) -> Vec<bool> {

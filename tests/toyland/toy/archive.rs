@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use onefold::engine::KeyRange;
 use onefold::run::{Record, RecordBatch, Run};
 use onefold::volume::Place;
 use onefold::{Error, Kind, Result};
@@ -94,10 +95,11 @@ impl Archive {
     }
 }
 
-/// A part, read.
+/// What a part has of a range of keys, read from its first line on.
 pub struct Lines<'a> {
     pub part: &'a Part,
     pub name: String,
+    pub range: KeyRange,
     pub at: usize,
 }
 
@@ -115,10 +117,17 @@ impl Run for Lines<'_> {
                     "is no key, or does not ascend",
                 ));
             }
+            let (from, to) = (self.range.0.as_slice(), self.range.1.as_slice());
+            if !to.is_empty() && key.as_bytes() >= to {
+                break;
+            }
+            self.at += 1;
+            if key.as_bytes() < from {
+                continue;
+            }
             let body = body(value);
             let traits = repo_format::record::check(&body)?;
             out.push(&Record { key: key.as_bytes(), group_len: 0, class: Class::Row, traits, body: &body });
-            self.at += 1;
         }
         Ok(!out.is_empty())
     }

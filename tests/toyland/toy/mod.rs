@@ -3,7 +3,7 @@
 
 mod archive;
 mod schema;
-mod source;
+pub mod source;
 mod target;
 
 use std::collections::BTreeMap;

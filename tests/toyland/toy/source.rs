@@ -125,9 +125,11 @@ impl Source for Toyland {
                     bytes,
                     rank: part.rank,
                     from: Ok(first.unwrap_or_default().as_bytes().to_vec()),
-                    open: Box::new(move |_| {
-                        watch.bytes_done.fetch_add(bytes, Ordering::Relaxed);
-                        Ok(Box::new(Lines { part, name: called.clone(), at: 0 }))
+                    open: Box::new(move |range| {
+                        // The range with the last key stands for all.
+                        let told = if range.1.is_empty() { bytes } else { 0 };
+                        watch.bytes_done.fetch_add(told, Ordering::Relaxed);
+                        Ok(Box::new(Lines { part, name: called.clone(), range: range.clone(), at: 0 }))
                     }),
                 });
             }
@@ -135,6 +137,15 @@ impl Source for Toyland {
             nodes.push(NodeParts { node, owned, parts });
         }
         Ok(nodes)
+    }
+
+    fn bounds(&self, shard: &Shard, _: &Without, pieces: usize) -> Result<Vec<Vec<u8>>> {
+        let tables = self.archives.iter().filter_map(|archive| archive.tables.get(&shard.name));
+        let lines = tables.flat_map(|table| &table.parts).flat_map(|part| &part.lines);
+        let keys: BTreeSet<&str> = lines.filter_map(|line| line.split('\t').next()).filter(|key| *key >= "!").collect();
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let bounds: BTreeSet<&str> = (1..pieces).filter_map(|n| keys.get(n * keys.len() / pieces).copied()).collect();
+        Ok(bounds.into_iter().map(|key| key.as_bytes().to_vec()).collect())
     }
 
     fn captured(&self, shard: &Shard) -> Vec<bool> {

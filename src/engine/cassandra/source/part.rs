@@ -1,13 +1,14 @@
 //! One SSTable of a captured node as a [`Part`] of its shard.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::super::capture::CapturedSsTable;
 use super::super::schema::Table;
 use super::super::sstable::files::Reading;
 use super::super::sstable::{self, Component, Remark, SsTable, SsTableRun};
+use super::ranges::{self, Ranged};
 use super::{CapturedNodes, Findings};
-use crate::engine::{Finding, KeyRange, Part};
+use crate::engine::{EVERYTHING, Finding, KeyRange, Part};
 use crate::error::{Error, Kind, Result};
 use crate::run::{RecordBatch, Run};
 use crate::volume::Place;
@@ -33,8 +34,14 @@ impl CapturedNodes {
         let (bytes, files) = (s.bytes(), places(s));
         let (from, called) = (first.as_ref().ok().cloned(), name.clone());
         let part_files = files.clone();
-        let start = move |_: &KeyRange| {
+        let (pieces, by_index) = (Arc::default(), ranges::by_index(s).unwrap_or(false));
+        let start = move |range: &KeyRange| {
             let sstable = open(s, table)?;
+            if *range != EVERYTHING {
+                let piece = sstable.piece(&self.files, range, &pieces, by_index)?;
+                let (reading, name, from) = (self.files.reading(), called.clone(), from.clone());
+                return Ok(Box::new(Ranged { piece, reading, name, from, watch, bytes, told: 0 }) as Box<dyn Run>);
+            }
             let (run, reading) = (sstable.run_through(&self.files)?.announcing(), self.files.reading());
             let each = bytes as f64 / sstable.statistics().stats.rows.max(1) as f64;
             let at = Whose {
@@ -108,10 +115,8 @@ impl Run for Followed<'_> {
         let more = self.run.next_batch(out)?;
         if let Some(from) = self.from.take()
             && more
-            && first_key(out) < from.as_slice()
         {
-            let message = "begins otherwise than it did a while ago: it was written to";
-            return Err(Error::new(Kind::Io, &self.at.name, message));
+            begins_later(&self.at.name, &from, out)?;
         }
         self.read += out.len() as f64 * self.each;
         let now = if more { (self.read as u64).min(self.bytes) } else { self.bytes };
@@ -122,6 +127,14 @@ impl Run for Followed<'_> {
         }
         Ok(more)
     }
+}
+
+/// Fails where the first batch of a file begins before `from`, the first key that it had a while ago.
+pub fn begins_later(name: &str, from: &[u8], batch: &RecordBatch) -> Result<()> {
+    if first_key(batch) < from {
+        return Err(Error::new(Kind::Io, name, "begins otherwise than it did a while ago: it was written to"));
+    }
+    Ok(())
 }
 
 /// The first key of a batch, or the one that it says is coming.

@@ -13,11 +13,13 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::volume::{Place, Pooled};
+use crate::volume::Pooled;
 
 use super::codec::Codec;
 use super::cursor::{Cursor, Fault, Parsed};
-use super::files::{Files, READ_BUFFER, READ_LEAST};
+use super::digest::Sum;
+use super::files::{Files, READ_BUFFER};
+use super::input::Input;
 use super::name::Revision;
 
 /// Largest chunk that is read, plain bytes; Cassandra's default is 16 KiB.
@@ -26,99 +28,27 @@ pub const CHUNK_MAX: usize = 16 << 20;
 pub const INFO_HEAD_MAX: usize = 64 << 10;
 /// Bytes in which that part mostly lies.
 const HEAD: usize = 4096;
-/// Of what is read at a time, the part that the offsets and checksums that are read along take.
-const SIDE_PART: usize = 16;
-
 /// Where plain bytes come from.
 pub trait Source: Send {
     /// Appends the next chunk to `out`. Returns its length in bytes, 0 at the end.
     fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize>;
-    /// The CRC-32 of the bytes of the file read so far; at the end, that of the whole file.
-    fn digest(&self) -> u32;
+    /// What was read of the file so far; at the end, all of it.
+    fn sum(&self) -> Sum;
 
     /// Bytes that are read at a time now.
     fn window(&self) -> usize {
         READ_BUFFER
     }
-}
 
-/// Reads a file forwards through one buffer and shows as many bytes in a row as are asked for.
-struct Input {
-    file: Pooled,
-    files: Arc<Files>,
-    name: String,
-    /// Reads a 16th of what `Data.db` does at a time.
-    side: bool,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Offset in the file of the first byte not yet taken.
-    offset: u64,
-    /// Of all bytes read.
-    digest: crc32fast::Hasher,
-}
-
-impl Input {
-    fn open(files: &Arc<Files>, place: &Place) -> Result<Input> {
-        Ok(Input::of(files, Pooled::open(&files.pool, place)?, false))
+    /// Goes on with the chunk that holds plain byte `position`, and gives the plain byte that it begins with. [`Source::sum`]
+    /// begins anew, without that chunk unless `position` is its first byte. `None`: it can only be read from the start.
+    fn seek(&mut self, _position: u64) -> Result<Option<u64>> {
+        Ok(None)
     }
 
-    fn of(files: &Arc<Files>, file: Pooled, side: bool) -> Input {
-        let (files, name, digest) = (Arc::clone(files), file.place().to_string(), crc32fast::Hasher::new());
-        Input { file, files, name, side, buffer: Vec::new(), start: 0, end: 0, offset: 0, digest }
-    }
-
-    /// The next `n` bytes, fewer only at the end of the file.
-    fn take(&mut self, n: usize) -> Result<&[u8]> {
-        if self.end - self.start < n {
-            self.refill(n)?;
-        }
-        let n = n.min(self.end - self.start);
-        let from = self.start;
-        self.start += n;
-        self.offset += n as u64;
-        Ok(&self.buffer[from..from + n])
-    }
-
-    /// Exactly `n` bytes.
-    fn take_all(&mut self, n: usize) -> Result<&[u8]> {
-        let (at, name) = (self.offset, self.name.clone());
-        let bytes = self.take(n)?;
-        if bytes.len() < n {
-            return Err(Fault::Short.at(format_args!("{name} at byte {at}")));
-        }
-        Ok(bytes)
-    }
-
-    fn refill(&mut self, n: usize) -> Result<()> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        let window = self.files.window() / if self.side { SIDE_PART } else { 1 };
-        // Begins with little: by the next time as many are read at once as will be.
-        let wanted = window.min((2 * self.buffer.len()).max(READ_LEAST)).max(4096).max(n);
-        if self.buffer.len() > wanted {
-            self.buffer.truncate(wanted);
-            self.buffer.shrink_to_fit();
-        } else if self.buffer.len() < wanted {
-            self.buffer.reserve_exact(wanted - self.buffer.len());
-            self.buffer.resize(wanted, 0);
-        }
-        while self.end < n {
-            let at = self.offset + self.end as u64;
-            match self.file.read_at(&mut self.buffer[self.end..], at)? {
-                0 => break,
-                read => {
-                    self.digest.update(&self.buffer[self.end..self.end + read]);
-                    self.end += read;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn fault(&self, at: u64, fault: Fault) -> Error {
-        fault.at(format_args!("{} at byte {at}", self.name))
+    /// Plain bytes in all; `None` where that is not known before the end.
+    fn plain_length(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -174,16 +104,19 @@ struct Packed {
     offsets: Input,
     info: CompressionInfo,
     codec: Codec,
-    /// Chunks shown.
+    /// Chunks shown or passed by.
     done: u64,
+    /// The first that counts.
+    counted: u64,
+    sum: Sum,
     /// Where the chunk after the next one starts; the length of the file after the last.
     next: u64,
     length: u64,
 }
 
 /// Opens `data` of `revision`, compressed as `info` says, to be read through `files`.
-pub fn open_packed(files: &Arc<Files>, data: &Place, info: Pooled, revision: Revision) -> Result<Box<dyn Source>> {
-    let mut offsets = Input::of(files, info, true);
+pub fn open_packed(files: &Arc<Files>, data: Arc<Pooled>, info: Pooled, revision: Revision) -> Result<Box<dyn Source>> {
+    let mut offsets = Input::of(files, Arc::new(info), true);
     let name = offsets.name.clone();
     let mut parsed = CompressionInfo::parse(offsets.take(HEAD)?, revision);
     if parsed == Err(Fault::Short) {
@@ -200,24 +133,13 @@ pub fn open_packed(files: &Arc<Files>, data: &Place, info: Pooled, revision: Rev
         Error::new(Kind::Unsupported, &name, message)
     })?;
     offsets.rewind_to(parsed.head_length)?;
-    let data = Input::open(files, data)?;
-    let length = data.file.length();
-    let mut packed = Packed { data, offsets, info: parsed, codec, done: 0, next: 0, length };
+    let (length, data) = (data.length(), Input::of(files, data, false));
+    let sum = Sum::of(length);
+    let mut packed = Packed { data, offsets, info: parsed, codec, done: 0, counted: 0, sum, next: 0, length };
     if packed.read_offset()? != 0 {
         return Err(packed.offsets.fault(packed.info.head_length as u64, Fault::Bad("offset of the first chunk")));
     }
     Ok(Box::new(packed))
-}
-
-impl Input {
-    /// Back to `offset`; everything taken so far must still be in the buffer.
-    fn rewind_to(&mut self, offset: usize) -> Result<()> {
-        let back = (self.offset as usize).checked_sub(offset).filter(|back| *back <= self.start);
-        let back = back.ok_or_else(|| self.fault(offset as u64, Fault::Bad("offset")))?;
-        self.start -= back;
-        self.offset -= back as u64;
-        Ok(())
-    }
 }
 
 impl Source for Packed {
@@ -231,12 +153,29 @@ impl Source for Packed {
         Ok(0)
     }
 
-    fn digest(&self) -> u32 {
-        self.data.digest.clone().finalize()
+    fn sum(&self) -> Sum {
+        self.sum.clone()
     }
 
     fn window(&self) -> usize {
         self.data.files.window()
+    }
+
+    fn seek(&mut self, position: u64) -> Result<Option<u64>> {
+        let length = self.info.chunk_length as u64;
+        self.done = (position / length).min(self.info.chunks);
+        self.counted = position.div_ceil(length);
+        self.sum = Sum::of(self.length);
+        if self.done < self.info.chunks {
+            self.offsets.go_to(self.info.head_length as u64 + 8 * self.done);
+            self.next = self.read_offset()?;
+            self.data.go_to(self.next);
+        }
+        Ok(Some(self.done * length))
+    }
+
+    fn plain_length(&self) -> Option<u64> {
+        Some(self.info.data_length)
     }
 }
 
@@ -270,7 +209,11 @@ impl Packed {
             // No more than is needed, unless a long row is being put together: many SSTables may be read at once.
             out.reserve_exact(plain_length);
         }
-        let shown = match self.data.take(stored + 4)?.split_last_chunk::<4>() {
+        let bytes = self.data.take(stored + 4)?;
+        if self.done >= self.counted {
+            self.sum.add(start, bytes);
+        }
+        let shown = match bytes.split_last_chunk::<4>() {
             Some((chunk, crc)) if chunk.len() == stored => {
                 if crc32fast::hash(chunk) != u32::from_be_bytes(*crc) {
                     Err(Fault::Bad("checksum of a chunk"))
@@ -304,31 +247,37 @@ struct Plain {
     data: Input,
     chunk_length: usize,
     sums: Input,
+    /// Where the first chunk begins that counts.
+    counted: u64,
+    sum: Sum,
 }
 
 /// A `Data.db` that is not compressed, without checksums beside it: only [`Source::digest`] tells whether it is whole.
 struct Bare {
     data: Input,
+    sum: Sum,
 }
 
 /// Bytes of a [`Bare`] shown at a time.
 const BARE_CHUNK: usize = 64 << 10;
 
 /// Opens `data`, which is not compressed and has no `CRC.db`.
-pub fn open_bare(files: &Arc<Files>, data: &Place) -> Result<Box<dyn Source>> {
-    let data = Input::open(files, data)?;
-    Ok(Box::new(Bare { data }))
+pub fn open_bare(files: &Arc<Files>, data: Arc<Pooled>) -> Box<dyn Source> {
+    let sum = Sum::of(data.length());
+    Box::new(Bare { data: Input::of(files, data, false), sum })
 }
 
 impl Source for Bare {
     fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        let start = self.data.offset;
         let chunk = self.data.take(BARE_CHUNK)?;
+        self.sum.add(start, chunk);
         out.extend_from_slice(chunk);
         Ok(chunk.len())
     }
 
-    fn digest(&self) -> u32 {
-        self.data.digest.clone().finalize()
+    fn sum(&self) -> Sum {
+        self.sum.clone()
     }
 
     fn window(&self) -> usize {
@@ -337,16 +286,16 @@ impl Source for Bare {
 }
 
 /// Opens `data`, which is not compressed, to be read through `files`; `crc` is its `CRC.db`.
-pub fn open_plain(files: &Arc<Files>, data: &Place, crc: Pooled) -> Result<Box<dyn Source>> {
-    let data = Input::open(files, data)?;
-    let mut sums = Input::of(files, crc, true);
+pub fn open_plain(files: &Arc<Files>, data: Arc<Pooled>, crc: Pooled) -> Result<Box<dyn Source>> {
+    let (sum, data) = (Sum::of(data.length()), Input::of(files, data, false));
+    let mut sums = Input::of(files, Arc::new(crc), true);
     let mut four = [0; 4];
     four.copy_from_slice(sums.take_all(4)?);
     let chunk_length = u32::from_be_bytes(four) as usize;
     if chunk_length == 0 || chunk_length > CHUNK_MAX {
         return Err(sums.fault(0, Fault::Bad("length of a chunk")));
     }
-    Ok(Box::new(Plain { data, chunk_length, sums }))
+    Ok(Box::new(Plain { data, chunk_length, sums, counted: 0, sum }))
 }
 
 impl Source for Plain {
@@ -355,6 +304,9 @@ impl Source for Plain {
         let chunk = self.data.take(self.chunk_length)?;
         let length = chunk.len();
         let crc = crc32fast::hash(chunk).to_be_bytes();
+        if start >= self.counted {
+            self.sum.add(start, chunk);
+        }
         out.extend_from_slice(chunk);
         if length == 0 {
             // A file cut at the end of a chunk leaves checksums over. That of an empty chunk is zero.
@@ -367,11 +319,25 @@ impl Source for Plain {
         Ok(length)
     }
 
-    fn digest(&self) -> u32 {
-        self.data.digest.clone().finalize()
+    fn sum(&self) -> Sum {
+        self.sum.clone()
     }
 
     fn window(&self) -> usize {
         self.data.files.window()
+    }
+
+    fn seek(&mut self, position: u64) -> Result<Option<u64>> {
+        let chunk = position / self.chunk_length as u64;
+        let start = chunk * self.chunk_length as u64;
+        self.data.go_to(start);
+        self.sums.go_to(4 + 4 * chunk);
+        self.counted = position;
+        self.sum = Sum::of(self.data.file.length());
+        Ok(Some(start))
+    }
+
+    fn plain_length(&self) -> Option<u64> {
+        Some(self.data.file.length())
     }
 }

@@ -1,6 +1,8 @@
 //! `Digest.crc32`: the CRC-32 of the whole of `Data.db`, as decimal digits.
 //! Sources: `ChecksumWriter.writeFullChecksum`, `DataIntegrityMetadata.FileDigestValidator`.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Kind, Result};
 use crate::volume::{Place, if_there};
 
@@ -13,6 +15,75 @@ const DIGEST_MAX: u64 = 64;
 pub fn parse(text: &[u8]) -> Parsed<u32> {
     let bad = Fault::Bad("digest");
     std::str::from_utf8(text).map_err(|_| bad)?.trim_ascii().parse().map_err(|_| bad)
+}
+
+/// The CRC-32 of stored bytes of a file, those of one piece of it after the other.
+#[derive(Debug, Clone)]
+pub struct Sum {
+    /// Where the first of them lies, and the first behind them.
+    from: u64,
+    to: u64,
+    /// Bytes of the file.
+    of: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Sum {
+    /// Of no bytes of a file of `length` bytes.
+    pub fn of(length: u64) -> Sum {
+        Sum { from: 0, to: 0, of: length, crc: crc32fast::Hasher::new() }
+    }
+
+    /// Adds bytes at `start`, which follow those before.
+    #[inline]
+    pub fn add(&mut self, start: u64, bytes: &[u8]) {
+        if self.from == self.to {
+            (self.from, self.to) = (start, start);
+        }
+        self.to += bytes.len() as u64;
+        self.crc.update(bytes);
+    }
+
+    /// Adds what follows.
+    fn join(&mut self, next: &Sum) {
+        self.to = next.to;
+        self.crc.combine(&next.crc);
+    }
+
+    /// The checksum.
+    pub fn crc(&self) -> u32 {
+        self.crc.clone().finalize()
+    }
+}
+
+/// The sums of pieces of one file, put together as far as they follow one another.
+#[derive(Debug, Default)]
+pub struct Sums {
+    /// By their first byte.
+    apart: BTreeMap<u64, Sum>,
+}
+
+impl Sums {
+    /// Takes in the sum of a piece, and gives that of the whole file once it is known. Pieces do not overlap; one that was there
+    /// before is not counted again.
+    pub fn add(&mut self, sum: Sum) -> Option<Sum> {
+        let known = |before: (&u64, &Sum)| before.1.to > sum.from;
+        if sum.from == sum.to || self.apart.range(..=sum.from).next_back().is_some_and(known) {
+            return None;
+        }
+        let mut joined = sum;
+        if let Some(next) = self.apart.remove(&joined.to) {
+            joined.join(&next);
+        }
+        match self.apart.range_mut(..joined.from).next_back() {
+            Some((_, before)) if before.to == joined.from => {
+                before.join(&joined);
+                joined = before.clone();
+            }
+            _ => drop(self.apart.insert(joined.from, joined.clone())),
+        }
+        ((joined.from, joined.to) == (0, joined.of)).then_some(joined)
+    }
 }
 
 /// What there is besides the rows to tell whether the bytes of `Data.db` are whole, judged once all were read.
@@ -83,6 +154,26 @@ mod tests {
         assert!(is_damage(judge(Some(Ok(8)), false)) && is_damage(judge(Some(parse(b"x")), false)));
         assert!(judge(Some(Ok(8)), true).is_err() && judge(Some(parse(b"x")), true).is_err());
         assert!(matches!(judge(None, true), Ok(Some(Remark::Problem { damage: false, .. }))));
+    }
+
+    #[test]
+    fn sums_of_pieces_in_any_order_are_that_of_the_whole() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let cuts = [0, 1, 17, 400, 401, 999, 1000];
+        for step in 1..6 {
+            let mut sums = Sums::default();
+            let mut whole = Vec::new();
+            for i in (0..6).map(|i| (i * 5 + step) % 6) {
+                let mut sum = Sum::of(1000);
+                bytes[cuts[i]..cuts[i + 1]]
+                    .chunks(7)
+                    .zip(0..)
+                    .for_each(|(some, n)| sum.add(cuts[i] as u64 + n * 7, some));
+                whole.extend(sums.add(sum.clone()));
+                assert!(sums.add(sum).is_none() && sums.add(Sum::of(1000)).is_none(), "twice, and of nothing");
+            }
+            assert_eq!(whole.iter().map(Sum::crc).collect::<Vec<_>>(), [crc32fast::hash(&bytes)]);
+        }
     }
 
     #[test]

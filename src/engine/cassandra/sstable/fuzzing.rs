@@ -9,9 +9,9 @@ use crate::run::{RecordBatch, Run};
 
 use super::chunks::{CompressionInfo, Source};
 use super::codec::Codec;
-use super::digest::Seal;
+use super::digest::{Seal, Sum};
 use super::layout::{Clustering, Column, Columns, Layout};
-use super::{Descriptor, Files, Revision, SsTable, SsTableRun, Version, stats};
+use super::{Descriptor, Files, Revision, SsTable, SsTableRun, Version, seek, stats};
 
 /// `Statistics.db`, of every version; also as if it had no checksums, or no change would ever come past them.
 pub fn statistics(bytes: &[u8]) {
@@ -28,6 +28,36 @@ pub fn compression_info(bytes: &[u8]) {
 /// `Digest.crc32`.
 pub fn digest(bytes: &[u8]) {
     let _ = super::digest::parse(bytes);
+}
+
+/// `Summary.db` and `Index.db`: the first 8 bytes are a token, the next two the length of the summary. What is found twice is the
+/// same.
+pub fn index(bytes: &[u8]) {
+    let Some((token, rest)) = bytes.split_first_chunk::<8>() else { return };
+    let Some((length, rest)) = rest.split_first_chunk::<2>() else { return };
+    let (summary, index) = rest.split_at(rest.len().min(usize::from(u16::from_be_bytes(*length))));
+    let find = || seek::find(&Held(summary), &Held(index), i64::from_be_bytes(*token)).ok();
+    assert_eq!(find(), find(), "a look-up depends on the bytes alone");
+}
+
+/// A file in memory.
+struct Held<'a>(&'a [u8]);
+
+impl seek::Bytes for Held<'_> {
+    fn name(&self) -> String {
+        "fuzz".to_string()
+    }
+
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, to: &mut [u8], offset: u64) -> Result<usize> {
+        let from = usize::try_from(offset).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        let n = from.len().min(to.len());
+        to[..n].copy_from_slice(&from[..n]);
+        Ok(n)
+    }
 }
 
 /// A file's name.
@@ -81,7 +111,8 @@ pub fn data_like(sstable: &SsTable, plain: &[u8]) -> Result<usize> {
 
 /// The plain bytes of an SSTable, to be mutated.
 pub fn plain(sstable: &SsTable) -> Result<Vec<u8>> {
-    let (mut source, _) = sstable.source(&Files::alone(64 << 10))?;
+    let files = Files::alone(64 << 10);
+    let (mut source, _) = sstable.source(&files, sstable.open_data(&files)?)?;
     let mut bytes = Vec::new();
     while source.next_chunk(&mut bytes)? > 0 {}
     Ok(bytes)
@@ -119,7 +150,9 @@ impl Source for Slice {
         Ok(piece.len())
     }
 
-    fn digest(&self) -> u32 {
-        crc32fast::hash(&self.bytes[..self.at])
+    fn sum(&self) -> Sum {
+        let mut sum = Sum::of(self.bytes.len() as u64);
+        sum.add(0, &self.bytes[..self.at]);
+        sum
     }
 }

@@ -1,8 +1,8 @@
 //! Reading SSTables: one file group in, one run of records out.
 //!
 //! Read in this order: [`name`] (which files), [`stats`] (the header), [`layout`] (what of it the rows need),
-//! [`chunks`] over [`codec`] (plain bytes), [`run`] (partitions, markers) over [`key`], [`rows`] and
-//! [`cells`].
+//! [`chunks`] over `input` and [`codec`] (plain bytes), [`run`] (partitions, `markers`) over [`key`], [`rows`] and
+//! [`cells`]; [`piece`] over [`seek`] (a range of keys, by the index).
 //!
 //! Understood: format `big` in versions `ma` to `me` (3.x), `na`, `nb` (4.0, 4.1, and 5.0 as it comes) and `oa` (5.0 without
 //! compatibility), and format `bti`, version `da`. Everything else is refused by name, so that the caller can keep the
@@ -25,12 +25,16 @@ pub mod cursor;
 pub mod digest;
 pub mod files;
 pub mod fuzzing;
+mod input;
 pub mod key;
 pub mod layout;
+mod markers;
 pub mod name;
+pub mod piece;
 mod push;
 pub mod rows;
 pub mod run;
+pub mod seek;
 pub mod stats;
 pub mod write;
 
@@ -103,16 +107,31 @@ impl SsTable {
 
     /// Starts reading the rows through `files`, which are shared with other SSTables.
     pub fn run_through(&self, files: &Arc<Files>) -> Result<SsTableRun> {
-        let digest = digest::read(&self.place(Component::Digest))?;
-        let (source, bare) = self.source(files)?;
+        self.run_of(files, self.open_data(files)?, true)
+    }
+
+    /// Starts reading `data`, the file with the rows; `sealed`: at its end it is judged.
+    fn run_of(&self, files: &Arc<Files>, data: Arc<Pooled>, sealed: bool) -> Result<SsTableRun> {
+        let digest = if sealed { digest::read(&self.place(Component::Digest))? } else { None };
+        let (source, bare) = self.source(files, data)?;
         let (name, layout) = (self.data().to_string(), Arc::clone(&self.layout));
-        Ok(SsTableRun::new(source, name, layout, Seal { digest, bare }))
+        Ok(SsTableRun::new(source, name, layout, Seal { digest, bare: bare && sealed }))
+    }
+
+    fn open_data(&self, files: &Arc<Files>) -> Result<Arc<Pooled>> {
+        Pooled::open(&files.pool, &self.data()).map(Arc::new)
+    }
+
+    /// Another file of the SSTable, by the last part of its name.
+    fn beside(&self, name: &str) -> Place {
+        self.folder.join(format!("{}-{name}", self.descriptor))
     }
 
     /// What all keys of the first partition begin with; `None` where there is none. Reads the first chunk, so that
     /// an SSTable which cannot be read at all is found out.
     pub fn first_group(&self) -> Result<Option<Vec<u8>>> {
-        let (mut source, _) = self.source(&Files::alone(files::READ_LEAST))?;
+        let files = Files::alone(files::READ_LEAST);
+        let (mut source, _) = self.source(&files, self.open_data(&files)?)?;
         let mut window = Vec::new();
         loop {
             if let Ok(key) = Cursor::new(&window).short_bytes() {
@@ -133,20 +152,20 @@ impl SsTable {
 
     /// The plain bytes of `Data.db`, and whether they have no checksums beside them, as other programs write it: Cassandra
     /// reads them without. Damaged: the file is compressed, as `TOC.txt` says, and how is missing.
-    fn source(&self, files: &Arc<Files>) -> Result<(Box<dyn chunks::Source>, bool)> {
-        let (data, revision) = (self.data(), self.statistics.revision);
+    fn source(&self, files: &Arc<Files>, data: Arc<Pooled>) -> Result<(Box<dyn chunks::Source>, bool)> {
+        let revision = self.statistics.revision;
         let beside = |component| if_there(Pooled::open(&files.pool, &self.place(component)));
         if let Some(info) = beside(Component::CompressionInfo)? {
-            return Ok((chunks::open_packed(files, &data, info, revision)?, false));
+            return Ok((chunks::open_packed(files, data, info, revision)?, false));
         }
         if let Some(crc) = beside(Component::Crc)? {
-            return Ok((chunks::open_plain(files, &data, crc)?, false));
+            return Ok((chunks::open_plain(files, data, crc)?, false));
         }
         match if_there(read_toc(&self.place(Component::Toc)))? {
             Some(toc) if names_component(&toc, Component::CompressionInfo) => {
-                Err(Error::damaged(data, "its CompressionInfo.db is not there"))
+                Err(Error::damaged(self.data(), "its CompressionInfo.db is not there"))
             }
-            _ => Ok((chunks::open_bare(files, &data)?, true)),
+            _ => Ok((chunks::open_bare(files, data), true)),
         }
     }
 }

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use repo_format::record::{Class, Traits};
+use repo_format::record::Class;
 
 use crate::error::{Error, Result};
 use crate::run::{RECORD_LARGE, RECORD_MAX, RecordBatch, Run};
@@ -20,9 +20,10 @@ use crate::run::{RECORD_LARGE, RECORD_MAX, RecordBatch, Run};
 use super::cells::{self, Deletion};
 use super::chunks::Source;
 use super::cursor::{Cursor, Fault, Parsed};
-use super::digest::{Remark, Seal};
+use super::digest::{Remark, Seal, Sum};
 use super::key::Key;
 use super::layout::Layout;
+use super::markers::{Markers, bound_kind};
 use super::push::{push, repeat};
 use super::rows::{self, RowDecoder};
 
@@ -56,18 +57,11 @@ pub struct SsTableRun {
     announces: bool,
     /// Position of the row that was told last.
     announced: Option<u64>,
+    /// Where it ends, in plain bytes; [`u64::MAX`]: with the file.
+    until: u64,
     /// Rows that stood twice.
     repeated: u64,
     remarks: Vec<Remark>,
-}
-
-/// Range deletions of the partition: what holds, and a change of it that the next record decides on.
-#[derive(Default)]
-struct Markers {
-    in_force: Option<Deletion>,
-    /// Position in the key (the part after the group) and what holds from there on.
-    change: Option<Option<Deletion>>,
-    position: Vec<u8>,
 }
 
 impl SsTableRun {
@@ -87,6 +81,7 @@ impl SsTableRun {
             seal,
             announces: false,
             announced: None,
+            until: u64::MAX,
             repeated: 0,
             remarks: Vec::new(),
         }
@@ -96,6 +91,30 @@ impl SsTableRun {
     pub fn announcing(mut self) -> SsTableRun {
         self.announces = true;
         self
+    }
+
+    /// Decodes the partitions from plain byte `from` on and before `until`; without that, to the end of the file. One must begin
+    /// at each of them, or reading fails. `None`: the file can only be read from its start.
+    pub fn between(mut self, from: u64, until: Option<u64>) -> Result<Option<SsTableRun>> {
+        let Some(start) = self.source.seek(from)? else { return Ok(None) };
+        self.origin = start;
+        self.until = until.unwrap_or(u64::MAX);
+        let skipped = from.saturating_sub(start) as usize;
+        if skipped > 0 && self.source.next_chunk(&mut self.window)? < skipped {
+            return Err(self.error(Fault::Short));
+        }
+        self.at = skipped;
+        Ok(Some(self))
+    }
+
+    /// Plain bytes of `Data.db` in all, where that is known.
+    pub fn plain_length(&self) -> Option<u64> {
+        self.source.plain_length()
+    }
+
+    /// What was read of `Data.db`, without a chunk that the partitions before it begin.
+    pub fn sum(&self) -> Sum {
+        self.source.sum()
     }
 
     /// Plain bytes of `Data.db` decoded so far.
@@ -137,7 +156,8 @@ impl SsTableRun {
                 Ok(()) => {}
                 Err(Fault::Short) => {
                     if !self.refill()? {
-                        if self.state != State::Partition || self.at != self.window.len() {
+                        let ended = self.state == State::Partition && self.at == self.window.len();
+                        if !ended || self.until < u64::MAX {
                             return Err(self.error(Fault::Short));
                         }
                         self.end()?;
@@ -151,14 +171,18 @@ impl SsTableRun {
 
     /// All was read.
     fn end(&mut self) -> Result<()> {
-        self.state = State::Done;
-        let judged = self.seal.judge(self.source.digest()).map_err(|fault| self.error(fault))?;
+        let judged = self.seal.judge(self.source.sum().crc()).map_err(|fault| self.error(fault))?;
         self.remarks.extend(judged);
+        self.finish();
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Done;
         if self.repeated > 0 {
             let what = format!("{} rows stood twice in their partitions, and were merged", self.repeated);
             self.remarks.push(Remark::Note(what));
         }
-        Ok(())
     }
 
     /// Whether the last record comes once more: it must be in the batch still, to be merged with it.
@@ -192,6 +216,13 @@ impl SsTableRun {
     }
 
     fn partition(&mut self, out: &mut RecordBatch) -> Parsed<()> {
+        if self.position() >= self.until {
+            if self.position() > self.until {
+                return Err(Fault::Bad(super::piece::PLACE));
+            }
+            self.finish();
+            return Ok(());
+        }
         let mut c = Cursor::new(&self.window[self.at..]);
         let raw = c.short_bytes()?;
         let deletion = Deletion::of_partition(&mut c, self.layout.version)?;
@@ -330,59 +361,6 @@ fn body<'a>(c: &mut Cursor<'a>, size: usize) -> Parsed<&'a [u8]> {
     // All of it is there, so that running out of bytes from here on is damage.
     body.vint().map_err(|_| Fault::Bad("size of a row"))?;
     body.bytes(body.remaining())
-}
-
-/// Whether a bound stands after the rows of its prefix, whether it opens and whether it closes a deletion
-/// (source: `ClusteringPrefix.Kind`, by ordinal).
-fn bound_kind(kind: u8) -> Parsed<(bool, bool, bool)> {
-    match kind {
-        0 => Ok((false, false, true)),
-        1 => Ok((false, true, false)),
-        2 => Ok((false, true, true)),
-        5 => Ok((true, true, true)),
-        6 => Ok((true, false, true)),
-        7 => Ok((true, true, false)),
-        _ => Err(Fault::Bad("kind of a range deletion's bound")),
-    }
-}
-
-impl Markers {
-    /// Takes in a bound whose position is in `key`: what it closes, if it closes, and what holds from there on.
-    fn bound(
-        &mut self,
-        closes: Option<Option<Deletion>>,
-        opens: Option<Deletion>,
-        key: &mut Key,
-        out: &mut RecordBatch,
-    ) -> Parsed<()> {
-        let before = self.change.unwrap_or(self.in_force);
-        if before.is_some() != closes.is_some_and(|closed| closed.is_some()) {
-            return Err(Fault::Bad("order of range deletions' bounds"));
-        }
-        if self.change.is_some() && self.position != key.suffix() {
-            let position = key.suffix().to_vec();
-            self.flush(key, out)?;
-            key.set_suffix(&position);
-        }
-        self.change = Some(opens);
-        self.position.clear();
-        self.position.extend_from_slice(key.suffix());
-        key.check_order()
-    }
-
-    /// Writes the change out, unless nothing changes. Leaves `key` at the position it had.
-    fn flush(&mut self, key: &mut Key, out: &mut RecordBatch) -> Parsed<()> {
-        let Some(change) = self.change.take() else { return Ok(()) };
-        if change == self.in_force {
-            return Ok(());
-        }
-        self.in_force = change;
-        let now = key.suffix().to_vec();
-        key.set_suffix(&self.position);
-        push(out, key, Class::Marker, |body| Ok(change.map_or(Traits::default(), |deletion| deletion.write(body))))?;
-        key.set_suffix(&now);
-        Ok(())
-    }
 }
 
 impl Run for SsTableRun {
