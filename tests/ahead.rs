@@ -86,9 +86,28 @@ fn what_is_not_read_is_not_asked_for() {
     let events = told.events.lock().unwrap().clone();
     let got: BTreeSet<ChunkId> =
         events.iter().filter_map(|e| if let Event::Got(_, id) = e { Some(*id) } else { None }).collect();
-    // Leaves are short: they are asked for by their branch.
-    let is_piece = |id| length(&told, id) > VALUE / 5;
-    let unread =
-        events.iter().filter(|event| matches!(event, Event::Asked(id) if is_piece(id) && !got.contains(id))).count();
+    let unread = events.iter().filter(|event| matches!(event, Event::Asked(id) if !got.contains(id))).count();
     assert_eq!(unread, 0);
+}
+
+#[test]
+fn leaves_are_asked_for_ahead() {
+    let rows: Vec<Plain> = (0..3000).map(|n| row(n, 5, &noise(u64::from(n), 20))).collect();
+    let chunks = Chunks::default();
+    let root = tree::write(&mut run_of(rows.clone()), &chunks, &shape(16)).unwrap().unwrap();
+    let told = Told { chunks, events: Mutex::default() };
+    assert!(collect(&mut TreeRun::new(Some(root), &told)).unwrap() == rows);
+    let (mut open, mut leaves, mut most) = (BTreeSet::new(), 0, 0);
+    for event in told.events.lock().unwrap().iter() {
+        match event {
+            Event::Asked(id) => assert!(open.insert(*id), "{id} twice"),
+            Event::Got(ChunkKind::Leaf, id) => {
+                assert!(open.remove(id), "leaf {id} was not asked for");
+                leaves += 1;
+            }
+            Event::Got(..) => {}
+        }
+        most = most.max(open.len());
+    }
+    assert!(leaves > 100 && open.is_empty() && (3..=16).contains(&most), "{leaves} leaves, {most} ahead");
 }

@@ -114,6 +114,9 @@ impl<'a> TreeRun<'a> {
         // A child reaches to the next one's first key, so all but the last that begins at or before `from` end before it.
         let skipped = children.partition_point(|c| c.first_key <= self.from).saturating_sub(1);
         children.drain(..skipped);
+        if let Some(to) = &self.to {
+            children.truncate(children.partition_point(|c| c.first_key < *to));
+        }
         if level == 1 {
             let ahead: Vec<ChunkId> = children.iter().take(PREFETCH).map(|c| c.id).collect();
             self.chunks.prefetch(&ahead);
@@ -139,6 +142,12 @@ impl<'a> TreeRun<'a> {
 
     fn read_leaf(&mut self) -> Result<Option<Leaf>> {
         let Some(Child { id, blobs, .. }) = self.next_child()? else { return Ok(None) };
+        // The next one stands last; those before it were asked for.
+        if let Some((0, children)) = self.path.last()
+            && let Some(ahead) = children.len().checked_sub(PREFETCH)
+        {
+            self.chunks.prefetch(&[children[ahead].id]);
+        }
         let leaf = Leaf::read(self.chunks, self.class, id, blobs).and_then(|leaf| {
             if blobs > 0 {
                 self.ahead.add(&leaf.bytes, &self.from, self.to.as_deref())?;
