@@ -110,6 +110,11 @@ impl RecordBatch {
         self.limit
     }
 
+    /// How many records more it takes, if they are small.
+    pub fn room(&self) -> usize {
+        BATCH_RECORDS.saturating_sub(self.slots.len())
+    }
+
     /// Says that it is full once it holds `bytes`.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
@@ -228,15 +233,21 @@ impl RecordBatch {
         &self.bytes[s.start as usize..s.end as usize]
     }
 
-    /// Copies records of `other` in, from the `from`-th on: as many as `wanted` accepts, until the batch is full. Gives
-    /// the first that was not copied.
+    /// Copies records of `other` in, from the `from`-th on: as many as `wanted` accepts, `most` of them, until the batch is full.
+    /// Gives the first that was not copied.
     #[inline]
-    pub fn push_from(&mut self, other: &RecordBatch, from: usize, wanted: impl Fn(Record<'_>) -> bool) -> usize {
+    pub fn push_from(
+        &mut self,
+        other: &RecordBatch,
+        from: usize,
+        wanted: impl Fn(Record<'_>) -> bool,
+        most: usize,
+    ) -> usize {
         let Some(first) = other.slots.get(from) else { return from };
         // Wraps around and back again where records move towards the start.
         let moved = (self.bytes.len() as u32).wrapping_sub(first.start);
         let (mut to, mut end) = (from, first.start);
-        while let Some(s) = other.slots.get(to) {
+        while let Some(s) = other.slots.get(to).filter(|_| to - from < most) {
             let is_full = end.wrapping_add(moved) as usize >= self.limit || self.slots.len() >= BATCH_RECORDS;
             if is_full || !wanted(other.get(to)) {
                 break;
@@ -319,7 +330,8 @@ pub enum ShardKind {
 /// A sorted run. Keys ascend strictly, across batches too. What a batch shows has already been checked.
 pub trait Run: Send {
     /// Clears `out` and fills it with the next records. `false` (and an empty batch) at the end; otherwise there is at
-    /// least one record, or (from a run of which that is said) what is [coming](RecordBatch::coming). After an error the run is finished: its prefix must not be used.
+    /// least one record, or (from a run of which that is said) what is [coming](RecordBatch::coming); a merge across nodes may give an
+    /// empty batch because its witness is full. After an error the run is finished: its prefix must not be used.
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool>;
 }
 

@@ -15,13 +15,13 @@ use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::cassandra::sstable::write::{self, SsTableWriter};
-use onefold::merge::{Across, Merge, Owned};
+use onefold::merge::{Merge, Owned};
 use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, PackClass, Reached, Record};
 use onefold::snapshot::{Snapshot, Tree};
 use onefold::store::Store;
 use onefold::store::memory::Memory;
-use onefold::tree::{self, PatchWriter, Root, TreeRun};
+use onefold::tree::{self, Root, TreeRun};
 use onefold::watch::Watch;
 use onefold::{Kind, Result};
 use repo_format::leaf::{BODY_INLINE_MAX, VALUE_INLINE_MAX};
@@ -30,7 +30,7 @@ use repo_format::tree::{Child, put_branch, read_branch};
 
 use crate::flow;
 use crate::repo::{open, small};
-use crate::world::{Chunks, Plain, Ties, collect, run_of, shape};
+use crate::world::{self, Chunks, Folded, Plain, Ties, collect, run_of, shape};
 
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -69,18 +69,13 @@ fn rows(n: u16, each: u16, seed: u64) -> Vec<Plain> {
 
 /// Three nodes, folded: one has all rows, one lacks some, one holds some otherwise, and large.
 fn fold(all: &[Plain], chunks: &Chunks) -> Vec<Root> {
-    let shape = shape(4);
     let poorer = all.iter().enumerate().filter(|(i, _)| i % 5 != 1).map(|(_, r)| r.clone()).collect();
     let older = |(i, r): (usize, &Plain)| match i % 3 {
         0 => row(i as u16, 4, &noise(i as u64, BODY_INLINE_MAX + 7)),
         _ => r.clone(),
     };
     let runs = vec![run_of(all.to_vec()), run_of(poorer), run_of(all.iter().enumerate().map(older).collect())];
-    let mut patches = PatchWriter::new(3, chunks, &shape, [1; 32], true);
-    let mut merge = Merge::across(runs, &Ties, 50, Across::new(vec![Owned::All; 3], 0, &mut patches));
-    let root = tree::write(&mut merge, chunks, &shape).unwrap();
-    drop(merge);
-    let patches = patches.finish().unwrap();
+    let Folded { root, patches, .. } = world::fold(runs, &Ties, 50, vec![Owned::All; 3], chunks);
     root.into_iter().chain(patches.into_iter().flat_map(|p| [p.bits, p.held]).flatten()).collect()
 }
 

@@ -10,11 +10,11 @@ use std::thread;
 use onefold::engine::cassandra::rule::CassandraRule;
 use onefold::merge::{Across, Deletion, Merge, Owned, Waiting, ahead};
 use onefold::run::{RecordBatch, Run};
-use onefold::tree::{self, Diff, NodePatch, NodeView, PatchWriter, Root, TreeRun, UnownedCount};
+use onefold::tree::{self, Diff, NodeView, Scribe, TreeRun, UnownedCount};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
-use crate::world::{Chunks, PLACES, Plain, Telling, Version, Write, collect, model, run_of, shape};
+use crate::world::{self, Chunks, Folded, PLACES, Plain, Telling, Version, Write, collect, model, run_of, shape};
 
 const CUT: u32 = 50;
 const RULE: CassandraRule = CassandraRule { counter: false, grace: 0 };
@@ -107,24 +107,12 @@ fn answered(history: &[(u8, Write, u8)], nodes: &[u8], cut: u32) -> Vec<(u8, Wri
     out
 }
 
-struct Folded {
-    root: Option<Root>,
-    patches: Vec<NodePatch>,
-    unowned: UnownedCount,
-}
-
 fn fold(nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &Chunks) -> Folded {
     fold_at(CUT, nodes, owned, chunks)
 }
 
 fn fold_at(cut: u32, nodes: Vec<Box<dyn Run + '_>>, owned: Vec<Owned>, chunks: &Chunks) -> Folded {
-    let shape = shape(4);
-    let mut patches = PatchWriter::new(nodes.len(), chunks, &shape, [1; 32], true);
-    let mut merge = Merge::across(nodes, &RULE, cut, Across::new(owned, 0, &mut patches));
-    let root = tree::write(&mut merge, chunks, &shape).unwrap();
-    drop(merge);
-    let unowned = patches.unowned();
-    Folded { root, patches: patches.finish().unwrap(), unowned }
+    world::fold(nodes, &RULE, cut, owned, chunks)
 }
 
 fn node_runs<'a>(history: &[(u8, Write, u8)], nodes: &[u8]) -> Vec<Box<dyn Run + 'a>> {
@@ -201,8 +189,9 @@ fn of_many_nodes_only_those_at_a_large_record_have_read_it() {
     let writes = |node: u8| {
         (0..12).filter(move |p| holds(node, *p)).map(move |p| (p, Write::Cell(Some(1), 1, None, version(p))))
     };
-    let (chunks, read, mut rows) = (Chunks::default(), AtomicUsize::new(0), 0);
-    let mut patches = PatchWriter::new(12, &chunks, &shape(4), [1; 32], false);
+    let (read, mut rows) = (AtomicUsize::new(0), 0);
+    let scribe = Scribe::new(12, [1; 32], false);
+    let mut witness = &scribe;
     thread::scope(|scope| {
         let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
         for node in 0..12 {
@@ -210,7 +199,7 @@ fn of_many_nodes_only_those_at_a_large_record_have_read_it() {
             let counting = Counting(Telling(records.into_iter().peekable(), false), &read);
             runs.push(ahead(scope, "node", Merge::of(vec![Box::new(counting)], &RULE)).unwrap());
         }
-        let across = Across::new(vec![Owned::All; 12], 0, &mut patches);
+        let across = Across::new(vec![Owned::All; 12], 0, &mut witness);
         let (mut merge, mut batch) = (Merge::across(runs, &RULE, CUT, across), RecordBatch::new());
         while merge.next_batch(&mut batch).unwrap() {
             rows += batch.len();

@@ -224,6 +224,19 @@ fn leftovers_are_recognised() {
     assert!(dir.path().join("tmp/alive").exists());
 }
 
+/// Large files go past the page cache, piece by piece; what does not fit the pieces does not.
+#[test]
+fn files_of_every_length_are_written_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(dir.path());
+    let mib = 1 << 20;
+    for length in [mib - 1, mib, mib + 1, mib + 4095, mib + 4096, 2 * mib, 2 * mib + 5, 4 * mib + 4097, 5 * mib + 123] {
+        let bytes: Vec<u8> = (0..length).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
+        disk.write_new(&length.to_string(), &bytes).unwrap();
+        assert!(disk.read(&length.to_string(), None).unwrap() == bytes, "{length} bytes");
+    }
+}
+
 /// A full disk has its own kind, and frees what it had written.
 #[test]
 fn a_full_disk_is_said_to_be_full() {

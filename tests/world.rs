@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use onefold::blob;
-use onefold::merge::{Deletion, Rule, Stands, Version as Held};
+use onefold::merge::{Across, Deletion, Merge, Owned, Rule, Stands, Version as Held};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, PackClass, Record, RecordBatch, Run};
-use onefold::tree::Shape;
+use onefold::tree::{NodePatch, PatchWriter, Root, Scribe, Shape, TreeWriter, UnownedCount, WideTreeWriter};
 use onefold::{Error, Kind, Result};
 use repo_format::key::CutKey;
 use repo_format::leaf::Layout;
@@ -43,6 +44,39 @@ pub fn shape(leaf_records: u32) -> Shape {
     let layout = Layout { numeric: vec![2], ..Layout::default() };
     let blobs = Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap());
     Shape { secret: [7; 16], leaf_records, branch_children: 4, class: PackClass::Content, layout, blobs }
+}
+
+/// The tree of a merged run, and a patch for each node beside it.
+pub struct Folded {
+    pub root: Option<Root>,
+    pub patches: Vec<NodePatch>,
+    pub unowned: UnownedCount,
+}
+
+/// Folds the runs of nodes as a backup does, leaves made on two threads: the tree is that of one thread.
+pub fn fold(runs: Vec<Box<dyn Run + '_>>, rule: &dyn Rule, cut: u32, owned: Vec<Owned>, chunks: &Chunks) -> Folded {
+    let (nodes, shape) = (runs.len(), shape(4));
+    let (scribe, mut one) = (Scribe::new(nodes, [1; 32], true), TreeWriter::new(chunks, &shape));
+    thread::scope(|scope| {
+        let mut tree = WideTreeWriter::start(scope, chunks, &shape, 2).unwrap();
+        let mut patches = PatchWriter::new(nodes, chunks, &shape);
+        let mut witness = &scribe;
+        let mut merge = Merge::across(runs, rule, cut, Across::new(owned, 0, &mut witness));
+        let mut more = true;
+        while more {
+            let mut batch = RecordBatch::new();
+            more = merge.next_batch(&mut batch).unwrap();
+            let told = scribe.take();
+            assert_eq!(told.records(), batch.len());
+            batch.iter().for_each(|record| one.push(&record).unwrap());
+            patches.add(told, tree.open_records()).unwrap();
+            tree.push(&Arc::new(batch), &mut |first, records| patches.end_leaf(first, records)).unwrap();
+        }
+        let root = tree.finish(&mut |first, records| patches.end_leaf(first, records)).unwrap();
+        assert_eq!(root, one.finish().unwrap());
+        let (patches, unowned) = patches.finish().unwrap();
+        Folded { root, patches, unowned }
+    })
 }
 
 /// A record that owns its bytes.

@@ -217,6 +217,35 @@ impl<'b> BodyWriter<'b> {
         self.time = Some(time);
     }
 
+    /// Appends a live cell with an element: what [`BodyWriter::push`] does, for what most entries of collections are.
+    #[inline]
+    pub fn push_live_element(&mut self, column: u32, element: &[u8], time: i64, value: &[u8]) {
+        let same = self.time == Some(time);
+        let lengths = (u8::try_from(column), u8::try_from(element.len()), u8::try_from(value.len()));
+        let head = EntryKind::Cell as u8 | ELEMENT | if same { SAME_TIME } else { 0 };
+        // Three appends or five in place of eight, where column and lengths take one byte each.
+        if let (Ok(number @ ..0x80), Ok(length @ ..0x80), Ok(last @ ..0x80)) = lengths {
+            self.out.extend_from_slice(&[head, number, length]);
+            self.out.extend_from_slice(element);
+            if same {
+                self.out.push(last);
+            } else {
+                let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
+                self.out.extend_from_slice(&[a, b, c, d, e, f, g, h, last]);
+            }
+            self.out.extend_from_slice(value);
+        } else {
+            self.out.push(head);
+            self.out.put_varint(u64::from(column));
+            self.out.put_string(element);
+            if !same {
+                self.out.put_i64(time);
+            }
+            self.out.put_string(value);
+        }
+        self.time = Some(time);
+    }
+
     /// Facts about what was written.
     pub fn traits(&self) -> Traits {
         self.traits

@@ -4,11 +4,12 @@
 //! tonight's run explains: deletions that stand in tonight's run, and expiry by the times that the last snapshot itself holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use repo_format::record::{Class, Entries, EntryKind};
 
-use super::fold::{Attempt, Failed};
+use super::fold::Attempt;
 use super::previous::Earlier;
 use super::{Options, Target};
 use crate::engine::{Source, Without};
@@ -117,21 +118,23 @@ pub fn gone(source: &dyn Source, target: &Target<'_>) -> (Vec<String>, Vec<(Stri
 
 /// Reads tonight's run again, and what the last snapshot holds beside it.
 fn count(attempt: &Attempt<'_>, without: &Without, last: &Shard, chunks: &dyn ChunkSource) -> Result<Live> {
-    let tonight = AtomicU64::new(0);
-    let (failed, mut nobody, mut nobody_else) = (Failed::default(), Nobody, Nobody);
-    let run = attempt.merged(without, &failed, &mut nobody)?;
-    let mut runs: Vec<Box<dyn Run + '_>> = vec![Box::new(Counted { run, cut: attempt.cut, live: &tonight })];
-    for tree in &last.layers {
-        runs.push(Box::new(TreeRun::new(Some(tree.root()?), chunks)));
-    }
-    let owned = runs.iter().map(|_| Owned::All).collect();
-    let mut merge = Merge::across(runs, attempt.rule, attempt.cut, Across::new(owned, 0, &mut nobody_else));
-    let (mut batch, mut both) = (RecordBatch::new(), 0);
-    while merge.next_batch(&mut batch)? {
-        attempt.watch.check()?;
-        both += live(&batch, attempt.cut)?;
-    }
-    drop(merge);
+    let tonight = Arc::new(AtomicU64::new(0));
+    let both = attempt.merged(without, &mut Nobody, |run| {
+        let mut runs: Vec<Box<dyn Run + '_>> =
+            vec![Box::new(Counted { run, cut: attempt.cut, live: Arc::clone(&tonight) })];
+        for tree in &last.layers {
+            runs.push(Box::new(TreeRun::new(Some(tree.root()?), chunks)));
+        }
+        let owned = runs.iter().map(|_| Owned::All).collect();
+        let mut nobody = Nobody;
+        let mut merge = Merge::across(runs, attempt.rule, attempt.cut, Across::new(owned, 0, &mut nobody));
+        let (mut batch, mut both) = (RecordBatch::new(), 0);
+        while merge.next_batch(&mut batch)? {
+            attempt.watch.check()?;
+            both += live(&batch, attempt.cut)?;
+        }
+        Ok(both)
+    })?;
     Ok(Live { tonight: tonight.load(Ordering::Relaxed), both })
 }
 
@@ -154,7 +157,7 @@ fn live(batch: &RecordBatch, cut: u32) -> Result<u64> {
 struct Counted<'a> {
     run: Merge<'a>,
     cut: u32,
-    live: &'a AtomicU64,
+    live: Arc<AtomicU64>,
 }
 
 impl Run for Counted<'_> {
@@ -169,7 +172,7 @@ impl Run for Counted<'_> {
 struct Nobody;
 
 impl Witness for Nobody {
-    fn same(&mut self, _: &Record<'_>) -> Result<()> {
+    fn same(&mut self, _: usize) -> Result<()> {
         Ok(())
     }
 

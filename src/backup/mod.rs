@@ -48,6 +48,9 @@ pub struct Options {
     pub accepted: Vec<String>,
 }
 
+/// Bytes of the parts of all nodes that a range of keys holds, where a shard is read in ranges.
+const RANGE_BYTES: u64 = 16 << 20;
+
 /// Where a backup writes to and what shapes its trees.
 pub struct Target<'a> {
     /// Takes the chunks.
@@ -60,6 +63,8 @@ pub struct Target<'a> {
     pub branch_children: u32,
     /// Key of the hashes in patches; that of the digests of runs follows from it.
     pub fingerprint: [u8; 32],
+    /// Bytes of the parts of all nodes that one thread reads at a time of a shard that can be cut.
+    pub range_bytes: u64,
     /// Cuts files and large records.
     pub blobs: Arc<blob::Chunker>,
     /// The snapshots before, where they can be read: tables keep the shape that they have.
@@ -76,7 +81,7 @@ impl<'a> Target<'a> {
         let blobs = Arc::new(blob::Chunker::new(&keys.cut, repo.config().cut_average)?);
         let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
         let fingerprint = *keys.fingerprint.expose();
-        Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, blobs, before })
+        Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, range_bytes: RANGE_BYTES, blobs, before })
     }
 
     /// For a tree in which the snapshot says something itself: records of so many bytes on average, of which some columns hold

@@ -65,7 +65,7 @@ pub struct Shard {
 pub type Open<'a> = Box<dyn Fn(&KeyRange) -> Result<Box<dyn Run + 'a>> + Send + Sync + 'a>;
 
 /// The range of all keys.
-pub const EVERYTHING: KeyRange = (Vec::new(), Vec::new());
+pub static EVERYTHING: KeyRange = (Vec::new(), Vec::new());
 
 /// One piece of a node's shard that is decoded alone: a sorted file. It is opened when the merge reaches it.
 pub struct Part<'a> {

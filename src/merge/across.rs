@@ -37,8 +37,8 @@ pub struct Held<'r> {
 
 /// Is told, record by record and in key order, how the nodes differ.
 pub trait Witness: Send {
-    /// All nodes own the key and hold exactly `merged`.
-    fn same(&mut self, merged: &Record<'_>) -> Result<()>;
+    /// Of the next `records` merged records all nodes own the keys, and hold exactly what is merged.
+    fn same(&mut self, records: usize) -> Result<()>;
     /// `merged` and what each node has of it, by node.
     fn differs(&mut self, merged: &Record<'_>, nodes: &[Held<'_>]) -> Result<()>;
     /// Nodes that do not own the key hold what no owner does, and the merged view has not.
@@ -49,6 +49,11 @@ pub trait Witness: Send {
     /// covers the record. If it does not, no owner of the key holds the same record. For example, a row that moved away with its
     /// range long ago, and was deleted on its new owners since, is still on the old owner's disk.
     fn alone(&mut self, node: usize, record: &Record<'_>, owned: bool) -> Result<()>;
+    /// Whether it holds so much that it should be looked after before it is told more: the merge ends its batch, which may be
+    /// empty then.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// What a merge across nodes needs besides the runs.
@@ -116,10 +121,16 @@ impl<'a> Across<'a> {
         self.everyone && standing.len() == self.owners.len()
     }
 
-    /// Tells the witness that all nodes hold exactly `merged`.
+    /// Tells the witness that all nodes hold exactly what was merged, of so many records.
     #[inline]
-    pub(super) fn tell_same(&mut self, merged: &Record<'_>) -> Result<()> {
-        self.witness.same(merged)
+    pub(super) fn tell_same(&mut self, records: usize) -> Result<()> {
+        self.witness.same(records)
+    }
+
+    /// See [`Witness::is_full`].
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.witness.is_full()
     }
 
     /// See [`Beyond::step`].
@@ -148,7 +159,7 @@ impl<'a> Across<'a> {
             && self.all_stand(standing)
             && standing.iter().all(|i| record(*i).body == m.body)
         {
-            return self.witness.same(m);
+            return self.witness.same(1);
         }
         // In normal form, by node: most are so already, the others are made so in `scratch`.
         scratch.clear();

@@ -193,8 +193,8 @@ impl<'a> Merge<'a> {
         if let Some(across) = &mut self.across {
             let merged = (out.len() > before).then(|| out.get(before));
             let standing = &self.order[..same];
-            if let (Some(merged), true) = (&merged, agree && across.all_stand(standing)) {
-                across.tell_same(merged)?;
+            if merged.is_some() && agree && across.all_stand(standing) {
+                across.tell_same(1)?;
             } else {
                 across.tell(merged, standing, |i| self.inputs[i].record(), shadow, &self.bodies, &mut self.scratch)?;
             }
@@ -316,6 +316,9 @@ impl Run for Merge<'_> {
             self.open_due()?;
             if self.order.is_empty() {
                 break;
+            }
+            if self.across.as_ref().is_some_and(Across::is_full) {
+                return Ok(true);
             }
             if self.pass(out)? {
                 continue;

@@ -2,9 +2,10 @@
 
 use repo_format::record::Traits;
 
+use super::input::Input;
 use super::{Merge, insert};
 use crate::error::Result;
-use crate::run::RecordBatch;
+use crate::run::{Record, RecordBatch};
 
 impl Merge<'_> {
     /// Hands the whole next batch on as it is, if nothing needs doing to it: one run is left, and no deletion is in
@@ -48,33 +49,20 @@ impl Merge<'_> {
 
     /// Across nodes: rows that all of them hold alike, key and body compared at once.
     fn pass_agreed(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        let Some(across) = &mut self.across else { return Ok(false) };
-        let mut alive = self.order.len() == self.inputs.len();
-        let mut passed = false;
+        if self.order.len() != self.inputs.len() {
+            return Ok(false);
+        }
+        let (mut alive, mut passed) = (true, false);
         while alive && !out.is_full() {
-            let Some((first, others)) = self.inputs.split_first() else { break };
-            if first.is_before_large() {
+            let rows = self.agreed(out);
+            let (Some(first), Some(across)) = (self.inputs.first(), &mut self.across) else { break };
+            if rows == 0 {
                 break;
             }
-            let record = first.record();
-            let keeps = record.is_row() && self.bodies.keeps(record.traits);
-            if !keeps || !others.iter().all(|other| other.batch.is_same(other.at, &first.batch, first.at)) {
-                break;
-            }
-            if record.group() != self.group {
-                self.group.clear();
-                self.group.extend_from_slice(record.group());
-                across.enter(&record);
-            } else {
-                across.within(&record);
-            }
-            if !across.all_own() {
-                break;
-            }
-            across.tell_same(&record)?;
-            out.push(&record);
+            out.push_from(&first.batch, first.at, |_| true, rows);
+            across.tell_same(rows)?;
             for input in &mut self.inputs {
-                alive &= input.advance()?;
+                alive &= input.advance_to(input.at + rows)?;
             }
             passed = true;
         }
@@ -89,6 +77,36 @@ impl Merge<'_> {
         Ok(passed)
     }
 
+    /// How many rows come next in the batches of all inputs alike, owned by every node and in normal form, as far as `out` has
+    /// room. Goes on to the group of the last.
+    fn agreed(&mut self, out: &RecordBatch) -> usize {
+        let (Some((first, others)), Some(across)) = (self.inputs.split_first(), &mut self.across) else { return 0 };
+        let ahead = |input: &Input<'_>| input.batch.len() - input.at;
+        let most = others.iter().map(ahead).fold(ahead(first), usize::min).min(out.room());
+        let (mut rows, mut bytes) = (0, out.bytes());
+        while rows < most && bytes < out.limit() {
+            let record = first.batch.get(first.at + rows);
+            let keeps = record.is_row() && self.bodies.keeps(record.traits);
+            let same = |other: &Input<'_>| other.batch.is_same(other.at + rows, &first.batch, first.at + rows);
+            if !keeps || !others.iter().all(same) {
+                break;
+            }
+            if record.group() != self.group {
+                self.group.clear();
+                self.group.extend_from_slice(record.group());
+                across.enter(&record);
+            } else {
+                across.within(&record);
+            }
+            if !across.all_own() {
+                break;
+            }
+            bytes += record.key.len() + record.body.len();
+            rows += 1;
+        }
+        rows
+    }
+
     /// Inside a node: the rows of one file up to the key that the next file stands at.
     fn pass_leading(&mut self, out: &mut RecordBatch) -> Result<bool> {
         let leader = &self.inputs[self.order[0]];
@@ -97,9 +115,10 @@ impl Merge<'_> {
         }
         let next = self.order.get(1).map(|i| &self.inputs[*i]);
         let waiting = self.waiting.last().filter(|w| leader.batch.last_key().is_some_and(|last| w.reaches(last)));
-        let to = out.push_from(&leader.batch, leader.at, |r| {
+        let wanted = |r: Record<'_>| {
             r.is_row() && next.is_none_or(|n| n.is_after(r.key)) && waiting.is_none_or(|w| !w.reaches(r.key))
-        });
+        };
+        let to = out.push_from(&leader.batch, leader.at, wanted, usize::MAX);
         if to == leader.at {
             return Ok(false);
         }

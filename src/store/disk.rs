@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl, flock, renameat_with};
 use rustix::io::Errno;
 
 /// One entry of a directory.
@@ -43,6 +43,13 @@ pub trait Disk: Send + Sync {
     fn place(&self) -> String;
 }
 
+/// Files of so many bytes and more are written past the page cache.
+const DIRECT_LEAST: usize = 1 << 20;
+/// Bytes of one such write.
+const DIRECT_PIECE: usize = 2 << 20;
+/// What place in memory, place in the file and length of such a write must be multiples of, on every file system.
+const DIRECT_ALIGN: usize = 4096;
+
 /// The operating system's own files.
 pub struct RealDisk {
     root: PathBuf,
@@ -74,7 +81,8 @@ impl Disk for RealDisk {
         let mut file = OpenOptions::new().write(true).create_new(true).open(self.path(path))?;
         // Held until the file is whole: tells a sweep that its writer lives. File systems without locks sweep less.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        file.write_all(bytes)?;
+        let direct = if bytes.len() >= DIRECT_LEAST { write_direct(&file, bytes)? } else { 0 };
+        file.write_all(&bytes[direct..])?;
         file.sync_all()
     }
 
@@ -139,6 +147,38 @@ impl Disk for RealDisk {
         let bytes = self.root.as_os_str().as_encoded_bytes();
         self.root.to_str().map_or_else(|| bytes.escape_ascii().to_string(), str::to_owned)
     }
+}
+
+/// Writes as much of `bytes` as goes past the page cache, from the start of an empty file on, and gives how much that is: none
+/// where the file system cannot. A pack is written once and not read soon; to copy it into the cache takes a twentieth of a
+/// backup's CPU, and pushes out what the database has there.
+fn write_direct(file: &File, bytes: &[u8]) -> io::Result<usize> {
+    let flags = fcntl_getfl(file)?;
+    if fcntl_setfl(file, flags | OFlags::DIRECT).is_err() {
+        return Ok(0);
+    }
+    let whole = bytes.len() - bytes.len() % DIRECT_ALIGN;
+    let mut room = vec![0; whole.min(DIRECT_PIECE) + DIRECT_ALIGN];
+    let start = room.as_ptr().align_offset(DIRECT_ALIGN).min(DIRECT_ALIGN);
+    let mut done = 0;
+    while done < whole {
+        let n = (whole - done).min(DIRECT_PIECE);
+        let piece = &mut room[start..start + n];
+        piece.copy_from_slice(&bytes[done..done + n]);
+        match (&*file).write(piece) {
+            Ok(written) if written % DIRECT_ALIGN == 0 && written > 0 => done += written,
+            // What a short write leaves out of step goes through the cache, as all does where the first is refused.
+            Ok(written) => {
+                done += written;
+                break;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    fcntl_setfl(file, flags)?;
+    Ok(done)
 }
 
 /// Makes the root and every missing parent, and syncs the entry of each that it made.

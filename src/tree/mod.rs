@@ -4,21 +4,26 @@
 
 mod ahead;
 mod beside;
+mod branches;
 mod context;
 mod diff;
 mod differing;
+mod leaves;
 mod patch;
 mod reach;
 mod read;
+mod told;
 mod view;
 mod within;
 mod write;
 
 pub use diff::{Change, Diff};
 pub use differing::{Difference, NodeSide, differences};
+pub use leaves::WideTreeWriter;
 pub use patch::{Drift, NodePatch, PatchWriter, UnownedCount};
 pub use reach::{Under, reach, reach_by_record};
 pub use read::TreeRun;
+pub use told::{Scribe, Told};
 pub use view::NodeView;
 pub use within::Within;
 pub use write::{TreeWriter, write};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use onefold::merge::{Across, Held, Merge, Owned, Owns, Purge, Rule, State, Unowned, Waiting, Witness};
 use onefold::run::{Record, Run};
-use onefold::tree::{self, NodePatch, NodeSide, NodeView, PatchWriter, Root, TreeRun, UnownedCount, differences};
+use onefold::tree::{NodePatch, NodeSide, NodeView, TreeRun, UnownedCount, differences};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
-use crate::world::{Chunks, Plain, collect, run_of, shape};
+use crate::world::{self, Chunks, Folded, Plain, collect, run_of};
 
 struct Documents;
 
@@ -98,21 +98,8 @@ fn owned() -> Vec<Owned> {
     vec![Owned::By(Arc::new(Hashed(1))), Owned::Ranges(intervals), Owned::By(Arc::new(Hashed(6)))]
 }
 
-struct Folded {
-    root: Option<Root>,
-    patches: Vec<NodePatch>,
-    unowned: UnownedCount,
-}
-
 fn fold(nodes: &[Vec<File>], owned: Vec<Owned>, chunks: &Chunks) -> Folded {
-    let shape = shape(4);
-    let mut patches = PatchWriter::new(nodes.len(), chunks, &shape, [1; 32], true);
-    let across = Across::new(owned, 0, &mut patches);
-    let mut merge = Merge::across(nodes.iter().map(|files| node(files)).collect(), &Documents, 50, across);
-    let root = tree::write(&mut merge, chunks, &shape).unwrap();
-    drop(merge);
-    let unowned = patches.unowned();
-    Folded { root, patches: patches.finish().unwrap(), unowned }
+    world::fold(nodes.iter().map(|files| node(files)).collect(), &Documents, 50, owned, chunks)
 }
 
 /// What the owners of each key hold comes to: as if nobody else held anything.
@@ -247,7 +234,7 @@ fn marker(time: Option<i64>) -> Plain {
 struct Counting(u64);
 
 impl Witness for Counting {
-    fn same(&mut self, _: &Record<'_>) -> onefold::Result<()> {
+    fn same(&mut self, _: usize) -> onefold::Result<()> {
         Ok(())
     }
     fn differs(&mut self, _: &Record<'_>, _: &[Held<'_>]) -> onefold::Result<()> {

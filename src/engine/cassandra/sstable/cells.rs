@@ -130,17 +130,19 @@ impl Item {
         self.element.of(body)
     }
 
-    /// The entry itself.
+    /// Appends the entry.
     #[inline]
-    pub fn entry<'a>(&self, body: &'a [u8]) -> Entry<'a> {
-        Entry {
-            column: self.column,
-            kind: self.kind,
-            element: self.element.of(body),
-            time: self.time,
-            ldt: self.ldt,
-            ttl: self.ttl,
-            value: self.value.of(body),
+    pub fn write(&self, body: &[u8], writer: &mut BodyWriter<'_>) {
+        let (element, value) = (self.element.of(body), self.value.of(body));
+        match (self.kind, self.ttl, element, value) {
+            (EntryKind::Cell, 0, None, Some(value)) => writer.push_live(self.column, self.time, value),
+            (EntryKind::Cell, 0, Some(element), Some(value)) => {
+                writer.push_live_element(self.column, element, self.time, value);
+            }
+            _ => {
+                let Item { time, ldt, ttl, column, kind, .. } = *self;
+                writer.push(&Entry { column, kind, element, time, ldt, ttl, value });
+            }
         }
     }
 }
@@ -224,8 +226,7 @@ impl<'a> Cells<'a> {
         let mut c = self.c;
         let flags = c.u8()?;
         if flags & !CELL_ROW_TIME != 0 {
-            let item = self.cell(column)?;
-            writer.push(&item.entry(self.body()));
+            self.cell(column)?.write(self.body(), writer);
             return Ok(());
         }
         let time = match self.live {

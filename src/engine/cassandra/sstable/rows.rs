@@ -56,9 +56,19 @@ impl From<Fault> for Nothing {
 /// Decodes rows, with buffers that are used again and again.
 #[derive(Default)]
 pub struct RowDecoder {
+    /// In the order of the file.
     items: Vec<Item>,
+    /// Where each column's items lie, in the order of the file.
+    columns: Vec<Collected>,
     present: Vec<u16>,
-    sorted: bool,
+}
+
+/// The items of one column.
+#[derive(Clone, Copy)]
+struct Collected {
+    number: u32,
+    start: u32,
+    end: u32,
 }
 
 impl RowDecoder {
@@ -95,7 +105,7 @@ impl RowDecoder {
             self.present(&mut cells, &columns.list, all, |_, cells, column| cells.write(column, &mut writer))?
         } else {
             self.items.clear();
-            self.sorted = true;
+            self.columns.clear();
             self.present(&mut cells, &columns.list, all, Self::collect)?;
             self.write_collected(body, &mut writer)?;
             self.items.len()
@@ -109,15 +119,16 @@ impl RowDecoder {
         Ok(writer.traits())
     }
 
+    /// The file has its complex columns last; records have all in the order of their numbers.
     fn write_collected(&mut self, body: &[u8], writer: &mut BodyWriter<'_>) -> Parsed<()> {
-        if !self.sorted {
-            self.items.sort_unstable_by(|a, b| a.entry(body).path().cmp(&b.entry(body).path()));
-            if self.items.windows(2).any(|two| two[0].entry(body).path() == two[1].entry(body).path()) {
-                return Err(Fault::Bad("order of cells (one path twice)"));
-            }
+        self.columns.sort_unstable_by_key(|column| column.number);
+        if self.columns.windows(2).any(|two| two[0].number == two[1].number) {
+            return Err(Fault::Bad("order of cells (one path twice)"));
         }
-        for item in &self.items {
-            writer.push(&item.entry(body));
+        for Collected { start, end, .. } in &self.columns {
+            for item in &self.items[*start as usize..*end as usize] {
+                item.write(body, writer);
+            }
         }
         Ok(())
     }
@@ -155,14 +166,15 @@ impl RowDecoder {
 
     #[inline]
     fn collect(&mut self, cells: &mut Cells<'_>, column: &Column) -> Parsed<()> {
-        if let Some(last) = self.items.last() {
-            self.sorted &= last.column < column.number;
-        }
+        let start = self.items.len();
         if column.complex {
-            return self.complex(cells, column);
+            self.complex(cells, column)?;
+        } else {
+            let item = cells.cell(column)?;
+            self.items.push(item);
         }
-        let item = cells.cell(column)?;
-        self.items.push(item);
+        // At most `CELLS_MAX` in a complex column, and one in each other.
+        self.columns.push(Collected { number: column.number, start: start as u32, end: self.items.len() as u32 });
         Ok(())
     }
 
@@ -176,13 +188,21 @@ impl RowDecoder {
         if count > CELLS_MAX || self.items.len() + count > CELLS_MAX {
             return Err(Fault::TooLarge("number of cells in a row"));
         }
-        let mut last: Option<&[u8]> = None;
+        let (start, body) = (self.items.len(), reader.body());
+        let (mut sorted, mut last) = (true, None);
         for _ in 0..count {
             let item = reader.cell(column)?;
-            let element = item.element(reader.body());
-            self.sorted &= last < element;
+            let element = item.element(body);
+            sorted &= last < element;
             last = element;
             self.items.push(item);
+        }
+        if !sorted {
+            let cells = &mut self.items[start..];
+            cells.sort_unstable_by(|a, b| a.element(body).cmp(&b.element(body)));
+            if cells.windows(2).any(|two| two[0].element(body) == two[1].element(body)) {
+                return Err(Fault::Bad("order of cells (one path twice)"));
+            }
         }
         Ok(())
     }

@@ -1,0 +1,191 @@
+//! One shard of all nodes, folded into one tree and a patch for each node.
+
+mod pace;
+mod parts;
+mod ranges;
+mod sample;
+
+use std::sync::PoisonError;
+use std::thread;
+
+use super::Target;
+use crate::engine::{EVERYTHING, KeyRange, NodeParts, Part, Shard, Source, Without};
+use crate::error::{Error, Result};
+use crate::merge::{Across, Merge, Rule, Witness};
+use crate::run::{PackClass, RecordBatch, Run};
+use crate::tree::{NodePatch, Root, Shape, UnownedCount};
+use crate::watch::Watch;
+pub use parts::{Failed, Refused};
+use parts::{condemns, guarded, node_run, split};
+use sample::{Sampled, sample};
+
+/// A shard is read in so many ranges at most.
+const RANGES_MAX: u64 = 4096;
+
+/// What one attempt needs to know.
+pub struct Attempt<'a> {
+    pub source: &'a dyn Source,
+    /// How versions of the shard merge.
+    pub rule: &'a dyn Rule,
+    pub target: &'a Target<'a>,
+    pub shard: &'a Shard,
+    pub node_views: bool,
+    /// The first capture, seconds since 1970.
+    pub captured: u32,
+    pub cut: u32,
+    pub watch: &'a Watch,
+}
+
+/// What became of a shard.
+pub struct Folded {
+    pub root: Option<Root>,
+    pub patches: Vec<NodePatch>,
+    pub unowned: UnownedCount,
+    pub rows: u64,
+    /// Of the merged run.
+    pub digest: [u8; 32],
+    pub leaf_records: u32,
+    pub bytes_read: u64,
+}
+
+impl Attempt<'_> {
+    /// Folds the shard without some parts. Gives all others that cannot be decoded, if there are any: each was read once
+    /// by then, so that the shard need be folded only once more.
+    pub fn run(&self, without: &Without) -> Result<std::result::Result<Folded, Vec<Refused>>> {
+        let nodes = self.source.parts(self.shard, without, self.watch)?;
+        let (nodes, refused) = split(nodes)?;
+        if !refused.is_empty() {
+            return Ok(Err(refused));
+        }
+        let ranges = self.ranges(&nodes, without)?;
+        if ranges.len() > 1
+            && let Some(folded) = self.fold_in_ranges(&nodes, &ranges)?
+        {
+            return Ok(Ok(folded));
+        }
+        let failed = Failed::default();
+        let outcome = self.fold(&nodes, std::slice::from_ref(&EVERYTHING), &failed);
+        let refused = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if refused.is_empty() {
+            return outcome.map(Ok);
+        }
+        let known = refused.iter().map(|r| (r.node, r.name.clone()));
+        let others = self.survey(&known.chain(without.iter().cloned()).collect())?;
+        Ok(Err(refused.into_iter().chain(others).collect()))
+    }
+
+    /// The ranges that the shard is read in: one of all keys where it is small, or cannot be cut.
+    fn ranges(&self, nodes: &[NodeParts<'_>], without: &Without) -> Result<Vec<KeyRange>> {
+        let bytes: u64 = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
+        let pieces = (bytes / self.target.range_bytes.max(1)).min(RANGES_MAX) as usize;
+        let bounds = if pieces > 1 { self.source.bounds(self.shard, without, pieces)? } else { Vec::new() };
+        if bounds.first().is_some_and(Vec::is_empty) || !bounds.is_sorted_by(|a, b| a < b) {
+            return Err(Error::damaged(&self.shard.name, "is cut at keys that do not ascend"));
+        }
+        let from = std::iter::once(Vec::new()).chain(bounds.iter().cloned());
+        let to = bounds.iter().cloned().chain(std::iter::once(Vec::new()));
+        Ok(from.zip(to).collect())
+    }
+
+    /// `None` where it must be read whole: what keeps a range from being read may be no fault of the records.
+    fn fold_in_ranges(&self, nodes: &[NodeParts<'_>], ranges: &[KeyRange]) -> Result<Option<Folded>> {
+        let failed = Failed::default();
+        let outcome = self.fold(nodes, ranges, &failed);
+        let failed = !failed.into_inner().unwrap_or_else(PoisonError::into_inner).is_empty();
+        match outcome {
+            Ok(folded) if !failed => Ok(Some(folded)),
+            Err(e) if !failed && !condemns(e.kind()) => Err(e),
+            _ => Ok(None),
+        }
+    }
+
+    /// Decodes every part but those in `without`, each node in a thread of its own, and gives those that cannot be.
+    fn survey(&self, without: &Without) -> Result<Vec<Refused>> {
+        let progress = Watch::new();
+        let (nodes, mut refused) = split(self.source.parts(self.shard, without, &progress)?)?;
+        let failed = Failed::default();
+        thread::scope(|scope| -> Result<()> {
+            let failed = &failed;
+            let each =
+                |node: &NodeParts<'_>| node.parts.iter().try_for_each(|part| self.decode(node.node, part, failed));
+            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || each(node))).collect();
+            for thread in threads {
+                thread.join().map_err(|_| Error::damaged("survey", "a thread panicked"))??;
+            }
+            Ok(())
+        })?;
+        refused.extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(refused)
+    }
+
+    /// Decodes a part and forgets what it holds. That it cannot be decoded is noted and no error.
+    fn decode(&self, node: usize, part: &Part<'_>, failed: &Failed) -> Result<()> {
+        let decoded = || -> Result<()> {
+            let mut run = guarded(node, part, &EVERYTHING, failed)?;
+            let mut batch = RecordBatch::new();
+            while run.next_batch(&mut batch)? {
+                self.watch.check()?;
+            }
+            Ok(())
+        };
+        decoded().or_else(|e| if condemns(e.kind()) { Ok(()) } else { Err(e) })
+    }
+
+    /// Folds what the nodes hold in `ranges`, which follow one another and leave no key out.
+    fn fold(&self, nodes: &[NodeParts<'_>], ranges: &[KeyRange], failed: &Failed) -> Result<Folded> {
+        let bytes_read = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
+        let mut runs = Vec::new();
+        for node in nodes {
+            runs.push(Sampled::new(node_run(node, &EVERYTHING, self.rule, failed)));
+        }
+        let leaf_records = match self.known_leaf_records() {
+            Some(n) => n,
+            None => sample(&mut runs, self.target.leaf_target)?,
+        };
+        let target = self.target;
+        let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
+        let (secret, branch_children) = (target.secret, target.branch_children);
+        let shape = Shape { secret, leaf_records, branch_children, class: PackClass::Content, layout, blobs };
+        let fold = ranges::Fold { attempt: self, nodes, shape: &shape, failed };
+        let written = if ranges.len() > 1 {
+            drop(runs);
+            fold.ranges(ranges)?
+        } else {
+            fold.whole(runs)?
+        };
+        let ranges::Written { root, patches, unowned, rows, digest } = written;
+        Ok(Folded { root, patches, unowned, rows, digest, leaf_records, bytes_read })
+    }
+
+    /// The merge of `runs`, one for each of `nodes`, that `witness` is told of.
+    fn across<'m>(
+        &'m self,
+        nodes: &[NodeParts<'_>],
+        runs: Vec<Box<dyn Run + 'm>>,
+        witness: &'m mut dyn Witness,
+    ) -> Merge<'m> {
+        let owned = nodes.iter().map(|n| n.owned.clone()).collect();
+        Merge::across(runs, self.rule, self.cut, Across::new(owned, self.captured, witness))
+    }
+
+    /// Gives the merged run once more, without some parts, to `look`.
+    pub fn merged<T>(
+        &self,
+        without: &Without,
+        witness: &mut dyn Witness,
+        look: impl FnOnce(Merge<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let failed = Failed::default();
+        let nodes = self.source.parts(self.shard, without, self.watch)?;
+        let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
+        for node in &nodes {
+            runs.push(Box::new(node_run(node, &EVERYTHING, self.rule, &failed)));
+        }
+        look(self.across(&nodes, runs, witness))
+    }
+
+    fn known_leaf_records(&self) -> Option<u32> {
+        let before = self.target.before?.shard(&self.shard.id)?;
+        (before.shard.name == self.shard.name).then_some(before.shard.leaf_records)
+    }
+}

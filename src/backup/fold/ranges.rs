@@ -1,0 +1,227 @@
+//! Ranges of keys, read and merged by several threads at once, written by one in their order.
+//!
+//! ```text
+//! workers   decode and merge one range each ─┐ batches, and what the merge tells of the nodes
+//! this      ranges in order: where leaves end, digest, patches ─┐ leaves to be made
+//! leaves    ─ chunks ─> sink
+//! ```
+//! Memory: of the ranges that are read at once, [`AHEAD`] bytes of merged records wait in all, and one batch of each; large
+//! records are read in the range whose turn it is, and nowhere else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use repo_format::key::FingerprintKey;
+use repo_format::run_digest::RunDigest;
+
+use super::Attempt;
+use super::pace::Pace;
+use super::parts::{Failed, node_run};
+use super::sample::Sampled;
+use crate::engine::{KeyRange, NodeParts};
+use crate::error::{Error, Result};
+use crate::merge::{Merge, ahead};
+use crate::run::{RecordBatch, Run};
+use crate::tree::{NodePatch, PatchWriter, Root, Scribe, Shape, Told, UnownedCount, WideTreeWriter};
+
+/// Bytes of merged records that wait for ranges before them to be written.
+const AHEAD: usize = 64 << 20;
+/// Ranges that are read at the same time, at most.
+const WORKERS_MAX: usize = 16;
+
+/// What a worker hands over of a range: merged records with what was told of them; nothing at its end.
+type Message = Result<Option<(RecordBatch, Told)>>;
+/// A range to be read, by its number, and where it goes.
+type Job = (usize, Sender<Message>);
+
+/// One shard that is being folded.
+pub struct Fold<'a, 'p> {
+    pub attempt: &'a Attempt<'a>,
+    pub nodes: &'a [NodeParts<'p>],
+    pub shape: &'a Shape,
+    pub failed: &'a Failed,
+}
+
+/// What became of it.
+pub struct Written {
+    pub root: Option<Root>,
+    pub patches: Vec<NodePatch>,
+    pub unowned: UnownedCount,
+    pub rows: u64,
+    pub digest: [u8; 32],
+}
+
+/// Writes what was merged.
+struct Writing<'a> {
+    tree: WideTreeWriter<'a>,
+    patches: PatchWriter<'a>,
+    digest: RunDigest,
+    rows: u64,
+}
+
+impl Writing<'_> {
+    fn push(&mut self, batch: RecordBatch, told: Told) -> Result<()> {
+        if told.records() != batch.len() {
+            return Err(Error::damaged("merge", "tells of other records than it gives"));
+        }
+        batch.digest(&mut self.digest);
+        self.rows += batch.iter().filter(|record| record.is_row()).count() as u64;
+        let patches = &mut self.patches;
+        patches.add(told, self.tree.open_records())?;
+        self.tree.push(&Arc::new(batch), &mut |first_key, records| patches.end_leaf(first_key, records))
+    }
+
+    fn finish(self) -> Result<Written> {
+        let Writing { tree, mut patches, digest, rows } = self;
+        let root = tree.finish(&mut |first_key, records| patches.end_leaf(first_key, records))?;
+        let (patches, unowned) = patches.finish()?;
+        Ok(Written { root, patches, unowned, rows, digest: digest.finish() })
+    }
+}
+
+impl Fold<'_, '_> {
+    /// Threads that read ranges.
+    fn workers() -> usize {
+        thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX)
+    }
+
+    fn writing<'scope, 'env>(&'env self, scope: &'scope thread::Scope<'scope, 'env>) -> Result<Writing<'env>> {
+        let target = self.attempt.target;
+        let tree = WideTreeWriter::start(scope, target.sink, self.shape, Self::workers().div_ceil(2))?;
+        let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
+        let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
+        Ok(Writing { tree, patches, digest: RunDigest::new(&key), rows: 0 })
+    }
+
+    fn scribe(&self) -> Scribe {
+        Scribe::new(self.nodes.len(), self.attempt.target.fingerprint, self.attempt.node_views)
+    }
+
+    /// All keys in one range: each node is read by a thread of its own.
+    pub fn whole(&self, runs: Vec<Sampled<'_>>) -> Result<Written> {
+        thread::scope(|scope| {
+            let mut writing = self.writing(scope)?;
+            let mut read_ahead = Vec::new();
+            for (run, node) in runs.into_iter().zip(self.nodes) {
+                read_ahead.push(ahead(scope, &format!("node {}", node.node), run)?);
+            }
+            self.merge(read_ahead, |batch, told| writing.push(batch, told))?;
+            writing.finish()
+        })
+    }
+
+    /// Merges one run of each node, and hands over what comes of it.
+    fn merge(
+        &self,
+        runs: Vec<Box<dyn Run + '_>>,
+        mut hand_over: impl FnMut(RecordBatch, Told) -> Result<()>,
+    ) -> Result<()> {
+        let scribe = self.scribe();
+        let mut witness = &scribe;
+        let mut merge: Merge<'_> = self.attempt.across(self.nodes, runs, &mut witness);
+        loop {
+            self.attempt.watch.check()?;
+            let mut batch = RecordBatch::new();
+            let more = merge.next_batch(&mut batch)?;
+            hand_over(batch, scribe.take())?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Several ranges at once.
+    pub fn ranges(&self, ranges: &[KeyRange]) -> Result<Written> {
+        let workers = Self::workers();
+        let pace = Pace::new(AHEAD / (workers + 1));
+        thread::scope(|scope| {
+            // Whatever ends this thread's work ends that of the others.
+            let _end = GiveUp(&pace);
+            let mut writing = self.writing(scope)?;
+            let (jobs, to_do) = unbounded::<Job>();
+            for number in 0..workers {
+                let (to_do, pace) = (to_do.clone(), &pace);
+                let builder = thread::Builder::new().name(format!("range {number}"));
+                let work = move || self.work(&to_do, ranges, pace);
+                builder.spawn_scoped(scope, work).map_err(|e| Error::io("starting a thread", e))?;
+            }
+            let mut begun: VecDeque<Receiver<Message>> = VecDeque::new();
+            let mut numbers = 0..ranges.len();
+            for range in 0..ranges.len() {
+                while begun.len() <= workers
+                    && let Some(number) = numbers.next()
+                {
+                    let (to, from) = unbounded();
+                    jobs.send((number, to)).map_err(|_| gone())?;
+                    begun.push_back(from);
+                }
+                let from = begun.pop_front().ok_or_else(gone)?;
+                while let Some((batch, told)) = from.recv().map_err(|_| gone())?? {
+                    self.attempt.watch.check()?;
+                    let bytes = batch.bytes();
+                    writing.push(batch, told)?;
+                    pace.written(range, bytes);
+                }
+                pace.ended(range);
+            }
+            drop(jobs);
+            writing.finish()
+        })
+    }
+
+    /// Reads ranges, one after the other.
+    fn work(&self, to_do: &Receiver<Job>, ranges: &[KeyRange], pace: &Pace) {
+        for (number, to) in to_do {
+            // A closed channel means that nobody wants it any more: whoever closed it has an error of its own to report.
+            let _ = match self.range(number, &ranges[number], pace, &to) {
+                Ok(()) => to.send(Ok(None)),
+                Err(e) => to.send(Err(e)),
+            };
+        }
+    }
+
+    fn range(&self, number: usize, range: &KeyRange, pace: &Pace, to: &Sender<Message>) -> Result<()> {
+        let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
+        for node in self.nodes {
+            let run = node_run(node, range, self.attempt.rule, self.failed);
+            runs.push(Box::new(Patient { run, pace, range: number, is_before_large: false }));
+        }
+        self.merge(runs, |batch, told| {
+            pace.wait_for_room(number, batch.bytes());
+            to.send(Ok(Some((batch, told)))).map_err(|_| gone())
+        })
+    }
+}
+
+fn gone() -> Error {
+    Error::damaged("threads of a backup", "have ended before their work")
+}
+
+struct GiveUp<'a>(&'a Pace);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+/// A run that reads its large records when the turn of its range has come.
+struct Patient<'a> {
+    run: Merge<'a>,
+    pace: &'a Pace,
+    range: usize,
+    is_before_large: bool,
+}
+
+impl Run for Patient<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        if self.is_before_large {
+            self.pace.wait_for_turn(self.range);
+        }
+        let more = self.run.next_batch(out)?;
+        self.is_before_large = out.coming().is_some();
+        Ok(more)
+    }
+}
