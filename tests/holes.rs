@@ -152,6 +152,7 @@ impl Mirror {
             leaf_target: 256 << 10,
             branch_children: 64,
             fingerprint: [5; 32],
+            range_bytes: 16 << 20,
             blobs,
             before: None,
         };
