@@ -153,6 +153,7 @@ impl Mirror {
             branch_children: 64,
             fingerprint: [5; 32],
             range_bytes: 16 << 20,
+            cores: 2,
             blobs,
             before: None,
         };

@@ -318,6 +318,24 @@ impl Opener {
 
     /// Opens a whole frame and checks everything in it: tag, list, padding, and each chunk against its id.
     pub fn open(&mut self, key: &ContentKey, ids: &ChunkIdKey, frame: &[u8]) -> Result<OpenFrame<'_>> {
+        let open = self.unseal(key, frame)?;
+        if open.chunks().any(|(id, plain)| ids.id(open.kind, plain) != id) {
+            return Err(FormatError::Mismatch("chunk id"));
+        }
+        Ok(open)
+    }
+
+    /// Opens a frame that was just sealed, and checks that all of `plain` is in it, and nothing else.
+    pub fn verify(&mut self, key: &ContentKey, plain: &FramePlain, frame: &[u8]) -> Result<()> {
+        let open = self.unseal(key, frame)?;
+        match (open.kind, open.list, open.bytes) == (plain.kind, plain.list.as_slice(), plain.bytes.as_slice()) {
+            true => Ok(()),
+            false => Err(FormatError::Mismatch("frame")),
+        }
+    }
+
+    /// Opens a frame; its chunks are not yet checked.
+    fn unseal(&mut self, key: &ContentKey, frame: &[u8]) -> Result<OpenFrame<'_>> {
         let head = FrameHeader::parse(frame)?;
         if frame.len() != head.length as usize {
             return Err(FormatError::Truncated("frame"));
@@ -352,11 +370,7 @@ impl Opener {
             CODEC_RAW => return Err(FormatError::Invalid("length of a frame's bytes")),
             _ => return Err(FormatError::Unsupported(format!("frame codec {codec}"))),
         };
-        let open = OpenFrame { kind, list: &self.list, bytes };
-        if open.chunks().any(|(id, plain)| ids.id(kind, plain) != id) {
-            return Err(FormatError::Mismatch("chunk id"));
-        }
-        Ok(open)
+        Ok(OpenFrame { kind, list: &self.list, bytes })
     }
 }
 

@@ -137,6 +137,38 @@ const NO_VALUE: u8 = 1 << 5;
 /// Bits that no head has. One in a leaf may, where a blob stands for the value: what should be read is then not here.
 const OTHERS: u8 = 3 << 6;
 
+/// Bytes within others, of which so many as are copied by one instruction or two can be copied, whatever is wanted of them: most
+/// values are short, and calling `memcpy` for each would take longer than copying them.
+#[derive(Debug, Clone, Copy)]
+pub struct Near<'a> {
+    bytes: &'a [u8],
+    /// The bytes, and what stands behind them.
+    wide: Option<&'a [u8; NEAR]>,
+}
+
+/// How many bytes of a [`Near`] are copied at once.
+const NEAR: usize = 32;
+
+impl<'a> Near<'a> {
+    /// The first `length` bytes of `within`; `None` where it has fewer.
+    #[inline(always)]
+    pub fn first(within: &'a [u8], length: usize) -> Option<Near<'a>> {
+        Some(Near { bytes: within.get(..length)?, wide: within.first_chunk() })
+    }
+
+    #[inline(always)]
+    fn append(self, out: &mut Vec<u8>) {
+        match self.wide {
+            Some(wide) if self.bytes.len() <= NEAR => {
+                let end = out.len() + self.bytes.len();
+                out.extend_from_slice(wide);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(self.bytes),
+        }
+    }
+}
+
 /// Appends entries, which must come in ascending order of [`Entry::path`], to a body.
 pub struct BodyWriter<'b> {
     out: &'b mut Vec<u8>,
@@ -194,54 +226,53 @@ impl<'b> BodyWriter<'b> {
     }
 
     /// Appends a live cell without element: what [`BodyWriter::push`] does, for what nearly all entries are.
-    #[inline]
-    pub fn push_live(&mut self, column: u32, time: i64, value: &[u8]) {
+    #[inline(always)]
+    pub fn push_live(&mut self, column: u32, time: i64, value: Near<'_>) {
         let same = self.time == Some(time);
         // One append in place of four, where column and length take one byte each.
-        if let (Ok(number @ ..0x80), Ok(length @ ..0x80)) = (u8::try_from(column), u8::try_from(value.len())) {
+        if let (Ok(number @ ..0x80), Ok(length @ ..0x80)) = (u8::try_from(column), u8::try_from(value.bytes.len())) {
             if same {
                 self.out.extend_from_slice(&[EntryKind::Cell as u8 | SAME_TIME, number, length]);
             } else {
                 let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
                 self.out.extend_from_slice(&[EntryKind::Cell as u8, number, a, b, c, d, e, f, g, h, length]);
             }
-            self.out.extend_from_slice(value);
+            value.append(self.out);
         } else {
             self.out.push(EntryKind::Cell as u8 | if same { SAME_TIME } else { 0 });
             self.out.put_varint(u64::from(column));
             if !same {
                 self.out.put_i64(time);
             }
-            self.out.put_string(value);
+            self.out.put_string(value.bytes);
         }
         self.time = Some(time);
     }
 
     /// Appends a live cell with an element: what [`BodyWriter::push`] does, for what most entries of collections are.
-    #[inline]
-    pub fn push_live_element(&mut self, column: u32, element: &[u8], time: i64, value: &[u8]) {
+    #[inline(always)]
+    pub fn push_live_element(&mut self, column: u32, element: Near<'_>, time: i64, value: Near<'_>) {
         let same = self.time == Some(time);
-        let lengths = (u8::try_from(column), u8::try_from(element.len()), u8::try_from(value.len()));
+        let lengths = (u8::try_from(column), u8::try_from(element.bytes.len()), u8::try_from(value.bytes.len()));
         let head = EntryKind::Cell as u8 | ELEMENT | if same { SAME_TIME } else { 0 };
-        // Three appends or five in place of eight, where column and lengths take one byte each.
         if let (Ok(number @ ..0x80), Ok(length @ ..0x80), Ok(last @ ..0x80)) = lengths {
             self.out.extend_from_slice(&[head, number, length]);
-            self.out.extend_from_slice(element);
+            element.append(self.out);
             if same {
                 self.out.push(last);
             } else {
                 let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
                 self.out.extend_from_slice(&[a, b, c, d, e, f, g, h, last]);
             }
-            self.out.extend_from_slice(value);
+            value.append(self.out);
         } else {
             self.out.push(head);
             self.out.put_varint(u64::from(column));
-            self.out.put_string(element);
+            self.out.put_string(element.bytes);
             if !same {
                 self.out.put_i64(time);
             }
-            self.out.put_string(value);
+            self.out.put_string(value.bytes);
         }
         self.time = Some(time);
     }

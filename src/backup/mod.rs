@@ -12,6 +12,7 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 
 use repo_format::leaf::Layout;
 
@@ -65,6 +66,8 @@ pub struct Target<'a> {
     pub fingerprint: [u8; 32],
     /// Bytes of the parts of all nodes that one thread reads at a time of a shard that can be cut.
     pub range_bytes: u64,
+    /// Processors that there are.
+    pub cores: usize,
     /// Cuts files and large records.
     pub blobs: Arc<blob::Chunker>,
     /// The snapshots before, where they can be read: tables keep the shape that they have.
@@ -81,7 +84,18 @@ impl<'a> Target<'a> {
         let blobs = Arc::new(blob::Chunker::new(&keys.cut, repo.config().cut_average)?);
         let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
         let fingerprint = *keys.fingerprint.expose();
-        Ok(Target { sink, secret, leaf_target, branch_children, fingerprint, range_bytes: RANGE_BYTES, blobs, before })
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Target {
+            sink,
+            secret,
+            leaf_target,
+            branch_children,
+            fingerprint,
+            range_bytes: RANGE_BYTES,
+            cores,
+            blobs,
+            before,
+        })
     }
 
     /// For a tree in which the snapshot says something itself: records of so many bytes on average, of which some columns hold

@@ -1,4 +1,4 @@
-//! A tree whose leaves are made on several threads. One thread finds where they end, and puts branches above them in order:
+//! A tree whose leaves are made on several threads, or on the calling one. One thread finds where they end, and puts branches above them in order:
 //! the tree is byte for byte what [`TreeWriter`](super::TreeWriter) makes of the same records.
 
 use std::collections::BTreeMap;
@@ -49,6 +49,8 @@ pub struct WideTreeWriter<'a> {
     records: usize,
     first_key: Vec<u8>,
     own: LeafMaker<'a>,
+    /// Whether there are no other threads.
+    alone: bool,
     tasks: Sender<Task>,
     done: Receiver<(usize, Result<Child>)>,
     /// Leaves that have ended, and those that stand under branches.
@@ -59,7 +61,7 @@ pub struct WideTreeWriter<'a> {
 }
 
 impl<'a> WideTreeWriter<'a> {
-    /// An empty tree, whose leaves `threads` threads of `scope` make.
+    /// An empty tree, whose leaves `threads` threads of `scope` make; the calling thread where there are none.
     pub fn start<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
         sink: &'a dyn ChunkSink,
@@ -71,7 +73,7 @@ impl<'a> WideTreeWriter<'a> {
     {
         let (tasks, to_do) = bounded::<Task>(WAITING * threads.max(1));
         let (made, done) = unbounded();
-        for number in 0..threads.max(1) {
+        for number in 0..threads {
             let (to_do, made, mut maker) = (to_do.clone(), made.clone(), LeafMaker::new(sink, shape));
             let work = move || {
                 for task in to_do {
@@ -92,6 +94,7 @@ impl<'a> WideTreeWriter<'a> {
             records: 0,
             first_key: Vec::new(),
             own: LeafMaker::new(sink, shape),
+            alone: threads == 0,
             tasks,
             done,
             ended: 0,
@@ -107,8 +110,8 @@ impl<'a> WideTreeWriter<'a> {
 
     /// Adds the records of a batch; tells `ended` of each leaf that ends with one of them.
     pub fn push(&mut self, batch: &Arc<RecordBatch>, ended: &mut Ended<'_>) -> Result<()> {
-        let large = batch.bytes() > RECORD_LARGE;
-        if large && self.own.is_empty() && !self.open.is_empty() {
+        let here = self.alone || batch.bytes() > RECORD_LARGE;
+        if here && self.own.is_empty() && !self.open.is_empty() {
             self.own.begin(&self.first_key, self.in_force);
             for (batch, records) in self.open.drain(..) {
                 records.into_iter().try_for_each(|i| self.own.push(&batch.get(i)))?;
@@ -120,12 +123,12 @@ impl<'a> WideTreeWriter<'a> {
                 self.in_force = self.cutter.context(&record);
                 self.first_key.clear();
                 self.first_key.extend_from_slice(record.key);
-                if large {
+                if here {
                     self.own.begin(&self.first_key, self.in_force);
                 }
             }
             self.records += 1;
-            let here = large || !self.own.is_empty();
+            let here = here || !self.own.is_empty();
             if here {
                 self.own.push(&record)?;
                 from = i + 1;

@@ -74,8 +74,12 @@ impl Attempt<'_> {
         Ok(Err(refused.into_iter().chain(others).collect()))
     }
 
-    /// The ranges that the shard is read in: one of all keys where it is small, or cannot be cut.
+    /// The ranges that the shard is read in: one of all keys where it is small, cannot be cut, or need not be, because a thread
+    /// for each node keeps the processors busy. A range more is a look-up more in each part.
     fn ranges(&self, nodes: &[NodeParts<'_>], without: &Without) -> Result<Vec<KeyRange>> {
+        if self.has_enough_threads() {
+            return Ok(vec![EVERYTHING.clone()]);
+        }
         let bytes: u64 = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
         let pieces = (bytes / self.target.range_bytes.max(1)).min(RANGES_MAX) as usize;
         let bounds = if pieces > 1 { self.source.bounds(self.shard, without, pieces)? } else { Vec::new() };
@@ -85,6 +89,11 @@ impl Attempt<'_> {
         let from = std::iter::once(Vec::new()).chain(bounds.iter().cloned());
         let to = bounds.iter().cloned().chain(std::iter::once(Vec::new()));
         Ok(from.zip(to).collect())
+    }
+
+    /// Whether a thread for each node, one that merges and one that seals are as many as there are processors.
+    fn has_enough_threads(&self) -> bool {
+        self.source.nodes().len() + 2 >= self.target.cores
     }
 
     /// `None` where it must be read whole: what keeps a range from being read may be no fault of the records.

@@ -9,7 +9,7 @@
 //! records are read in the range whose turn it is, and nowhere else.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -53,12 +53,36 @@ pub struct Written {
     pub digest: [u8; 32],
 }
 
+/// Batches to be used again: memory that was touched before.
+#[derive(Default)]
+struct Spare(Mutex<Vec<RecordBatch>>);
+
+/// So many are kept.
+const SPARE_MAX: usize = 64;
+
+impl Spare {
+    fn take(&self) -> RecordBatch {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Keeps a batch, if nobody else holds it: the last who does gives it back.
+    fn give(&self, batch: Arc<RecordBatch>) {
+        let Some(mut batch) = Arc::into_inner(batch) else { return };
+        batch.clear();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < SPARE_MAX {
+            all.push(batch);
+        }
+    }
+}
+
 /// Writes what was merged.
 struct Writing<'a> {
     tree: WideTreeWriter<'a>,
     patches: PatchWriter<'a>,
     digest: RunDigest,
     rows: u64,
+    spare: &'a Spare,
 }
 
 impl Writing<'_> {
@@ -70,11 +94,14 @@ impl Writing<'_> {
         self.rows += batch.iter().filter(|record| record.is_row()).count() as u64;
         let patches = &mut self.patches;
         patches.add(told, self.tree.open_records())?;
-        self.tree.push(&Arc::new(batch), &mut |first_key, records| patches.end_leaf(first_key, records))
+        let batch = Arc::new(batch);
+        self.tree.push(&batch, &mut |first_key, records| patches.end_leaf(first_key, records))?;
+        self.spare.give(batch);
+        Ok(())
     }
 
     fn finish(self) -> Result<Written> {
-        let Writing { tree, mut patches, digest, rows } = self;
+        let Writing { tree, mut patches, digest, rows, .. } = self;
         let root = tree.finish(&mut |first_key, records| patches.end_leaf(first_key, records))?;
         let (patches, unowned) = patches.finish()?;
         Ok(Written { root, patches, unowned, rows, digest: digest.finish() })
@@ -82,17 +109,17 @@ impl Writing<'_> {
 }
 
 impl Fold<'_, '_> {
-    /// Threads that read ranges.
-    fn workers() -> usize {
-        thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX)
-    }
-
-    fn writing<'scope, 'env>(&'env self, scope: &'scope thread::Scope<'scope, 'env>) -> Result<Writing<'env>> {
+    fn writing<'scope, 'env>(
+        &'env self,
+        scope: &'scope thread::Scope<'scope, 'env>,
+        spare: &'env Spare,
+    ) -> Result<Writing<'env>> {
         let target = self.attempt.target;
-        let tree = WideTreeWriter::start(scope, target.sink, self.shape, Self::workers().div_ceil(2))?;
+        let makers = if self.attempt.has_enough_threads() { 0 } else { target.cores.min(WORKERS_MAX).div_ceil(2) };
+        let tree = WideTreeWriter::start(scope, target.sink, self.shape, makers)?;
         let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
         let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
-        Ok(Writing { tree, patches, digest: RunDigest::new(&key), rows: 0 })
+        Ok(Writing { tree, patches, digest: RunDigest::new(&key), rows: 0, spare })
     }
 
     fn scribe(&self) -> Scribe {
@@ -101,13 +128,14 @@ impl Fold<'_, '_> {
 
     /// All keys in one range: each node is read by a thread of its own.
     pub fn whole(&self, runs: Vec<Sampled<'_>>) -> Result<Written> {
+        let spare = Spare::default();
         thread::scope(|scope| {
-            let mut writing = self.writing(scope)?;
+            let mut writing = self.writing(scope, &spare)?;
             let mut read_ahead = Vec::new();
             for (run, node) in runs.into_iter().zip(self.nodes) {
                 read_ahead.push(ahead(scope, &format!("node {}", node.node), run)?);
             }
-            self.merge(read_ahead, |batch, told| writing.push(batch, told))?;
+            self.merge(read_ahead, &spare, |batch, told| writing.push(batch, told))?;
             writing.finish()
         })
     }
@@ -116,6 +144,7 @@ impl Fold<'_, '_> {
     fn merge(
         &self,
         runs: Vec<Box<dyn Run + '_>>,
+        spare: &Spare,
         mut hand_over: impl FnMut(RecordBatch, Told) -> Result<()>,
     ) -> Result<()> {
         let scribe = self.scribe();
@@ -123,7 +152,7 @@ impl Fold<'_, '_> {
         let mut merge: Merge<'_> = self.attempt.across(self.nodes, runs, &mut witness);
         loop {
             self.attempt.watch.check()?;
-            let mut batch = RecordBatch::new();
+            let mut batch = spare.take();
             let more = merge.next_batch(&mut batch)?;
             hand_over(batch, scribe.take())?;
             if !more {
@@ -134,17 +163,17 @@ impl Fold<'_, '_> {
 
     /// Several ranges at once.
     pub fn ranges(&self, ranges: &[KeyRange]) -> Result<Written> {
-        let workers = Self::workers();
-        let pace = Pace::new(AHEAD / (workers + 1));
+        let workers = self.attempt.target.cores.clamp(1, WORKERS_MAX);
+        let (pace, spare) = (Pace::new(AHEAD / (workers + 1)), Spare::default());
         thread::scope(|scope| {
             // Whatever ends this thread's work ends that of the others.
             let _end = GiveUp(&pace);
-            let mut writing = self.writing(scope)?;
+            let mut writing = self.writing(scope, &spare)?;
             let (jobs, to_do) = unbounded::<Job>();
             for number in 0..workers {
-                let (to_do, pace) = (to_do.clone(), &pace);
+                let (to_do, pace, spare) = (to_do.clone(), &pace, &spare);
                 let builder = thread::Builder::new().name(format!("range {number}"));
-                let work = move || self.work(&to_do, ranges, pace);
+                let work = move || self.work(&to_do, ranges, pace, spare);
                 builder.spawn_scoped(scope, work).map_err(|e| Error::io("starting a thread", e))?;
             }
             let mut begun: VecDeque<Receiver<Message>> = VecDeque::new();
@@ -172,27 +201,36 @@ impl Fold<'_, '_> {
     }
 
     /// Reads ranges, one after the other.
-    fn work(&self, to_do: &Receiver<Job>, ranges: &[KeyRange], pace: &Pace) {
+    fn work(&self, to_do: &Receiver<Job>, ranges: &[KeyRange], pace: &Pace, spare: &Spare) {
         for (number, to) in to_do {
             // A closed channel means that nobody wants it any more: whoever closed it has an error of its own to report.
-            let _ = match self.range(number, &ranges[number], pace, &to) {
+            let _ = match self.range(&ranges[number], Place { number, pace, spare }, &to) {
                 Ok(()) => to.send(Ok(None)),
                 Err(e) => to.send(Err(e)),
             };
         }
     }
 
-    fn range(&self, number: usize, range: &KeyRange, pace: &Pace, to: &Sender<Message>) -> Result<()> {
+    fn range(&self, range: &KeyRange, at: Place<'_>, to: &Sender<Message>) -> Result<()> {
+        let Place { number, pace, spare } = at;
         let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
         for node in self.nodes {
             let run = node_run(node, range, self.attempt.rule, self.failed);
             runs.push(Box::new(Patient { run, pace, range: number, is_before_large: false }));
         }
-        self.merge(runs, |batch, told| {
+        self.merge(runs, spare, |batch, told| {
             pace.wait_for_room(number, batch.bytes());
             to.send(Ok(Some((batch, told)))).map_err(|_| gone())
         })
     }
+}
+
+/// Which range a worker reads, and what it shares with the others.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    number: usize,
+    pace: &'a Pace,
+    spare: &'a Spare,
 }
 
 fn gone() -> Error {

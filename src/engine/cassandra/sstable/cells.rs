@@ -7,7 +7,7 @@
 //! Times are unsigned vints, differences to the header's smallest. A value has its length as vint before it, unless
 //! its type gives it. Sources: `Cell.Serializer`, `SerializationHeader`, `DeletionTime`.
 
-use repo_format::record::{BodyWriter, Entry, EntryKind, Traits};
+use repo_format::record::{BodyWriter, Entry, EntryKind, Near, Traits};
 
 use super::cursor::{Cursor, Fault, Parsed};
 use super::layout::{Column, Layout};
@@ -103,6 +103,12 @@ impl Span {
     pub fn of(self, body: &[u8]) -> Option<&[u8]> {
         body.get(self.start as usize..self.end as usize)
     }
+
+    /// The same, with what stands behind it.
+    #[inline]
+    fn near(self, body: &[u8]) -> Option<Near<'_>> {
+        Near::first(body.get(self.start as usize..)?, self.end.checked_sub(self.start)? as usize)
+    }
 }
 
 /// An entry whose bytes are parts of the row's body.
@@ -133,13 +139,13 @@ impl Item {
     /// Appends the entry.
     #[inline]
     pub fn write(&self, body: &[u8], writer: &mut BodyWriter<'_>) {
-        let (element, value) = (self.element.of(body), self.value.of(body));
-        match (self.kind, self.ttl, element, value) {
+        match (self.kind, self.ttl, self.element.near(body), self.value.near(body)) {
             (EntryKind::Cell, 0, None, Some(value)) => writer.push_live(self.column, self.time, value),
             (EntryKind::Cell, 0, Some(element), Some(value)) => {
                 writer.push_live_element(self.column, element, self.time, value);
             }
             _ => {
+                let (element, value) = (self.element.of(body), self.value.of(body));
                 let Item { time, ldt, ttl, column, kind, .. } = *self;
                 writer.push(&Entry { column, kind, element, time, ldt, ttl, value });
             }
@@ -234,10 +240,11 @@ impl<'a> Cells<'a> {
             Some(live) => live.time,
             None => return Err(Fault::Bad("time of a cell")),
         };
-        let value = match column.fixed {
-            Some(length) => c.bytes(length as usize)?,
-            None => c.vbytes()?,
+        let length = match column.fixed {
+            Some(length) => length as usize,
+            None => c.length()?,
         };
+        let value = c.near(length)?;
         self.c = c;
         writer.push_live(column.number, time, value);
         Ok(())

@@ -1,5 +1,7 @@
 //! Reading Cassandra's big-endian integers and variable-length integers out of a slice, without ever passing its end.
 
+use repo_format::record::Near;
+
 use crate::error::{Error, Kind};
 
 /// Why a parser stopped. Small and `Copy`, because it is returned some ten times a row; it becomes an [`Error`] with
@@ -80,6 +82,14 @@ impl<'a> Cursor<'a> {
         }
         self.at += n;
         Ok(&rest[..n])
+    }
+
+    /// The next `n` bytes, with what stands behind them.
+    #[inline(always)]
+    pub fn near(&mut self, n: usize) -> Parsed<Near<'a>> {
+        let near = Near::first(&self.bytes[self.at..], n).ok_or(Fault::Short)?;
+        self.at += n;
+        Ok(near)
     }
 
     #[inline]
