@@ -78,7 +78,11 @@ fn write(folder: &Path, generation: u64, table: &Table, rows: &[Row]) -> Outcome
     let mut writer = SsTableWriter::create(folder, generation, table, &Options::default())?;
     for row in rows {
         let mut body = Vec::new();
-        BodyWriter::new(&mut body).push_live(column, 1_700_000_000_000_000, &noise(&row.key, row.length));
+        BodyWriter::new(&mut body).push_live(
+            column,
+            1_700_000_000_000_000,
+            noise(&row.key, row.length).as_slice().into(),
+        );
         let traits = repo_format::record::check(&body)?;
         writer.push(&Record { key: &row.key, group_len: row.group_len, class: Class::Row, traits, body: &body })?;
     }

@@ -178,8 +178,8 @@ struct Only<'s> {
 }
 
 impl Source for Only<'_> {
-    fn bytes(&self) -> u64 {
-        self.source.bytes()
+    fn bytes(&self, shard: &Shard) -> u64 {
+        self.source.bytes(shard)
     }
 
     fn nodes(&self) -> &[Node] {

@@ -40,7 +40,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 pub fn row(n: u16, time: i64, value: &[u8]) -> Plain {
     let mut body = Vec::new();
-    BodyWriter::new(&mut body).push_live(1, time, value);
+    BodyWriter::new(&mut body).push_live(1, time, value.into());
     let [high, low] = n.to_be_bytes();
     Plain { key: vec![b'k', high, low, 2, 7], group_len: 3, class: Class::Row, body }
 }
@@ -215,8 +215,8 @@ pub fn one_table(folder: &Path, night: i64, values: &[Vec<u8>]) -> PathBuf {
             key.extend([2, 0x38]);
             let mut body = Vec::new();
             let mut writer = BodyWriter::new(&mut body);
-            writer.push_live(login, 1_700_000_000_000_000 + night, &night.to_be_bytes());
-            writer.push_live(number, 1_700_000_000_000_000, value);
+            writer.push_live(login, 1_700_000_000_000_000 + night, night.to_be_bytes().as_slice().into());
+            writer.push_live(number, 1_700_000_000_000_000, value.as_slice().into());
             Plain { key, group_len, class: Class::Row, body }
         })
         .collect();

@@ -34,6 +34,7 @@ mod many_files;
 mod measure;
 mod merge;
 mod own_trees;
+mod parallel;
 mod params;
 mod pieces;
 mod previous;

@@ -35,7 +35,7 @@ fn digest_of(run: &mut dyn Run) -> [u8; 32] {
 fn body(value: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     if !value.is_empty() {
-        BodyWriter::new(&mut body).push_live(1, 5, value);
+        BodyWriter::new(&mut body).push_live(1, 5, value.into());
     }
     body
 }

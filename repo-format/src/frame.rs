@@ -328,10 +328,8 @@ impl Opener {
     /// Opens a frame that was just sealed, and checks that all of `plain` is in it, and nothing else.
     pub fn verify(&mut self, key: &ContentKey, plain: &FramePlain, frame: &[u8]) -> Result<()> {
         let open = self.unseal(key, frame)?;
-        match (open.kind, open.list, open.bytes) == (plain.kind, plain.list.as_slice(), plain.bytes.as_slice()) {
-            true => Ok(()),
-            false => Err(FormatError::Mismatch("frame")),
-        }
+        let same = (open.kind, open.list, open.bytes) == (plain.kind, &plain.list[..], &plain.bytes[..]);
+        if same { Ok(()) } else { Err(FormatError::Mismatch("frame")) }
     }
 
     /// Opens a frame; its chunks are not yet checked.

@@ -149,6 +149,13 @@ pub struct Near<'a> {
 /// How many bytes of a [`Near`] are copied at once.
 const NEAR: usize = 32;
 
+impl<'a> From<&'a [u8]> for Near<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Near<'a> {
+        Near { bytes, wide: bytes.first_chunk() }
+    }
+}
+
 impl<'a> Near<'a> {
     /// The first `length` bytes of `within`; `None` where it has fewer.
     #[inline(always)]

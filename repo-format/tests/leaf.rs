@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use repo_format::leaf::GroupCodec::{self, Murmur3};
 use repo_format::leaf::{Layout, LeafBuilder, LeafReader, TimeUnit};
 use repo_format::names::PackClass;
-use repo_format::record::{self, Class, check};
+use repo_format::record::{self, BodyWriter, Class, Entry, EntryKind, Near, check};
 use repo_format::tree::{self, LEAF_BYTES_MAX};
 use support::records::*;
 
@@ -150,5 +150,31 @@ fn a_leaf_gives_no_more_than_its_limit() {
             "{n} children of {} bytes",
             LEAF_BYTES_MAX / 2
         );
+    }
+}
+
+proptest! {
+    /// The short ways to write a live cell write what the long way does, whatever stands behind the bytes.
+    #[test]
+    fn live_cells_are_written_alike(
+        cells in proptest::collection::vec(
+            (0u32..300, proptest::option::of(0usize..200), 0i64..3, 0usize..200, 0usize..60),
+            0..6,
+        ),
+    ) {
+        let bytes: Vec<u8> = (0..500u32).map(|i| (i * 7) as u8).collect();
+        let (mut short, mut long) = (Vec::new(), Vec::new());
+        let (mut quick, mut plain) = (BodyWriter::new(&mut short), BodyWriter::new(&mut long));
+        for (column, element, time, length, behind) in cells {
+            let near = |length: usize| Near::first(&bytes[..length + behind], length).unwrap();
+            match element {
+                Some(element) => quick.push_live_element(column, near(element), time, near(length)),
+                None => quick.push_live(column, time, near(length)),
+            }
+            let (element, value) = (element.map(|n| &bytes[..n]), Some(&bytes[..length]));
+            plain.push(&Entry { column, kind: EntryKind::Cell, element, time, ldt: 0, ttl: 0, value });
+        }
+        prop_assert_eq!(quick.traits(), plain.traits());
+        prop_assert_eq!(short, long);
     }
 }

@@ -51,12 +51,12 @@ pub fn check_accepted(source: &dyn Source, target: &Target<'_>, options: &Option
 /// What is wrong with a shard against the last complete snapshot that has it, in words. `now` is what tonight came to, `without` the
 /// parts that were left out.
 pub fn fallen(attempt: &Attempt<'_>, without: &Without, now_rows: u64) -> Result<Option<String>> {
-    let Some(before) = attempt.target.before else { return Ok(None) };
+    let Some(before) = attempt.common.target.before else { return Ok(None) };
     let Some(last) = before.shard(&attempt.shard.id).filter(|last| last.of.complete) else { return Ok(None) };
     if last.shard.rows == 0 || 2 * now_rows >= last.shard.rows {
         return Ok(None);
     }
-    if attempt.source.emptied(attempt.shard).is_some_and(|at| at >= u64::from(last.of.cut)) {
+    if attempt.common.source.emptied(attempt.shard).is_some_and(|at| at >= u64::from(last.of.cut)) {
         return Ok(None);
     }
     let reader = before.reader()?;
@@ -121,17 +121,17 @@ fn count(attempt: &Attempt<'_>, without: &Without, last: &Shard, chunks: &dyn Ch
     let tonight = Arc::new(AtomicU64::new(0));
     let both = attempt.merged(without, &mut Nobody, |run| {
         let mut runs: Vec<Box<dyn Run + '_>> =
-            vec![Box::new(Counted { run, cut: attempt.cut, live: Arc::clone(&tonight) })];
+            vec![Box::new(Counted { run, cut: attempt.common.cut, live: Arc::clone(&tonight) })];
         for tree in &last.layers {
             runs.push(Box::new(TreeRun::new(Some(tree.root()?), chunks)));
         }
         let owned = runs.iter().map(|_| Owned::All).collect();
         let mut nobody = Nobody;
-        let mut merge = Merge::across(runs, attempt.rule, attempt.cut, Across::new(owned, 0, &mut nobody));
+        let mut merge = Merge::across(runs, attempt.rule, attempt.common.cut, Across::new(owned, 0, &mut nobody));
         let (mut batch, mut both) = (RecordBatch::new(), 0);
         while merge.next_batch(&mut batch)? {
-            attempt.watch.check()?;
-            both += live(&batch, attempt.cut)?;
+            attempt.common.watch.check()?;
+            both += live(&batch, attempt.common.cut)?;
         }
         Ok(both)
     })?;

@@ -9,9 +9,11 @@ mod compare;
 mod fold;
 mod previous;
 mod run;
+mod small;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use repo_format::leaf::Layout;
@@ -26,8 +28,8 @@ use crate::snapshot::{self, About, Patch, Snapshot, Tree};
 use crate::tree::{Shape, UnownedCount, leaf_records};
 use crate::volume::Place;
 use crate::watch::Watch;
-use clocks::Times;
-use fold::Attempt;
+use fold::{Attempt, Common, Outcome};
+use small::Early;
 
 pub use previous::{Earlier, Of, Previous};
 pub use run::{Done, TAKES, run};
@@ -133,11 +135,10 @@ pub fn backup(
     let times = clocks::believed(source, options.cut, newest.as_deref(), started_ms / 1000)?;
     compare::check_accepted(source, target, options)?;
     let (files, patches) = (BTreeMap::new(), Vec::new());
-    let mut work = Work { engine, source, target, options, watch, times, files, patches, notes: Vec::new() };
-    let mut shards = Vec::new();
-    for shard in source.shards() {
-        shards.push(work.shard(shard)?);
-    }
+    let captured = u32::try_from(times.window.0).unwrap_or(u32::MAX);
+    let common = Common { engine, source, target, node_views: options.node_views, captured, cut: times.cut, watch };
+    let mut work = Work { common, source, target, options, watch, files, patches, notes: Vec::new() };
+    let shards = work.shards()?;
     work.kept()?;
     for problem in source.problems() {
         watch.gap(&options.cluster, problem);
@@ -192,12 +193,11 @@ fn notes(source: &dyn Source, target: &Target<'_>, options: &Options, dropped: V
 }
 
 struct Work<'a> {
-    engine: &'a dyn Engine,
+    common: Common<'a>,
     source: &'a dyn Source,
     target: &'a Target<'a>,
     options: &'a Options,
     watch: &'a Watch,
-    times: Times,
     /// By node and name.
     files: BTreeMap<(usize, String), snapshot::File>,
     patches: Vec<Patch>,
@@ -211,24 +211,26 @@ impl Work<'_> {
         format!("node {name}: {file}")
     }
 
-    /// Merges and stores one shard, without the files that turn out not to be readable.
-    fn shard(&mut self, shard: &engine::Shard) -> Result<snapshot::Shard> {
+    /// Merges and stores all shards, in their order.
+    fn shards(&mut self) -> Result<Vec<snapshot::Shard>> {
+        let (all, next) = (self.source.shards(), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            let mut early = Early::start(scope, self.common, all, &next)?;
+            let each = |(at, shard)| self.shard(shard, early.take(at)?);
+            all.iter().enumerate().map(each).collect()
+        })
+    }
+
+    /// Merges and stores one shard, without the files that turn out not to be readable. `first` is what came of the first attempt,
+    /// where it was made.
+    fn shard(&mut self, shard: &engine::Shard, mut first: Option<Outcome>) -> Result<snapshot::Shard> {
         let mut without = Without::new();
         let description = self.source.describe(Some(shard))?;
-        let schema = self.engine.schema(&shard.name, &description)?;
+        let schema = self.common.engine.schema(&shard.name, &description)?;
+        let attempt = Attempt { common: self.common, rule: schema.rule(), shard, alone: false };
         loop {
             self.watch.check()?;
-            let attempt = Attempt {
-                source: self.source,
-                rule: schema.rule(),
-                target: self.target,
-                shard,
-                node_views: self.options.node_views,
-                captured: u32::try_from(self.times.window.0).unwrap_or(u32::MAX),
-                cut: self.times.cut,
-                watch: self.watch,
-            };
-            let folded = match attempt.run(&without)? {
+            let folded = match first.take().map_or_else(|| attempt.run(&without), Ok)? {
                 Ok(folded) => folded,
                 Err(refused) => {
                     for refused in refused {

@@ -56,7 +56,7 @@ pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: 
     let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
     let source = engine.source(form.name, params, &Described::by(&describe), env)?;
     env.watch.check()?;
-    env.watch.bytes_total.store(source.bytes(), Ordering::Relaxed);
+    env.watch.bytes_total.store(source.shards().iter().map(|shard| source.bytes(shard)).sum(), Ordering::Relaxed);
     if params.has("dry-run") {
         let nowhere = Nowhere(repo);
         let snapshot = backup(engine, &*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;

@@ -221,8 +221,9 @@ pub trait Source: Sync {
     fn lists_all(&self) -> bool {
         false
     }
-    /// Bytes that reading all of it takes, as far as known: progress is told against it.
-    fn bytes(&self) -> u64;
+    /// Bytes that reading a shard takes, as far as the captures say without opening its parts: progress is told against the sum
+    /// of all shards, and small shards are read several at a time.
+    fn bytes(&self, shard: &Shard) -> u64;
     /// Every time that the captures give, at least one for each node that has files.
     fn times(&self) -> &[CaptureTime];
     /// The place in the engine's own log that the captures are cut at, where it has one, in the engine's words.

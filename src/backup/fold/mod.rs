@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use super::Target;
-use crate::engine::{EVERYTHING, KeyRange, NodeParts, Part, Shard, Source, Without};
+use crate::engine::{EVERYTHING, Engine, KeyRange, NodeParts, Part, Shard, Source, Without};
 use crate::error::{Error, Result};
 use crate::merge::{Across, Merge, Rule, Witness};
 use crate::run::{PackClass, RecordBatch, Run};
@@ -22,19 +22,31 @@ use sample::{Sampled, sample};
 /// A shard is read in so many ranges at most.
 const RANGES_MAX: u64 = 4096;
 
-/// What one attempt needs to know.
-pub struct Attempt<'a> {
+/// What all attempts of a backup have in common.
+#[derive(Clone, Copy)]
+pub struct Common<'a> {
+    pub engine: &'a dyn Engine,
     pub source: &'a dyn Source,
-    /// How versions of the shard merge.
-    pub rule: &'a dyn Rule,
     pub target: &'a Target<'a>,
-    pub shard: &'a Shard,
     pub node_views: bool,
     /// The first capture, seconds since 1970.
     pub captured: u32,
     pub cut: u32,
     pub watch: &'a Watch,
 }
+
+/// One attempt to fold a shard.
+pub struct Attempt<'a> {
+    pub common: Common<'a>,
+    /// How versions of the shard merge.
+    pub rule: &'a dyn Rule,
+    pub shard: &'a Shard,
+    /// It is one of several that are made at the same time: it takes no threads of its own.
+    pub alone: bool,
+}
+
+/// What an attempt came to: a folded shard, or the parts that must be left out to have one.
+pub type Outcome = std::result::Result<Folded, Vec<Refused>>;
 
 /// What became of a shard.
 pub struct Folded {
@@ -51,8 +63,8 @@ pub struct Folded {
 impl Attempt<'_> {
     /// Folds the shard without some parts. Gives all others that cannot be decoded, if there are any: each was read once
     /// by then, so that the shard need be folded only once more.
-    pub fn run(&self, without: &Without) -> Result<std::result::Result<Folded, Vec<Refused>>> {
-        let nodes = self.source.parts(self.shard, without, self.watch)?;
+    pub fn run(&self, without: &Without) -> Result<Outcome> {
+        let nodes = self.common.source.parts(self.shard, without, self.common.watch)?;
         let (nodes, refused) = split(nodes)?;
         if !refused.is_empty() {
             return Ok(Err(refused));
@@ -77,12 +89,12 @@ impl Attempt<'_> {
     /// The ranges that the shard is read in: one of all keys where it is small, cannot be cut, or need not be, because a thread
     /// for each node keeps the processors busy. A range more is a look-up more in each part.
     fn ranges(&self, nodes: &[NodeParts<'_>], without: &Without) -> Result<Vec<KeyRange>> {
-        if self.has_enough_threads() {
+        if self.alone || self.has_enough_threads() {
             return Ok(vec![EVERYTHING.clone()]);
         }
         let bytes: u64 = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
-        let pieces = (bytes / self.target.range_bytes.max(1)).min(RANGES_MAX) as usize;
-        let bounds = if pieces > 1 { self.source.bounds(self.shard, without, pieces)? } else { Vec::new() };
+        let pieces = (bytes / self.common.target.range_bytes.max(1)).min(RANGES_MAX) as usize;
+        let bounds = if pieces > 1 { self.common.source.bounds(self.shard, without, pieces)? } else { Vec::new() };
         if bounds.first().is_some_and(Vec::is_empty) || !bounds.is_sorted_by(|a, b| a < b) {
             return Err(Error::damaged(&self.shard.name, "is cut at keys that do not ascend"));
         }
@@ -93,7 +105,7 @@ impl Attempt<'_> {
 
     /// Whether a thread for each node, one that merges and one that seals are as many as there are processors.
     fn has_enough_threads(&self) -> bool {
-        self.source.nodes().len() + 2 >= self.target.cores
+        self.common.source.nodes().len() + 2 >= self.common.target.cores
     }
 
     /// `None` where it must be read whole: what keeps a range from being read may be no fault of the records.
@@ -111,7 +123,7 @@ impl Attempt<'_> {
     /// Decodes every part but those in `without`, each node in a thread of its own, and gives those that cannot be.
     fn survey(&self, without: &Without) -> Result<Vec<Refused>> {
         let progress = Watch::new();
-        let (nodes, mut refused) = split(self.source.parts(self.shard, without, &progress)?)?;
+        let (nodes, mut refused) = split(self.common.source.parts(self.shard, without, &progress)?)?;
         let failed = Failed::default();
         thread::scope(|scope| -> Result<()> {
             let failed = &failed;
@@ -133,7 +145,7 @@ impl Attempt<'_> {
             let mut run = guarded(node, part, &EVERYTHING, failed)?;
             let mut batch = RecordBatch::new();
             while run.next_batch(&mut batch)? {
-                self.watch.check()?;
+                self.common.watch.check()?;
             }
             Ok(())
         };
@@ -149,9 +161,9 @@ impl Attempt<'_> {
         }
         let leaf_records = match self.known_leaf_records() {
             Some(n) => n,
-            None => sample(&mut runs, self.target.leaf_target)?,
+            None => sample(&mut runs, self.common.target.leaf_target)?,
         };
-        let target = self.target;
+        let target = self.common.target;
         let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
         let (secret, branch_children) = (target.secret, target.branch_children);
         let shape = Shape { secret, leaf_records, branch_children, class: PackClass::Content, layout, blobs };
@@ -174,7 +186,7 @@ impl Attempt<'_> {
         witness: &'m mut dyn Witness,
     ) -> Merge<'m> {
         let owned = nodes.iter().map(|n| n.owned.clone()).collect();
-        Merge::across(runs, self.rule, self.cut, Across::new(owned, self.captured, witness))
+        Merge::across(runs, self.rule, self.common.cut, Across::new(owned, self.common.captured, witness))
     }
 
     /// Gives the merged run once more, without some parts, to `look`.
@@ -185,7 +197,7 @@ impl Attempt<'_> {
         look: impl FnOnce(Merge<'_>) -> Result<T>,
     ) -> Result<T> {
         let failed = Failed::default();
-        let nodes = self.source.parts(self.shard, without, self.watch)?;
+        let nodes = self.common.source.parts(self.shard, without, self.common.watch)?;
         let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
         for node in &nodes {
             runs.push(Box::new(node_run(node, &EVERYTHING, self.rule, &failed)));
@@ -194,7 +206,7 @@ impl Attempt<'_> {
     }
 
     fn known_leaf_records(&self) -> Option<u32> {
-        let before = self.target.before?.shard(&self.shard.id)?;
+        let before = self.common.target.before?.shard(&self.shard.id)?;
         (before.shard.name == self.shard.name).then_some(before.shard.leaf_records)
     }
 }

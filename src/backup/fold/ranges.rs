@@ -114,8 +114,12 @@ impl Fold<'_, '_> {
         scope: &'scope thread::Scope<'scope, 'env>,
         spare: &'env Spare,
     ) -> Result<Writing<'env>> {
-        let target = self.attempt.target;
-        let makers = if self.attempt.has_enough_threads() { 0 } else { target.cores.min(WORKERS_MAX).div_ceil(2) };
+        let target = self.attempt.common.target;
+        let makers = if self.attempt.alone || self.attempt.has_enough_threads() {
+            0
+        } else {
+            target.cores.min(WORKERS_MAX).div_ceil(2)
+        };
         let tree = WideTreeWriter::start(scope, target.sink, self.shape, makers)?;
         let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
         let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
@@ -123,17 +127,18 @@ impl Fold<'_, '_> {
     }
 
     fn scribe(&self) -> Scribe {
-        Scribe::new(self.nodes.len(), self.attempt.target.fingerprint, self.attempt.node_views)
+        Scribe::new(self.nodes.len(), self.attempt.common.target.fingerprint, self.attempt.common.node_views)
     }
 
-    /// All keys in one range: each node is read by a thread of its own.
+    /// All keys in one range: each node is read by a thread of its own, unless threads are not to be had.
     pub fn whole(&self, runs: Vec<Sampled<'_>>) -> Result<Written> {
         let spare = Spare::default();
         thread::scope(|scope| {
             let mut writing = self.writing(scope, &spare)?;
-            let mut read_ahead = Vec::new();
+            let mut read_ahead: Vec<Box<dyn Run + '_>> = Vec::new();
             for (run, node) in runs.into_iter().zip(self.nodes) {
-                read_ahead.push(ahead(scope, &format!("node {}", node.node), run)?);
+                let name = format!("node {}", node.node);
+                read_ahead.push(if self.attempt.alone { Box::new(run) } else { ahead(scope, &name, run)? });
             }
             self.merge(read_ahead, &spare, |batch, told| writing.push(batch, told))?;
             writing.finish()
@@ -151,7 +156,7 @@ impl Fold<'_, '_> {
         let mut witness = &scribe;
         let mut merge: Merge<'_> = self.attempt.across(self.nodes, runs, &mut witness);
         loop {
-            self.attempt.watch.check()?;
+            self.attempt.common.watch.check()?;
             let mut batch = spare.take();
             let more = merge.next_batch(&mut batch)?;
             hand_over(batch, scribe.take())?;
@@ -163,7 +168,7 @@ impl Fold<'_, '_> {
 
     /// Several ranges at once.
     pub fn ranges(&self, ranges: &[KeyRange]) -> Result<Written> {
-        let workers = self.attempt.target.cores.clamp(1, WORKERS_MAX);
+        let workers = self.attempt.common.target.cores.clamp(1, WORKERS_MAX);
         let (pace, spare) = (Pace::new(AHEAD / (workers + 1)), Spare::default());
         thread::scope(|scope| {
             // Whatever ends this thread's work ends that of the others.
@@ -188,7 +193,7 @@ impl Fold<'_, '_> {
                 }
                 let from = begun.pop_front().ok_or_else(gone)?;
                 while let Some((batch, told)) = from.recv().map_err(|_| gone())?? {
-                    self.attempt.watch.check()?;
+                    self.attempt.common.watch.check()?;
                     let bytes = batch.bytes();
                     writing.push(batch, told)?;
                     pace.written(range, bytes);

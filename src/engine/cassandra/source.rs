@@ -144,9 +144,9 @@ impl Source for CapturedNodes {
         !self.cluster.description.keyspaces.is_empty()
     }
 
-    fn bytes(&self) -> u64 {
-        let tables = self.captured.iter().flat_map(|c| &c.capture.tables);
-        tables.filter(|t| self.tables.is_decoded(&t.id)).flat_map(|t| &t.sstables).map(CapturedSsTable::bytes).sum()
+    fn bytes(&self, shard: &Shard) -> u64 {
+        let tables = self.captured.iter().flat_map(|c| &c.capture.tables).filter(|t| t.id == shard.id);
+        tables.flat_map(|t| &t.sstables).map(CapturedSsTable::bytes).sum()
     }
 
     fn times(&self) -> &[CaptureTime] {

@@ -98,8 +98,8 @@ impl Source for Toyland {
         &self.shards
     }
 
-    fn bytes(&self) -> u64 {
-        let tables = self.archives.iter().flat_map(|archive| archive.tables.values());
+    fn bytes(&self, shard: &Shard) -> u64 {
+        let tables = self.archives.iter().filter_map(|archive| archive.tables.get(&shard.name));
         tables.flat_map(|table| &table.parts).map(bytes).sum()
     }
 
