@@ -1,6 +1,7 @@
 //! What went wrong, in a form a program can branch on and a person can act on.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The process has no descriptor left.
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
@@ -44,6 +45,7 @@ struct Inner {
     subject: String,
     message: String,
     hint: Option<String>,
+    wait: Option<Duration>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -58,6 +60,7 @@ impl Error {
             subject: subject.to_string(),
             message: message.to_string(),
             hint: None,
+            wait: None,
             source: None,
         }))
     }
@@ -90,6 +93,13 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Error {
         self.0.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Not to be tried again before so long, says whoever refused.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Error {
+        self.0.wait = Some(wait);
         self
     }
 
@@ -135,6 +145,11 @@ impl Error {
     /// What is wrong, without subject and hint.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// For how long whoever refused wants to be left alone.
+    pub fn wait(&self) -> Option<Duration> {
+        self.0.wait
     }
 
     /// What to do about it, if we know.

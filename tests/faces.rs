@@ -53,7 +53,7 @@ fn what_is_a_place_elsewhere_is_no_folder() {
         "host:/srv",
         "10.0.0.1:/srv",
         "[::1]:/srv",
-        "s3://bucket/x",
+        "gs://bucket/x",
         "ssh://host/x",
         "file:///srv/x",
         "~/repo",

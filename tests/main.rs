@@ -44,6 +44,8 @@ mod repo;
 mod restore_cql;
 mod restore_rows;
 mod restore_sstables;
+#[cfg(feature = "s3")]
+mod s3;
 mod select;
 mod sim_disk;
 mod snapshot_body;

@@ -1,6 +1,8 @@
 //! One contract suite, run over every store and every wrapper.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use onefold::Kind;
 use onefold::store::disk::{Disk, RealDisk};
@@ -8,13 +10,13 @@ use onefold::store::faulty::{Fault, Faulty, Operation};
 use onefold::store::folder::Folder;
 use onefold::store::memory::Memory;
 use onefold::store::probe::{Verdict, race};
-use onefold::store::retry::Retry;
+use onefold::store::retry::{Retry, Time};
 use onefold::store::watched::{Request, Watched};
 use onefold::store::{Store, create_or_same, read_if_exists};
 
 use crate::sim_disk::SimDisk;
 
-fn names(store: &dyn Store, folder: &str) -> Vec<(String, u64)> {
+pub fn names(store: &dyn Store, folder: &str) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     store
         .list(folder, &mut |name, len| {
@@ -31,7 +33,7 @@ fn kind<T: std::fmt::Debug>(result: onefold::Result<T>) -> Kind {
 }
 
 /// What every store owes.
-fn contract(store: &dyn Store) {
+pub fn contract(store: &dyn Store) {
     // Nothing there.
     assert_eq!(kind(store.read("config")), Kind::NotFound);
     assert_eq!(kind(store.read_range("packs/ab/abcd", 0..1)), Kind::NotFound);
@@ -140,6 +142,88 @@ fn a_lost_reply_is_no_conflict_but_another_writer_is() {
         None
     });
     assert_eq!(kind(Retry::new(raced).create("log/1", b"mine")), Kind::AlreadyExists);
+}
+
+/// A time that passes when somebody sleeps, and what was slept.
+#[derive(Clone, Default)]
+struct Slept(Arc<Mutex<Vec<Duration>>>);
+impl Time for Slept {
+    fn now(&self) -> Duration {
+        self.0.lock().unwrap().iter().sum()
+    }
+    fn sleep(&self, pause: Duration) {
+        self.0.lock().unwrap().push(pause);
+    }
+}
+
+/// A store of so much patience that answers `good` requests and then none.
+struct Away {
+    inner: Memory,
+    good: AtomicUsize,
+    wait: Option<Duration>,
+}
+impl Store for Away {
+    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+        self.inner.create(name, bytes)
+    }
+    fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
+        if self.good.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+            return self.inner.read(name);
+        }
+        let error = onefold::Error::new(Kind::Io, name, "away");
+        Err(self.wait.map_or(error.again(), |wait| error.after(wait)))
+    }
+    fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
+        self.inner.read_range(name, range)
+    }
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
+        self.inner.list(folder, visit)
+    }
+    fn delete(&self, name: &str) -> onefold::Result<()> {
+        self.inner.delete(name)
+    }
+    fn concurrency(&self) -> usize {
+        1
+    }
+    fn place(&self) -> String {
+        "away".to_string()
+    }
+    fn patience(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+}
+
+/// What was slept in one read that fails, after `good` reads that did not.
+fn slept(good: usize, wait: Option<Duration>, seed: u64) -> Vec<Duration> {
+    let time = Slept::default();
+    let away = Away { inner: Memory::new(), good: good.into(), wait };
+    let store = Retry::with(Watched::new(away), Box::new(time.clone()), seed);
+    for _ in 0..good {
+        assert_eq!(kind(store.read("a")), Kind::NotFound);
+    }
+    assert_eq!(kind(store.read("a")), Kind::Io);
+    time.0.lock().unwrap().clone()
+}
+
+#[test]
+fn pauses_grow_differ_and_end() {
+    let second = Duration::from_secs(1);
+    for seed in 0..100 {
+        let pauses = slept(1, None, seed);
+        let total: Duration = pauses.iter().sum();
+        assert!(total <= 300 * second && total >= 270 * second, "for minutes: {total:?}");
+        for (i, pause) in pauses.iter().enumerate() {
+            let whole = (Duration::from_millis(20) * 2u32.pow(i.min(20) as u32)).min(30 * second);
+            assert!((whole / 2..=whole).contains(pause), "{i}: {pause:?}");
+        }
+        assert_ne!(pauses, slept(1, None, seed + 1), "machines that failed together come back apart");
+        assert_eq!(pauses, slept(1, None, seed));
+        // Who never answered is not waited for.
+        assert!(slept(0, None, seed).iter().sum::<Duration>() <= second);
+    }
+    // Who says when is left alone until then, and longer than we have time for is not waited.
+    assert_eq!(slept(1, Some(100 * second), 7), [100 * second; 3]);
+    assert!(slept(1, Some(301 * second), 7).is_empty());
 }
 
 #[test]

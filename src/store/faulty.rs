@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::{Store, cut, lock};
 use crate::error::{Error, Kind, Result};
@@ -130,6 +131,10 @@ impl<S: Store> Store for Faulty<S> {
 
     fn place(&self) -> String {
         self.inner.place()
+    }
+
+    fn patience(&self) -> Duration {
+        self.inner.patience()
     }
 
     fn sweep(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Where the objects of a repository live: a folder, later S3, Swift and others.
+//! Where the objects of a repository live: a folder, or a bucket; later SFTP, Swift and others.
 //!
 //! An object is a named, immutable sequence of bytes. Names are slash-separated paths of `[a-z0-9.-]`, spelled by
 //! `repo_format::names` alone; the part before the first slash is the object's folder. Policies (retries, counting,
@@ -10,12 +10,15 @@ pub mod folder;
 pub mod memory;
 pub mod probe;
 pub mod retry;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod watched;
 
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 
@@ -62,6 +65,11 @@ pub trait Store: Send + Sync {
     /// The place, as the user gave it; for messages.
     fn place(&self) -> String;
 
+    /// How long it makes sense to try again what may pass. What a folder's disk says seldom passes; a server comes back.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// Removes what crashed writers left behind and nobody can see. Never anything that a live writer works on.
     fn sweep(&self) -> Result<()> {
         Ok(())
@@ -90,14 +98,21 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn place(&self) -> String {
         (**self).place()
     }
+    fn patience(&self) -> Duration {
+        (**self).patience()
+    }
     fn sweep(&self) -> Result<()> {
         (**self).sweep()
     }
 }
 
-/// Opens the store that `place` names: today a folder, given by its path.
+/// Opens the store that `place` names: a bucket (`s3://…`), or a folder, given by its path.
 pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Store>> {
     let place = place.as_ref();
+    #[cfg(feature = "s3")]
+    if s3::is_place(place) {
+        return Ok(Arc::new(s3::S3::open(place)?));
+    }
     is_path(place)?;
     // The whole path: it is by its place that a machine knows a repository again.
     let path = std::path::absolute(place).map_err(|e| Error::io(place.display(), e))?;

@@ -1,14 +1,22 @@
 //! Tries again what may pass, and finds out what happened when a reply was lost.
+//!
+//! Pauses double from 20 ms to 30 s, each between a half and the whole of that, so that machines that failed together do not
+//! come back together; a server that names a time (Retry-After) is left alone for that long. It ends after the store's
+//! [`patience`](Store::patience), counted from the first failure; before the store has answered anything, after
+//! [`AT_FIRST`], since a wrong address is more likely then than a server that is away.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Store;
 use crate::error::{Error, Kind, Result};
 
-/// Pauses before the second, third and fourth attempt.
-const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_millis(1000)];
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(30);
+/// How long a store that never answered is tried.
+const AT_FIRST: Duration = Duration::from_secs(1);
 
 /// Whether trying again makes sense: not where the operating system says that this will never be allowed.
 fn may_pass(e: &Error) -> bool {
@@ -18,25 +26,81 @@ fn may_pass(e: &Error) -> bool {
     e.kind() == Kind::Io && !source.is_some_and(|s| never.contains(&s.kind()))
 }
 
-/// A store whose requests are tried again after [`Kind::Io`], at most four times in all.
+/// What time it is, and how to let it pass.
+pub trait Time: Send + Sync {
+    /// Since some moment.
+    fn now(&self) -> Duration;
+    /// Returns so much later.
+    fn sleep(&self, pause: Duration);
+}
+
+struct RealTime(Instant);
+
+impl Time for RealTime {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        thread::sleep(pause);
+    }
+}
+
+/// A store whose requests are tried again after [`Kind::Io`].
 pub struct Retry<S> {
     inner: S,
+    time: Box<dyn Time>,
+    /// Whether the store has ever answered.
+    answered: AtomicBool,
+    /// Drawn from in turn for pauses, by [`Retry::jitter`].
+    drawn: AtomicU64,
 }
 
 impl<S: Store> Retry<S> {
     /// Wraps a store.
     pub fn new(inner: S) -> Retry<S> {
-        Retry { inner }
+        #[allow(clippy::disallowed_methods)] // only spreads pauses; `repo::world` lies above
+        let seed = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+        Retry::with(inner, Box::new(RealTime(Instant::now())), seed)
+    }
+
+    /// The same, in a time of one's own, and with pauses that `seed` decides.
+    pub fn with(inner: S, time: Box<dyn Time>, seed: u64) -> Retry<S> {
+        Retry { inner, time, answered: AtomicBool::new(false), drawn: AtomicU64::new(seed) }
+    }
+
+    /// Between a half and the whole of `pause`.
+    fn jitter(&self, pause: Duration) -> Duration {
+        // SplitMix64: spreads well, and needs no more than a number.
+        let mut z = self.drawn.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        pause / 2 + (pause / 2).mul_f64((z >> 40) as f64 / (1u64 << 24) as f64)
     }
 
     fn attempt<T>(&self, mut request: impl FnMut() -> Result<T>) -> Result<T> {
-        for pause in PAUSES {
-            match request() {
-                Err(e) if may_pass(&e) => thread::sleep(pause),
-                other => return other,
+        let (mut pause, mut until) = (FIRST, None);
+        loop {
+            let error = match request() {
+                Err(e) if may_pass(&e) => e,
+                other => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    return other;
+                }
+            };
+            let patience = if self.answered.load(Ordering::Relaxed) {
+                self.inner.patience()
+            } else {
+                AT_FIRST.min(self.inner.patience())
+            };
+            let until = *until.get_or_insert_with(|| self.time.now() + patience);
+            let wait = self.jitter(pause).max(error.wait().unwrap_or_default());
+            if self.time.now() + wait > until {
+                return Err(error);
             }
+            self.time.sleep(wait);
+            pause = (pause * 2).min(LONGEST);
         }
-        request()
     }
 }
 
@@ -100,6 +164,10 @@ impl<S: Store> Store for Retry<S> {
 
     fn place(&self) -> String {
         self.inner.place()
+    }
+
+    fn patience(&self) -> Duration {
+        self.inner.patience()
     }
 
     fn sweep(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{Store, lock};
 use crate::error::Result;
@@ -140,6 +141,10 @@ impl<S: Store> Store for Watched<S> {
 
     fn place(&self) -> String {
         self.inner.place()
+    }
+
+    fn patience(&self) -> Duration {
+        self.inner.patience()
     }
 
     fn sweep(&self) -> Result<()> {
