@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use repo_format::credential::Sets;
+
 use crate::error::{Error, Kind, Result};
 use crate::repo::check::{CheckStats, Examined};
 use crate::repo::{Reader, Repo};
@@ -58,8 +60,12 @@ pub struct Harmed {
 const BLAMED: usize = 4;
 
 /// Verifies the repository. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
-/// objects are verified.
+/// objects are verified, and none of their contents: `read_data` is denied.
 pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
+    if options.read_data {
+        // Without it packs can be hashed, but nothing in them be opened: that is not what is asked for.
+        repo.needs(Sets::READ)?;
+    }
     let (examined, mut checked) = if repo.ring().read.is_empty() {
         let examined = repo.check(options.read_data, watch)?;
         let checked = Checked { objects: examined.stats, ..Checked::default() };

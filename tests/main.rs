@@ -27,6 +27,8 @@ mod foreign;
 mod fuzz;
 mod heal;
 mod holes;
+mod key_commands;
+mod keys;
 mod kill;
 mod large_values;
 mod left_links;

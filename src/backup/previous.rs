@@ -14,6 +14,10 @@ use crate::snapshot::{self, Shard, Snapshot};
 /// So many snapshots of the cluster are read at most, newest first. A shard that none of them has counts as new.
 const READ_AT_MOST: usize = 64;
 
+/// Who only writes learns nothing of the nights before.
+const UNREAD: &str = "earlier snapshots were not read, for the credential does not hold the read role: nothing says whether \
+     tables fell to nothing since; a table that grew much, or whose columns changed, may be stored anew";
+
 /// An earlier snapshot, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Of {
@@ -71,15 +75,17 @@ impl<'r> Previous<'r> {
     /// Those of `cluster` in `repo`. None where the credential cannot read.
     pub fn of(repo: &'r Repo, engine: &'static str, cluster: &str) -> Previous<'r> {
         let mut ahead = repo.snapshots();
-        if repo.ring().read.is_empty() {
+        let mut passed_over = Vec::new();
+        if repo.ring().read.is_empty() && !ahead.is_empty() {
             ahead.clear();
+            passed_over.push(UNREAD.to_owned());
         }
         let state = repo.state();
         let own = repo.ring().writer.as_ref().map(|key| key.id());
         ahead.retain(|info| {
             state.snapshots().get(&info.id).is_some_and(|committed| committed.vouched || Some(committed.writer) == own)
         });
-        let read = Mutex::new(Read { ahead, ..Read::default() });
+        let read = Mutex::new(Read { ahead, passed_over, ..Read::default() });
         Previous { repo, engine, cluster: cluster.to_owned(), read }
     }
 

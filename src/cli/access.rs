@@ -89,6 +89,21 @@ pub fn secret(global: &Global) -> Result<Secret> {
     Ok(Secret::Password(password))
 }
 
+/// A password for a new credential, typed twice on the terminal.
+pub fn new_password() -> Result<Zeroizing<String>> {
+    let ask = |prompt: &str| {
+        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|_| {
+            Error::new(Kind::Denied, "new password", "none was given")
+                .hint("give --new-password-file or --new-key-file, or use a terminal")
+        })
+    };
+    let typed = first_line(ask("new password: ")?.as_bytes(), "new password")?;
+    match *typed == *ask("the same again: ")? {
+        true => Ok(typed),
+        false => Err(Error::new(Kind::Denied, "new password", "was typed differently the second time")),
+    }
+}
+
 /// The password that a file holds: its first line.
 pub fn password_in(path: &Path) -> Result<Zeroizing<String>> {
     first_line(&read(path)?, &path.display().to_string())

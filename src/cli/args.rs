@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod filter;
+mod keys;
 mod restore;
 mod tables;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use filter::Filter;
+pub use keys::{AddKey, KeyCommand, Role};
 pub use restore::Restore;
 pub use tables::{Chosen, Form, Given, command, source, target};
 
@@ -65,6 +67,9 @@ pub struct Global {
 pub enum Command {
     /// Make a repository.
     Init(Init),
+    /// List, add and remove what opens the repository.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Back up captured nodes.
     Backup,
     /// List the snapshots.

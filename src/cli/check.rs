@@ -39,6 +39,11 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
     } else {
         some_of_each(&problems, output)?;
         summary(&checked, args.read_data, output)?;
+        if repo.ring().read.is_empty() {
+            output.line(
+                "not opened, for want of the read role: whether every chunk that snapshots need is there is not known",
+            )?;
+        }
         verdict(&checked, damaged, !repo.ring().read.is_empty(), output)?;
     }
     Ok(if damaged == 0 { Outcome::Fine } else { Outcome::Damage })

@@ -42,7 +42,8 @@ pub fn run(global: &Global, args: &Init, output: &Output) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-fn new_key_file(path: &Path) -> Result<KeyFile> {
+/// Makes a key file that only this user may read.
+pub fn new_key_file(path: &Path) -> Result<KeyFile> {
     let key = KeyFile::from_bytes(world::random()?);
     let failed = |e| Error::io(path.display(), e);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;

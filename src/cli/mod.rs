@@ -7,6 +7,7 @@ mod check;
 mod drift;
 mod exit;
 mod init;
+mod key;
 mod ls;
 mod output;
 mod progress;
@@ -69,6 +70,7 @@ fn run(args: &Args, given: &ArgMatches, engines: &[&dyn Engine], output: &Output
     let of_command = given.subcommand().map_or(given, |(_, of_command)| of_command);
     match &args.command {
         Command::Init(a) => init::run(global, a, output),
+        Command::Key(a) => key::run(global, a, output),
         Command::Backup => {
             let of_backup = given.subcommand().map_or(given, |(_, of_backup)| of_backup);
             let none =

@@ -8,7 +8,7 @@ use super::args::{Global, Which};
 use super::output::bytes;
 use super::show::load;
 use super::{Outcome, Output};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::store::read_if_exists;
 
 /// Counts the objects of the repository.
@@ -46,7 +46,7 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         None => 0,
         Some(Ok((_, snapshot))) => snapshot.bytes_read,
         // What is stored can be counted all the same.
-        Some(Err(e)) if e.is_of_bytes() => {
+        Some(Err(e)) if e.is_of_bytes() && e.kind() != Kind::Denied => {
             output.damage(&e);
             0
         }

@@ -7,6 +7,7 @@ pub mod index;
 pub mod index_memory;
 #[cfg(feature = "rocksdb")]
 pub mod index_rocksdb;
+pub mod keys;
 mod locate;
 pub mod log;
 mod losses;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use repo_format::config::Config;
 use repo_format::credential::{KeyRing, Sets};
-use repo_format::id::{ObjectHash, SessionId, SnapshotId};
+use repo_format::id::{CredentialId, ObjectHash, SessionId, SnapshotId};
 use repo_format::key::{ContentKey, SignKey, WrappedKey};
 use repo_format::log::Body;
 use repo_format::log_state::State;
@@ -56,6 +57,8 @@ struct Core {
     /// With retries; what everything below uses.
     store: Arc<dyn Store>,
     watched: Arc<Watched<Arc<dyn Store>>>,
+    /// What opened it.
+    credential: CredentialId,
     ring: KeyRing,
     config: Config,
     config_hash: ObjectHash,
@@ -196,7 +199,8 @@ impl Drop for Core {
 impl Core {
     fn lacks(&self, sets: Sets) -> Error {
         let message = format!("this credential holds {}, the work needs {sets}", self.ring.sets());
-        Error::new(Kind::Denied, self.store.place(), message).hint("use a credential that holds it")
+        Error::new(Kind::Denied, self.store.place(), message)
+            .hint("use a credential that holds it: `onefold key list` shows them")
     }
 
     /// Whether what is missing may be written again from its second copy: not by who only reads.

@@ -1,6 +1,6 @@
 //! Making a repository and opening one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::cache::Cache;
 use super::log::{Log, Start};
-use super::{Core, Repo, may_write, twice, world};
+use super::{Core, Repo, keys, may_write, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::probe::{self, Verdict};
 use crate::store::retry::Retry;
@@ -78,7 +78,7 @@ impl Repo {
         let cache = cache.map(Cache::new);
         remember(cache.as_ref(), &place, &ring, &id, &bytes);
         let hash = ObjectHash::of(&bytes);
-        finish(Parts { store, watched, ring, config, hash, seen: None }, cache.as_ref())
+        finish(Parts { store, watched, credential: id, ring, config, hash, seen: None }, cache.as_ref())
     }
 
     /// Opens a repository. With a cache directory that knows it, that takes four small reads.
@@ -95,7 +95,7 @@ impl Repo {
         let Unlocked { id, ring, bytes, hash, config } = unlock_any(&*store, unlock, cache.as_ref())?;
         remember(cache.as_ref(), &store.place(), &ring, &id, &bytes);
         let seen = cache.as_ref().and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&config, &ring.repo));
-        finish(Parts { store, watched, ring, config, hash, seen }, cache.as_ref())
+        finish(Parts { store, watched, credential: id, ring, config, hash, seen }, cache.as_ref())
     }
 }
 
@@ -108,14 +108,14 @@ fn open_known(
 ) -> Result<Option<Repo>> {
     let Some((repo, id)) = cache.place(&store.place()) else { return Ok(None) };
     // Read from the store each time: a credential that was removed opens nothing any more.
-    let Ok(Some(found)) = credential(&**store, &id) else { return Ok(None) };
+    let Ok(Some(found)) = keys::read(&**store, &id) else { return Ok(None) };
     let Ok(ring) = found.value.open(unlock) else { return Ok(None) };
     mend(&**store, &ring, &Name::Key(id), &found);
     let repo_cache = cache.repo(&repo, &store.place());
     let Some((_, hash, config)) = repo_cache.config(&ring) else { return Ok(None) };
     let Some(seen) = repo_cache.state(&config, &ring.repo) else { return Ok(None) };
     let (store, watched) = (store.clone(), watched.clone());
-    finish(Parts { store, watched, ring, config, hash, seen: Some(seen) }, Some(cache)).map(Some)
+    finish(Parts { store, watched, credential: id, ring, config, hash, seen: Some(seen) }, Some(cache)).map(Some)
 }
 
 /// Without retries below, which would hide who won; so a race that was disturbed is run again, for other names.
@@ -155,6 +155,8 @@ const LOST_CONFIG: &str =
 struct Parts {
     store: Arc<dyn Store>,
     watched: Arc<Watched<Arc<dyn Store>>>,
+    /// What opened.
+    credential: CredentialId,
     ring: KeyRing,
     config: Config,
     /// Of the configuration's object.
@@ -164,7 +166,7 @@ struct Parts {
 }
 
 fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
-    let Parts { store, watched, ring, config, hash, seen } = parts;
+    let Parts { store, watched, credential, ring, config, hash, seen } = parts;
     let known = seen.as_ref().map(State::n);
     let own = ring.writer.as_ref().map(SignKey::id);
     let start = Start { config: config.clone(), hash, own, mends: may_write(&ring) };
@@ -173,6 +175,7 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
     let core = Core {
         store,
         watched,
+        credential,
         ring,
         config,
         config_hash: hash,
@@ -281,10 +284,6 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> R
     }
 }
 
-fn credential(store: &dyn Store, id: &CredentialId) -> Result<Option<twice::Found<Credential>>> {
-    twice::read(store, &Name::Key(*id), |bytes| Credential::parse(id, bytes))
-}
-
 /// As long as this fails, the second copy serves.
 fn mend<T>(store: &dyn Store, ring: &KeyRing, name: &Name, found: &twice::Found<T>) {
     if may_write(ring) {
@@ -296,15 +295,7 @@ fn mend<T>(store: &dyn Store, ring: &KeyRing, name: &Name, found: &twice::Found<
 type Anchored = (Vec<u8>, ObjectHash, Config);
 
 fn try_all(store: &dyn Store, unlock: Unlock<'_>, fits: &dyn Fn(&KeyRing) -> Option<Anchored>) -> Result<Unlocked> {
-    let mut ids = BTreeSet::new();
-    for folder in [ObjectKind::Key.word(), COPIES] {
-        store.list(folder, &mut |text, _| {
-            if let Ok(Name::Key(id)) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
-                ids.insert(id);
-            }
-            Ok(())
-        })?;
-    }
+    let ids = keys::ids(store)?;
     if ids.is_empty() {
         return Err(
             Error::damaged(store.place(), "holds no credential").hint("copy `key/` from another copy of the store")
@@ -313,7 +304,7 @@ fn try_all(store: &dyn Store, unlock: Unlock<'_>, fits: &dyn Fn(&KeyRing) -> Opt
     let mut worst: Option<Error> = None;
     for id in ids {
         let name = Name::Key(id);
-        let found = match credential(store, &id) {
+        let found = match keys::read(store, &id) {
             Ok(Some(found)) => found,
             Ok(None) => continue,
             Err(e) if e.kind() == Kind::Unsupported => {
