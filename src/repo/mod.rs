@@ -19,6 +19,7 @@ pub mod session;
 pub mod sightings;
 pub mod twice;
 pub mod unsound;
+mod uploads;
 pub mod world;
 pub mod writer;
 

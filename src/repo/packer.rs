@@ -1,9 +1,9 @@
-//! From frames to packs in the store: sealed on a few threads, checked, spread over the open packs, uploaded, indexed.
+//! From frames to packs in the store: sealed on a few threads, checked, spread over the open packs, uploaded by others, indexed.
 //!
-//! Memory: the open packs (two of content of 16 MiB, one of metadata of 4 MiB) and one more for each thread while it
-//! uploads, the queue and the open frames
+//! Memory: the open packs (two of content of 16 MiB, one of metadata of 4 MiB), those on their way ([`super::uploads`]), the
+//! queue and the open frames
 //! (256 KiB each), about 5 MiB a thread for zstd and buffers, and 40 bytes for each chunk that no index object names
-//! yet: with two threads about 80 MiB at most (measured with the index cache, at 0.5 and
+//! yet: with two threads and a folder about 100 MiB at most (measured with the index cache, at 0.5 and
 //! at 2 GiB written: 110 MiB).
 
 use std::collections::HashSet;
@@ -21,6 +21,7 @@ use repo_format::names::{IndexName, Name, PackClass};
 use repo_format::pack::{BuiltPack, PackBuilder};
 
 use super::index::Index;
+use super::uploads::Uploads;
 use super::world;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Store, lock};
@@ -80,6 +81,7 @@ pub struct Counters {
 /// Takes frames, leaves packs and index objects in the store.
 pub struct Packer {
     shared: Arc<Shared>,
+    uploads: Arc<Uploads>,
     queue: Option<Sender<FramePlain>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -117,12 +119,15 @@ impl Packer {
             failure: Mutex::default(),
             counters: Counters::default(),
         });
-        let mut packer = Packer { shared, queue: Some(sender), threads: Vec::new() };
+        let uploader = shared.clone();
+        let upload = move |packs: &Receiver<PackBuilder>| uploader.upload_each(packs);
+        let uploads = Arc::new(Uploads::start(shared.setup.store.concurrency(), upload)?);
+        let mut packer = Packer { shared, uploads, queue: Some(sender), threads: Vec::new() };
         for i in 0..threads {
-            let shared = packer.shared.clone();
-            let receiver = receiver.clone();
+            let (shared, uploads, receiver) = (packer.shared.clone(), packer.uploads.clone(), receiver.clone());
             let builder = thread::Builder::new().name(format!("seal {i}"));
-            let thread = builder.spawn(move || shared.run(&receiver)).map_err(|e| Error::io("sealing thread", e))?;
+            let run = move || shared.run(&receiver, &uploads);
+            let thread = builder.spawn(run).map_err(|e| Error::io("sealing thread", e))?;
             packer.threads.push(thread);
         }
         Ok(packer)
@@ -162,8 +167,10 @@ impl Packer {
         self.check()?;
         for pack in lock(&self.shared.open).iter_mut().filter(|p| !p.is_empty()) {
             let empty = empty_pack(&self.shared.setup, pack.class());
-            self.shared.upload(std::mem::replace(pack, empty))?;
+            self.uploads.push(std::mem::replace(pack, empty))?;
         }
+        self.uploads.join()?;
+        self.check()?;
         let mut uploaded = lock(&self.shared.uploaded);
         self.shared.write_index(&mut uploaded)?;
         Ok(std::mem::take(&mut uploaded.written))
@@ -195,12 +202,14 @@ impl Drop for Packer {
     fn drop(&mut self) {
         self.shared.failed.store(true, Ordering::Release);
         self.join();
+        // Nobody relies on what was uploaded any more.
+        let _ = self.uploads.join();
     }
 }
 
 impl Shared {
     /// Seals frames until the queue is closed. After a failure it only empties the queue, so that nobody waits.
-    fn run(&self, queue: &Receiver<FramePlain>) {
+    fn run(&self, queue: &Receiver<FramePlain>, uploads: &Uploads) {
         let mut work = match Work::new(self.setup.level) {
             Ok(work) => work,
             Err(e) => return self.fail(e),
@@ -209,7 +218,19 @@ impl Shared {
             if self.failed.load(Ordering::Acquire) {
                 continue;
             }
-            if let Err(e) = self.frame(&mut work, &frame) {
+            if let Err(e) = self.frame(&mut work, &frame, uploads) {
+                self.fail(e);
+            }
+        }
+    }
+
+    /// Uploads packs until no more come. After a failure it only takes them, so that nobody waits.
+    fn upload_each(&self, packs: &Receiver<PackBuilder>) {
+        for pack in packs {
+            if self.failed.load(Ordering::Acquire) {
+                continue;
+            }
+            if let Err(e) = self.upload(pack) {
                 self.fail(e);
             }
         }
@@ -221,7 +242,7 @@ impl Shared {
     }
 
     /// Seals one frame, opens what was built and compares, and puts it into an open pack.
-    fn frame(&self, work: &mut Work, plain: &FramePlain) -> Result<()> {
+    fn frame(&self, work: &mut Work, plain: &FramePlain, uploads: &Uploads) -> Result<()> {
         let setup = &self.setup;
         work.sealed.clear();
         work.sealer.seal(&setup.key, &world::random()?, plain, &mut work.sealed)?;
@@ -242,7 +263,7 @@ impl Shared {
             pack.push(&work.sealed, plain.kind(), plain.list())?;
             full
         };
-        full.map_or(Ok(()), |pack| self.upload(pack))
+        full.map_or(Ok(()), |pack| uploads.push(pack))
     }
 
     fn upload(&self, pack: PackBuilder) -> Result<()> {

@@ -150,7 +150,7 @@ impl<D: Disk> Store for Folder<D> {
     }
 
     fn concurrency(&self) -> usize {
-        4
+        2
     }
 
     fn place(&self) -> String {

@@ -19,6 +19,8 @@ pub use parts::{Failed, Refused};
 use parts::{condemns, guarded, node_run, split};
 use sample::{Sampled, sample};
 
+/// Every range opens every part: a range of more parts than this is larger. To open one takes as long as to read some 32 KiB.
+const PARTS: u64 = 32;
 /// A shard is read in so many ranges at most.
 const RANGES_MAX: u64 = 4096;
 
@@ -92,8 +94,10 @@ impl Attempt<'_> {
         if self.alone || self.has_enough_threads() {
             return Ok(vec![EVERYTHING.clone()]);
         }
-        let bytes: u64 = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
-        let pieces = (bytes / self.common.target.range_bytes.max(1)).min(RANGES_MAX) as usize;
+        let parts = || nodes.iter().flat_map(|n| &n.parts);
+        let (bytes, count) = (parts().map(|part| part.bytes).sum::<u64>(), parts().count() as u64);
+        let range = self.common.target.range_bytes.max(1);
+        let pieces = (bytes / range.max(range * count / PARTS)).min(RANGES_MAX) as usize;
         let bounds = if pieces > 1 { self.common.source.bounds(self.shard, without, pieces)? } else { Vec::new() };
         if bounds.first().is_some_and(Vec::is_empty) || !bounds.is_sorted_by(|a, b| a < b) {
             return Err(Error::damaged(&self.shard.name, "is cut at keys that do not ascend"));
