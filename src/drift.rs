@@ -33,7 +33,7 @@ pub struct Counts {
 /// A range of keys, both ends inclusive, and how each node differs in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    /// Where it begins, as the database says it ([`Schema::place`]).
+    /// Where it begins, as the database says it ([`crate::engine::Schema::place`]).
     pub first: Value,
     /// Where it ends.
     pub last: Value,
@@ -50,7 +50,7 @@ pub struct Sample {
     pub what: &'static str,
     /// What kind of record.
     pub record: &'static str,
-    /// Where its key lies, as the database says it ([`Schema::place`]).
+    /// Where its key lies, as the database says it ([`crate::engine::Schema::place`]).
     pub place: Value,
     /// Its key.
     pub key: Box<RawValue>,

@@ -87,7 +87,7 @@ pub struct Snapshot {
 /// One table or collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// As [`engine::Shard::name`] has it.
+    /// As [`crate::engine::Shard::name`] has it.
     pub name: String,
     /// What its records are.
     pub kind: ShardKind,
@@ -266,7 +266,7 @@ impl Snapshot {
         all.into_iter().take(3).map(|(_, name)| name).collect()
     }
 
-    /// The shards that lie in `outer` ([`engine::split_name`]), or all, whose names fit a pattern: `*` stands for any characters, `?`
+    /// The shards that lie in `outer` ([`crate::engine::split_name`]), or all, whose names fit a pattern: `*` stands for any characters, `?`
     /// for one, and double quotes for nothing. Without `*` and `?` it is a name, and must be there.
     pub fn fitting(&self, outer: Option<&str>, pattern: Option<&str>) -> Result<Vec<&Shard>> {
         let of = |t: &&Shard| outer.is_none_or(|outer| t.name.split_once('.').is_some_and(|(of, _)| of == outer));
