@@ -137,7 +137,7 @@ pub fn backup(
     let (files, patches) = (BTreeMap::new(), Vec::new());
     let captured = u32::try_from(times.window.0).unwrap_or(u32::MAX);
     let common = Common { engine, source, target, node_views: options.node_views, captured, cut: times.cut, watch };
-    let mut work = Work { common, source, target, options, watch, files, patches, notes: Vec::new() };
+    let mut work = Work { common, options, files, patches, notes: Vec::new() };
     let shards = work.shards()?;
     work.kept()?;
     for problem in source.problems() {
@@ -194,10 +194,7 @@ fn notes(source: &dyn Source, target: &Target<'_>, options: &Options, dropped: V
 
 struct Work<'a> {
     common: Common<'a>,
-    source: &'a dyn Source,
-    target: &'a Target<'a>,
     options: &'a Options,
-    watch: &'a Watch,
     /// By node and name.
     files: BTreeMap<(usize, String), snapshot::File>,
     patches: Vec<Patch>,
@@ -207,13 +204,13 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn subject(&self, node: usize, file: &str) -> String {
-        let name = self.source.nodes().get(node).map_or("?", |n| n.name.as_str());
+        let name = self.common.source.nodes().get(node).map_or("?", |n| n.name.as_str());
         format!("node {name}: {file}")
     }
 
     /// Merges and stores all shards, in their order.
     fn shards(&mut self) -> Result<Vec<snapshot::Shard>> {
-        let (all, next) = (self.source.shards(), AtomicUsize::new(0));
+        let (all, next) = (self.common.source.shards(), AtomicUsize::new(0));
         thread::scope(|scope| {
             let mut early = Early::start(scope, self.common, all, &next)?;
             let each = |(at, shard)| self.shard(shard, early.take(at)?);
@@ -225,11 +222,11 @@ impl Work<'_> {
     /// where it was made.
     fn shard(&mut self, shard: &engine::Shard, mut first: Option<Outcome>) -> Result<snapshot::Shard> {
         let mut without = Without::new();
-        let description = self.source.describe(Some(shard))?;
+        let description = self.common.source.describe(Some(shard))?;
         let schema = self.common.engine.schema(&shard.name, &description)?;
         let attempt = Attempt { common: self.common, rule: schema.rule(), shard, alone: false };
         loop {
-            self.watch.check()?;
+            self.common.watch.check()?;
             let folded = match first.take().map_or_else(|| attempt.run(&without), Ok)? {
                 Ok(folded) => folded,
                 Err(refused) => {
@@ -244,7 +241,7 @@ impl Work<'_> {
             };
             self.compare(&attempt, &without, &folded)?;
             self.found(shard, &without)?;
-            let captured = self.source.captured(shard).into_iter().enumerate();
+            let captured = self.common.source.captured(shard).into_iter().enumerate();
             let not_captured = captured.filter(|(_, captured)| !captured).map(|(node, _)| node).collect();
             let patches = folded.patches.iter().enumerate();
             self.patches.extend(patches.map(|(node, patch)| Patch { shard: shard.id.clone(), node, patch: *patch }));
@@ -275,24 +272,24 @@ impl Work<'_> {
                 "{rows} rows and {deletions} deletions are held only by nodes that do not own them: they are not in the view; \
                  repair or decide, restore --include-unowned gives them back"
             );
-            self.watch.gap(format_args!("table {name}"), message);
+            self.common.watch.gap(format_args!("table {name}"), message);
         }
         if self.options.accepted.contains(name) {
             return Ok(());
         }
         if let Some(message) = compare::fallen(attempt, without, folded.rows)? {
-            self.watch.gap(format_args!("table {name}"), message);
+            self.common.watch.gap(format_args!("table {name}"), message);
         }
         Ok(())
     }
 
     /// Keeps what the capture says is to be kept.
     fn kept(&mut self) -> Result<()> {
-        for kept in self.source.kept() {
-            self.watch.check()?;
+        for kept in self.common.source.kept() {
+            self.common.watch.check()?;
             let subject = self.subject(kept.node, &kept.name);
             if kept.problem {
-                self.watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
+                self.common.watch.problem(false, &subject, format_args!("kept byte for byte: {}", kept.reason));
             }
             self.keep(kept.node, &kept.place, kept.name.clone(), &kept.reason, false)?;
         }
@@ -306,7 +303,7 @@ impl Work<'_> {
             true => "the file is damaged: its files are kept byte for byte",
             false => "the file is not understood: its files are kept byte for byte",
         };
-        self.watch.problem(
+        self.common.watch.problem(
             damage,
             self.subject(refused.node, &refused.error.to_string()),
             format_args!("{what}; its rows of {} are not merged", shard.name),
@@ -316,7 +313,7 @@ impl Work<'_> {
 
     /// Says what was seen in the files of a shard whose rows are merged. Those that are not as they should be are kept, too.
     fn found(&mut self, shard: &engine::Shard, without: &Without) -> Result<()> {
-        for finding in self.source.findings(shard) {
+        for finding in self.common.source.findings(shard) {
             if without.contains(&(finding.node, finding.part.clone())) {
                 continue;
             }
@@ -329,7 +326,7 @@ impl Work<'_> {
                 "{}: its rows of {} are merged, and the file is kept byte for byte",
                 finding.what, shard.name
             );
-            self.watch.problem(damage, &subject, kept);
+            self.common.watch.problem(damage, &subject, kept);
             self.keep_all(shard, finding.node, &finding.files, &finding.what, true)?;
         }
         Ok(())
@@ -364,14 +361,18 @@ impl Work<'_> {
             Err(e) if e.kind() == Kind::Full => return Err(e),
             Err(e) => {
                 let message = format!("cannot be read, and is not kept: {}", e.message());
-                self.watch.problem(true, subject, message);
+                self.common.watch.problem(true, subject, message);
                 return Ok(());
             }
         };
-        let blob = match blob::write(&mut file, &subject, &self.target.blobs, self.target.sink) {
+        let blob = match blob::write(&mut file, &subject, &self.common.target.blobs, self.common.target.sink) {
             Ok(blob) => blob,
             Err(e) if e.subject() == subject && e.kind() == Kind::Io => {
-                self.watch.problem(true, subject, format_args!("cannot be read, and is not kept: {}", e.message()));
+                self.common.watch.problem(
+                    true,
+                    subject,
+                    format_args!("cannot be read, and is not kept: {}", e.message()),
+                );
                 return Ok(());
             }
             Err(e) => return Err(e),

@@ -9,7 +9,7 @@
 //! records are read in the range whose turn it is, and nowhere else.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -24,6 +24,7 @@ use crate::engine::{KeyRange, NodeParts};
 use crate::error::{Error, Result};
 use crate::merge::{Merge, ahead};
 use crate::run::{RecordBatch, Run};
+use crate::store::lock;
 use crate::tree::{NodePatch, PatchWriter, Root, Scribe, Shape, Told, UnownedCount, WideTreeWriter};
 
 /// Bytes of merged records that wait for ranges before them to be written.
@@ -62,14 +63,14 @@ const SPARE_MAX: usize = 64;
 
 impl Spare {
     fn take(&self) -> RecordBatch {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        lock(&self.0).pop().unwrap_or_default()
     }
 
     /// Keeps a batch, if nobody else holds it: the last who does gives it back.
     fn give(&self, batch: Arc<RecordBatch>) {
         let Some(mut batch) = Arc::into_inner(batch) else { return };
         batch.clear();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if all.len() < SPARE_MAX {
             all.push(batch);
         }

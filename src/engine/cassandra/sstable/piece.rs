@@ -79,15 +79,12 @@ impl SsTable {
             return Ok(piece);
         }
         let run = self.run_of(files, data, true)?.announcing();
-        let way = Way::Passing { behind: false };
-        Ok(Piece {
-            run,
-            name: self.data().to_string(),
-            range: range.clone(),
-            way,
-            pieces: Arc::clone(pieces),
-            ended: false,
-        })
+        Ok(self.piece_of(run, Way::Passing { behind: false }, range, pieces))
+    }
+
+    fn piece_of(&self, run: SsTableRun, way: Way, range: &KeyRange, pieces: &Arc<Pieces>) -> Piece {
+        let (name, range, pieces) = (self.data().to_string(), range.clone(), Arc::clone(pieces));
+        Piece { run, name, range, way, pieces, ended: false }
     }
 
     /// A piece that begins where the index says; `None` where there are no checksums of chunks.
@@ -108,14 +105,7 @@ impl SsTable {
         }
         let Some(run) = run.between(from, until)? else { return Ok(None) };
         let way = Way::Sought { from, to, length, digest: self.place(Component::Digest) };
-        Ok(Some(Piece {
-            run,
-            name: self.data().to_string(),
-            range: range.clone(),
-            way,
-            pieces: Arc::clone(pieces),
-            ended: false,
-        }))
+        Ok(Some(self.piece_of(run, way, range, pieces)))
     }
 
     /// Where the first partition begins whose token is `token` or more. What is wrong with the index is damage, whatever it is:
