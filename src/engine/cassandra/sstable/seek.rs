@@ -120,10 +120,12 @@ fn scan(index: &dyn Bytes, from: u64, to: u64, token: i64) -> Result<Option<u64>
         let found = match entry(seen) {
             Err(Fault::Short) => {
                 origin = at;
+                let left = usize::try_from(index.length() - at).unwrap_or(usize::MAX);
                 let wanted = if seen.len() < WINDOW { WINDOW } else { ENTRY_MAX };
-                window = read(index, at, wanted.min(usize::try_from(index.length() - at).unwrap_or(wanted)))?;
+                window = read(index, at, wanted.min(left))?;
                 match entry(&window) {
-                    Err(Fault::Short) if window.len() == WINDOW => continue,
+                    // An entry that the window cuts off; a second look takes all that an entry can have.
+                    Err(Fault::Short) if wanted == WINDOW && left > WINDOW => continue,
                     found => found,
                 }
             }
@@ -171,4 +173,54 @@ fn read(file: &dyn Bytes, at: u64, n: usize) -> Result<Vec<u8>> {
 
 fn fault_in(file: &dyn Bytes, at: u64, fault: Fault) -> Error {
     fault.at(format_args!("{} at byte {at}", file.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Held(Vec<u8>);
+
+    impl Bytes for Held {
+        fn name(&self) -> String {
+            "held".to_string()
+        }
+
+        fn length(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_at(&self, to: &mut [u8], offset: u64) -> Result<usize> {
+            let from = self.0.get(offset as usize..).unwrap_or_default();
+            let n = from.len().min(to.len());
+            to[..n].copy_from_slice(&from[..n]);
+            Ok(n)
+        }
+    }
+
+    /// An entry of `Index.db` whose key has `length` bytes.
+    fn entry_of(length: u16, position: u8) -> Vec<u8> {
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.resize(2 + usize::from(length), 7);
+        bytes.extend([position, 0]);
+        bytes
+    }
+
+    #[test]
+    fn an_index_cut_anywhere_is_found_out() {
+        let (first, second) = (entry_of(20_000, 5), entry_of(u16::MAX, 9));
+        let least = [&first, &second].map(|entry| murmur3::token(&entry[2..entry.len() - 2]));
+        let whole = [first.clone(), second].concat();
+        // With the first token beyond every key, all entries are read.
+        let past = least.into_iter().max().expect("two").checked_add(1).expect("not the last token");
+        let wide = [WINDOW, first.len(), first.len() + WINDOW, first.len() + ENTRY_MAX, whole.len()];
+        for length in wide.into_iter().flat_map(|n| n.saturating_sub(2)..n + 3).filter(|n| *n <= whole.len()) {
+            let index = Held(whole[..length].to_vec());
+            let found = scan(&index, 0, length as u64, past);
+            match length == first.len() || length == whole.len() {
+                true => assert_eq!(found.expect("whole entries"), None),
+                false => assert!(found.is_err(), "{length} bytes of {}: {found:?}", whole.len()),
+            }
+        }
+    }
 }
