@@ -48,10 +48,12 @@ mod restore_rows;
 mod restore_sstables;
 #[cfg(feature = "s3")]
 mod s3;
+mod schedules;
 mod select;
 mod sim_disk;
 mod snapshot_body;
 mod sstable_faults;
+mod status;
 mod stores;
 mod system_tables;
 mod tidy;

@@ -17,17 +17,18 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
-    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "prune", "capture"]),
+    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "status", "prune", "capture"]),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 10] = [
+const SIBLINGS: [(&str, &str); 11] = [
     ("watch", "error"),
     ("whole", "error"),
     ("backup", "snapshot"),
     ("restore", "snapshot"),
     ("check", "snapshot"),
     ("check", "view"),
+    ("status", "snapshot"),
     ("view", "snapshot"),
     ("restore", "view"),
     ("drift", "view"),

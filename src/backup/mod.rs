@@ -32,7 +32,7 @@ use fold::{Attempt, Common, Outcome};
 use small::Early;
 
 pub use previous::{Earlier, Of, Previous};
-pub use run::{Done, TAKES, run};
+pub use run::{DRY_RUN, Done, TAKES, run};
 
 /// What the operator chooses.
 #[derive(Debug, Clone, Default)]

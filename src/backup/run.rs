@@ -34,9 +34,12 @@ pub const TAKES: Group = Group {
         Param::flag("keep-node-views", "Keep what stale rows hold, so that every node's own view can be read back"),
         Param::new("compression-level", Takes::Number(1, 19), "LEVEL", "Level of zstd, 1 to 19").or("1"),
         Param::flag("take-over", "Take over a session of this credential that another machine left open"),
-        Param::flag("dry-run", "Read, merge and count everything; write nothing"),
+        Param::flag(DRY_RUN, "Read, merge and count everything; write nothing"),
     ],
 };
+
+/// Nothing is written.
+pub const DRY_RUN: &str = "dry-run";
 
 /// What a backup came to.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: 
     let source = engine.source(form.name, params, &Described::by(&describe), env)?;
     env.watch.check()?;
     env.watch.bytes_total.store(source.shards().iter().map(|shard| source.bytes(shard)).sum(), Ordering::Relaxed);
-    if params.has("dry-run") {
+    if params.has(DRY_RUN) {
         let nowhere = Nowhere(repo);
         let snapshot = backup(engine, &*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;
         return Ok(Done { snapshot, stored: None });

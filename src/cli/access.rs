@@ -56,6 +56,21 @@ pub fn state_dir() -> Option<PathBuf> {
     standard("XDG_STATE_HOME", ".local/state")
 }
 
+/// The user's folder of profiles; `None` where there is no home.
+pub fn config_dir() -> Option<PathBuf> {
+    standard("XDG_CONFIG_HOME", ".config")
+}
+
+/// Whether options or the environment say what opens the repository.
+pub fn is_opened_by(global: &Global) -> bool {
+    global.key_file.is_some() || global.password_file.is_some() || global.password_command.is_some() || has_password()
+}
+
+/// Whether the environment holds the password itself.
+pub fn has_password() -> bool {
+    std::env::var_os("ONEFOLD_PASSWORD").is_some()
+}
+
 /// Our folder in a standard one, which a variable names or which lies in the home.
 fn standard(variable: &str, in_home: &str) -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);

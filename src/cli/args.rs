@@ -3,6 +3,7 @@
 mod filter;
 mod keys;
 mod restore;
+mod status;
 mod tables;
 
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 pub use filter::Filter;
 pub use keys::{AddKey, KeyCommand, Role};
 pub use restore::Restore;
-pub use tables::{Chosen, Form, Given, command, source, target};
+pub use status::{Age, Status};
+pub use tables::{Chosen, Form, Given, command, known, source, target};
 
 /// Backup for replicated databases: three replicas in, one reconciled copy stored.
 #[derive(Debug, Parser)]
@@ -29,7 +31,7 @@ pub struct Args {
 
 const AFTER: &str = "\
 Exit codes: 0 done · 1 failed · 3 some source files could not be decoded and are kept byte for byte · \
-4 a replica is missing from the backup · 5 damage found · 10 no repository · 11 busy · 12 wrong password or key · \
+4 a replica is missing from the backup · 5 damage found · 6 the last complete snapshot is too old · 10 no repository · 11 busy · 12 wrong password or key · \
 130 interrupted. Any other non-zero code is a failure.";
 
 /// What every command takes.
@@ -54,6 +56,9 @@ pub struct Global {
     /// Keep no cache on disk.
     #[arg(long, global = true)]
     pub no_cache: bool,
+    /// What is given neither here nor in the environment comes from this profile: NAME is /etc/onefold/NAME.toml.
+    #[arg(long, global = true, value_name = "NAME|FILE")]
+    pub profile: Option<OsString>,
     /// One JSON object a line.
     #[arg(long, global = true)]
     pub json: bool,
@@ -74,6 +79,8 @@ pub enum Command {
     Backup,
     /// List the snapshots.
     Snapshots(Filter),
+    /// Say how old the last complete snapshot of each cluster is.
+    Status(Status),
     /// Say everything about a snapshot.
     Show(Which),
     /// List a snapshot's tables and kept files.
@@ -86,6 +93,8 @@ pub enum Command {
     Check(Check),
     /// Get data back.
     Restore(Box<Restore>),
+    /// Say what holds, of profile, environment and command line.
+    ShowConfig,
     /// Print a shell's completions.
     Completions {
         /// The shell.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::access;
 use super::args::{self, Global};
+use super::hooks::{Ended, Hooks};
 use super::output::bytes;
 use super::progress::Progress;
 use super::show::unread;
@@ -18,7 +19,14 @@ use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
 /// Backs up what an engine's form captures.
-pub fn run(global: &Global, form: &args::Chosen<'_>, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, form: &args::Chosen<'_>, hooks: &Hooks, output: &Output) -> Result<Outcome> {
+    if form.params.has(backup::DRY_RUN) {
+        return Ok(backed_up(global, form, output)?.outcome);
+    }
+    hooks.around(output, || backed_up(global, form, output))
+}
+
+fn backed_up(global: &Global, form: &args::Chosen<'_>, output: &Output) -> Result<Ended> {
     let repo = access::open(global, output)?;
     // From here on a signal ends the work in order: links to live files, made when nodes are opened, are removed.
     let watch = Arc::new(Watch::new());
@@ -33,7 +41,7 @@ pub fn run(global: &Global, form: &args::Chosen<'_>, output: &Output) -> Result<
         // The commit stands, whoever could be told of it.
         Some((id, _)) => output.told(printed, &format!("snapshot {id} was made, see `onefold show`")),
     }
-    Ok(outcome(&snapshot))
+    Ok(Ended { outcome: outcome(&snapshot), snapshot: stored.map(|(id, _)| id) })
 }
 
 /// Problems that are no gaps are of files that were not read or not decoded.

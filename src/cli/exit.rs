@@ -18,6 +18,8 @@ pub enum Outcome {
     Incomplete,
     /// Damage was found: 5.
     Damage,
+    /// The last complete snapshot is too old, or there is none: 6.
+    Late,
 }
 
 impl Outcome {
@@ -27,6 +29,7 @@ impl Outcome {
             Outcome::SourceUnread => 3,
             Outcome::Incomplete => 4,
             Outcome::Damage => 5,
+            Outcome::Late => 6,
         }
     }
 }
@@ -44,18 +47,26 @@ fn code_of(kind: Kind) -> u8 {
 
 /// Prints an error, if there is one, and gives the exit code.
 pub fn report(outcome: Result<Outcome>, output: &Output) -> ExitCode {
-    let code = match outcome {
+    let code = code(&outcome, output);
+    if let Err(error) = outcome
+        && code != PIPE
+    {
+        complain(&error, code, output);
+    }
+    ExitCode::from(code)
+}
+
+/// The code of a reader that has seen enough, as `head` ends any program: no reason to complain.
+const PIPE: u8 = 141;
+
+/// The exit code.
+pub fn code(outcome: &Result<Outcome>, output: &Output) -> u8 {
+    match outcome {
         Ok(_) if output.saw_damage() => Outcome::Damage.code(),
         Ok(outcome) => outcome.code(),
-        // As `head` does to any program: no reason to complain.
-        Err(error) if error.kind() == Kind::Interrupted && error.subject() == CLOSED => 141,
-        Err(error) => {
-            let code = code_of(error.kind());
-            complain(&error, code, output);
-            code
-        }
-    };
-    ExitCode::from(code)
+        Err(error) if error.kind() == Kind::Interrupted && error.subject() == CLOSED => PIPE,
+        Err(error) => code_of(error.kind()),
+    }
 }
 
 fn complain(error: &Error, code: u8, output: &Output) {

@@ -4,16 +4,21 @@ mod access;
 mod args;
 mod backup;
 mod check;
+mod config;
 mod drift;
 mod exit;
+mod hooks;
 mod init;
 mod key;
 mod ls;
 mod output;
+mod ping;
+mod profile;
 mod progress;
 mod restore;
 mod show;
 mod stats;
+mod status;
 
 use std::fs;
 use std::process::ExitCode;
@@ -27,6 +32,7 @@ use crate::error::{Error, Kind, Result};
 use args::{Args, Command, Given};
 pub use exit::Outcome;
 use output::Output;
+use profile::Profile;
 
 /// Runs the program, which knows `engines`, on its arguments.
 pub fn main(engines: &[&dyn Engine]) -> ExitCode {
@@ -50,7 +56,12 @@ pub fn main(engines: &[&dyn Engine]) -> ExitCode {
     };
     raise_open_files();
     let output = Output::new(args.global.json);
-    let outcome = run(&args, &given, engines, &output);
+    let mut args = args;
+    let profile = Profile::load(args.global.profile.as_deref());
+    let outcome = profile.and_then(|profile| {
+        profile.fill(&mut args.global);
+        run(&args, &given, &profile, engines, &output)
+    });
     exit::report(outcome, &output)
 }
 
@@ -61,7 +72,13 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn run(args: &Args, given: &ArgMatches, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
+fn run(
+    args: &Args,
+    given: &ArgMatches,
+    profile: &Profile,
+    engines: &[&dyn Engine],
+    output: &Output,
+) -> Result<Outcome> {
     let global = &args.global;
     if !matches!(args.command, Command::Man { .. }) {
         // Repository, cache, keys, states and restored rows are for this user alone, whatever the shell allows.
@@ -75,18 +92,21 @@ fn run(args: &Args, given: &ArgMatches, engines: &[&dyn Engine], output: &Output
             let of_backup = given.subcommand().map_or(given, |(_, of_backup)| of_backup);
             let none =
                 || Error::new(Kind::Usage, "backup", "needs a database").hint("`onefold backup --help` lists them");
-            backup::run(global, &args::source(engines, of_backup)?.ok_or_else(none)?, output)
+            let chosen = args::source(engines, of_backup, profile)?.ok_or_else(none)?;
+            backup::run(global, &chosen, &profile.hooks, output)
         }
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => ls::run(global, a, engines, output),
         Command::Drift(a) => drift::run(global, a, engines, output),
+        Command::Status(a) => status::run(global, a, &profile.status, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),
         Command::Restore(a) => {
             let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");
             restore::run(global, a, &args::target(engines, of_command)?.ok_or_else(none)?, engines, output)
         }
+        Command::ShowConfig => config::run(global, of_command, profile, engines, output),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut args::command(engines, Given::Words), "onefold", &mut text);

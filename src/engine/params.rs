@@ -248,6 +248,11 @@ impl Params {
         self.0.insert(param.name, values);
     }
 
+    /// Takes what another gives in place of its own values.
+    pub fn overlay(&mut self, over: Params) {
+        self.0.extend(over.0);
+    }
+
     /// The names of what was given.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()

@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, value_parser};
 
 use super::Args;
 use crate::backup;
+use crate::cli::profile::Profile;
 use crate::engine::params::{Group, Param, Params, Takes, Value};
 use crate::engine::{self, Engine, form};
 use crate::error::{Error, Kind, Result};
@@ -40,12 +41,14 @@ pub struct Form<'e> {
 pub enum Given {
     /// The command line alone: clap refuses what does not fit together, in its own words.
     Words,
-    /// A file as well ([`PARAMS`]): what fits together is known once both are read.
+    /// A file as well ([`PARAMS`], [`PROFILE`]): what fits together is known once both are read.
     File,
 }
 
 /// The option that names a file of parameters.
 const PARAMS: &str = "params";
+/// The option that names a profile.
+const PROFILE: &str = "profile";
 /// The longest such file.
 const PARAMS_MAX: u64 = 1 << 20;
 
@@ -54,7 +57,8 @@ impl Given {
     pub fn of(mut words: impl Iterator<Item = OsString>) -> Given {
         let names = |word: &OsString| {
             let word = word.to_string_lossy();
-            word.strip_prefix("--").is_some_and(|word| word == PARAMS || word.starts_with("params="))
+            let name = word.strip_prefix("--").map(|word| word.split('=').next().unwrap_or_default());
+            name.is_some_and(|name| name == PARAMS || name == PROFILE)
         };
         if words.any(|word| names(&word)) { Given::File } else { Given::Words }
     }
@@ -100,11 +104,33 @@ fn in_outer(one: Command, engines: &[&dyn Engine]) -> Command {
 }
 
 /// The form that `backup` was told, by the matches of that subcommand.
-pub fn source<'e>(engines: &[&'e dyn Engine], given: &ArgMatches) -> Result<Option<Chosen<'e>>> {
+///
+/// Errors: what is given does not fit; the profile names a form that there is not.
+pub fn source<'e>(engines: &[&'e dyn Engine], given: &ArgMatches, profile: &Profile) -> Result<Option<Chosen<'e>>> {
     let Some((name, given)) = given.subcommand() else { return Ok(None) };
     let Some((engine, form)) = form(engines, |engine| engine.sources(), name) else { return Ok(None) };
-    let params = values(given, &form.params().chain(backup::TAKES.params).collect::<Vec<_>>())?;
+    let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
+    let params = values(given, &takes, known(engines, profile, name)?)?;
     Ok(Some(Chosen { engine, form, params }))
+}
+
+/// What a profile says of `backup NAME`.
+///
+/// Errors: there is no such form; an option that it does not take.
+pub fn known(engines: &[&dyn Engine], profile: &Profile, name: &str) -> Result<Params> {
+    let Some(said) = profile.of_backup(name) else { return Ok(Params::default()) };
+    let Some((_, form)) = form(engines, |engine| engine.sources(), name) else {
+        let names: Vec<&str> = engines.iter().flat_map(|engine| engine.sources()).map(|form| form.name).collect();
+        return Err(Error::new(
+            Kind::Usage,
+            format_args!("{}: backup.{name}", profile.name()),
+            "there is no such way in",
+        )
+        .hint(format_args!("there are {}", names.join(", "))));
+    };
+    let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
+    let said = Params::given(&takes, said.to_string().as_bytes());
+    said.map_err(|e| e.within(format_args!("{}: backup.{name}", profile.name())))
 }
 
 /// The form that `restore` was told, by the matches of that subcommand.
@@ -118,7 +144,7 @@ pub fn target<'e>(engines: &[&'e dyn Engine], given: &ArgMatches) -> Result<Opti
     };
     let params = all.iter().flat_map(FormOf::groups).flat_map(|group| group.params);
     let once: BTreeMap<&str, &Param> = params.map(|param| (param.name, param)).collect();
-    let params = values(given, &once.into_values().collect::<Vec<_>>())?;
+    let params = values(given, &once.into_values().collect::<Vec<_>>(), Params::default())?;
     forms::fits(&all, &of, &params)?;
     Ok(Some(Form { of, params }))
 }
@@ -173,16 +199,16 @@ fn option(param: &'static Param, heading: Option<&'static str>, from: Given) -> 
     }
 }
 
-/// What was given, here or in a file, or is the default. What is given here counts in place of what the file says.
+/// What was given, here or in a file, or is the default. What is given here counts in place of what the file says, and that in place
+/// of what the `profile` says.
 ///
-/// Errors: those of [`Params::from_json`] and [`Params::check`]; a file that cannot be read.
-fn values(given: &ArgMatches, params: &[&Param]) -> Result<Params> {
-    let mut all = match given.get_one::<PathBuf>(PARAMS) {
-        Some(path) => {
-            Params::from_json(params, &read(path)?).map_err(|e| e.within(format_args!("{}", path.display())))?
-        }
-        None => Params::default(),
-    };
+/// Errors: those of [`Params::given`] and [`Params::check`]; a file that cannot be read.
+fn values(given: &ArgMatches, params: &[&Param], profile: Params) -> Result<Params> {
+    let mut all = profile;
+    if let Some(path) = given.get_one::<PathBuf>(PARAMS) {
+        let said = Params::given(params, &read(path)?);
+        all.overlay(said.map_err(|e| e.within(format_args!("{}", path.display())))?);
+    }
     for param in params {
         let is_here = given.value_source(param.name) == Some(ValueSource::CommandLine);
         if is_here || !all.has(param.name) {

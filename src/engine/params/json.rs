@@ -11,14 +11,27 @@ use super::{Param, Params, Takes, Value};
 use crate::error::{Error, Kind, Result};
 
 impl Params {
-    /// What a JSON object gives, and the defaults of what it does not. A flag is `true` or `false`, a number a number, everything
+    /// What [`Params::given`] reads, and the defaults of what is not given.
+    ///
+    /// Errors: those of [`Params::given`].
+    pub fn from_json(of: &[&Param], text: &[u8]) -> Result<Params> {
+        let mut params = Params::given(of, text)?;
+        for param in of {
+            if let Some(default) = param.default.filter(|_| !params.has(param.name)) {
+                params.add(param, param.read(OsStr::new(default))?);
+            }
+        }
+        Ok(params)
+    }
+
+    /// What a JSON object gives. A flag is `true` or `false`, a number a number, everything
     /// else the text that the command line takes: `{"cluster": "prod", "node": ["n1=/snap/n1"], "dry-run": true}`. What may be given
     /// several times is a list, or one value. `of` are all parameters that could be given; whether they fit together is for
     /// [`Params::check`], once all are there.
     ///
     /// Errors: `Usage`, by the place in the text where it is no object, or by the key: one that no parameter has, or that is there
     /// twice, and values that the parameter does not take.
-    pub fn from_json(of: &[&Param], text: &[u8]) -> Result<Params> {
+    pub fn given(of: &[&Param], text: &[u8]) -> Result<Params> {
         let Object(pairs) = serde_json::from_slice(text).map_err(|e| {
             Error::new(Kind::Usage, "parameters", e)
                 .hint("write a JSON object, the names of options as keys: {\"tag\": \"x\"}")
@@ -31,11 +44,6 @@ impl Params {
                     .hint("give it once; several values are a list"));
             }
             param.of_json(value)?.into_iter().for_each(|value| params.add(param, value));
-        }
-        for param in of {
-            if let Some(default) = param.default.filter(|_| !params.has(param.name)) {
-                params.add(param, param.read(OsStr::new(default))?);
-            }
         }
         Ok(params)
     }

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io;
 
 use super::super::{exists, missing};
-use super::wire::{Answer, Heard, chain};
-use crate::error::{Error, Kind};
+use super::wire::{Answer, Heard};
+use crate::error::{Error, Kind, chain};
 
 /// What to look at when settings do not fit.
 pub const SETTINGS: &str = "look at AWS_REGION, AWS_ENDPOINT_URL and the profile";

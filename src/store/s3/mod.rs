@@ -30,7 +30,7 @@ use self::place::Place;
 use self::profile::Profile;
 use self::wire::Listening;
 use super::{Store, short};
-use crate::error::{Error, Kind, Result};
+use crate::error::{self, Error, Kind, Result};
 
 /// What a request may take in all: an object of 16 MiB at 0.2 MB/s.
 const REQUEST: &str = "90 seconds";
@@ -106,7 +106,7 @@ impl S3 {
             .with_retry(retries)
             .with_http_connector(Listening)
             .build()
-            .map_err(|e| Error::new(Kind::Usage, place.name(), wire::chain(&e)).hint(errors::SETTINGS))?;
+            .map_err(|e| Error::new(Kind::Usage, place.name(), error::chain(&e)).hint(errors::SETTINGS))?;
         let runtime = Builder::new_multi_thread().worker_threads(DRIVERS).thread_name("s3").enable_all().build();
         let runtime = runtime.map_err(|e| Error::io(place.name(), e))?;
         let root = if place.prefix.is_empty() { String::new() } else { format!("{}/", place.prefix) };

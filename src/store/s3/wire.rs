@@ -1,7 +1,6 @@
 //! What the client does not pass on: the server's own words, where a bucket is, how long to wait, what checksum was kept.
 
 use std::cell::RefCell;
-use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService, ReqwestConnector,
 };
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{self, Error, Kind, Result};
 
 /// Of an error's text so many bytes are read.
 const WORDS_MAX: usize = 64 << 10;
@@ -72,20 +71,6 @@ pub async fn listen<T>(request: impl Future<Output = T>) -> (T, Heard) {
         .await
 }
 
-/// An error with all that caused it.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = source.source();
-    }
-    text
-}
-
 /// Connects as `object_store` does, and listens.
 #[derive(Debug)]
 pub struct Listening;
@@ -110,7 +95,7 @@ impl HttpService for Listener {
             return answered;
         }
         let (heard, answered) = match answered {
-            Err(e) => (Heard { answer: None, broken: Some(chain(&e)) }, Err(e)),
+            Err(e) => (Heard { answer: None, broken: Some(error::chain(&e)) }, Err(e)),
             Ok(response) => {
                 let (parts, body) = response.into_parts();
                 let kept = parts.headers.get(CHECKSUM);

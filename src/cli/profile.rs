@@ -1,0 +1,156 @@
+//! A profile: what the commands of a timer need, in a file of TOML (docs/schedules.md).
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use toml::Value as Toml;
+
+use super::access;
+use super::args::{Age, Global};
+use super::hooks::Hooks;
+use crate::error::{Error, Kind, Result};
+
+/// The longest profile, bytes.
+const LENGTH_MAX: u64 = 1 << 20;
+
+/// What a profile says. Keys that nobody knows are refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Profile {
+    /// Where it was read; `None` where none was asked for.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
+    /// `--repository`
+    pub repository: Option<OsText>,
+    /// `--password-file`
+    pub password_file: Option<PathBuf>,
+    /// `--password-command`
+    pub password_command: Option<OsText>,
+    /// `--key-file`
+    pub key_file: Option<PathBuf>,
+    /// `--cache-dir`
+    pub cache_dir: Option<PathBuf>,
+    /// By the name of a way in: options of `backup NAME`.
+    #[serde(default)]
+    pub backup: BTreeMap<String, toml::Table>,
+    /// Of `status`.
+    #[serde(default)]
+    pub status: Status,
+    /// What a backup runs besides.
+    #[serde(default)]
+    pub hooks: Hooks,
+}
+
+/// Options of `status`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Status {
+    /// `--max-age`
+    pub max_age: Option<Age>,
+    /// `--cluster`
+    pub cluster: Option<String>,
+}
+
+/// Text that stands for an option that takes any bytes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct OsText(pub OsString);
+
+impl From<String> for OsText {
+    fn from(text: String) -> OsText {
+        OsText(text.into())
+    }
+}
+
+impl Profile {
+    /// Reads the profile that `--profile` names: a file, or `NAME.toml` in the user's folder of configurations or in
+    /// `/etc/onefold`. Without the option an empty one.
+    ///
+    /// Errors: there is none of that name; `Usage`, by line, where it is no TOML or has a key or value that nobody knows.
+    pub fn load(name: Option<&OsStr>) -> Result<Profile> {
+        let Some(name) = name else { return Ok(Profile::default()) };
+        let path = find(name)?;
+        let text = read(&path)?;
+        let bad = |e: toml::de::Error| {
+            let line = e.span().map(|at| text.as_bytes()[..at.start.min(text.len())].split(|b| *b == b'\n').count());
+            let place =
+                line.map_or_else(|| path.display().to_string(), |line| format!("{} line {line}", path.display()));
+            Error::new(Kind::Usage, place, e.message()).hint("docs/schedules.md has an example of a profile")
+        };
+        let mut profile: Profile = toml::from_str(&text).map_err(bad)?;
+        profile.hooks.check().map_err(|e| e.within(path.display()))?;
+        profile.path = Some(path);
+        Ok(profile)
+    }
+
+    /// Gives the options of every command that neither the command line nor the environment gave. Where these say what opens
+    /// the repository, the profile has no word in that.
+    pub fn fill(&self, global: &mut Global) {
+        let text = |text: &Option<OsText>| text.as_ref().map(|text| text.0.clone());
+        global.repository = global.repository.take().or_else(|| text(&self.repository));
+        global.cache_dir = global.cache_dir.take().or_else(|| self.cache_dir.clone());
+        if !access::is_opened_by(global) {
+            global.password_file = self.password_file.clone();
+            global.password_command = text(&self.password_command);
+            global.key_file = self.key_file.clone();
+        }
+    }
+
+    /// What it says of a way in, as an object of names and values.
+    pub fn of_backup(&self, name: &str) -> Option<Json> {
+        self.backup.get(name).map(|table| json(&Toml::Table(table.clone())))
+    }
+
+    /// Its place, for errors.
+    pub fn name(&self) -> String {
+        self.path.as_ref().map_or_else(|| "profile".to_owned(), |path| path.display().to_string())
+    }
+}
+
+/// The file of a profile.
+fn find(name: &OsStr) -> Result<PathBuf> {
+    let given = Path::new(name);
+    let is_path =
+        given.components().count() > 1 || given.is_absolute() || given.extension() == Some(OsStr::new("toml"));
+    if is_path {
+        return Ok(given.to_owned());
+    }
+    let mut file = name.to_owned();
+    file.push(".toml");
+    let system = Path::new("/etc/onefold").join(&file);
+    let all: Vec<PathBuf> = access::config_dir().map(|dir| dir.join(&file)).into_iter().chain([system]).collect();
+    let there = all.iter().find(|path| path.exists()).cloned();
+    there.ok_or_else(|| {
+        let places: Vec<String> = all.iter().map(|path| path.display().to_string()).collect();
+        Error::new(Kind::NotFound, format_args!("profile {}", name.display()), "there is no such profile")
+            .hint(format_args!("write {}, or give the path of a file", places.join(" or ")))
+    })
+}
+
+fn read(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LENGTH_MAX + 1).read_to_string(&mut text));
+    read.map_err(|e| Error::io(path.display(), e))?;
+    if text.len() as u64 > LENGTH_MAX {
+        return Err(Error::new(Kind::TooLarge, path.display(), "is longer than 1 MiB: no profile"));
+    }
+    Ok(text)
+}
+
+/// The same value in JSON; times as text.
+fn json(value: &Toml) -> Json {
+    match value {
+        Toml::String(text) => text.as_str().into(),
+        Toml::Integer(number) => (*number).into(),
+        Toml::Float(number) => (*number).into(),
+        Toml::Boolean(yes) => (*yes).into(),
+        Toml::Datetime(time) => time.to_string().into(),
+        Toml::Array(all) => all.iter().map(json).collect(),
+        Toml::Table(table) => table.iter().map(|(key, value)| (key.clone(), json(value))).collect(),
+    }
+}
