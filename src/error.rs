@@ -117,6 +117,13 @@ impl Error {
         self
     }
 
+    /// The same, of what lies in the subject: a file of a host.
+    #[must_use]
+    pub fn said_of(mut self, subject: impl fmt::Display) -> Error {
+        self.0.subject = subject.to_string();
+        self
+    }
+
     /// The same error once more, for everybody who asks.
     #[must_use]
     pub fn again(&self) -> Error {

@@ -18,6 +18,7 @@ pub mod report;
 pub mod restore;
 pub mod run;
 pub mod snapshot;
+pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod tree;

@@ -15,7 +15,7 @@ use repo_format::snapshot::Says;
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 24] = [
+const TARGETS: [Target; 25] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -30,6 +30,7 @@ const TARGETS: [Target; 24] = [
     ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
     ("params", params),
+    ("sftp_reply", onefold::ssh::fuzz),
     ("snapshot_body", snapshot_body),
     ("snapshot_record", snapshot_record),
     ("sstable_chunk", sstable::chunk),

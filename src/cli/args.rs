@@ -38,7 +38,7 @@ Exit codes: 0 done · 1 failed · 3 some source files could not be decoded and a
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// The repository: a folder, or s3://BUCKET/PREFIX.
+    /// The repository: a folder, sftp://[USER@]HOST/PATH, or s3://BUCKET/PREFIX.
     #[arg(short, long, global = true, env = "ONEFOLD_REPOSITORY", value_name = "PLACE")]
     pub repository: Option<OsString>,
     /// File whose first line is the password.

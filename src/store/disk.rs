@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl, flock, renameat_with};
 use rustix::io::Errno;
@@ -21,7 +22,8 @@ pub struct Entry {
     pub len: u64,
 }
 
-/// File-system operations below one root. Paths are relative to it and separated by slashes; `""` is the root.
+/// File-system operations below one root. Paths are relative to it and separated by slashes; `""` is the root. An error may hold
+/// one of ours, which is then what is said.
 pub trait Disk: Send + Sync {
     /// Makes a directory; its parent exists (that of the root is made). That it exists already is fine. Not synced.
     fn make_dir(&self, path: &str) -> io::Result<()>;
@@ -41,6 +43,14 @@ pub trait Disk: Send + Sync {
     fn is_abandoned(&self, path: &str) -> io::Result<bool>;
     /// The root, for messages.
     fn place(&self) -> String;
+    /// See [`super::Store::concurrency`].
+    fn concurrency(&self) -> usize {
+        2
+    }
+    /// See [`super::Store::patience`]. What a disk says seldom passes; a server comes back.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 /// Files of so many bytes and more are written past the page cache.

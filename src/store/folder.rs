@@ -1,4 +1,4 @@
-//! A store in a local folder: an object is a file, its name the path.
+//! A store in a folder, of this machine or of another: an object is a file, its name the path.
 //!
 //! An object is written to `tmp/`, synced, moved to its name without replacing anything, and then the directory is
 //! synced. A crash leaves at most a file in `tmp/`, which no reader looks at and [`Store::sweep`] removes.
@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::disk::{Disk, RealDisk};
 use super::{Store, exists, lock, missing, short};
@@ -96,8 +97,7 @@ impl<D: Disk> Folder<D> {
     }
 
     fn error(&self, name: &str, e: io::Error) -> Error {
-        let subject = format!("{}/{name}", self.disk.place());
-        let error = Error::io(subject, e);
+        let error = e.downcast().unwrap_or_else(|e| Error::io(format!("{}/{name}", self.disk.place()), e));
         match error.kind() {
             Kind::Full => error.hint("free some space and run the command again: what was uploaded is used again"),
             _ => error,
@@ -150,11 +150,15 @@ impl<D: Disk> Store for Folder<D> {
     }
 
     fn concurrency(&self) -> usize {
-        2
+        self.disk.concurrency()
     }
 
     fn place(&self) -> String {
         self.disk.place()
+    }
+
+    fn patience(&self) -> Duration {
+        self.disk.patience()
     }
 
     fn sweep(&self) -> Result<()> {

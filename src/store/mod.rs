@@ -1,4 +1,4 @@
-//! Where the objects of a repository live: a folder, or a bucket; later SFTP, Swift and others.
+//! Where the objects of a repository live: a folder, here or on another machine, or a bucket; later Swift and others.
 //!
 //! An object is a named, immutable sequence of bytes. Names are slash-separated paths of `[a-z0-9.-]`, spelled by
 //! `repo_format::names` alone; the part before the first slash is the object's folder. Policies (retries, counting,
@@ -12,6 +12,7 @@ pub mod probe;
 pub mod retry;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub mod sftp;
 pub mod watched;
 
 use std::ffi::OsStr;
@@ -106,12 +107,16 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// Opens the store that `place` names: a bucket (`s3://…`), or a folder, given by its path.
+/// Opens the store that `place` names: a bucket (`s3://…`), a folder of another machine (`sftp://…`), or one of this, given by
+/// its path.
 pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Store>> {
     let place = place.as_ref();
     #[cfg(feature = "s3")]
     if s3::is_place(place) {
         return Ok(Arc::new(s3::S3::open(place)?));
+    }
+    if sftp::is_place(place) {
+        return Ok(Arc::new(sftp::open(place)?));
     }
     is_path(place)?;
     // The whole path: it is by its place that a machine knows a repository again.
@@ -138,8 +143,11 @@ pub fn is_path(place: &OsStr) -> Result<()> {
     let scheme = bytes.get(colon..).is_some_and(|rest| rest.starts_with(b"://"));
     if scheme || !there() {
         let (name, kind) = (place.display(), String::from_utf8_lossy(first.get(..colon).unwrap_or_default()));
-        return Err(Error::new(Kind::Unsupported, &name, format_args!("this version has no store of type {kind:?}"))
-            .hint(format_args!("give the path of a folder; ./{name} or an absolute path for one that is called so")));
+        return Err(Error::new(Kind::Unsupported, &name, format_args!("no place is written {kind}:"))
+            .hint(format_args!(
+                "give the path of a folder, sftp://[USER@]HOST/PATH or s3://BUCKET/PREFIX; ./{name} or an absolute path for a \
+                 folder that is called so"
+            )));
     }
     Ok(())
 }

@@ -1,0 +1,17 @@
+//! Files of other machines, and commands on them, over SSH.
+//!
+//! The transport is the machine's own `ssh`, so that `~/.ssh/config`, known hosts, agents, certificates, hardware keys and jump
+//! hosts work as their owner knows them; what it asks on a terminal is refused (`BatchMode`), and no host key is trusted that it
+//! does not trust. Over its pipes goes SFTP, version 3, spoken here: blocking, many requests at once on one connection.
+
+mod address;
+mod connection;
+pub mod files;
+mod host;
+mod packet;
+mod refusal;
+
+pub use address::Address;
+pub use connection::{Answer, Connection, Fault, Pending};
+pub use host::Host;
+pub use packet::{Attributes, Name, fuzz, status};

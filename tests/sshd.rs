@@ -1,0 +1,139 @@
+//! A real `sshd` on loopback, which `tools/stores/serve` starts. Where there is none, tests that want one are left out and say so;
+//! `ONEFOLD_SFTP=openssh` forbids that.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use onefold::store::folder::Folder;
+use onefold::store::sftp::{self, Remote};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Said by `tools/stores/serve` where there is no server.
+const NOT_INSTALLED: i32 = 3;
+
+pub struct Sshd {
+    child: Child,
+    pub port: u16,
+    pub dir: TempDir,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.kill_sessions();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(dir: &Path, port: u16, subsystem: &str) -> Child {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/stores/serve");
+    let mut command = Command::new(script);
+    command.arg("openssh").arg(dir).arg(port.to_string()).arg(subsystem);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+impl Sshd {
+    pub fn start() -> Option<Sshd> {
+        Sshd::offering("sftp internal-sftp")
+    }
+
+    /// With another line of its settings behind `Subsystem`.
+    pub fn offering(subsystem: &str) -> Option<Sshd> {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut sshd = Sshd { child: serve(dir.path(), port, subsystem), port, dir };
+        if sshd.wait() {
+            return Some(sshd);
+        }
+        assert!(std::env::var_os("ONEFOLD_SFTP").is_none(), "there is no sshd, and ONEFOLD_SFTP says that there is");
+        // Past the harness, which shows nothing of tests that pass.
+        let said = b"SKIPPED: no OpenSSH server is installed; `tools/stores/setup openssh` installs one\n";
+        std::io::stderr().write_all(said).unwrap();
+        None
+    }
+
+    /// Waits until it answers; false where it is not installed.
+    fn wait(&mut self) -> bool {
+        for _ in 0..600 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(NOT_INSTALLED), "sshd ended");
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("sshd does not answer");
+    }
+
+    /// Ends the server and all sessions, as a crash of its machine does.
+    pub fn crash(&mut self) {
+        self.kill_sessions();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn restart(&mut self) {
+        self.child = serve(self.dir.path(), self.port, "sftp internal-sftp");
+        assert!(self.wait());
+    }
+
+    /// Ends the sessions that there are, and what they run. Gives their number.
+    pub fn kill_sessions(&self) -> usize {
+        let mut below = vec![self.child.id()];
+        let mut at = 0;
+        while let Some(parent) = below.get(at).copied() {
+            below.extend(children(parent));
+            at += 1;
+        }
+        for pid in &below[1..] {
+            let _ = kill_process(Pid::from_raw(*pid as i32).unwrap(), Signal::KILL);
+        }
+        below.len() - 1
+    }
+
+    /// A file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Settings of `ssh` with which it gets in.
+    pub fn settings(&self) -> PathBuf {
+        self.path("ssh_config")
+    }
+
+    /// The same, with one word exchanged.
+    pub fn other_settings(&self, from: &str, to: &str) -> PathBuf {
+        let text = fs::read_to_string(self.settings()).unwrap();
+        assert!(text.contains(from));
+        let file = self.path(&format!("ssh_config-{}", to.replace('/', "-")));
+        fs::write(&file, text.replace(from, to)).unwrap();
+        file
+    }
+
+    /// `SCHEME://127.0.0.1:PORT/…`, of a folder in its own.
+    pub fn place(&self, scheme: &str, name: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}{}", self.port, self.path(name).display())
+    }
+
+    pub fn open(&self, name: &str) -> Folder<Remote> {
+        sftp::with(self.place("sftp", name).as_ref(), self.settings()).unwrap()
+    }
+}
+
+/// Processes that a process started.
+fn children(parent: u32) -> Vec<u32> {
+    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let parent_of = |pid: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    ids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
