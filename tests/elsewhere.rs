@@ -108,7 +108,7 @@ impl OpenFile for Held {
 }
 
 /// Copies of three nodes' captures, in one of which a file is damaged.
-fn copies(root: &Path) -> (tempfile::TempDir, Vec<PathBuf>) {
+pub fn copies(root: &Path) -> (tempfile::TempDir, Vec<PathBuf>) {
     let dir = tempfile::tempdir().unwrap();
     for node in three(root) {
         copy(&node, &dir.path().join(node.file_name().unwrap()), &|_| true);
@@ -142,28 +142,35 @@ fn said(s: &Snapshot, place: &str) -> String {
     format!("{:#?}{:#?}", s.problems, s.notes).replace(place, "")
 }
 
+/// Backs up what lies in `dirs` and what lies elsewhere, at `place`: two snapshots that say the same but for places, and no chunk
+/// twice. Gives the number of shards.
+pub fn backs_up_alike(dirs: &[PathBuf], below: &Path, elsewhere: &[NodeDir], place: &str) -> usize {
+    let repo = flow::new_repo(&memory());
+    let here = dirs.iter().zip(1..).map(|(dir, n)| NodeDir::new(format!("n{n}"), dir)).collect::<Vec<_>>();
+    let (here, _) = flow::store(&repo, &flow::source(&here), true).unwrap();
+    let (there, stats) = flow::store(&repo, &flow::source(elsewhere), true).unwrap();
+    assert!(here.shards.len() > 5 && here.shards.len() == there.shards.len());
+    for (here, there) in here.shards.iter().zip(&there.shards) {
+        assert_eq!((&here.name, here.rows, &here.digest), (&there.name, there.rows, &there.digest));
+        assert_eq!(here.layers, there.layers, "{}", here.name);
+    }
+    assert!(here.files.is_some() && !here.complete);
+    assert_eq!((&here.files, &here.patches), (&there.files, &there.patches));
+    assert_eq!((here.cut.seconds, here.window), (there.cut.seconds, there.window));
+    assert_eq!(said(&here, &below.display().to_string()), said(&there, place));
+    assert_eq!(stats.chunks_new, 0);
+    there.shards.len()
+}
+
 #[test]
 fn what_lies_in_no_folder_is_backed_up_alike() {
     for root in captures() {
         let (dir, dirs) = copies(&root);
         let elsewhere = Arc::new(loaded(&dirs));
-        let repo = flow::new_repo(&memory());
-        let here = dirs.iter().zip(1..).map(|(dir, n)| NodeDir::new(format!("n{n}"), dir)).collect::<Vec<_>>();
-        let (here, _) = flow::store(&repo, &flow::source(&here), true).unwrap();
-        let (there, stats) = flow::store(&repo, &flow::source(&nodes(&elsewhere)), true).unwrap();
-        assert!(here.shards.len() > 5 && here.shards.len() == there.shards.len());
-        for (here, there) in here.shards.iter().zip(&there.shards) {
-            assert_eq!((&here.name, here.rows, &here.digest), (&there.name, there.rows, &there.digest));
-            assert_eq!(here.layers, there.layers, "{}", here.name);
-        }
-        assert!(here.files.is_some() && !here.complete);
-        assert_eq!((&here.files, &here.patches), (&there.files, &there.patches));
-        assert_eq!((here.cut.seconds, here.window), (there.cut.seconds, there.window));
-        assert_eq!(said(&here, &dir.path().display().to_string()), said(&there, NAME));
-        assert_eq!(stats.chunks_new, 0);
+        let shards = backs_up_alike(&dirs, dir.path(), &nodes(&elsewhere), NAME);
         let listed = elsewhere.listed.lock().unwrap();
         let twice: Vec<_> = listed.iter().filter(|(_, times)| **times > 1).collect();
-        assert!(listed.len() > 3 * here.shards.len() && twice.is_empty(), "a listing is a round trip: {twice:?}");
+        assert!(listed.len() > 3 * shards && twice.is_empty(), "a listing is a round trip: {twice:?}");
     }
 }
 

@@ -41,6 +41,7 @@ mod params;
 mod pieces;
 mod previous;
 mod proof;
+mod remote;
 mod repo;
 #[cfg(feature = "cql")]
 mod restore_cql;

@@ -6,6 +6,7 @@
 
 mod local;
 mod pool;
+mod remote;
 
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use local::Local;
 pub use pool::{OPEN_MAX, Pool, Pooled};
+pub use remote::Remote;
 
 /// A tree of folders and files. Paths have `/` between their names, which are any bytes. Calls block; links are followed.
 ///
@@ -104,6 +106,28 @@ pub fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
 pub struct Place {
     volume: Arc<dyn Volume>,
     path: PathBuf,
+}
+
+/// The places of a node's folders, as an operator writes them: paths of this machine, and `ssh://[USER@]HOST[:PORT]/PATH`, after
+/// which a path alone lies on the same machine.
+///
+/// Errors: [`Kind::Usage`], where an address makes no sense.
+pub fn places(given: &[PathBuf]) -> Result<Vec<Place>> {
+    let mut machine: Option<Remote> = None;
+    let mut places = Vec::new();
+    for path in given {
+        places.push(match (path.to_str().and_then(|path| path.strip_prefix("ssh://")), &machine) {
+            (Some(rest), before) => {
+                let (named, path) = Remote::parse(rest)?;
+                // One machine has few connections, however often it is named.
+                let named = before.clone().filter(|before| before.name() == named.name()).unwrap_or(named);
+                Place::new(Arc::new(machine.insert(named).clone()), path)
+            }
+            (None, Some(machine)) if path.is_absolute() => Place::new(Arc::new(machine.clone()), path),
+            (None, _) => Place::local(path),
+        });
+    }
+    Ok(places)
 }
 
 /// Bytes that a [`Place::reader`] reads at a time.

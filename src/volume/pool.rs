@@ -20,7 +20,7 @@ pub struct Pool {
 impl Pool {
     /// Keeps `most` files open, one at least.
     pub fn new(most: usize) -> Arc<Pool> {
-        Arc::new(Pool { most, numbers: AtomicU64::new(0), open: Mutex::default() })
+        Arc::new(Pool { most: most.max(1), numbers: AtomicU64::new(0), open: Mutex::default() })
     }
 
     /// Keeps as many files open as a quarter of what the process may open, at most [`OPEN_MAX`].
@@ -43,15 +43,21 @@ impl Pool {
             open.push(found);
             return Ok(file);
         }
-        if open.len() >= self.most {
-            open.remove(0);
-        }
+        let left = shrink(&mut open, self.most - 1);
+        // Opening and closing may take round trips, and others read on meanwhile.
+        drop(open);
+        drop(left);
         let file: Arc<dyn OpenFile> = loop {
             match place.open() {
                 // Whatever else the program has open leaves less room than was thought.
-                Err(e) if e.kind() == Kind::Full && !open.is_empty() => {
-                    let half = open.len().div_ceil(2);
-                    open.drain(..half);
+                Err(e) if e.kind() == Kind::Full => {
+                    let mut open = self.open_files();
+                    let half = open.len() / 2;
+                    let left = shrink(&mut open, half);
+                    drop(open);
+                    if left.is_empty() {
+                        return Err(e);
+                    }
                 }
                 opened => break opened?.into(),
             }
@@ -59,9 +65,19 @@ impl Pool {
         if before.is_some_and(|before| before != file.identity()) {
             return Err(changed(place));
         }
+        let mut open = self.open_files();
+        let left = shrink(&mut open, self.most - 1);
         open.push((number, Arc::clone(&file)));
+        drop(open);
+        drop(left);
         Ok(file)
     }
+}
+
+/// Takes all but the `most` that were used last.
+fn shrink(open: &mut Vec<(u64, Arc<dyn OpenFile>)>, most: usize) -> Vec<(u64, Arc<dyn OpenFile>)> {
+    let more = open.len().saturating_sub(most);
+    open.drain(..more).collect()
 }
 
 /// One file, open or not.
@@ -98,7 +114,10 @@ impl Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        self.pool.open_files().retain(|(number, _)| *number != self.number);
+        let mut open = self.pool.open_files();
+        let left: Vec<_> = open.extract_if(.., |(number, _)| *number == self.number).collect();
+        drop(open);
+        drop(left);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::params::{Group, Param, Takes};
 use crate::engine::target::OUT;
 use crate::engine::{Described, Form, Narrowed, Params, Source};
 use crate::error::{Error, Kind, Result};
-use crate::volume::Place;
+use crate::volume::places;
 
 /// The ways in.
 pub const SOURCES: &[Form] =
@@ -20,7 +20,7 @@ const CAPTURE: Group = Group {
             Takes::Node,
             "NAME[@ADDRESS]=DIR[,DIR…]",
             "A node: its name, its address in the ring, and the folder that holds KEYSPACE/TABLE-ID/ folders; several folders, \
-             with commas, where a node has several data directories",
+             with commas, where a node has several data directories. `ssh://[USER@]HOST[:PORT]/DIR[,DIR…]` lies on another machine",
         )
         .many()
         .required(),
@@ -62,13 +62,15 @@ const CAPTURE: Group = Group {
 /// Captured nodes, as the parameters of [`SOURCES`] say.
 pub fn source(params: &Params, before: &Described<'_>) -> Result<Box<dyn Source>> {
     let tag = params.text("snapshot-tag");
-    let node = |node: &crate::engine::params::NodeFolders| NodeDir {
-        name: node.name.clone(),
-        address: node.address.clone(),
-        dirs: node.dirs.iter().map(Place::local).collect(),
-        tag: tag.map(str::to_owned),
+    let node = |node: &crate::engine::params::NodeFolders| -> Result<NodeDir> {
+        Ok(NodeDir {
+            name: node.name.clone(),
+            address: node.address.clone(),
+            dirs: places(&node.dirs).map_err(|e| e.within(format_args!("node {}", node.name)))?,
+            tag: tag.map(str::to_owned),
+        })
     };
-    let nodes: Vec<NodeDir> = params.nodes("node").map(node).collect();
+    let nodes = params.nodes("node").map(node).collect::<Result<Vec<NodeDir>>>()?;
     let narrowed = Narrowed {
         only: params.list("keyspace"),
         excluded: params.list("exclude"),
