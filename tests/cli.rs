@@ -273,7 +273,8 @@ fn a_password_opens_what_it_made() {
     fs::write(&file, "correct horse\nnot this\n").unwrap();
     with("wrong", &["snapshots", "--password-file", file.to_str().unwrap()]).fine();
     with("wrong", &["snapshots", "--password-command", "echo correct horse"]).fine();
-    with("wrong", &["snapshots", "--password-command", "exit 3"]).failed(12, &["password command", "exit status: 3"]);
+    with("wrong", &["snapshots", "--password-command", "sh -c 'exit 3'"])
+        .failed(12, &["password command", "exit status: 3"]);
 }
 
 #[test]

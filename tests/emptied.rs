@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::user::{User, capture, copy, files_below, mend_manifest, table_dir, three};
 
 /// The three nodes, as copies.
-fn copies(dir: &Path) -> Vec<PathBuf> {
+pub fn copies(dir: &Path) -> Vec<PathBuf> {
     let nodes = three(&capture("cassandra-5.0"));
     nodes.iter().for_each(|node| copy(node, &dir.join(node.file_name().unwrap()), &|_| true));
     three(dir)
 }
 
 /// Takes SSTables of a table away on all nodes, as if they had never been: those of which `takes` says so.
-fn take(dirs: &[PathBuf], table: &str, takes: &dyn Fn(u32) -> bool) {
+pub fn take(dirs: &[PathBuf], table: &str, takes: &dyn Fn(u32) -> bool) {
     for dir in dirs {
         let folder = table_dir(dir, "lab", table);
         for file in files_below(&folder) {

@@ -8,7 +8,7 @@ use onefold::repo::keys::{Added, Removed};
 use onefold::repo::{Repo, WriteOptions};
 use onefold::store::Store;
 use onefold::watch::Watch;
-use repo_format::credential::{KeyRing, PasswordCost, Sets, Unlock};
+use repo_format::credential::{KeyRing, NewLock, Sets, Unlock};
 use repo_format::frame::{FrameHeader, Opener};
 use repo_format::key::{ContentKey, ContentSecret};
 use repo_format::keyfile::KeyFile;
@@ -22,7 +22,7 @@ use crate::repo::{backup, chunks, init, memory, restore};
 /// Adds a credential that a key file of `n` opens, and opens the repository with it.
 fn with(repo: &Repo, store: &Arc<dyn Store>, sets: Sets, n: u8) -> (Added, Repo) {
     let file = KeyFile::from_bytes([n; 32]);
-    let added = repo.add_key(sets, Unlock::KeyFile(&file), PasswordCost::default()).unwrap();
+    let added = repo.add_key(sets, NewLock::KeyFile(&file)).unwrap();
     assert_eq!(added.writer.is_some(), sets.has(Sets::WRITE));
     (added, opened(store, n).unwrap())
 }
@@ -125,12 +125,15 @@ fn what_a_stolen_write_credential_holds_opens_nothing() {
     // Nor does it take away, let others in or itself read, or speak for others.
     for body in [
         Body::Forget { snapshots: vec![thief.snapshots()[0].id] },
-        Body::Writers { writers: vec![(ring.writer.as_ref().unwrap().id(), Roles::WRITE_VOUCH)] },
+        Body::Writers {
+            writers: vec![(ring.writer.as_ref().unwrap().id(), Roles::WRITE_VOUCH)],
+            credentials: Vec::new(),
+        },
     ] {
         denied(thief.administer(&mut |_| Ok(body.clone())), "admin");
     }
     for (sets, role) in [(Sets::WRITE, "admin"), (Sets::READ, "read"), (Sets::ADMIN, "admin")] {
-        denied(thief.add_key(sets, Unlock::KeyFile(&KeyFile::from_bytes([9; 32])), PasswordCost::default()), role);
+        denied(thief.add_key(sets, NewLock::KeyFile(&KeyFile::from_bytes([9; 32]))), role);
     }
     denied(thief.remove_key(&repo.credentials().unwrap()[0].id.to_string()), "admin");
 
@@ -170,7 +173,7 @@ fn one_relies_on_ones_own_chunks_and_on_vouched_ones() {
     // Not of another that only writes: a thief's word that chunks are stored costs nobody a chunk.
     second.refresh().unwrap();
     both.refresh().unwrap();
-    denied(both.administer(&mut |_| Ok(Body::Writers { writers: Vec::new() })), "admin");
+    denied(both.administer(&mut |_| Ok(Body::Writers { writers: Vec::new(), credentials: Vec::new() })), "admin");
     assert_eq!(backup(&second, &more).chunks_new, 100);
     assert_eq!(backup(&both, &more).chunks_new, 100);
     // What read and write committed counts for all.
@@ -202,9 +205,9 @@ fn read_and_admin_do_what_they_say_and_no_more() {
     let (_, read) = with(&repo, &store, Sets::READ, 1);
     restore(&read, &data);
     denied(read.writer(WriteOptions::default()), "write");
-    denied(read.administer(&mut |_| Ok(Body::Writers { writers: Vec::new() })), "admin");
+    denied(read.administer(&mut |_| Ok(Body::Writers { writers: Vec::new(), credentials: Vec::new() })), "admin");
     let file = KeyFile::from_bytes([5; 32]);
-    denied(read.add_key(Sets::WRITE, Unlock::KeyFile(&file), PasswordCost::default()), "admin");
+    denied(read.add_key(Sets::WRITE, NewLock::KeyFile(&file)), "admin");
     // Also what is written later.
     let later = chunks(7, 50);
     backup(&repo, &later);
@@ -216,7 +219,7 @@ fn read_and_admin_do_what_they_say_and_no_more() {
     let (_, admin) = with(&repo, &store, Sets::ADMIN, 2);
     denied(admin.reader(), "read");
     denied(admin.writer(WriteOptions::default()), "write");
-    denied(admin.add_key(Sets::READ, Unlock::KeyFile(&file), PasswordCost::default()), "read");
+    denied(admin.add_key(Sets::READ, NewLock::KeyFile(&file)), "read");
     assert_eq!(opens(admin.ring(), &*store, &admin).0, 0);
     // It lists writers, itself too, and takes snapshots off the list.
     let (_, machine) = with(&admin, &store, Sets::WRITE, 3);
@@ -247,7 +250,7 @@ fn what_is_removed_is_gone_and_the_last_way_in_stays() {
         let refused = repo.remove_key(name).unwrap_err();
         assert!(refused.kind() == Kind::NotFound && refused.message().contains(word), "{refused}");
     }
-    let again = repo.add_key(Sets::READ, Unlock::KeyFile(&crate::repo::key_file()), PasswordCost::default());
+    let again = repo.add_key(Sets::READ, NewLock::KeyFile(&crate::repo::key_file()));
     assert_eq!(again.unwrap_err().kind(), Kind::AlreadyExists, "one key file, two credentials");
     // Who may not read does not take the last one away that does.
     let (_, admin) = with(&repo, &store, Sets::ADMIN, 1);

@@ -48,7 +48,7 @@ fn each_shard_comes_from_the_newest_snapshot_of_its_cluster_that_has_it() {
     backup(&user, "two", &three(&capture("cassandra-4.1")), &[]);
     let ids = user.snapshots();
     let repo = repo(&user);
-    let of = |cluster: &str| Previous::of(&repo, "cassandra", cluster);
+    let of = |cluster: &str| Previous::of(&repo, "cassandra", cluster, None);
     let shown: Vec<serde_json::Value> =
         ids.iter().map(|id| user.run(&["show", id, "--json"]).objects().remove(0)).collect();
     let id = |place: usize, name: &str| {
@@ -64,7 +64,7 @@ fn each_shard_comes_from_the_newest_snapshot_of_its_cluster_that_has_it() {
     assert!(one.shard(&id(2, "lab.orders")).is_none(), "of the other cluster");
     assert_eq!(of("two").shard(&id(2, "lab.orders")).unwrap().of.id, ids[2]);
     assert!(of("three").newest().is_none());
-    assert!(Previous::of(&repo, "other", "one").newest().is_none());
+    assert!(Previous::of(&repo, "other", "one", None).newest().is_none());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
 use proptest::prelude::*;
-use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
+use repo_format::credential::{Credential, KeyRing, NewLock, PasswordCost, Unlock};
 use repo_format::key::SignKey;
 use repo_format::keyfile::KeyFile;
 use repo_format::log::{Body, LostFrames, Roles};
@@ -26,7 +26,7 @@ pub fn key_file() -> KeyFile {
 /// Small packs, so that little data fill several.
 pub fn small() -> InitOptions {
     let sizes = onefold::repo::open::Sizes { cut_average: 4 << 10, frame_target: 16 << 10, pack_target: 256 << 10 };
-    InitOptions { cost: PasswordCost::default(), sizes: Some(sizes) }
+    InitOptions { cost: PasswordCost::default(), sizes: Some(sizes), like: None }
 }
 
 pub fn init(store: &Arc<dyn Store>, cache: Option<&Path>) -> Repo {
@@ -140,7 +140,7 @@ fn a_password_opens_and_a_wrong_one_is_denied() {
     let store = memory();
     let cost = PasswordCost { memory_kib: 8 << 10, passes: 1, lanes: 1 };
     let dir = tempfile::tempdir().unwrap();
-    let options = InitOptions { cost, sizes: None };
+    let options = InitOptions { cost, sizes: None, like: None };
     Repo::init(store.clone(), Unlock::Password(b"right"), Some(dir.path()), options).unwrap();
     for cache in [None, Some(dir.path())] {
         Repo::open(store.clone(), Unlock::Password(b"right"), cache).unwrap();
@@ -186,10 +186,9 @@ fn add_writer(repo: &Repo, store: &Arc<dyn Store>, roles: Roles) -> KeyFile {
     let file = KeyFile::from_bytes([9; 32]);
     let writer = SignKey::from_bytes(&[10; 32]);
     let ring = KeyRing { writer: Some(writer.clone()), read: Vec::new(), admin_key: None, ..repo.ring().clone() };
-    let sealed = Credential::seal(&ring, Unlock::KeyFile(&file), PasswordCost::default(), &[1; 32], &[2; 24]);
-    let (id, bytes) = sealed.unwrap();
-    store.create(&Name::Key(id).to_string(), &bytes).unwrap();
-    repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer.id(), roles)] })).unwrap();
+    let made = Credential::seal(&ring, NewLock::KeyFile(&file), [1; 32], &[2; 24]).unwrap();
+    store.create(&Name::Key(made.id).to_string(), &made.bytes).unwrap();
+    repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer.id(), roles)], credentials: vec![] })).unwrap();
     file
 }
 
@@ -232,7 +231,7 @@ fn a_removed_writer_cannot_open_a_session() {
 
 fn add_roles(repo: &Repo, roles: Roles) {
     let writer = SignKey::from_bytes(&[10; 32]).id();
-    repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer, roles)] })).unwrap();
+    repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer, roles)], credentials: vec![] })).unwrap();
 }
 
 #[test]

@@ -265,7 +265,9 @@ fn a_store_with_several_winners_has_one_writer() {
     backup(&repo, &data);
     restore(&open(&store, None).unwrap(), &data);
     let second = repo_format::key::SignKey::from_bytes(&[10; 32]).id();
-    let refused = repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(second, Roles::WRITE)] })).unwrap_err();
+    let refused = repo
+        .administer(&mut |_| Ok(Body::Writers { writers: vec![(second, Roles::WRITE)], credentials: vec![] }))
+        .unwrap_err();
     assert!(refused.kind() == Kind::Denied && refused.message().contains("writers"), "{refused}");
     assert_eq!(repo.state().writers().len(), 1);
     let writer = repo.writer(WriteOptions::default()).unwrap();

@@ -86,11 +86,21 @@ impl User {
     /// The program with this user's environment and nobody's else.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onefold"));
-        for name in ["ONEFOLD_PASSWORD", "ONEFOLD_PASSWORD_FILE", "ONEFOLD_PASSWORD_COMMAND"] {
+        for name in [
+            "ONEFOLD_PASSWORD",
+            "ONEFOLD_PASSWORD_FILE",
+            "ONEFOLD_PASSWORD_COMMAND",
+            "ONEFOLD_KEY_COMMAND",
+            "ONEFOLD_IDENTITY",
+        ] {
             command.env_remove(name);
         }
         command.env("ONEFOLD_REPOSITORY", self.path("repo")).env("ONEFOLD_KEY_FILE", self.path("key"));
-        command.env("ONEFOLD_CACHE_DIR", self.path("cache")).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+            .env("ONEFOLD_CACHE_DIR", self.path("cache"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         command.stdout(Stdio::null());
         command
     }

@@ -134,7 +134,7 @@ fn checkpoint() {
         let entry = Entry { n: state.n() + 1, previous: state.head(), writer: admin.id(), time_ms: 0, body };
         state.apply(ObjectHash([7; 32]), &entry).unwrap();
     };
-    write(Body::Writers { writers: vec![(admin.id(), Roles::WRITE_VOUCH)] });
+    write(Body::Writers { writers: vec![(admin.id(), Roles::WRITE_VOUCH)], credentials: vec![] });
     for night in 0..3650u64 {
         let hash = |salt: u64| *blake3::hash(&(night * 10 + salt).to_le_bytes()).as_bytes();
         let session = SessionId::new(2 + 2 * night, &admin.id());

@@ -3,16 +3,17 @@
 //!
 //! ```text
 //! header │ signer 32 │ n u64 │ hash of n 32 │ unix ms u64 │ writers │ sessions │ snapshots │ held │ indexes
-//!        │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ signature 64
+//!        │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ credentials │ grants │ signature 64
 //! ```
 
 use crate::config::Config;
 use crate::error::{FormatError, Result};
 use crate::header;
-use crate::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
+use crate::id::{CredentialId, ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
 use crate::key::{SIGNATURE_LEN, SignKey, Signed};
 use crate::limits::{CHECKPOINT_EVERY, CHECKPOINT_MAX};
-use crate::log::{Roles, put_index, put_pack, read_index, read_pack};
+use crate::log::Roles;
+use crate::log_lists::{put_grant, put_index, put_listed, put_pack, read_grant, read_index, read_listed, read_pack};
 use crate::log_state::{Committed, IndexState, Session, State};
 use crate::names::{Name, ObjectKind, PackName};
 use crate::wire::{Put, Reader};
@@ -65,6 +66,12 @@ impl State {
             out.put_u32(*epoch);
             out.extend_from_slice(key);
         });
+        put_all(&mut out, self.credentials.iter(), |out, (id, listed)| put_listed(out, &(*id, *listed)));
+        put_all(&mut out, self.grants.iter(), |out, ((epoch, id), grant)| {
+            out.put_u32(*epoch);
+            out.extend_from_slice(&id.0);
+            put_grant(out, grant);
+        });
         let signature = key.sign(Signed::Checkpoint, repo, &out);
         out.extend_from_slice(&signature);
         if out.len() > CHECKPOINT_MAX {
@@ -114,6 +121,8 @@ impl State {
             basis: r.u64()?,
             withdrawn: r.u64()?,
             content: read_all(&mut r, 36, |r| Ok((r.u32()?, r.array()?)))?,
+            credentials: read_all(&mut r, 65, read_listed)?,
+            grants: read_all(&mut r, 116, |r| Ok(((r.u32()?, CredentialId(r.array()?)), read_grant(r)?)))?,
         };
         r.end()?;
         Ok(state)

@@ -16,18 +16,19 @@ use crate::log_state::State;
 use crate::names::{IndexName, Name, PackClass, PackName};
 use crate::pack::{open_pack, parse_list};
 use crate::patch::LeafPatch;
+use crate::recipient::{Identity, Recipient};
 use crate::record::Class;
 use crate::reference::{Reference, references};
 use crate::snapshot::Snapshot;
 use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader};
-use crate::{Result, blob, header, record, snapshot, tree};
+use crate::{Result, blob, header, machine, paper, record, snapshot, tree};
 
 /// A target: its name, which is that of its corpus folder, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 25] = [
     ("blob", blob_list),
     ("branch", branch),
     ("checkpoint", checkpoint),
@@ -36,16 +37,20 @@ pub const TARGETS: [Target; 21] = [
     ("frame", frame),
     ("frame_sealed", frame_sealed),
     ("index", index),
+    ("identity", identity),
     ("index_parts", index_parts),
     ("ints", integers),
     ("key_file", key_file),
     ("key_ring", key_ring),
     ("leaf", leaf),
     ("log", log),
+    ("machine", machine_state),
     ("name", name),
     ("pack", pack),
     ("pack_list", pack_list),
+    ("paper", on_paper),
     ("patch", leaf_patch),
+    ("recipient", recipient),
     ("record", record_body),
     ("reference", reference),
     ("snapshot", snapshot_object),
@@ -118,6 +123,45 @@ pub fn key_file(data: &[u8]) -> bool {
         return false;
     };
     assert_eq!(KeyFile::from_text(&file.to_text()).map(|f| *f.expose()), Ok(*file.expose()));
+    true
+}
+
+/// Keys typed from paper.
+pub fn on_paper(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let Ok(file) = paper::from_text(text) else {
+        assert!(!paper::faults(text).is_empty());
+        return false;
+    };
+    assert!(paper::faults(text).is_empty());
+    assert_eq!(paper::from_text(&paper::to_text(&file)).map(|f| *f.expose()), Ok(*file.expose()));
+    true
+}
+
+/// What a machine keeps for itself. Any bytes are kept, and given back as they were.
+pub fn machine_state(data: &[u8]) -> bool {
+    let sealed = machine::seal(&signer(), &REPO, b"fuzz", &[0; 24], data);
+    assert_eq!(sealed.and_then(|bytes| machine::open(&signer(), &REPO, b"fuzz", &bytes)).as_deref(), Ok(data));
+    machine::open(&signer(), &REPO, b"fuzz", data).is_ok()
+}
+
+/// Public keys as text. What is accepted is the one text of its key.
+pub fn recipient(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let Ok(recipient) = Recipient::from_text(text) else { return false };
+    assert_eq!(recipient.to_text(), text.trim());
+    true
+}
+
+/// Files of secrets of such keys.
+pub fn identity(data: &[u8]) -> bool {
+    let Some(all) = std::str::from_utf8(data).ok().and_then(|text| Identity::all_from_text(text).ok()) else {
+        return false;
+    };
+    for one in &all {
+        let again = Identity::all_from_text(&one.to_text());
+        assert_eq!(again.map(|found| found.iter().map(Identity::recipient).collect()), Ok(vec![one.recipient()]));
+    }
     true
 }
 

@@ -2,13 +2,12 @@
 //! Everything secret is wiped when dropped and prints as nothing.
 
 use crate::error::{FormatError, Result};
-use crate::header;
-use crate::id::{ChunkId, ChunkKind, RepoId, SessionId, WriterId};
-use crate::wire::{Put, Reader};
+use crate::id::{ChunkId, ChunkKind, RepoId, WriterId};
 use ed25519_dalek::{Signature as DalekSignature, Signer, SigningKey, VerifyingKey};
 use std::fmt;
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
+
+pub use crate::content::{ContentPublic, ContentSecret, SessionKey, WrappedKey};
 
 /// BLAKE3 `derive_key` contexts, listed in SPEC "Derivation contexts". Each is used for one purpose only.
 pub mod context {
@@ -32,11 +31,17 @@ pub mod context {
     pub const CREDENTIAL_PASSWORD: &str = "onefold v0 credential password";
     /// The key that seals a credential, from a key file.
     pub const CREDENTIAL_KEYFILE: &str = "onefold v0 credential key file";
+    /// The key that seals a credential, from the X25519 exchange with its recipient.
+    pub const CREDENTIAL_RECIPIENT: &str = "onefold v0 credential recipient";
+    /// The X25519 secret of a credential itself, from what opens it.
+    pub const CREDENTIAL_OWN: &str = "onefold v0 credential own key";
+    /// The key that seals the secret of an epoch to one credential, from the X25519 exchange.
+    pub const EPOCH_GRANT: &str = "onefold v0 epoch grant";
     /// The hash of a frame's list of chunks.
     pub const FRAME_LIST: &str = "onefold v0 frame list";
 
     /// All of them.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 14] = [
         CHUNK_ID,
         CUT,
         FINGERPRINT,
@@ -47,6 +52,9 @@ pub mod context {
         SESSION_WRAP,
         CREDENTIAL_PASSWORD,
         CREDENTIAL_KEYFILE,
+        CREDENTIAL_RECIPIENT,
+        CREDENTIAL_OWN,
+        EPOCH_GRANT,
         FRAME_LIST,
     ];
 }
@@ -239,155 +247,4 @@ impl WriterId {
         key.verify_strict(&signed_message(what, repo, bytes), &DalekSignature::from_bytes(signature))
             .map_err(|_| FormatError::Mismatch("signature"))
     }
-}
-
-/// The repository's X25519 public key of one epoch: session keys are wrapped to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContentPublic {
-    /// Which one; the first is 1.
-    pub epoch: u32,
-    /// The X25519 public key.
-    pub key: [u8; 32],
-}
-
-/// The X25519 secret of one epoch: it opens the session keys that were wrapped to it.
-#[derive(Clone)]
-pub struct ContentSecret {
-    epoch: u32,
-    secret: StaticSecret,
-}
-
-impl fmt::Debug for ContentSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ContentSecret(epoch {})", self.epoch)
-    }
-}
-
-impl ContentSecret {
-    /// From 32 random bytes.
-    pub fn from_bytes(epoch: u32, secret: [u8; 32]) -> ContentSecret {
-        ContentSecret { epoch, secret: StaticSecret::from(secret) }
-    }
-
-    /// Which one.
-    pub fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
-    /// The secret itself.
-    pub fn expose(&self) -> &[u8; 32] {
-        self.secret.as_bytes()
-    }
-
-    /// The public key that belongs to it.
-    pub fn public(&self) -> ContentPublic {
-        ContentPublic { epoch: self.epoch, key: PublicKey::from(&self.secret).to_bytes() }
-    }
-}
-
-/// A session's content key, wrapped to the repository's content key (SPEC "Session keys").
-///
-/// ```text
-/// epoch u32 │ ephemeral public key 32 │ sealed content key 32 │ tag 16
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct WrappedKey {
-    /// Epoch of the key it is wrapped to.
-    pub epoch: u32,
-    /// X25519 public key made for this wrapping alone.
-    pub ephemeral: [u8; 32],
-    /// The content key, sealed, and its tag.
-    pub sealed: [u8; 48],
-}
-
-impl WrappedKey {
-    /// Encoded length.
-    pub const LEN: usize = 84;
-
-    /// Wraps `key`. `ephemeral` is 32 fresh random bytes, used for this and nothing else.
-    pub fn wrap(
-        to: &ContentPublic,
-        repo: &RepoId,
-        session: &SessionId,
-        key: &ContentKey,
-        ephemeral: [u8; 32],
-    ) -> Result<WrappedKey> {
-        let secret = StaticSecret::from(ephemeral);
-        let ephemeral = PublicKey::from(&secret).to_bytes();
-        let shared = secret.diffie_hellman(&PublicKey::from(to.key));
-        if !shared.was_contributory() {
-            return Err(FormatError::Invalid("content public key"));
-        }
-        let wrap = wrap_key(shared.as_bytes(), &ephemeral, &to.key);
-        let mut sealed = Vec::with_capacity(48);
-        sealed.extend_from_slice(&key.0);
-        header::seal(&wrap, &[0; 24], &wrap_aad(repo, session, to.epoch), &mut sealed, 0)?;
-        let sealed = sealed.try_into().map_err(|_| FormatError::Invalid("wrapped session key"))?;
-        Ok(WrappedKey { epoch: to.epoch, ephemeral, sealed })
-    }
-
-    /// The content key. [`FormatError::WrongKey`] where no secret of its epoch is given.
-    pub fn unwrap(&self, secrets: &[ContentSecret], repo: &RepoId, session: &SessionId) -> Result<ContentKey> {
-        let own = secrets.iter().find(|s| s.epoch == self.epoch);
-        let own = own.ok_or(FormatError::WrongKey("session key of another epoch"))?;
-        let shared = own.secret.diffie_hellman(&PublicKey::from(self.ephemeral));
-        if !shared.was_contributory() {
-            return Err(FormatError::Invalid("ephemeral key of a session"));
-        }
-        let wrap = wrap_key(shared.as_bytes(), &self.ephemeral, &own.public().key);
-        let mut plain = Zeroizing::new(self.sealed.to_vec());
-        header::open(&wrap, &[0; 24], &wrap_aad(repo, session, self.epoch), &mut plain, "wrapped session key")?;
-        let bytes = plain.as_slice().try_into().map_err(|_| FormatError::Invalid("wrapped session key"))?;
-        Ok(ContentKey(bytes))
-    }
-
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        out.put_u32(self.epoch);
-        out.extend_from_slice(&self.ephemeral);
-        out.extend_from_slice(&self.sealed);
-    }
-
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<WrappedKey> {
-        Ok(WrappedKey { epoch: r.u32()?, ephemeral: r.array()?, sealed: r.array()? })
-    }
-}
-
-/// A session's content key as its writer holds it: what it seals with, and what it writes beside what it sealed.
-#[derive(Debug, Clone)]
-pub struct SessionKey {
-    /// The session.
-    pub session: SessionId,
-    /// The key.
-    pub content: ContentKey,
-    /// The same, wrapped: for holders of *read*.
-    pub wrapped: WrappedKey,
-}
-
-impl SessionKey {
-    /// Wraps `content`, fresh and random, for `session`. `ephemeral` is 32 more such bytes, used for this and nothing else.
-    pub fn new(
-        to: &ContentPublic,
-        repo: &RepoId,
-        session: SessionId,
-        content: ContentKey,
-        ephemeral: [u8; 32],
-    ) -> Result<SessionKey> {
-        let wrapped = WrappedKey::wrap(to, repo, &session, &content, ephemeral)?;
-        Ok(SessionKey { session, content, wrapped })
-    }
-}
-
-fn wrap_key(shared: &[u8; 32], ephemeral: &[u8; 32], public: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new_derive_key(context::SESSION_WRAP);
-    hasher.update(shared).update(ephemeral).update(public);
-    let key = Zeroizing::new(*hasher.finalize().as_bytes());
-    hasher.zeroize();
-    key
-}
-
-fn wrap_aad(repo: &RepoId, session: &SessionId, epoch: u32) -> Vec<u8> {
-    let mut aad = repo.0.to_vec();
-    aad.extend_from_slice(&session.0);
-    aad.put_u32(epoch);
-    aad
 }

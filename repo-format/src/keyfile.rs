@@ -2,6 +2,7 @@
 
 use crate::error::{FormatError, Result};
 use crate::id::ObjectHash;
+use crate::paper;
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -32,8 +33,11 @@ impl KeyFile {
         Zeroizing::new(text)
     }
 
-    /// From its text; blanks at the ends of lines do not matter.
+    /// From its text, or from what was typed from [paper]; blanks at the ends of lines do not matter.
     pub fn from_text(text: &str) -> Result<KeyFile> {
+        if paper::is_meant(text) {
+            return paper::from_text(text);
+        }
         let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
         match lines.next() {
             Some(KEY_FILE_TITLE) => {}

@@ -2,7 +2,7 @@
 //! No I/O, no clock, no randomness: nonces, keys and times enter through arguments.
 //!
 //! ```text
-//! names ─ what objects are called          key, credential ─ who may do what
+//! names ─ what objects are called          key, recipient, credential ─ who may do what
 //! config ─ what is fixed                   log, log_rules, log_state, checkpoint ─ what happened, in order
 //! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
 //! snapshot ─ the root of one backup        record ⊂ leaf ⊂ tree, patch, blob ─ what chunks hold
@@ -18,12 +18,18 @@ pub mod id;
 pub mod names;
 
 pub mod config;
+mod content;
 pub mod credential;
 pub mod key;
 pub mod keyfile;
+pub mod machine;
+pub mod paper;
+pub mod recipient;
+mod ring;
 
 pub mod checkpoint;
 pub mod log;
+mod log_lists;
 pub mod log_rules;
 pub mod log_state;
 

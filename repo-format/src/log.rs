@@ -4,13 +4,33 @@
 //! header │ n u64 │ hash of n-1 32 │ writer 32 │ unix ms u64 │ kind u8 │ body │ signature 64
 //! ```
 
+use crate::credential::Sets;
 use crate::error::{FormatError, Result};
 use crate::header;
-use crate::id::{ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
+use crate::id::{CredentialId, ObjectHash, RepoId, SessionId, SnapshotId, WriterId};
 use crate::key::{ContentPublic, SIGNATURE_LEN, SignKey, Signed, WrappedKey};
-use crate::limits::{LOG_ENTRY_MAX, LOG_LIST_MAX};
+use crate::limits::LOG_ENTRY_MAX;
+use crate::log_lists::{
+    put_grant, put_index, put_list, put_list_unsorted, put_listed, put_lost, put_option, put_pack, read_grant,
+    read_index, read_list, read_listed, read_lost, read_named, read_option, read_pack, sorted,
+};
 use crate::names::{IndexName, ObjectKind, PackName};
+use crate::recipient::{Grant, Recipient};
 use crate::wire::{Put, Reader};
+
+/// What the administrator says of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// What it holds; nothing takes it off the list.
+    pub sets: Sets,
+    /// Its public key: secrets of later epochs are granted to it, where it holds *read*.
+    pub public: Recipient,
+}
+
+impl Listed {
+    /// No longer on the list.
+    pub const GONE: Listed = Listed { sets: Sets(0), public: Recipient([0; 32]) };
+}
 
 /// What a writer may do, as the administrator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,10 +115,13 @@ pub enum Body {
         /// Which snapshots.
         snapshots: Vec<SnapshotId>,
     },
-    /// Adds, changes and (with [`Roles::NONE`]) removes writers. Administrator only.
+    /// Adds, changes and (with [`Roles::NONE`]) removes writers; adds and (with [`Listed::GONE`]) removes credentials.
+    /// Administrator only.
     Writers {
         /// Who, and what each may do from now on.
         writers: Vec<(WriterId, Roles)>,
+        /// The credentials, and what is said of each.
+        credentials: Vec<(CredentialId, Listed)>,
     },
     /// Takes condemned packs, now deleted, off the list. Administrator only.
     Retire {
@@ -109,6 +132,8 @@ pub enum Body {
     Epoch {
         /// Its public half.
         content: ContentPublic,
+        /// Its secret half, for each credential on the list that holds *read*.
+        grants: Vec<(CredentialId, Grant)>,
     },
     /// Takes a loss back: these packs are whole. Of packs of others only by who may vouch, and has opened them.
     Found {
@@ -211,23 +236,29 @@ impl Body {
                 put_list(out, indexes, put_index)?;
                 put_list(out, snapshots, |out, id| out.extend_from_slice(&id.0))
             }
-            Body::Writers { writers } => {
+            Body::Writers { writers, credentials } => {
                 out.push(8);
                 sorted(writers.iter().map(|w| w.0))?;
                 put_list_unsorted(out, writers, |out, (id, roles)| {
                     out.extend_from_slice(&id.0);
                     out.push(roles.0);
-                })
+                })?;
+                sorted(credentials.iter().map(|c| c.0))?;
+                put_list_unsorted(out, credentials, put_listed)
             }
             Body::Retire { packs } => {
                 out.push(9);
                 put_list(out, packs, put_pack)
             }
-            Body::Epoch { content } => {
+            Body::Epoch { content, grants } => {
                 out.push(10);
                 out.put_u32(content.epoch);
                 out.extend_from_slice(&content.key);
-                Ok(())
+                sorted(grants.iter().map(|g| g.0))?;
+                put_list_unsorted(out, grants, |out, (id, grant)| {
+                    out.extend_from_slice(&id.0);
+                    put_grant(out, grant);
+                })
             }
             Body::Found { packs } => {
                 out.push(11);
@@ -259,115 +290,25 @@ impl Body {
                 indexes: read_list(r, 48, read_index)?,
                 snapshots: read_list(r, 32, |r| Ok(SnapshotId(r.array()?)))?,
             },
-            8 => {
-                let read = |r: &mut Reader<'_>| Ok((WriterId(r.array()?), Roles(r.u8()?)));
-                let writers = read_list(r, 33, read)?;
-                sorted(writers.iter().map(|w| w.0))?;
-                if let Some(w) = writers.iter().find(|w| w.1.0 > Roles::WRITE_VOUCH.0) {
-                    return Err(FormatError::Unsupported(format!("writer role {}", w.1.0)));
-                }
-                Body::Writers { writers }
-            }
+            8 => read_writers(r)?,
             9 => Body::Retire { packs: read_list(r, PackName::LEN, read_pack)? },
-            10 => Body::Epoch { content: ContentPublic { epoch: r.u32()?, key: r.array()? } },
+            10 => {
+                let content = ContentPublic { epoch: r.u32()?, key: r.array()? };
+                Body::Epoch {
+                    content,
+                    grants: read_named(r, 32 + 80, |r| Ok((CredentialId(r.array()?), read_grant(r)?)))?,
+                }
+            }
             11 => Body::Found { packs: read_list(r, PackName::LEN, read_pack)? },
             _ => return Err(FormatError::Unsupported(format!("log entry kind {kind}"))),
         })
     }
 }
 
-/// Fails where items do not ascend strictly: one list has one encoding.
-fn sorted<T: Ord>(mut items: impl Iterator<Item = T>) -> Result<()> {
-    let Some(mut last) = items.next() else { return Ok(()) };
-    for item in items {
-        if last >= item {
-            return Err(FormatError::Invalid("order of a list in the log"));
-        }
-        last = item;
+fn read_writers(r: &mut Reader<'_>) -> Result<Body> {
+    let writers = read_named(r, 33, |r| Ok((WriterId(r.array()?), Roles(r.u8()?))))?;
+    if let Some(w) = writers.iter().find(|w| w.1.0 > Roles::WRITE_VOUCH.0) {
+        return Err(FormatError::Unsupported(format!("writer role {}", w.1.0)));
     }
-    Ok(())
-}
-
-fn put_list<T: Ord>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) -> Result<()> {
-    sorted(items.iter())?;
-    put_list_unsorted(out, items, put)
-}
-
-fn put_list_unsorted<T>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) -> Result<()> {
-    if items.len() > LOG_LIST_MAX {
-        return Err(FormatError::TooLarge("list in the log"));
-    }
-    out.put_varint(items.len() as u64);
-    items.iter().for_each(|item| put(out, item));
-    Ok(())
-}
-
-fn read_list<T: Ord>(r: &mut Reader<'_>, each: usize, read: impl Fn(&mut Reader<'_>) -> Result<T>) -> Result<Vec<T>> {
-    let count = r.count(each)?;
-    if count > LOG_LIST_MAX {
-        return Err(FormatError::TooLarge("list in the log"));
-    }
-    let items = (0..count).map(|_| read(r)).collect::<Result<Vec<T>>>()?;
-    sorted(items.iter())?;
-    Ok(items)
-}
-
-fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    out.push(u8::from(bytes.is_some()));
-    out.extend_from_slice(bytes.unwrap_or(&[]));
-}
-
-fn read_option<const N: usize>(r: &mut Reader<'_>) -> Result<Option<[u8; N]>> {
-    match r.u8()? {
-        0 => Ok(None),
-        1 => r.array().map(Some),
-        _ => Err(FormatError::Invalid("log entry")),
-    }
-}
-
-pub(crate) fn put_pack(out: &mut Vec<u8>, name: &PackName) {
-    out.extend_from_slice(&name.to_bytes());
-}
-
-pub(crate) fn read_pack(r: &mut Reader<'_>) -> Result<PackName> {
-    PackName::read(r)
-}
-
-pub(crate) fn put_index(out: &mut Vec<u8>, name: &IndexName) {
-    out.extend_from_slice(&name.session.0);
-    out.extend_from_slice(&name.hash.0);
-}
-
-pub(crate) fn read_index(r: &mut Reader<'_>) -> Result<IndexName> {
-    Ok(IndexName { session: SessionId(r.array()?), hash: ObjectHash(r.array()?) })
-}
-
-fn put_lost(out: &mut Vec<u8>, lost: &[LostFrames]) -> Result<()> {
-    out.push(6);
-    sorted(lost.iter().map(|l| l.pack))?;
-    if lost.iter().map(|l| l.frames.len() + 1).sum::<usize>() > LOG_LIST_MAX {
-        return Err(FormatError::TooLarge("list in the log"));
-    }
-    out.put_varint(lost.len() as u64);
-    for item in lost {
-        put_pack(out, &item.pack);
-        put_list(out, &item.frames, |out, at| out.put_u32(*at))?;
-    }
-    Ok(())
-}
-
-fn read_lost(r: &mut Reader<'_>) -> Result<Vec<LostFrames>> {
-    let count = r.count(PackName::LEN + 1)?;
-    if count > LOG_LIST_MAX {
-        return Err(FormatError::TooLarge("list in the log"));
-    }
-    let mut lost = Vec::with_capacity(count);
-    for _ in 0..count {
-        lost.push(LostFrames { pack: read_pack(r)?, frames: read_list(r, 4, |r| r.u32())? });
-    }
-    if lost.iter().map(|l| l.frames.len() + 1).sum::<usize>() > LOG_LIST_MAX {
-        return Err(FormatError::TooLarge("list in the log"));
-    }
-    sorted(lost.iter().map(|l| l.pack))?;
-    Ok(lost)
+    Ok(Body::Writers { writers, credentials: read_named(r, 65, read_listed)? })
 }

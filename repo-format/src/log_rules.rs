@@ -1,12 +1,15 @@
 //! How entries change the state (SPEC "Rules"): a pure fold. An entry that a rule forbids is void: it keeps its place in
 //! the chain and changes nothing, so that no writer can break the repository for the others.
 
+use crate::credential::Sets;
 use crate::error::{FormatError, Result};
-use crate::id::{ObjectHash, SessionId, SnapshotId, WriterId};
+use crate::id::{CredentialId, ObjectHash, SessionId, SnapshotId, WriterId};
+use crate::key::ContentPublic;
 use crate::limits::{ADOPTED_MAX, EPOCHS_MAX};
-use crate::log::{Body, Entry, LostFrames, Roles};
+use crate::log::{Body, Entry, Listed, LostFrames, Roles};
 use crate::log_state::{Committed, IndexState, Session, State};
 use crate::names::{IndexName, PackName};
+use crate::recipient::Grant;
 use std::collections::BTreeSet;
 
 /// What happened to an entry.
@@ -129,18 +132,18 @@ impl State {
                 check(indexes.iter().all(|i| self.indexes.contains_key(i)), "no such index object")?;
                 check(snapshots.iter().all(|s| self.snapshots.contains_key(s)), "no such snapshot")
             }
-            Body::Writers { writers } => {
+            Body::Writers { writers, credentials } => {
                 admin()?;
-                check(self.atomic || self.writers_after(writers) <= 1, "the store does not order several writers")
+                check(self.atomic || self.writers_after(writers) <= 1, "the store does not order several writers")?;
+                self.judge_credentials(credentials)
             }
             Body::Retire { packs } => {
                 admin()?;
                 check(self.may_retire(packs, rules), "pack is not condemned, or an older session is open")
             }
-            Body::Epoch { content } => {
+            Body::Epoch { content, grants } => {
                 admin()?;
-                let next = self.content().epoch.checked_add(1);
-                check(Some(content.epoch) == next && self.content.len() < EPOCHS_MAX, "not the next epoch")
+                self.judge_epoch(content, grants)
             }
             Body::Found { packs } => {
                 packs.iter().try_for_each(|p| self.judge_loss(writer, p, rules.finds_of_own_packs))
@@ -171,6 +174,31 @@ impl State {
     fn writers_after(&self, changes: &[(WriterId, Roles)]) -> usize {
         let kept = self.writers.keys().filter(|id| !changes.iter().any(|(changed, _)| changed == *id)).count();
         kept + changes.iter().filter(|(_, roles)| *roles != Roles::NONE).count()
+    }
+
+    /// Nobody on the list who reads is left out, and nobody else gets in.
+    fn judge_epoch(&self, content: &ContentPublic, grants: &[(CredentialId, Grant)]) -> Verdict {
+        let next = self.content().epoch.checked_add(1);
+        check(Some(content.epoch) == next && self.content.len() < EPOCHS_MAX, "not the next epoch")?;
+        let granted = grants.iter().map(|(id, _)| id);
+        check(granted.eq(self.readers().map(|(id, _)| id)), "granted to others than the credentials that read")
+    }
+
+    /// Somebody stays who administers, and somebody who reads: so two administrators that remove one another do not both succeed.
+    fn judge_credentials(&self, changes: &[(CredentialId, Listed)]) -> Verdict {
+        for (id, listed) in changes {
+            let known = self.credentials.contains_key(id);
+            check(known || *listed != Listed::GONE, "no such credential is listed")?;
+            check(!known || *listed == Listed::GONE, "credential is listed already")?;
+        }
+        let changed = |id: &CredentialId| changes.iter().any(|(changed, _)| changed == id);
+        for set in [Sets::ADMIN, Sets::READ] {
+            let has = |listed: &Listed| listed.sets.has(set);
+            let before = self.credentials.values().any(has);
+            let kept = self.credentials.iter().any(|(id, listed)| has(listed) && !changed(id));
+            check(!before || kept || changes.iter().any(|(_, listed)| has(listed)), "last credential of its kind")?;
+        }
+        Ok(())
     }
 
     /// One may replace one's own index objects; a holder of *read* those of others too.
@@ -235,13 +263,14 @@ impl State {
                     }
                 }
             }
-            Body::Writers { writers } => {
+            Body::Writers { writers, credentials } => {
                 for (id, roles) in writers {
                     match *roles {
                         Roles::NONE => self.writers.remove(id),
                         roles => self.writers.insert(*id, roles),
                     };
                 }
+                credentials.iter().for_each(|(id, listed)| self.list(id, *listed));
             }
             Body::Retire { packs } => {
                 for pack in packs {
@@ -249,9 +278,7 @@ impl State {
                     self.lost.remove(pack);
                 }
             }
-            Body::Epoch { content } => {
-                self.content.insert(content.epoch, content.key);
-            }
+            Body::Epoch { content, grants } => self.begin(content, grants),
             Body::Found { packs } => packs.iter().for_each(|pack| {
                 self.lost.remove(pack);
             }),
@@ -277,6 +304,21 @@ impl State {
     fn end(&mut self, session: &SessionId) {
         self.sessions.remove(session);
         self.drop_unheld();
+    }
+
+    fn begin(&mut self, content: &ContentPublic, grants: &[(CredentialId, Grant)]) {
+        self.content.insert(content.epoch, content.key);
+        self.grants.extend(grants.iter().map(|(id, grant)| ((content.epoch, *id), *grant)));
+    }
+
+    /// What was granted to a credential leaves with it.
+    fn list(&mut self, id: &CredentialId, listed: Listed) {
+        if listed == Listed::GONE {
+            self.credentials.remove(id);
+            self.grants.retain(|(_, to), _| to != id);
+        } else {
+            self.credentials.insert(*id, listed);
+        }
     }
 
     /// Lets go of forgotten snapshots that no open session builds on.

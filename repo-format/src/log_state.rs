@@ -2,10 +2,12 @@
 //! `log_rules`'.
 
 use crate::config::Config;
-use crate::id::{ObjectHash, SessionId, SnapshotId, WriterId};
+use crate::credential::Sets;
+use crate::id::{CredentialId, ObjectHash, SessionId, SnapshotId, WriterId};
 use crate::key::ContentPublic;
-use crate::log::Roles;
+use crate::log::{Listed, Roles};
 use crate::names::{IndexName, PackName};
+use crate::recipient::Grant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An open session: one that may commit.
@@ -64,6 +66,8 @@ pub struct State {
     pub(crate) basis: u64,
     pub(crate) withdrawn: u64,
     pub(crate) content: BTreeMap<u32, [u8; 32]>,
+    pub(crate) credentials: BTreeMap<CredentialId, Listed>,
+    pub(crate) grants: BTreeMap<(u32, CredentialId), Grant>,
 }
 
 impl State {
@@ -85,6 +89,8 @@ impl State {
             basis: 0,
             withdrawn: 0,
             content: BTreeMap::from([(config.content.epoch, config.content.key)]),
+            credentials: BTreeMap::new(),
+            grants: BTreeMap::new(),
         }
     }
 
@@ -185,6 +191,26 @@ impl State {
     pub fn content(&self) -> ContentPublic {
         let last = self.content.last_key_value();
         last.map_or(ContentPublic { epoch: 0, key: [0; 32] }, |(epoch, key)| ContentPublic { epoch: *epoch, key: *key })
+    }
+
+    /// The content key of an epoch.
+    pub fn content_of(&self, epoch: u32) -> Option<ContentPublic> {
+        self.content.get(&epoch).map(|key| ContentPublic { epoch, key: *key })
+    }
+
+    /// The credentials that the administrator stands for.
+    pub fn credentials(&self) -> &BTreeMap<CredentialId, Listed> {
+        &self.credentials
+    }
+
+    /// Those of them that hold *read*: whoever begins an epoch grants its secret to them, and to nobody else.
+    pub fn readers(&self) -> impl Iterator<Item = (&CredentialId, &Listed)> {
+        self.credentials.iter().filter(|(_, listed)| listed.sets.has(Sets::READ))
+    }
+
+    /// The secret of an epoch, as it was granted to a credential.
+    pub fn grant(&self, epoch: u32, credential: &CredentialId) -> Option<&Grant> {
+        self.grants.get(&(epoch, *credential))
     }
 
     /// Whether packs and index objects of this session are an open one's: its own, or of one that it took over. So are

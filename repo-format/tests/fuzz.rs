@@ -26,6 +26,7 @@ fn objects_as_seeds() -> Vec<Seed> {
             "pack" | "index" | "snapshot" => (name, bytes),
             "pack-metadata" => ("pack", bytes),
             "key-file" => ("key_file", bytes),
+            "paper" | "recipient" | "identity" => (name, bytes),
             _ if name.starts_with("credential") => ("credential", bytes),
             _ if name.starts_with("frame") => ("frame", bytes),
             // The target knows one signer, the administrator.
@@ -68,6 +69,7 @@ fn sealed_seeds() -> Vec<Seed> {
         ("index_parts", "head", head),
         ("index_parts", "table", table),
         ("key_ring", "write-read", ring),
+        ("machine", "sealed", repo_format::machine::seal(&admin(), &repo(), b"fuzz", &[7; 24], b"{}").unwrap()),
     ] {
         all.push((target, name.to_string(), bytes));
     }

@@ -4,12 +4,14 @@
 mod support;
 
 use repo_format::config::Config;
-use repo_format::id::{ObjectHash, SessionId, SnapshotId, WriterId};
+use repo_format::credential::Sets;
+use repo_format::id::{CredentialId, ObjectHash, SessionId, SnapshotId, WriterId};
 use repo_format::key::ContentPublic;
-use repo_format::log::{Body, Entry, LostFrames, Roles};
+use repo_format::log::{Body, Entry, Listed, LostFrames, Roles};
 use repo_format::log_rules::Outcome;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
+use repo_format::recipient::{Grant, Recipient};
 use std::collections::BTreeMap;
 use support::{admin, config, config_object, pack_name, wrapped};
 
@@ -36,7 +38,7 @@ impl Log {
     fn new() -> Log {
         let mut log = Log(State::new(ObjectHash::of(&config_object()), &config()), BTreeMap::new());
         let writers = vec![(WRITER, Roles::WRITE), (OTHER, Roles::WRITE), (VOUCHER, Roles::WRITE_VOUCH)];
-        log.ok(admin().id(), Body::Writers { writers });
+        log.ok(admin().id(), Body::Writers { writers, credentials: vec![] });
         log
     }
 
@@ -150,9 +152,9 @@ fn only_the_administrator_takes_away() {
         Body::Forget { snapshots: vec![snap(1)] },
         Body::Condemn { computed: log.0.n(), packs: vec![pack_name(1, 1)] },
         Body::Fence { session: s(2) },
-        Body::Writers { writers: vec![(OTHER, Roles::NONE)] },
+        Body::Writers { writers: vec![(OTHER, Roles::NONE)], credentials: vec![] },
         Body::Retire { packs: vec![] },
-        Body::Epoch { content: ContentPublic { epoch: 2, key: [9; 32] } },
+        Body::Epoch { content: ContentPublic { epoch: 2, key: [9; 32] }, grants: vec![] },
     ];
     for body in bodies {
         log.void(VOUCHER, body, "administrator");
@@ -188,7 +190,7 @@ fn sessions_belong_to_their_writer_and_end_once() {
     log.ok(admin().id(), Body::Fence { session: s(2) });
     log.void(WRITER, commit(2, Some(2), vec![], vec![]), "not open");
     log.open(OTHER, 3);
-    log.ok(admin().id(), Body::Writers { writers: vec![(OTHER, Roles::NONE)] });
+    log.ok(admin().id(), Body::Writers { writers: vec![(OTHER, Roles::NONE)], credentials: vec![] });
     log.void(OTHER, commit(3, Some(3), vec![], vec![]), "listed");
 }
 
@@ -289,7 +291,7 @@ fn a_snapshot_is_vouched_by_its_writer_or_by_an_entry() {
     log.ok(VOUCHER, vouch(vec![], vec![snap(1)]));
     assert_eq!(both(&log), [true, true]);
     // What a writer may do later changes nothing about what it did.
-    log.ok(admin().id(), Body::Writers { writers: vec![(VOUCHER, Roles::NONE)] });
+    log.ok(admin().id(), Body::Writers { writers: vec![(VOUCHER, Roles::NONE)], credentials: vec![] });
     assert_eq!(both(&log), [true, true]);
 }
 
@@ -297,7 +299,7 @@ fn a_snapshot_is_vouched_by_its_writer_or_by_an_entry() {
 fn a_store_that_does_not_order_creates_has_one_writer() {
     let config = Config { create_atomic: false, ..config() };
     let mut log = Log(State::new(ObjectHash([0; 32]), &config), BTreeMap::new());
-    let writers = |writers: &[(WriterId, Roles)]| Body::Writers { writers: writers.to_vec() };
+    let writers = |writers: &[(WriterId, Roles)]| Body::Writers { writers: writers.to_vec(), credentials: vec![] };
     log.void(admin().id(), writers(&[(WRITER, Roles::WRITE), (OTHER, Roles::WRITE)]), "several writers");
     log.ok(admin().id(), writers(&[(WRITER, Roles::WRITE_VOUCH)]));
     log.void(admin().id(), writers(&[(OTHER, Roles::VOUCH)]), "several writers");
@@ -390,11 +392,67 @@ fn the_state_grows_with_what_stands_alone() {
 #[test]
 fn epochs_follow_one_another() {
     let mut log = Log::new();
-    let epoch = |epoch| Body::Epoch { content: ContentPublic { epoch, key: [9; 32] } };
+    let epoch = |epoch| Body::Epoch { content: ContentPublic { epoch, key: [9; 32] }, grants: vec![] };
     log.void(admin().id(), epoch(3), "next epoch");
     log.ok(admin().id(), epoch(2));
     assert_eq!(log.0.content().epoch, 2);
     log.void(WRITER, open(1, None, vec![]), "another epoch");
+}
+
+/// A credential that the administrator lists.
+fn one(n: u8, sets: Sets) -> (CredentialId, Listed) {
+    (CredentialId([n; 32]), Listed { sets, public: Recipient([n; 32]) })
+}
+
+fn listing(credentials: Vec<(CredentialId, Listed)>) -> Body {
+    Body::Writers { writers: vec![], credentials }
+}
+
+fn gone(n: u8) -> (CredentialId, Listed) {
+    (CredentialId([n; 32]), Listed::GONE)
+}
+
+#[test]
+fn an_epoch_is_granted_to_those_that_read_and_to_nobody_else() {
+    let mut log = Log::new();
+    let epoch = |epoch, to: &[u8]| Body::Epoch {
+        content: ContentPublic { epoch, key: [9; 32] },
+        grants: to.iter().map(|n| (CredentialId([*n; 32]), Grant { ephemeral: [*n; 32], sealed: [7; 48] })).collect(),
+    };
+    let all = vec![one(1, Sets::ALL), one(2, Sets::READ), one(3, Sets::ADMIN), one(4, Sets::WRITE.with(Sets::READ))];
+    log.void(WRITER, listing(all.clone()), "only the administrator");
+    log.ok(admin().id(), listing(all));
+    for to in [&[][..], &[1, 2], &[1, 2, 4, 5], &[1, 2, 3, 4]] {
+        log.void(admin().id(), epoch(2, to), "than the credentials that read");
+    }
+    log.void(WRITER, epoch(2, &[1, 2, 4]), "only the administrator");
+    log.ok(admin().id(), epoch(2, &[1, 2, 4]));
+    assert_eq!(log.0.grant(2, &CredentialId([4; 32])).unwrap().ephemeral, [4; 32]);
+    // What was granted leaves with the credential, and a computed grant that no longer fits is void.
+    log.ok(admin().id(), listing(vec![gone(4)]));
+    assert_eq!(log.0.grant(2, &CredentialId([4; 32])), None);
+    log.void(admin().id(), epoch(3, &[1, 2, 4]), "than the credentials that read");
+    log.ok(admin().id(), epoch(3, &[1, 2]));
+    assert_eq!(log.0.content_of(3).unwrap().key, [9; 32]);
+    let (name, object) = log.0.to_checkpoint(&config().repo, &admin()).unwrap();
+    assert_eq!(State::from_checkpoint(&name, &object, &config(), None).unwrap(), log.0);
+}
+
+#[test]
+fn two_administrators_that_remove_one_another_do_not_both_succeed() {
+    let mut log = Log::new();
+    log.ok(admin().id(), listing(vec![one(1, Sets::ADMIN.with(Sets::READ)), one(2, Sets::ALL)]));
+    log.void(admin().id(), listing(vec![gone(3)]), "no such credential");
+    log.void(admin().id(), listing(vec![one(2, Sets::READ)]), "listed already");
+    log.void(admin().id(), listing(vec![gone(1), gone(2)]), "last credential");
+    log.ok(admin().id(), listing(vec![gone(2)]));
+    log.void(admin().id(), listing(vec![gone(1)]), "last credential");
+    // One that only reads may go while another reads; the last that reads stays, as does the last that administers.
+    log.ok(admin().id(), listing(vec![one(3, Sets::ADMIN), one(4, Sets::READ)]));
+    log.ok(admin().id(), listing(vec![gone(1)]));
+    log.void(admin().id(), listing(vec![gone(4)]), "last credential");
+    log.void(admin().id(), listing(vec![gone(3)]), "last credential");
+    log.ok(admin().id(), listing(vec![gone(3), one(5, Sets::ALL)]));
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn diagrams_are_those_of_the_modules() {
         "header",
         "config",
         "credential",
-        "key",
+        "content",
+        "recipient",
         "frame",
         "pack",
         "index",
@@ -225,21 +226,27 @@ fn numbers_are_those_of_the_code() {
     for (sample, bytes) in log().0 {
         let name = match sample.trim_start_matches("log-") {
             "adopt" | "open-base" => "open",
+            "removed" => "writers",
             other => other,
         };
         let body = bytes[90];
         assert!(entries.contains(&(body, name.to_string())), "entry {body} {name}");
     }
     let locks: Vec<u8> = numbered(&["lock", "opened by"]).iter().map(|l| l.0).collect();
-    assert_eq!(locks, [1, 2]);
-    let (id, bytes) = credential(repo_format::credential::Unlock::KeyFile(&key_file()));
-    assert_eq!((bytes[10], bytes[11]), (2, Sets::ALL.0));
-    assert_eq!(repo_format::credential::Credential::parse(&id, &bytes).unwrap().lock(), Lock::KeyFile);
+    let of_code = [(1, Lock::Password(CHEAP)), (2, Lock::KeyFile), (3, Lock::Recipient)];
+    let file = key_file();
+    let made = [by_password(), repo_format::credential::NewLock::KeyFile(&file), by_recipient()].map(credential);
+    assert_eq!(locks.len(), of_code.len());
+    for ((made, (number, lock)), in_spec) in made.iter().zip(of_code).zip(locks) {
+        assert_eq!((made.bytes[10], made.bytes[11], in_spec), (number, Sets::ALL.0, number));
+        assert_eq!(repo_format::credential::Credential::parse(&made.id, &made.bytes).unwrap().lock(), lock);
+    }
     assert_eq!(numbered(&["purpose", "secret"]).iter().map(|p| p.0).collect::<Vec<_>>(), (1..=7).collect::<Vec<u8>>());
     assert!(spec().contains(&format!("Bloom, {FILTER_BITS} bits for each chunk")));
     assert!(spec().contains(&format!("{FILTER_HASHES} probes")));
     assert!(spec().contains(&format!("{} entries; the root", repo_format::blob::BLOB_FANOUT)));
     assert!(spec().contains(&format!("`{}`", repo_format::keyfile::KEY_FILE_TITLE)));
+    assert!(spec().contains(&*repo_format::paper::to_text(&key_file())));
 }
 
 /// What chunks begin with, and the numbers in the text about them.

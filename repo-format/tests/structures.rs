@@ -5,7 +5,6 @@ mod support;
 
 use proptest::prelude::*;
 use repo_format::config::Config;
-use repo_format::credential::{Credential, Lock, PasswordCost, Sets, Unlock};
 use repo_format::error::FormatError;
 use repo_format::frame::{FrameHeader, FramePlain, Opener, Sealer};
 use repo_format::id::*;
@@ -18,24 +17,6 @@ use repo_format::names::{Name, PackClass, PackName};
 use repo_format::pack::{BuiltPack, PackBuilder, TRAILER_LEN, footer_range, open_footer, open_pack};
 use repo_format::snapshot::{Says, Snapshot};
 use support::*;
-
-/// Calls `refused` with every byte of `object` changed in turn (all bits in small objects) and every truncation.
-fn damage(object: &[u8], refused: impl Fn(&[u8]) -> bool) {
-    let masks: &[u8] = if object.len() < 2000 { &[1, 2, 4, 8, 16, 32, 64, 128] } else { &[1] };
-    for at in 0..object.len() {
-        for mask in masks {
-            let mut bad = object.to_vec();
-            bad[at] ^= mask;
-            assert!(refused(&bad), "byte {at} ^ {mask:#x} went unnoticed");
-        }
-    }
-    for length in 0..object.len() {
-        assert!(refused(&object[..length]), "truncation to {length} went unnoticed");
-    }
-    let mut longer = object.to_vec();
-    longer.push(0);
-    assert!(refused(&longer), "a byte more went unnoticed");
-}
 
 #[test]
 fn config_round_trip_and_damage() {
@@ -62,56 +43,6 @@ fn what_is_newer_is_refused_by_name() {
     let mut frame = frame(&plain(ChunkKind::Leaf, &[text(10)]), 1);
     frame[0] = 9;
     assert_eq!(FrameHeader::parse(&frame), Err(FormatError::Unsupported("frame version 9".into())));
-}
-
-#[test]
-fn credentials_open_with_their_secret_only() {
-    let file = key_file();
-    for unlock in [Unlock::Password(PASSWORD), Unlock::KeyFile(&file)] {
-        let (id, bytes) = credential(unlock);
-        let parsed = Credential::parse(&id, &bytes).unwrap();
-        assert_eq!(parsed.sets(), Sets::ALL);
-        let opened = parsed.open(unlock).unwrap();
-        assert_eq!(opened.repo, ring().repo);
-        assert_eq!((opened.writer, opened.admin_key), (ring().writer, ring().admin_key));
-        assert_eq!(opened.read[0].expose(), ring().read[0].expose());
-        let wrong = KeyFile::from_bytes([0; 32]);
-        for other in [Unlock::Password(b"wrong"), Unlock::KeyFile(&wrong)] {
-            assert!(matches!(parsed.open(other), Err(FormatError::WrongKey(_))));
-        }
-        damage(&bytes, |b| Credential::parse(&id, b).is_err());
-    }
-}
-
-#[test]
-fn a_credential_holds_what_it_is_entitled_to() {
-    for (sets, text) in [(Sets::WRITE, "write"), (Sets::READ, "read"), (Sets::WRITE.with(Sets::READ), "write+read")] {
-        let ring = ring().restricted(sets);
-        let unlock = Unlock::Password(PASSWORD);
-        let (id, bytes) = Credential::seal(&ring, unlock, CHEAP, &[1; 32], &[2; 24]).unwrap();
-        let opened = Credential::parse(&id, &bytes).unwrap().open(unlock).unwrap();
-        assert_eq!(opened.sets(), sets);
-        assert_eq!(sets.to_string(), text);
-        assert!(opened.admin_key.is_none());
-    }
-}
-
-#[test]
-fn an_unknown_lock_is_known_as_such() {
-    let (_, mut bytes) = credential(Unlock::Password(PASSWORD));
-    bytes[10] = 77;
-    let id = CredentialId(*blake3::hash(&bytes).as_bytes());
-    let parsed = Credential::parse(&id, &bytes).unwrap();
-    assert_eq!(parsed.lock(), Lock::Unknown(77));
-    let error = parsed.open(Unlock::Password(PASSWORD)).unwrap_err();
-    assert_eq!(error, FormatError::Unsupported("credential lock 77".into()));
-}
-
-#[test]
-fn a_costly_credential_is_refused_before_memory_is_taken() {
-    let cost = PasswordCost { memory_kib: u32::MAX, passes: 1, lanes: 1 };
-    let sealed = Credential::seal(&ring(), Unlock::Password(PASSWORD), cost, &[1; 32], &[2; 24]);
-    assert!(matches!(sealed, Err(FormatError::TooLarge(_))));
 }
 
 #[test]

@@ -51,7 +51,10 @@ fn vectors() -> Vec<(String, String)> {
     line("admin-public", &admin().id().0);
     line("writer-public", &writer().id().0);
     line("content-public", &ring().read[0].public().key);
-    line("frame-list-hash", &repo_format::frame::FrameHeader::parse(&objects()[4].1).unwrap().list_hash.0);
+    line("identity-public", &identity().recipient().0);
+    line("password-public", &credential(by_password()).public.0);
+    line("key-file-public", &credential(repo_format::credential::NewLock::KeyFile(&key_file())).public.0);
+    line("frame-list-hash", &repo_format::frame::FrameHeader::parse(&objects()[8].1).unwrap().list_hash.0);
     let mut all = vec![("derived".to_string(), derived), ("groups-murmur3".to_string(), groups())];
     all.extend(objects().into_iter().chain(chunks()).map(|(name, bytes)| (name.to_string(), hex(&bytes))));
     all
@@ -103,7 +106,7 @@ fn vectors_are_as_they_were() {
 fn names_have_one_spelling() {
     let names = [
         Name::Config,
-        Name::Key(credential(repo_format::credential::Unlock::Password(PASSWORD)).0),
+        Name::Key(credential(by_password()).id),
         Name::Log(7),
         Name::Log(u64::MAX),
         checkpoint().0,

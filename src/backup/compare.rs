@@ -48,41 +48,63 @@ pub fn check_accepted(source: &dyn Source, target: &Target<'_>, options: &Option
     Ok(())
 }
 
-/// What is wrong with a shard against the last complete snapshot that has it, in words. `now` is what tonight came to, `without` the
-/// parts that were left out.
-pub fn fallen(attempt: &Attempt<'_>, without: &Without, now_rows: u64) -> Result<Option<String>> {
-    let Some(before) = attempt.common.target.before else { return Ok(None) };
-    let Some(last) = before.shard(&attempt.shard.id).filter(|last| last.of.complete) else { return Ok(None) };
+/// How a shard stands against the last complete snapshot that has it.
+pub enum Fallen {
+    /// As it may.
+    No,
+    /// So that the snapshot is not complete: why, in words.
+    Gap(String),
+    /// Perhaps as it may: what is to be said.
+    Note(String),
+}
+
+/// What is wrong with a shard against the last complete snapshot that has it. `now_rows` is what tonight came to, `without` the parts
+/// that were left out.
+pub fn fallen(attempt: &Attempt<'_>, without: &Without, now_rows: u64) -> Result<Fallen> {
+    let Some(before) = attempt.common.target.before else { return Ok(Fallen::No) };
+    let Some(last) = before.shard(&attempt.shard.id).filter(|last| last.of.complete) else { return Ok(Fallen::No) };
     if last.shard.rows == 0 || 2 * now_rows >= last.shard.rows {
-        return Ok(None);
+        return Ok(Fallen::No);
     }
     if attempt.common.source.emptied(attempt.shard).is_some_and(|at| at >= u64::from(last.of.cut)) {
-        return Ok(None);
+        return Ok(Fallen::No);
+    }
+    if !before.can_read() {
+        // What was deleted or has expired stays as records until it is purged: so nothing left is no common night.
+        let what = format!(
+            "{}, for the credential does not hold the read role",
+            unexplained(&last, now_rows, &format!("snapshot {}", last.of.id))
+        );
+        return Ok(match now_rows {
+            0 => Fallen::Gap(format!("{what}: {HINT}")),
+            _ => Fallen::Note(format!("table {}: {what}", attempt.shard.name)),
+        });
     }
     let reader = before.reader()?;
     let live = match count(attempt, without, &last.shard, &reader) {
         Ok(live) => live,
-        Err(e) if e.kind() == Kind::Damaged => return Ok(Some(unread(&last, now_rows, &e))),
+        Err(e) if e.kind() == Kind::Damaged => {
+            let what = unexplained(&last, now_rows, &format!("snapshot {}: {e}", last.of.id));
+            return Ok(Fallen::Gap(format!("{what}: {HINT}")));
+        }
         Err(e) => return Err(e),
     };
-    Ok(live.fell().then(|| {
-        let Live { tonight, both } = live;
-        format!(
-            "has {tonight} live rows; with those of snapshot {} that nothing deleted and that have not expired it would have \
-             {both}: {HINT}",
-            last.of.id
-        )
-    }))
+    if !live.fell() {
+        return Ok(Fallen::No);
+    }
+    let Live { tonight, both } = live;
+    Ok(Fallen::Gap(format!(
+        "has {tonight} live rows; with those of snapshot {} that nothing deleted and that have not expired it would have {both}: \
+         {HINT}",
+        last.of.id
+    )))
 }
 
 const HINT: &str =
     "look for files or nodes that are missing; if it is meant to be so, --accept-emptied TABLE accepts it once";
 
-fn unread(last: &Earlier, now_rows: u64, e: &Error) -> String {
-    let (rows, id) = (last.shard.rows, &last.of.id);
-    format!(
-        "fell from {rows} rows to {now_rows}, and whether that is explained is not known: snapshot {id}: {e}: {HINT}"
-    )
+fn unexplained(last: &Earlier, now_rows: u64, why: &str) -> String {
+    format!("fell from {} rows to {now_rows}, and whether that is explained is not known: {why}", last.shard.rows)
 }
 
 /// Shards of the last complete snapshot that tonight's schema has not: what was dropped, in words, and what is missing, by name.

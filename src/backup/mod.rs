@@ -10,6 +10,7 @@ mod fold;
 mod previous;
 mod run;
 mod small;
+mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,11 +29,13 @@ use crate::snapshot::{self, About, Patch, Snapshot, Tree};
 use crate::tree::{Shape, UnownedCount, leaf_records};
 use crate::volume::Place;
 use crate::watch::Watch;
+use compare::Fallen;
 use fold::{Attempt, Common, Outcome};
 use small::Early;
 
 pub use previous::{Earlier, Of, Previous};
 pub use run::{DRY_RUN, Done, TAKES, run};
+pub use state::State;
 
 /// What the operator chooses.
 #[derive(Debug, Clone, Default)]
@@ -264,7 +267,7 @@ impl Work<'_> {
     }
 
     /// Says what is missing in a shard that was read and understood.
-    fn compare(&self, attempt: &Attempt<'_>, without: &Without, folded: &fold::Folded) -> Result<()> {
+    fn compare(&mut self, attempt: &Attempt<'_>, without: &Without, folded: &fold::Folded) -> Result<()> {
         let name = &attempt.shard.name;
         if folded.unowned != UnownedCount::default() {
             let UnownedCount { rows, deletions } = folded.unowned;
@@ -277,8 +280,10 @@ impl Work<'_> {
         if self.options.accepted.contains(name) {
             return Ok(());
         }
-        if let Some(message) = compare::fallen(attempt, without, folded.rows)? {
-            self.common.watch.gap(format_args!("table {name}"), message);
+        match compare::fallen(attempt, without, folded.rows)? {
+            Fallen::No => {}
+            Fallen::Gap(message) => self.common.watch.gap(format_args!("table {name}"), message),
+            Fallen::Note(message) => self.notes.push(message),
         }
         Ok(())
     }

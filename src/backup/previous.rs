@@ -2,11 +2,12 @@
 //!
 //! For each shard the newest complete snapshot counts that has the shard; if there is none, the newest other one. Only snapshots of
 //! this writer count, and those that are vouched for: a stolen key must not shape what others write. A snapshot that cannot be
-//! read is passed over and named; it ends no backup.
+//! read is passed over and named; it ends no backup. Who only writes has the machine's [`State`] in their place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::state::{Found, Night, State};
 use crate::error::Result;
 use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::snapshot::{self, Shard, Snapshot};
@@ -14,9 +15,13 @@ use crate::snapshot::{self, Shard, Snapshot};
 /// So many snapshots of the cluster are read at most, newest first. A shard that none of them has counts as new.
 const READ_AT_MOST: usize = 64;
 
-/// Who only writes learns nothing of the nights before.
-const UNREAD: &str = "earlier snapshots were not read, for the credential does not hold the read role: nothing says whether \
-     tables fell to nothing since; a table that grew much, or whose columns changed, may be stored anew";
+/// Who only writes, and has no state of the nights before, learns nothing of them.
+fn unread(why: &str) -> String {
+    format!(
+        "earlier snapshots were not read, for the credential does not hold the read role, and this machine's state of them {why}: \
+         nothing says whether tables fell to nothing since; a table that grew much, or whose columns changed, may be stored anew"
+    )
+}
 
 /// An earlier snapshot, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,21 +77,24 @@ struct Read {
 }
 
 impl<'r> Previous<'r> {
-    /// Those of `cluster` in `repo`. None where the credential cannot read.
-    pub fn of(repo: &'r Repo, engine: &'static str, cluster: &str) -> Previous<'r> {
+    /// Those of `cluster` in `repo`. Who cannot read takes them from the state that this machine has, if it has one.
+    pub fn of(repo: &'r Repo, engine: &'static str, cluster: &str, state: Option<&State<'_>>) -> Previous<'r> {
         let mut ahead = repo.snapshots();
-        let mut passed_over = Vec::new();
-        if repo.ring().read.is_empty() && !ahead.is_empty() {
-            ahead.clear();
-            passed_over.push(UNREAD.to_owned());
-        }
-        let state = repo.state();
+        let log = repo.state();
         let own = repo.ring().writer.as_ref().map(|key| key.id());
         ahead.retain(|info| {
-            state.snapshots().get(&info.id).is_some_and(|committed| committed.vouched || Some(committed.writer) == own)
+            log.snapshots().get(&info.id).is_some_and(|committed| committed.vouched || Some(committed.writer) == own)
         });
-        let read = Mutex::new(Read { ahead, passed_over, ..Read::default() });
-        Previous { repo, engine, cluster: cluster.to_owned(), read }
+        let mut read = Read { ahead, ..Read::default() };
+        if repo.ring().read.is_empty() {
+            read.remember(repo, engine, cluster, state);
+        }
+        Previous { repo, engine, cluster: cluster.to_owned(), read: Mutex::new(read) }
+    }
+
+    /// Whether their trees can be read.
+    pub fn can_read(&self) -> bool {
+        !self.repo.ring().read.is_empty()
     }
 
     /// The newest snapshot of the cluster.
@@ -139,6 +147,30 @@ impl<'r> Previous<'r> {
 }
 
 impl Read {
+    /// What the machine's state says in place of the snapshots.
+    fn remember(&mut self, repo: &Repo, engine: &str, cluster: &str, state: Option<&State<'_>>) {
+        let any = !std::mem::take(&mut self.ahead).is_empty();
+        let found = match state.map(|state| state.read(engine, cluster)) {
+            Some(Ok(found)) => found,
+            Some(Err(e)) => Found { cluster: None, note: Some(format!("cannot be read: {e}")) },
+            None => Found { cluster: None, note: Some("has no place: set XDG_STATE_HOME".to_owned()) },
+        };
+        let Some(kept) = found.cluster else {
+            self.passed_over.extend(found.note.filter(|_| any).map(|why| unread(&why)));
+            return;
+        };
+        self.passed_over.extend(found.note);
+        let of = |night: &Night| {
+            let Night { since, cut, complete, .. } = *night;
+            Arc::new(Of { id: night.id(repo), since, cut, complete })
+        };
+        self.newest = Some(of(&kept.newest));
+        self.complete = kept.complete.map(|(night, shards)| Arc::new(Complete { of: of(&night), shards }));
+        let shards = kept.shards.into_iter();
+        self.shards =
+            shards.map(|(id, kept)| (id, Earlier { of: of(&kept.of), shard: Arc::new(kept.shard) })).collect();
+    }
+
     fn take(&mut self, info: &SnapshotInfo, s: Snapshot) {
         self.count += 1;
         let of = Arc::new(Of { id: info.id.to_string(), since: s.window.0, cut: s.cut.seconds, complete: s.complete });

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Options, Previous, Target, backup};
+use super::{Options, Previous, State, Target, backup};
 use crate::engine::params::{Group, Param, Takes};
 use crate::engine::{Described, Engine, Env, Form, Params, Source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repo::{Repo, WriteOptions, WriteStats};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
 use crate::snapshot::Snapshot;
@@ -55,7 +55,8 @@ pub struct Done {
 /// Errors: those of [`Engine::source`], [`backup`] and of writing. An error after the commit is none: what is returned stands.
 pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Done> {
     let options = Options::of(params);
-    let before = Previous::of(repo, engine.name(), &options.cluster);
+    let state = State::of(repo, env.state.as_deref());
+    let before = Previous::of(repo, engine.name(), &options.cluster, state.as_ref());
     let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
     let source = engine.source(form.name, params, &Described::by(&describe), env)?;
     env.watch.check()?;
@@ -65,7 +66,7 @@ pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: 
         let snapshot = backup(engine, &*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;
         return Ok(Done { snapshot, stored: None });
     }
-    store(repo, &before, (engine, &*source), params, &options, env)
+    store(repo, &before, (engine, &*source), state.as_ref(), params, &options, env)
 }
 
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
@@ -73,6 +74,7 @@ fn store(
     repo: &Repo,
     before: &Previous<'_>,
     (engine, source): (&dyn Engine, &dyn Source),
+    state: Option<&State<'_>>,
     params: &Params,
     options: &Options,
     env: &Env<'_>,
@@ -83,7 +85,14 @@ fn store(
     let writer = repo.writer(WriteOptions { level: level.unwrap_or(unless.level), take_over, ..unless })?;
     let snapshot = backup(engine, source, &Target::of(repo, Some(before), &writer)?, options, env.watch)?;
     env.watch.check()?;
+    // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
+    let aside = state.map(|state| state.write_aside(&writer.session(), &snapshot)).transpose();
+    let unkept = |e: Error| repo.note(e.within("the backup goes on; the next one will find no state of it"));
+    let aside = aside.map_err(unkept).ok().flatten();
     let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
+    if let Some(Err(e)) = aside.map(|aside| aside.stands()) {
+        unkept(e);
+    }
     Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })
 }
 

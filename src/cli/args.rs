@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use filter::Filter;
-pub use keys::{AddKey, KeyCommand, Role};
+pub use keys::{AddKey, ExportKey, KeyCommand, Role};
 pub use restore::Restore;
 pub use status::{Age, Status};
 pub use tables::{Chosen, Form, Given, command, known, source, target};
@@ -44,12 +44,19 @@ pub struct Global {
     /// File whose first line is the password.
     #[arg(long, global = true, env = "ONEFOLD_PASSWORD_FILE", value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// Command that prints the password.
+    /// Command whose first line is the password. It is split into words at blanks (quotes and \ as in a shell) and run without a
+    /// shell.
     #[arg(long, global = true, env = "ONEFOLD_PASSWORD_COMMAND", value_name = "COMMAND")]
     pub password_command: Option<OsString>,
-    /// Key file to be used in place of a password.
+    /// Key file to be used in place of a password, or one typed from paper.
     #[arg(long, global = true, env = "ONEFOLD_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// Command that prints a key file, or identities of age: a hook for a key service. Split and run as that of a password.
+    #[arg(long, global = true, env = "ONEFOLD_KEY_COMMAND", value_name = "COMMAND")]
+    pub key_command: Option<OsString>,
+    /// File of age identities (AGE-SECRET-KEY-1…), one of which opens the repository.
+    #[arg(long, global = true, env = "ONEFOLD_IDENTITY", value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     /// Where the index cache lies.
     #[arg(long, global = true, env = "ONEFOLD_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -113,6 +120,22 @@ pub struct Init {
     /// Make a key file here and use it in place of a password. Keep it safe: nothing else opens the repository.
     #[arg(long, value_name = "FILE")]
     pub new_key_file: Option<PathBuf>,
+    /// Cut and name chunks as this repository does, so that they can later be copied from one to the other as they are. It is opened
+    /// as --like-key-file or another option of that kind says; without one, by what opens the new one.
+    #[arg(long, value_name = "PLACE")]
+    pub like: Option<OsString>,
+    /// Key file of the other repository.
+    #[arg(long, value_name = "FILE", requires = "like", group = "like_opened_by")]
+    pub like_key_file: Option<PathBuf>,
+    /// File of identities of the other repository.
+    #[arg(long, value_name = "FILE", requires = "like", group = "like_opened_by")]
+    pub like_identity: Option<PathBuf>,
+    /// Command that prints the key file of the other repository.
+    #[arg(long, value_name = "COMMAND", requires = "like", group = "like_opened_by")]
+    pub like_key_command: Option<OsString>,
+    /// File whose first line is the password of the other repository.
+    #[arg(long, value_name = "FILE", requires = "like", group = "like_opened_by")]
+    pub like_password_file: Option<PathBuf>,
 }
 
 /// A snapshot.

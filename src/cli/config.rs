@@ -83,6 +83,8 @@ fn options(global: &Global, given: &ArgMatches) -> Vec<(&'static str, String, &'
     let all = [
         ("repository", "repository", text(&global.repository)),
         ("key-file", "key_file", path(&global.key_file)),
+        ("identity", "identity", path(&global.identity)),
+        ("key-command", "key_command", text(&global.key_command)),
         ("password-file", "password_file", path(&global.password_file)),
         ("password-command", "password_command", text(&global.password_command)),
         ("cache-dir", "cache_dir", path(&global.cache_dir)),

@@ -8,21 +8,24 @@ use std::path::Path;
 use repo_format::keyfile::KeyFile;
 use serde_json::json;
 
-use super::access::{self, Secret};
 use super::args::{Global, Init};
-use super::{Outcome, Output};
+use super::secret::{self, Secret};
+use super::{Outcome, Output, access};
 use crate::error::{Error, Kind, Result};
-use crate::repo::{InitOptions, Repo, world};
+use crate::repo::{InitOptions, Like, Repo, world};
+use crate::store;
 
 /// Makes a repository.
 pub fn run(global: &Global, args: &Init, output: &Output) -> Result<Outcome> {
     let store = access::store(global)?;
+    let like = like(global, args)?;
     let secret = match &args.new_key_file {
         Some(path) => Secret::KeyFile(new_key_file(path)?),
-        None => access::secret(global)?,
+        None => secret::of(global)?,
     };
     let cache = access::cache_dir(global);
-    let repo = Repo::init(store, secret.unlock(), cache.as_deref(), InitOptions::default()).inspect_err(|e| {
+    let options = InitOptions { like, ..InitOptions::default() };
+    let repo = Repo::init(store, secret.unlock(), cache.as_deref(), options).inspect_err(|e| {
         // Where there is a repository already, the new key opens nothing. Otherwise it may: it stays.
         if let (Kind::AlreadyExists, Some(path)) = (e.kind(), &args.new_key_file) {
             let _ = fs::remove_file(path);
@@ -36,18 +39,34 @@ pub fn run(global: &Global, args: &Init, output: &Output) -> Result<Outcome> {
         false => output.line(&made),
     };
     if !output.is_json() {
-        output.note("Without its password or key file nothing in it can be read: keep it in a second place.");
+        output.note("Without what opens it nothing in it can be read: keep that in a second place (`onefold key export --paper`).");
     }
     output.told(printed, &made);
     Ok(Outcome::Fine)
 }
 
+/// What is shared with the repository that the new one is to be like.
+fn like(global: &Global, args: &Init) -> Result<Option<Like>> {
+    let Some(place) = &args.like else { return Ok(None) };
+    let secret = match secret::of_other(args)? {
+        Some(secret) => secret,
+        None => secret::of(global)?,
+    };
+    let other = Repo::open(store::open(place)?, secret.unlock(), access::cache_dir(global).as_deref())
+        .map_err(|e| e.within("--like"))?;
+    Ok(Some(Like::of(&other)))
+}
+
 /// Makes a key file that only this user may read.
 pub fn new_key_file(path: &Path) -> Result<KeyFile> {
     let key = KeyFile::from_bytes(world::random()?);
+    new_secret_file(path, &key.to_text())?;
+    Ok(key)
+}
+
+/// Makes a file, which is not there yet, that only this user may read.
+pub fn new_secret_file(path: &Path, text: &str) -> Result<()> {
     let failed = |e| Error::io(path.display(), e);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(key.to_text().as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    Ok(key)
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }

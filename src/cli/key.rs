@@ -2,26 +2,32 @@
 
 use std::fs;
 
-use repo_format::credential::{Lock, PasswordCost, Sets};
+use repo_format::credential::{Lock, Sets};
+use repo_format::id::CredentialId;
 use repo_format::log::Roles;
+use repo_format::paper;
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use super::access::{self, Secret};
-use super::args::{AddKey, Global, KeyCommand, Role};
-use super::init::new_key_file;
+use super::args::{AddKey, ExportKey, Global, KeyCommand, Role};
+use super::init::new_secret_file;
 use super::output::time;
-use super::{Outcome, Output};
-use crate::error::{Kind, Result};
+use super::secret::{New, Secret};
+use super::{Outcome, Output, access};
+use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
+use crate::repo::epochs::Rotated;
 use crate::repo::keys::{Added, CredentialInfo, Removed, WriterInfo};
 
-/// Lists, adds and removes.
+/// Lists, adds, removes, rotates and exports.
 pub fn run(global: &Global, command: &KeyCommand, output: &Output) -> Result<Outcome> {
-    let repo = access::open(global, output)?;
+    let (repo, secret) = access::open_by(global, output)?;
     match command {
         KeyCommand::List => list(&repo, output)?,
         KeyCommand::Add(args) => add(&repo, args, output)?,
         KeyCommand::Remove { id } => remove(&repo, id, output)?,
+        KeyCommand::Rotate { dry_run } => rotate(&repo, *dry_run, output)?,
+        KeyCommand::Export(args) => export(&repo, &secret, args, output)?,
     }
     access::notes(&repo, output);
     Ok(Outcome::Fine)
@@ -51,14 +57,19 @@ fn credential(one: &CredentialInfo, output: &Output) -> Result<()> {
     let lock = match lock {
         Lock::Password(_) => "password",
         Lock::KeyFile => "key file",
+        Lock::Recipient => "recipient",
         Lock::Unknown(_) => "of a newer version",
     };
     if output.is_json() {
         return output.object(&json!({
             "message_type": "credential", "id": one.id.to_string(), "roles": sets, "opened_by": lock, "own": one.own,
+            "listed": one.listed, "recipient": one.recipient.map(|to| to.to_text()),
         }));
     }
-    output.line(&format!("credential  {}  {}  {lock}{}", short(&one.id.to_string()), sets.join(","), own(one.own)))
+    let to = one.recipient.map(|to| format!(" {}", to.to_text())).unwrap_or_default();
+    let listed = if one.listed { "" } else { "  (not listed: reads nothing written after a rotation)" };
+    let id = one.id.to_string();
+    output.line(&format!("credential  {}  {}  {lock}{to}{listed}{}", short(&id), sets.join(","), own(one.own)))
 }
 
 fn writer(one: &WriterInfo, output: &Output) -> Result<()> {
@@ -94,23 +105,19 @@ fn add(repo: &Repo, args: &AddKey, output: &Output) -> Result<()> {
     });
     // Before anything is asked for or made.
     repo.may_add(sets)?;
-    let secret = match (&args.new_key_file, &args.new_password_file) {
-        (Some(path), _) => Secret::KeyFile(new_key_file(path)?),
-        (None, Some(path)) => Secret::Password(access::password_in(path)?),
-        (None, None) => Secret::Password(access::new_password()?),
-    };
-    let Added { credential, writer } =
-        repo.add_key(sets, secret.unlock(), PasswordCost::default()).inspect_err(|e| {
-            // Refused, so nothing was stored that it opens. After another error it may open something: it stays.
-            if let (Kind::Denied, Some(path)) = (e.kind(), &args.new_key_file) {
-                let _ = fs::remove_file(path);
-            }
-        })?;
+    let new = New::of(args)?;
+    let Added { credential, writer, listed } = repo.add_key(sets, new.lock()).inspect_err(|e| {
+        // Refused, so nothing was stored that it opens. After another error it may open something: it stays.
+        if let (Kind::Denied, Some(path)) = (e.kind(), &args.new_key_file) {
+            let _ = fs::remove_file(path);
+        }
+    })?;
     let id = credential.to_string();
     let made = format!("added credential {}: {}", short(&id), roles_of(sets).join(","));
     let printed = match output.is_json() {
         true => output.object(&json!({
             "message_type": "added", "id": id, "roles": roles_of(sets), "writer": writer.map(|id| id.to_string()),
+            "listed": listed,
         })),
         false => output.line(&made).and_then(|()| match writer {
             Some(writer) => output.line(&format!(
@@ -121,7 +128,66 @@ fn add(repo: &Repo, args: &AddKey, output: &Output) -> Result<()> {
         }),
     };
     output.told(printed, &made);
+    if !listed {
+        output.warn("key add", UNLISTED);
+    }
     Ok(())
+}
+
+const UNLISTED: &str = "no admin stands for this credential: after the next `onefold key rotate` it reads nothing of what is \
+     written from then on";
+
+fn rotate(repo: &Repo, dry_run: bool, output: &Output) -> Result<()> {
+    let Rotated { epoch, granted, left_out, open_sessions } = repo.rotate(dry_run)?;
+    let texts = |ids: &[CredentialId]| ids.iter().map(CredentialId::to_string).collect::<Vec<_>>();
+    let done = match dry_run {
+        true => format!("epoch {epoch} would begin: nothing was changed"),
+        false => format!("epoch {epoch} has begun: what is written from now on is closed to what was removed"),
+    };
+    let printed = match output.is_json() {
+        true => output.object(&json!({
+            "message_type": "rotated", "epoch": epoch, "dry_run": dry_run, "granted": texts(&granted),
+            "left_out": texts(&left_out), "open_sessions": open_sessions,
+        })),
+        false => output.line(&done).and_then(|()| {
+            let lines = [("granted to", &granted), ("not granted to", &left_out)];
+            let mut lines = lines.iter().flat_map(|(what, ids)| ids.iter().map(move |id| (*what, id)));
+            lines.try_for_each(|(what, id)| output.line(&format!("{what} credential {}", short(&id.to_string()))))
+        }),
+    };
+    output.told(printed, &done);
+    if !left_out.is_empty() {
+        output.warn(
+            "key rotate",
+            "no admin stands for some credentials that read: remove them, or have an admin add them anew",
+        );
+    }
+    if open_sessions > 0 {
+        let message = format!("{open_sessions} sessions are open now and end under the former key");
+        output.warn("key rotate", &message);
+    }
+    Ok(())
+}
+
+/// The key file that the repository was opened with, for paper. This one command prints a secret: it is what it is for.
+fn export(repo: &Repo, secret: &Secret, args: &ExportKey, output: &Output) -> Result<()> {
+    let Secret::KeyFile(file) = secret else {
+        return Err(Error::new(Kind::Usage, "key export", "the repository was not opened with a key file")
+            .hint("make one by `onefold key add --new-key-file`, open the repository with that, and export it"));
+    };
+    let roles = roles_of(repo.ring().sets()).join(",");
+    let (id, place) = (short(&repo.credential().to_string()).to_owned(), repo.store().place());
+    let text = Zeroizing::new(format!(
+        "# repository {}\n# at {}\n# this opens its credential {id} ({roles}); type the lines below into a file, and give it by \
+         --key-file\n{}",
+        repo.ring().repo_id,
+        place.escape_debug(),
+        *paper::to_text(file)
+    ));
+    match &args.out {
+        Some(path) => new_secret_file(path, &text),
+        None => output.text(text.as_bytes()),
+    }
 }
 
 fn remove(repo: &Repo, id: &str, output: &Output) -> Result<()> {
@@ -140,5 +206,6 @@ fn remove(repo: &Repo, id: &str, output: &Output) -> Result<()> {
 }
 
 const CREDENTIAL_GONE: &str = "this revokes nothing by itself: whoever has a copy of the object, and what opens it, still \
-     holds its keys. What it could write ends when its writer is removed; what it could read stays readable to it";
+     holds its keys. What it could write ends when its writer is removed; what it could read stays readable to it. Run \
+     `onefold key rotate`, so that what is written from then on is not";
 const WRITER_GONE: &str = "nothing that it signs from now on counts; its snapshots stay";

@@ -33,6 +33,10 @@ pub struct Profile {
     pub password_command: Option<OsText>,
     /// `--key-file`
     pub key_file: Option<PathBuf>,
+    /// `--identity`
+    pub identity: Option<PathBuf>,
+    /// `--key-command`
+    pub key_command: Option<OsText>,
     /// `--cache-dir`
     pub cache_dir: Option<PathBuf>,
     /// By the name of a way in: options of `backup NAME`.
@@ -98,6 +102,8 @@ impl Profile {
             global.password_file = self.password_file.clone();
             global.password_command = text(&self.password_command);
             global.key_file = self.key_file.clone();
+            global.identity = self.identity.clone();
+            global.key_command = text(&self.key_command);
         }
     }
 

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use repo_format::credential::{Credential, Lock, PasswordCost, Sets, Unlock};
+use repo_format::credential::{Credential, Lock, NewLock, Sets, Unlock};
 use repo_format::id::{CredentialId, WriterId};
 use repo_format::key::SignKey;
-use repo_format::log::{Body, Roles};
+use repo_format::log::{Body, Listed, Roles};
+use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind};
+use repo_format::recipient::Recipient;
 
-use super::{Repo, twice, world};
+use super::{Core, Repo, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 
@@ -22,6 +24,10 @@ pub struct CredentialInfo {
     pub id: CredentialId,
     /// What it says it holds and how it is locked; proven only by opening it. An error where its objects cannot be read.
     pub says: Result<(Sets, Lock)>,
+    /// To whom it is locked, where that is a recipient.
+    pub recipient: Option<Recipient>,
+    /// Whether an administrator stands for it: such a one that holds *read* reads what is written after a rotation, too.
+    pub listed: bool,
     /// Whether the repository was opened by it.
     pub own: bool,
 }
@@ -48,6 +54,8 @@ pub struct Added {
     pub credential: CredentialId,
     /// The writer whose key it holds, where it holds *write*.
     pub writer: Option<WriterId>,
+    /// Whether an administrator stands for it.
+    pub listed: bool,
 }
 
 /// What [`Repo::remove_key`] took away.
@@ -87,19 +95,29 @@ impl Repo {
         }
     }
 
-    /// The credentials, by id.
+    /// The credentials, by id: those in the store, and those that the log lists.
     pub fn credentials(&self) -> Result<Vec<CredentialInfo>> {
-        let store = &*self.core.store;
+        let (store, state) = (&*self.core.store, self.state());
         let mut all = Vec::new();
-        for id in ids(store)? {
+        let mut known = ids(store)?;
+        known.extend(state.credentials().keys());
+        for id in known {
+            let (listed, own) = (state.credentials().contains_key(&id), id == self.core.credential);
+            let mut recipient = None;
             let says = match read(store, &id) {
-                Ok(Some(found)) => Ok((found.value.sets(), found.value.lock())),
-                // Removed since it was listed.
+                Ok(Some(found)) => {
+                    let (sets, lock) = (found.value.sets(), found.value.lock());
+                    recipient = (lock == Lock::Recipient).then(|| found.value.public());
+                    Ok((sets, lock))
+                }
+                Ok(None) if listed => Err(Error::damaged(Name::Key(id), UNWRITTEN)
+                    .hint("`onefold key remove` takes it off the list: a copy of it may be somewhere")),
+                // Removed since the names were read.
                 Ok(None) => continue,
                 Err(e) if is_of_object(&e) => Err(e),
                 Err(e) => return Err(e),
             };
-            all.push(CredentialInfo { id, says, own: id == self.core.credential });
+            all.push(CredentialInfo { id, says, recipient, listed, own });
         }
         Ok(all)
     }
@@ -116,28 +134,46 @@ impl Repo {
         state.writers().iter().map(info).collect()
     }
 
-    /// Makes a credential that holds `sets` and is opened by `unlock`. With *write* it gets a writer's key of its own, which is
-    /// listed first: that needs *admin*. What else it is to hold, the credential that opened the repository holds.
+    /// Makes a credential that holds `sets` and is opened by `by`. With *write* it gets a writer's key of its own, which needs *admin*.
+    /// What else it is to hold, the credential that opened the repository holds. A holder of *admin* lists it in the log.
     ///
-    /// Errors: [`Kind::Denied`] where that lacks a set; [`Kind::AlreadyExists`] where `unlock` opens a credential that is
-    /// there.
-    pub fn add_key(&self, sets: Sets, unlock: Unlock<'_>, cost: PasswordCost) -> Result<Added> {
+    /// Errors: [`Kind::Denied`] where that lacks a set; [`Kind::AlreadyExists`] where `by` opens a credential that is there;
+    /// [`Kind::Busy`] where an epoch began meanwhile.
+    pub fn add_key(&self, sets: Sets, by: NewLock<'_>) -> Result<Added> {
         if sets == Sets(0) {
             return Err(Error::new(Kind::Usage, "role", "a credential holds one at least"));
         }
         self.may_add(sets)?;
-        self.check_new(unlock)?;
+        self.check_new(by)?;
+        let state = self.refresh()?;
         let mut ring = self.ring().restricted(sets);
         ring.writer = None;
+        if sets.has(Sets::READ) {
+            ring.read = self.core.secrets(&state);
+        }
+        let mut writers = Vec::new();
         if sets.has(Sets::WRITE) {
             let key = SignKey::from_bytes(&world::random()?);
-            let roles = if sets.has(Sets::READ) { Roles::WRITE_VOUCH } else { Roles::WRITE };
-            self.administer(&mut |_| Ok(Body::Writers { writers: vec![(key.id(), roles)] }))?;
+            writers.push((key.id(), if sets.has(Sets::READ) { Roles::WRITE_VOUCH } else { Roles::WRITE }));
             ring.writer = Some(key);
         }
-        let (credential, bytes) = Credential::seal(&ring, unlock, cost, &world::random()?, &world::random()?)?;
-        twice::create(&*self.core.store, &Name::Key(credential), &bytes)?;
-        Ok(Added { credential, writer: ring.writer.as_ref().map(SignKey::id) })
+        let made = Credential::seal(&ring, by, world::random()?, &world::random()?)?;
+        let listed = self.ring().admin_key.is_some();
+        if listed {
+            let credentials = vec![(made.id, Listed { sets, public: made.public })];
+            let epoch = state.content().epoch;
+            self.administer(&mut |state| {
+                self.core.still_listed(state)?;
+                if sets.has(Sets::READ) && state.content().epoch != epoch {
+                    return Err(
+                        Error::new(Kind::Busy, "new credential", "a new epoch began meanwhile").hint("add it again")
+                    );
+                }
+                Ok(Body::Writers { writers: writers.clone(), credentials: credentials.clone() })
+            })?;
+        }
+        twice::create(&*self.core.store, &Name::Key(made.id), &made.bytes)?;
+        Ok(Added { credential: made.id, writer: ring.writer.as_ref().map(SignKey::id), listed })
     }
 
     /// Whether a credential of `sets` can be added with what this one holds.
@@ -147,11 +183,16 @@ impl Repo {
     }
 
     /// What opens two credentials would open one or the other, and so give one set or the other.
-    fn check_new(&self, unlock: Unlock<'_>) -> Result<()> {
+    fn check_new(&self, by: NewLock<'_>) -> Result<()> {
         let store = &*self.core.store;
+        let opens = |found: &Credential| match by {
+            NewLock::Password(password, _) => found.open(Unlock::Password(password)).is_ok(),
+            NewLock::KeyFile(file) => found.open(Unlock::KeyFile(file)).is_ok(),
+            NewLock::Recipient(to) => found.lock() == Lock::Recipient && found.public() == to,
+        };
         for id in ids(store)? {
             let opens = match read(store, &id) {
-                Ok(Some(found)) => found.value.open(unlock).is_ok(),
+                Ok(Some(found)) => opens(&found.value),
                 Ok(None) => false,
                 Err(e) if is_of_object(&e) => false,
                 Err(e) => return Err(e),
@@ -160,7 +201,10 @@ impl Repo {
                 return Err(Error::new(
                     Kind::AlreadyExists,
                     Name::Key(id),
-                    "is opened by the new password or key file",
+                    match by {
+                        NewLock::Recipient(_) => "is of this recipient already",
+                        _ => "is opened by the new password or key file",
+                    },
                 )
                 .hint("take another: what opens two credentials would give now one's roles, now the other's"));
             }
@@ -193,6 +237,14 @@ impl Repo {
         if found.says.as_ref().map_or(true, |(sets, _)| sets.has(Sets::READ)) {
             self.needs(Sets::READ)?;
         }
+        if found.listed {
+            self.administer(&mut |state| {
+                self.core.still_listed(state)?;
+                let listed = state.credentials().contains_key(&found.id);
+                let gone = listed.then_some((found.id, Listed::GONE));
+                Ok(Body::Writers { writers: Vec::new(), credentials: gone.into_iter().collect() })
+            })?;
+        }
         let name = Name::Key(found.id);
         // The second copy first: of that alone, the next program to open with it would write the first again.
         for object in [name.copy(), name.to_string()] {
@@ -208,8 +260,26 @@ impl Repo {
         if found.own {
             return Err(stays(format!("writer {}", found.id)));
         }
-        self.administer(&mut |_| Ok(Body::Writers { writers: vec![(found.id, Roles::NONE)] }))?;
+        self.administer(&mut |state| {
+            self.core.still_listed(state)?;
+            Ok(Body::Writers { writers: vec![(found.id, Roles::NONE)], credentials: Vec::new() })
+        })?;
         Ok(Removed::Writer(found.id))
+    }
+}
+
+impl Core {
+    /// Who was removed meanwhile changes nothing more, as far as this program is concerned.
+    pub(super) fn still_listed(&self, state: &State) -> Result<()> {
+        match state.credentials().contains_key(&self.credential) {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Denied,
+                Name::Key(self.credential),
+                "opened this repository, and is no longer on the list of credentials: another administrator removed it",
+            )
+            .hint("ask who holds admin now")),
+        }
     }
 }
 
@@ -217,6 +287,8 @@ impl Repo {
 fn is_of_object(e: &Error) -> bool {
     e.is_of_bytes() && e.kind() != Kind::Denied
 }
+
+const UNWRITTEN: &str = "is on the list of credentials, and its object is missing";
 
 fn none(name: &str, message: &str) -> Error {
     Error::new(Kind::NotFound, format!("key {name}"), message).hint("`onefold key list` lists what is there")

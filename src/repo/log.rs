@@ -102,6 +102,17 @@ impl Log {
         Err(Error::damaged(name, message).hint(ROLLED_BACK))
     }
 
+    /// Whether entry `n` is the one with this hash; `None` where it is gone.
+    pub fn is_entry(&self, n: u64, hash: &str) -> Result<Option<bool>> {
+        let state = self.state();
+        if n == state.n() || n == 0 {
+            let of = if n == 0 { self.start.hash } else { state.head() };
+            return Ok(Some(of.to_string() == hash));
+        }
+        let found = twice::read(&*self.store, &Name::Log(n), |bytes| Ok::<_, FormatError>(ObjectHash::of(bytes)))?;
+        Ok(found.map(|found| found.value.to_string() == hash))
+    }
+
     /// The state after the last entry read.
     pub fn state(&self) -> Arc<State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()

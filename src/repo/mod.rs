@@ -3,6 +3,8 @@
 pub mod cache;
 pub mod check;
 mod doubt;
+pub mod epochs;
+mod fresh;
 pub mod index;
 pub mod index_memory;
 #[cfg(feature = "rocksdb")]
@@ -34,6 +36,7 @@ use repo_format::key::{ContentKey, SignKey, WrappedKey};
 use repo_format::log::Body;
 use repo_format::log_state::State;
 use repo_format::names::Name;
+use repo_format::recipient::Identity;
 use repo_format::snapshot::Snapshot;
 
 use self::cache::RepoCache;
@@ -43,6 +46,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::watched::{Requests, Watched};
 use crate::store::{Store, lock};
 
+pub use self::fresh::Like;
 pub use self::open::{InitOptions, Sizes};
 pub use self::reader::Reader;
 pub use self::writer::{WriteOptions, WriteStats, Writer};
@@ -60,6 +64,8 @@ struct Core {
     watched: Arc<Watched<Arc<dyn Store>>>,
     /// What opened it.
     credential: CredentialId,
+    /// The secret of that alone: opens what was granted to it.
+    own: Identity,
     ring: KeyRing,
     config: Config,
     config_hash: ObjectHash,
@@ -97,6 +103,11 @@ impl Repo {
         &self.core.ring
     }
 
+    /// The credential that opened it.
+    pub fn credential(&self) -> CredentialId {
+        self.core.credential
+    }
+
     /// Where it is.
     pub fn store(&self) -> &dyn Store {
         &*self.core.store
@@ -128,6 +139,16 @@ impl Repo {
     /// What went wrong since the last call without stopping the work, and costs no data.
     pub fn take_notes(&self) -> Vec<Error> {
         self.core.log.take_notes()
+    }
+
+    /// Whether entry `n` of the log is the one with this hash, in hex; `None` where it is gone.
+    pub fn is_entry(&self, n: u64, hash: &str) -> Result<Option<bool>> {
+        self.core.log.is_entry(n, hash)
+    }
+
+    /// For [`Repo::take_notes`].
+    pub fn note(&self, e: Error) {
+        self.core.log.note(e);
     }
 
     /// Appends an entry that only the administrator may write (fence, forget, writers).
@@ -236,8 +257,9 @@ impl Core {
         if self.ring.read.is_empty() {
             return Err(self.lacks(Sets::READ));
         }
+        let secret = self.secret(wrapped.epoch)?;
         let key = wrapped
-            .unwrap(&self.ring.read, &self.ring.repo_id, session)
+            .unwrap(&[secret], &self.ring.repo_id, session)
             .map_err(|e| Error::from(e).within(format!("session {session}")))?;
         let mut known = lock(&self.content);
         if known.len() >= KEYS_KEPT {

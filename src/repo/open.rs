@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use repo_format::FormatError;
 use repo_format::config::Config;
-use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
-use repo_format::id::{CredentialId, ObjectHash, RepoId, SessionId};
-use repo_format::key::{ContentSecret, RepoKeys, SignKey};
-use repo_format::log::{Body, Roles};
+use repo_format::credential::{Credential, KeyRing, Opened, PasswordCost, Unlock};
+use repo_format::id::{CredentialId, ObjectHash, SessionId};
+use repo_format::key::SignKey;
+use repo_format::log::{Body, Listed, Roles};
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind};
-use zeroize::Zeroizing;
+use repo_format::recipient::Identity;
 
 use super::cache::Cache;
+use super::fresh::{Like, first_lock, new_keys};
 use super::log::{Log, Start};
 use super::{Core, Repo, keys, may_write, twice, world};
 use crate::error::{Error, Kind, Result};
@@ -25,12 +26,14 @@ use crate::store::watched::Watched;
 use crate::store::{Store, create_or_same, read_if_exists};
 
 /// What is chosen when a repository is made.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct InitOptions {
     /// What the password's derivation costs.
     pub cost: PasswordCost,
     /// Sizes other than the format's defaults.
     pub sizes: Option<Sizes>,
+    /// What it shares with another repository.
+    pub like: Option<Like>,
 }
 
 /// Sizes fixed for the life of a repository, in bytes.
@@ -64,10 +67,12 @@ impl Repo {
             return Err(there());
         }
         let atomic = race(&*watched)? == Verdict::OneWinner;
-        let (ring, config) = new_keys(atomic, options.sizes)?;
-        let (salt, nonce) = (world::random()?, world::random()?);
-        let (id, credential) = Credential::seal(&ring, unlock, options.cost, &salt, &nonce)?;
-        twice::create(&*store, &Name::Key(id), &credential)?;
+        let (ring, config) = new_keys(atomic, &options)?;
+        let (by, identity) = first_lock(unlock, options.cost)?;
+        let made = Credential::seal(&ring, by, world::random()?, &world::random()?)?;
+        let id = made.id;
+        let own = made.own.or(identity).ok_or_else(there)?;
+        twice::create(&*store, &Name::Key(id), &made.bytes)?;
         let admin = ring.admin_key.as_ref().ok_or_else(there)?;
         let bytes = config.encode(admin)?;
         // From here on there is a repository. Whoever creates the configuration first has made it.
@@ -78,7 +83,7 @@ impl Repo {
         let cache = cache.map(Cache::new);
         remember(cache.as_ref(), &place, &ring, &id, &bytes);
         let hash = ObjectHash::of(&bytes);
-        finish(Parts { store, watched, credential: id, ring, config, hash, seen: None }, cache.as_ref())
+        finish(Parts { store, watched, credential: id, own, ring, config, hash, seen: None }, cache.as_ref())
     }
 
     /// Opens a repository. With a cache directory that knows it, that takes four small reads.
@@ -92,10 +97,11 @@ impl Repo {
         if let Some(repo) = known.transpose()?.flatten() {
             return Ok(repo);
         }
-        let Unlocked { id, ring, bytes, hash, config } = unlock_any(&*store, unlock, cache.as_ref())?;
+        let Unlocked { id, opened: Opened { ring, own }, bytes, hash, config } =
+            unlock_any(&*store, unlock, cache.as_ref())?;
         remember(cache.as_ref(), &store.place(), &ring, &id, &bytes);
         let seen = cache.as_ref().and_then(|c| c.repo(&ring.repo_id, &store.place()).state(&config, &ring.repo));
-        finish(Parts { store, watched, credential: id, ring, config, hash, seen }, cache.as_ref())
+        finish(Parts { store, watched, credential: id, own, ring, config, hash, seen }, cache.as_ref())
     }
 }
 
@@ -109,13 +115,13 @@ fn open_known(
     let Some((repo, id)) = cache.place(&store.place()) else { return Ok(None) };
     // Read from the store each time: a credential that was removed opens nothing any more.
     let Ok(Some(found)) = keys::read(&**store, &id) else { return Ok(None) };
-    let Ok(ring) = found.value.open(unlock) else { return Ok(None) };
+    let Ok(Opened { ring, own }) = found.value.open(unlock) else { return Ok(None) };
     mend(&**store, &ring, &Name::Key(id), &found);
     let repo_cache = cache.repo(&repo, &store.place());
     let Some((_, hash, config)) = repo_cache.config(&ring) else { return Ok(None) };
     let Some(seen) = repo_cache.state(&config, &ring.repo) else { return Ok(None) };
     let (store, watched) = (store.clone(), watched.clone());
-    finish(Parts { store, watched, credential: id, ring, config, hash, seen: Some(seen) }, Some(cache)).map(Some)
+    finish(Parts { store, watched, credential: id, own, ring, config, hash, seen: Some(seen) }, Some(cache)).map(Some)
 }
 
 /// Without retries below, which would hide who won; so a race that was disturbed is run again, for other names.
@@ -157,6 +163,8 @@ struct Parts {
     watched: Arc<Watched<Arc<dyn Store>>>,
     /// What opened.
     credential: CredentialId,
+    /// Its own secret.
+    own: Identity,
     ring: KeyRing,
     config: Config,
     /// Of the configuration's object.
@@ -166,7 +174,7 @@ struct Parts {
 }
 
 fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
-    let Parts { store, watched, credential, ring, config, hash, seen } = parts;
+    let Parts { store, watched, credential, own: own_secret, ring, config, hash, seen } = parts;
     let known = seen.as_ref().map(State::n);
     let own = ring.writer.as_ref().map(SignKey::id);
     let start = Start { config: config.clone(), hash, own, mends: may_write(&ring) };
@@ -176,6 +184,7 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
         store,
         watched,
         credential,
+        own: own_secret,
         ring,
         config,
         config_hash: hash,
@@ -187,6 +196,12 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
     };
     core.list_first_writer()?;
     let state = core.log.state();
+    if !core.ring.read.is_empty()
+        && let Err(e) = core.secret(state.content().epoch)
+    {
+        // Who reads hears of it now, not when a disk has died.
+        core.log.note(e.within("what is written now cannot be read"));
+    }
     if known != Some(state.n()) {
         core.remember(&state);
     }
@@ -194,7 +209,7 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
 }
 
 impl Core {
-    /// The first entry lists the first writer; before it the configuration has its second copy. Where `init` was
+    /// The first entry lists the first writer and the first credential; before it the configuration has its second copy. Where `init` was
     /// interrupted before, the administrator writes both now.
     fn list_first_writer(&self) -> Result<()> {
         // Entries that cannot be read are not none.
@@ -208,7 +223,9 @@ impl Core {
             if state.n() > 0 {
                 return Err(Error::new(Kind::AlreadyExists, "log", "has begun"));
             }
-            Ok(Body::Writers { writers: vec![(writer.id(), Roles::WRITE_VOUCH)] })
+            let listed = Listed { sets: self.ring.sets(), public: self.own.recipient() };
+            let credentials = vec![(self.credential, listed)];
+            Ok(Body::Writers { writers: vec![(writer.id(), Roles::WRITE_VOUCH)], credentials })
         });
         match first {
             Err(e) if e.kind() == Kind::AlreadyExists => Ok(()),
@@ -217,33 +234,10 @@ impl Core {
     }
 }
 
-fn new_keys(atomic: bool, sizes: Option<Sizes>) -> Result<(KeyRing, Config)> {
-    let secret = Zeroizing::new(world::random::<32>()?);
-    let content = ContentSecret::from_bytes(1, world::random()?);
-    let admin = SignKey::from_bytes(&world::random()?);
-    let writer = SignKey::from_bytes(&world::random()?);
-    let repo_id = RepoId(world::random()?);
-    let mut config = Config::new(repo_id, content.public(), admin.id(), atomic);
-    if let Some(sizes) = sizes {
-        config.cut_average = sizes.cut_average;
-        config.frame_target = sizes.frame_target;
-        config.pack_target = sizes.pack_target;
-    }
-    let ring = KeyRing {
-        repo_id,
-        admin: admin.id(),
-        repo: RepoKeys::derive(&secret),
-        writer: Some(writer),
-        read: vec![content],
-        admin_key: Some(admin),
-    };
-    Ok((ring, config))
-}
-
 /// A credential that opened, and the configuration that it anchors.
 struct Unlocked {
     id: CredentialId,
-    ring: KeyRing,
+    opened: Opened,
     bytes: Vec<u8>,
     hash: ObjectHash,
     config: Config,
@@ -269,12 +263,12 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> R
     };
     match (try_all(store, unlock, &fits), &stored) {
         (Ok(unlocked), Ok(found)) => {
-            mend(store, &unlocked.ring, &Name::Config, found);
+            mend(store, &unlocked.opened.ring, &Name::Config, found);
             Ok(unlocked)
         }
         (Ok(unlocked), Err(_)) => {
             // Only where it is missing; under a name that is taken this changes nothing.
-            if may_write(&unlocked.ring) {
+            if may_write(&unlocked.opened.ring) {
                 let _ = twice::create(store, &Name::Config, &unlocked.bytes);
             }
             Ok(unlocked)
@@ -318,18 +312,22 @@ fn try_all(store: &dyn Store, unlock: Unlock<'_>, fits: &dyn Fn(&KeyRing) -> Opt
             Err(e) => return Err(e),
         };
         match found.value.open(unlock) {
-            Ok(ring) => {
+            Ok(opened) => {
                 // Otherwise it is another repository's, or left by an interrupted `init`.
-                if let Some((bytes, hash, config)) = fits(&ring) {
-                    mend(store, &ring, &name, &found);
-                    return Ok(Unlocked { id, ring, bytes, hash, config });
+                if let Some((bytes, hash, config)) = fits(&opened.ring) {
+                    mend(store, &opened.ring, &name, &found);
+                    return Ok(Unlocked { id, opened, bytes, hash, config });
                 }
             }
             Err(FormatError::WrongKey(_)) => {}
             Err(e) => worst = Some(Error::from(e).within(name)),
         }
     }
-    let denied = || Error::new(Kind::Denied, store.place(), "wrong password or key file").hint(WRONG_PASSWORD);
+    let wrong = match unlock {
+        Unlock::Password(_) | Unlock::KeyFile(_) => "wrong password or key file",
+        Unlock::Identities(_) => "wrong identity",
+    };
+    let denied = || Error::new(Kind::Denied, store.place(), wrong).hint(WRONG_PASSWORD);
     Err(worst.unwrap_or_else(denied))
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use repo_format::frame::FramePlain;
-use repo_format::id::{SnapshotId, WriterId};
+use repo_format::id::{SessionId, SnapshotId, WriterId};
 use repo_format::limits::CHUNK_MAX;
 use repo_format::log::Body;
 use repo_format::log_state::State;
@@ -164,6 +164,11 @@ impl Writer {
             full.then(|| frame.len()).map(|n| std::mem::replace(&mut *frame, FramePlain::with_capacity(kind, n)))
         };
         full.map_or(Ok(()), |frame| self.packer.push(frame))
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session.id()
     }
 
     /// What was done so far.

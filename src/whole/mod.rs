@@ -4,6 +4,7 @@ pub mod arguments;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -34,12 +35,23 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
 
 /// Puts `bytes` in place of whatever is at `path`, durably; gives the file, open for more.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let new = beside(path, "new");
-    let mut file = File::create(&new)?;
+    let file = put_aside(path, bytes)?;
+    take_place(path)?;
+    Ok(file)
+}
+
+/// Writes `bytes`, for this user alone, where [`take_place`] finds them; durably, whatever was there before.
+pub fn put_aside(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let options = File::options().create(true).truncate(true).write(true).mode(0o600).open(beside(path, "new"));
+    let mut file = options?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    name(&new, path)?;
     Ok(file)
+}
+
+/// What was put aside takes the place of whatever is at `path`, durably.
+pub fn take_place(path: &Path) -> io::Result<()> {
+    name(&beside(path, "new"), path)
 }
 
 /// Gives what was written and synced its own name, durably.

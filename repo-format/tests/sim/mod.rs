@@ -167,7 +167,7 @@ impl World {
             loss: None,
         };
         let head = world.head();
-        world.append(&head, ADMIN, 0, Body::Writers { writers: writers.to_vec() });
+        world.append(&head, ADMIN, 0, Body::Writers { writers: writers.to_vec(), credentials: vec![] });
         world
     }
 

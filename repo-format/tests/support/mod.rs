@@ -5,16 +5,17 @@ pub mod chunks;
 pub mod records;
 
 use repo_format::config::Config;
-use repo_format::credential::{Credential, KeyRing, PasswordCost, Unlock};
+use repo_format::credential::{Credential, KeyRing, Made, NewLock, PasswordCost};
 use repo_format::frame::{FramePlain, Sealer};
 use repo_format::id::*;
 use repo_format::index::IndexBuilder;
 use repo_format::key::*;
 use repo_format::keyfile::KeyFile;
-use repo_format::log::{Body, Entry, LostFrames, Roles};
+use repo_format::log::{Body, Entry, Listed, LostFrames, Roles};
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackClass, PackName};
 use repo_format::pack::{BuiltPack, PackBuilder};
+use repo_format::recipient::Identity;
 use repo_format::snapshot::{Says, Snapshot};
 
 pub const PASSWORD: &[u8] = b"correct horse battery staple";
@@ -139,8 +140,45 @@ pub fn snapshot_object() -> (SnapshotId, Vec<u8>) {
     snapshot().seal(&repo(), &session_key(), &[0xbb; 24], &writer()).unwrap()
 }
 
-pub fn credential(unlock: Unlock<'_>) -> (CredentialId, Vec<u8>) {
-    Credential::seal(&ring(), unlock, CHEAP, &[0xcc; 32], &[0xdd; 24]).unwrap()
+pub fn credential(by: NewLock<'_>) -> Made {
+    Credential::seal(&ring(), by, [0xcc; 32], &[0xdd; 24]).unwrap()
+}
+
+pub fn by_password() -> NewLock<'static> {
+    NewLock::Password(PASSWORD, CHEAP)
+}
+
+/// The secret of a credential that is locked to its public key.
+pub fn identity() -> Identity {
+    Identity::from_bytes([0xef; 32])
+}
+
+pub fn by_recipient() -> NewLock<'static> {
+    NewLock::Recipient(identity().recipient())
+}
+
+/// What the administrator says of a credential of that lock.
+pub fn listed(by: NewLock<'_>) -> (CredentialId, Listed) {
+    let made = credential(by);
+    (made.id, Listed { sets: ring().sets(), public: made.public })
+}
+
+/// The secret of the second epoch.
+pub fn second() -> ContentSecret {
+    ContentSecret::from_bytes(2, [0x67; 32])
+}
+
+fn sorted<T>(mut items: Vec<(CredentialId, T)>) -> Vec<(CredentialId, T)> {
+    items.sort_by_key(|item| item.0);
+    items
+}
+
+/// The entry that begins the second epoch.
+pub fn epoch() -> Body {
+    let grant =
+        |(id, listed): (CredentialId, Listed)| (id, second().grant(&listed.public, &repo(), &id, [0x89; 32]).unwrap());
+    let grants = sorted([by_recipient(), by_password()].map(|by| grant(listed(by))).to_vec());
+    Body::Epoch { content: second().public(), grants }
 }
 
 pub fn key_file() -> KeyFile {
@@ -159,7 +197,15 @@ pub fn bodies() -> Vec<(&'static str, Body)> {
     let packs = vec![pack().name];
     let frames = vec![26, 4122];
     vec![
-        ("log-writers", Body::Writers { writers: vec![(writer().id(), Roles::WRITE)] }),
+        (
+            "log-writers",
+            Body::Writers {
+                writers: vec![(writer().id(), Roles::WRITE)],
+                credentials: sorted(
+                    [by_recipient(), by_password(), NewLock::KeyFile(&key_file())].map(listed).to_vec(),
+                ),
+            },
+        ),
         ("log-open", Body::Open { session: s, key: wrapped(&s), adopts: None, bases: vec![] }),
         ("log-commit", Body::Commit { session: s, snapshot: Some(snapshot), indexes: vec![index], replaces: vec![] }),
         ("log-vouch", Body::Vouch { indexes: vec![index], snapshots: vec![snapshot] }),
@@ -171,7 +217,14 @@ pub fn bodies() -> Vec<(&'static str, Body)> {
         ("log-fence", Body::Fence { session: s3 }),
         ("log-condemn", Body::Condemn { computed: 10, packs: packs.clone() }),
         ("log-retire", Body::Retire { packs }),
-        ("log-epoch", Body::Epoch { content: ContentPublic { epoch: 2, key: [0x12; 32] } }),
+        (
+            "log-removed",
+            Body::Writers {
+                writers: vec![],
+                credentials: vec![(listed(NewLock::KeyFile(&key_file())).0, Listed::GONE)],
+            },
+        ),
+        ("log-epoch", epoch()),
     ]
 }
 
@@ -206,9 +259,13 @@ pub fn checkpoint() -> (Name, Vec<u8>) {
 pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = vec![
         ("config", config_object()),
-        ("credential-password", credential(Unlock::Password(PASSWORD)).1),
-        ("credential-key-file", credential(Unlock::KeyFile(&key_file())).1),
+        ("credential-password", credential(by_password()).bytes),
+        ("credential-key-file", credential(NewLock::KeyFile(&key_file())).bytes),
+        ("credential-recipient", credential(by_recipient()).bytes),
         ("key-file", key_file().to_text().as_bytes().to_vec()),
+        ("paper", repo_format::paper::to_text(&key_file()).as_bytes().to_vec()),
+        ("recipient", identity().recipient().to_text().into_bytes()),
+        ("identity", identity().to_text().as_bytes().to_vec()),
         ("frame-zstd", frame(&plain(ChunkKind::Leaf, &[text(5000), text(70)]), 1)),
         ("frame-raw", frame(&plain(ChunkKind::Data, &[noise(1, 300)]), 2)),
         ("pack", pack().bytes),
@@ -219,4 +276,22 @@ pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
     ];
     all.extend(log().0);
     all
+}
+
+/// Calls `refused` with every byte of `object` changed in turn (all bits in small objects) and every truncation.
+pub fn damage(object: &[u8], refused: impl Fn(&[u8]) -> bool) {
+    let masks: &[u8] = if object.len() < 2000 { &[1, 2, 4, 8, 16, 32, 64, 128] } else { &[1] };
+    for at in 0..object.len() {
+        for mask in masks {
+            let mut bad = object.to_vec();
+            bad[at] ^= mask;
+            assert!(refused(&bad), "byte {at} ^ {mask:#x} went unnoticed");
+        }
+    }
+    for length in 0..object.len() {
+        assert!(refused(&object[..length]), "truncation to {length} went unnoticed");
+    }
+    let mut longer = object.to_vec();
+    longer.push(0);
+    assert!(refused(&longer), "a byte more went unnoticed");
 }

@@ -2,7 +2,8 @@
 
 use super::{Context, passed_over};
 use crate::cli::Outcome;
-use crate::cli::access::{password_in, state_dir};
+use crate::cli::access::state_dir;
+use crate::cli::secret::password_in;
 use crate::engine::Env;
 use crate::error::Result;
 use crate::restore::into::{From, into};

@@ -122,7 +122,9 @@ fn told(words: &[String], from: Given) -> std::result::Result<Params, String> {
     let given = command(engine::ALL, from).try_get_matches_from(words).map_err(|e| e.to_string())?;
     let (name, given) = given.subcommand().unwrap();
     let params = match name {
-        "backup" => source(engine::ALL, given).map(|chosen| chosen.unwrap().params),
+        "backup" => {
+            source(engine::ALL, given, &crate::cli::profile::Profile::default()).map(|chosen| chosen.unwrap().params)
+        }
         _ => target(engine::ALL, given).map(|form| form.unwrap().params),
     };
     params.map_err(|e| e.to_string())
