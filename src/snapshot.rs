@@ -18,7 +18,7 @@ use crate::tree::{self, Root, Under, UnownedCount};
 use crate::watch::Problem;
 
 pub use files::{About, FILE_BYTES, File, Files, write as write_files};
-pub use find::{Filter, find, read};
+pub use find::{Filter, find, read, read_each};
 use patches::PatchNames;
 pub use patches::{NUMBERS, PATCH_BYTES, Patch, write as write_patches};
 

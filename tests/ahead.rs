@@ -97,7 +97,7 @@ fn leaves_are_asked_for_ahead() {
     let root = tree::write(&mut run_of(rows.clone()), &chunks, &shape(16)).unwrap().unwrap();
     let told = Told { chunks, events: Mutex::default() };
     assert!(collect(&mut TreeRun::new(Some(root), &told)).unwrap() == rows);
-    let (mut open, mut leaves, mut most) = (BTreeSet::new(), 0, 0);
+    let (mut open, mut leaves, mut branches, mut alone, mut most) = (BTreeSet::new(), 0, 0, 0, 0);
     for event in told.events.lock().unwrap().iter() {
         match event {
             Event::Asked(id) => assert!(open.insert(*id), "{id} twice"),
@@ -105,9 +105,34 @@ fn leaves_are_asked_for_ahead() {
                 assert!(open.remove(id), "leaf {id} was not asked for");
                 leaves += 1;
             }
+            // The first below a branch is read at once.
+            Event::Got(ChunkKind::Branch, id) => {
+                (branches, alone) = (branches + 1, alone + usize::from(!open.remove(id)))
+            }
             Event::Got(..) => {}
         }
         most = most.max(open.len());
     }
-    assert!(leaves > 100 && open.is_empty() && (3..=16).contains(&most), "{leaves} leaves, {most} ahead");
+    assert!(leaves > 100 && open.is_empty() && (30..=70).contains(&most), "{leaves} leaves, {most} ahead");
+    assert!(branches > 20 && alone <= branches / 2, "{alone} of {branches} branches were not asked for");
+}
+
+/// Leaves of the size that tables have: what is asked for and not read stays within bounds, and comes to a good part of them.
+#[test]
+fn large_leaves_are_asked_for_within_bounds() {
+    let rows: Vec<Plain> = (0..600).map(|n| row(n, 5, &noise(u64::from(n), 4000))).collect();
+    let chunks = Chunks::default();
+    let root = tree::write(&mut run_of(rows.clone()), &chunks, &shape(64)).unwrap().unwrap();
+    let told = Told { chunks, events: Mutex::default() };
+    assert!(collect(&mut TreeRun::new(Some(root), &told)).unwrap() == rows);
+    let (mut open, mut bytes, mut most) = (BTreeSet::new(), 0, 0);
+    for event in told.events.lock().unwrap().iter() {
+        match event {
+            Event::Asked(id) if open.insert(*id) => bytes += length(&told, id),
+            Event::Got(_, id) if open.remove(id) => bytes -= length(&told, id),
+            _ => {}
+        }
+        most = most.max(bytes);
+    }
+    assert!((1 << 20..16 << 20).contains(&most), "{most} bytes asked for and not read");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use onefold::Kind;
 use onefold::repo::WriteOptions;
-use onefold::run::ChunkSource;
+use onefold::run::{ChunkKind, ChunkSource};
 use onefold::store::Store;
 use onefold::store::memory::Memory;
 use repo_format::names::Name;
@@ -53,6 +53,58 @@ fn a_warm_cache_opens_with_four_requests_and_finds_with_one_more() {
     let all = repo.requests();
     let indexes = if cfg!(feature = "rocksdb") { 0 } else { repo.state().indexes().len() as u64 };
     assert_eq!((all.reads - indexes, all.range_reads), (5, 1), "{all:?}");
+    let before = repo.requests();
+    for (kind, id) in roots.iter().filter(|(kind, _)| !matches!(kind, ChunkKind::Leaf | ChunkKind::Data)) {
+        reader.get(*kind, id).unwrap();
+    }
+    assert_eq!(repo.requests(), before);
+    // Not where it shall be known what the store gives.
+    let reader = repo.reader().unwrap();
+    reader.remember_opened();
+    reader.get(roots[1].0, &roots[1].1).unwrap();
+    assert_eq!(repo.requests().range_reads, before.range_reads + 1);
+}
+
+/// What is kept is what the store gave, or is read anew; and a folder that takes nothing is named, and stops nothing.
+#[test]
+fn what_is_kept_is_believed_in_nothing() {
+    let store = memory();
+    let dir = tempfile::tempdir().unwrap();
+    let data = chunks(1, 100);
+    backup(&init(&store, Some(dir.path())), &data);
+    restore(&open(&store, Some(dir.path())).unwrap(), &data);
+    let kept = || -> Vec<_> {
+        files_below(dir.path()).into_iter().filter(|f| f.to_string_lossy().contains("/kept/")).collect()
+    };
+    let files = kept();
+    assert!(files.len() > 3, "{files:?}");
+    // Each in the other's place, and cut, and with a bit flipped.
+    let bytes: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    for (i, file) in files.iter().enumerate() {
+        let mut other = bytes[(i + 1) % bytes.len()].clone();
+        match i % 3 {
+            0 => other.truncate(other.len() / 2),
+            1 => {
+                other.clone_from(&bytes[i]);
+                let middle = other.len() / 2;
+                other[middle] ^= 1;
+            }
+            _ => {}
+        }
+        std::fs::write(file, other).unwrap();
+    }
+    let repo = open(&store, Some(dir.path())).unwrap();
+    restore(&repo, &data);
+    assert!(repo.take_notes().is_empty());
+    files.iter().zip(&bytes).for_each(|(file, bytes)| assert!(std::fs::read(file).unwrap() == *bytes));
+
+    let place = files[0].parent().and_then(Path::parent).unwrap();
+    std::fs::remove_dir_all(place).unwrap();
+    std::fs::write(place, b"").unwrap();
+    let repo = open(&store, Some(dir.path())).unwrap();
+    restore(&repo, &data);
+    let notes: Vec<String> = repo.take_notes().iter().map(ToString::to_string).collect();
+    assert!(notes.len() == 1 && notes[0].contains("goes on without"), "{notes:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod cassandra_read;
 mod cassandra_rows;
 mod cassandra_schema;
 mod cassandra_write;
+mod chaos;
 mod cli;
 mod clocks;
 mod crash;
@@ -22,6 +23,7 @@ mod elsewhere;
 mod emptied;
 mod expected;
 mod faces;
+mod far;
 mod flow;
 mod foreign;
 mod fuzz;
@@ -52,6 +54,8 @@ mod restore_sstables;
 mod rotate;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3")]
+mod s3_trouble;
 mod schedules;
 mod select;
 mod sftp;

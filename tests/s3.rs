@@ -21,15 +21,15 @@ use tempfile::TempDir;
 use crate::stores::{contract, names};
 use crate::user::{Ran, User, capture, nodes, ran, three};
 
-const ID: &str = "onefoldtest";
-const SECRET: &str = "onefold-test-secret";
+pub const ID: &str = "onefoldtest";
+pub const SECRET: &str = "onefold-test-secret";
 /// Said by `tools/stores/serve` where there is no server.
 const NOT_INSTALLED: i32 = 3;
 
 /// A server with one bucket.
-struct Server {
-    child: Child,
-    port: u16,
+pub struct Server {
+    pub child: Child,
+    pub port: u16,
     dir: TempDir,
 }
 
@@ -40,19 +40,21 @@ impl Drop for Server {
     }
 }
 
+/// Buckets lie in `dir/buckets`, what else the server knows in `dir/state`.
 fn serve(dir: &Path, port: u16) -> Child {
     let name = std::env::var("ONEFOLD_S3").unwrap_or("versitygw".into());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/stores/serve");
     let mut command = Command::new(script);
-    command.arg(name).arg(dir).arg(port.to_string());
+    command.arg(name).arg(dir.join("buckets")).arg(port.to_string());
+    command.env("ONEFOLD_SERVER_STATE", dir.join("state"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 impl Server {
     /// `None`, and says so, where no server is installed; `tools/ci` sets `ONEFOLD_S3`, and then it must be.
-    fn start() -> Option<Server> {
+    pub fn start() -> Option<Server> {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("bucket")).unwrap();
+        fs::create_dir_all(dir.path().join("buckets/bucket")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = Server { child: serve(dir.path(), port), port, dir };
         if server.wait() {
@@ -80,15 +82,26 @@ impl Server {
         panic!("the server does not answer");
     }
 
+    /// Starts it again, where it was.
+    pub fn start_again(&mut self) {
+        self.child = serve(self.dir.path(), self.port);
+    }
+
+    /// As a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn place(&self, path: &str) -> String {
+    pub fn place(&self, path: &str) -> String {
         format!("s3://{path}?endpoint={}", self.endpoint())
     }
 
-    fn open(&self, path: &str) -> S3 {
+    pub fn open(&self, path: &str) -> S3 {
         open(&self.place(path), &[("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", SECRET)])
     }
 }
@@ -145,13 +158,12 @@ fn a_server_that_comes_back_is_waited_for() {
     let Some(mut server) = Server::start() else { return };
     let store = Retry::new(server.open("bucket/p"));
     store.create("a", b"before").unwrap();
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.kill();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| (store.create("b", b"after"), store.read("a")));
         thread::sleep(Duration::from_secs(2));
         assert!(!waiting.is_finished());
-        server.child = serve(server.dir.path(), server.port);
+        server.start_again();
         let (created, read) = waiting.join().unwrap();
         created.unwrap();
         assert_eq!(read.unwrap(), b"before");

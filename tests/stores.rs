@@ -7,7 +7,9 @@ use std::time::Duration;
 use onefold::Kind;
 use onefold::store::disk::{Disk, RealDisk};
 use onefold::store::faulty::{Fault, Faulty, Operation};
+use onefold::store::fetched::Fetched;
 use onefold::store::folder::Folder;
+use onefold::store::limited::{Limited, Limits};
 use onefold::store::memory::Memory;
 use onefold::store::probe::{Verdict, race};
 use onefold::store::retry::{Retry, Time};
@@ -82,6 +84,11 @@ pub fn contract(store: &dyn Store) {
     assert_eq!(kind(store.read("packs/ab/abce")), Kind::NotFound);
     assert_eq!(names(store, "packs/ab"), [name("packs/ab/abcd", 3_000_000)]);
     store.create("packs/ab/abce", b"again").unwrap();
+    // Several at once; one that is missing is fine.
+    let several = ["packs/ab/abce", "packs/cd/cdef", "packs/cd/none"].map(str::to_string);
+    store.delete_all(&several).unwrap();
+    store.delete_all(&[]).unwrap();
+    assert_eq!(names(store, "packs"), [name("packs/ab/abcd", 3_000_000)]);
 
     // Racing creators: one winner.
     assert_eq!(race(store, "probe/1234").unwrap(), Verdict::OneWinner);
@@ -106,6 +113,9 @@ fn the_other_stores_keep_the_contract() {
     contract(&Watched::new(Memory::new()));
     contract(&Retry::new(Memory::new()));
     contract(&Faulty::new(Memory::new(), |_, _| None));
+    contract(&Limited::new(Memory::new(), Limits::default()));
+    let limits = Limits { upload: Some(1 << 30), download: Some(1 << 30), requests: Some(10_000), patience: None };
+    contract(&Limited::new(Memory::new(), limits));
     contract(&Retry::new(Watched::new(Arc::new(Memory::new()))));
 }
 
@@ -256,6 +266,94 @@ fn requests_are_counted_and_recorded() {
             Request::Delete(a())
         ]
     );
+}
+
+/// Reads that begin together are one round; each that waits for another is one more.
+#[test]
+fn rounds_count_requests_that_wait_for_one_another() {
+    let store = Watched::new(Memory::new());
+    (0..8).for_each(|i| store.create(&format!("a{i}"), &[i; 9]).unwrap());
+    assert_eq!(store.requests().rounds, 8);
+    let slow = Watched::new(Meeting(Memory::new(), std::sync::Barrier::new(4)));
+    slow.create("a", b"x").unwrap();
+    std::thread::scope(|scope| {
+        (0..8).for_each(|_| drop(scope.spawn(|| slow.read("a").unwrap())));
+    });
+    // Four at a time, though some may begin while others of theirs have not ended.
+    assert!((2..=3).contains(&slow.requests().rounds), "{:?}", slow.requests());
+    // What is fetched is read once, each.
+    let names = (0..9).map(|i| format!("a{i}"));
+    let mut fetched = Fetched::of(&store, names);
+    for i in 0..8 {
+        assert_eq!(fetched.read(&store, &format!("a{i}")).unwrap(), [i; 9]);
+    }
+    assert_eq!(kind(fetched.read(&store, "a8")), Kind::NotFound);
+    assert_eq!(store.requests().reads, 9);
+    assert!(!fetched.has("a0"));
+    fetched.read(&store, "a0").unwrap();
+    assert_eq!(store.requests().reads, 10);
+}
+
+#[test]
+fn limits_hold_over_any_time_but_for_one_object() {
+    let second = Duration::from_secs(1);
+    let limits = Limits { upload: Some(1000), download: Some(500), requests: Some(4), patience: None };
+    let took = |limits: Limits, work: &dyn Fn(&Limited<Memory>)| {
+        let time = Slept::default();
+        let store = Limited::with(Memory::new(), limits, Box::new(time.clone()));
+        work(&store);
+        time.now()
+    };
+    let write = |store: &Limited<Memory>, n: usize| {
+        (0..n).for_each(|i| store.create(&format!("a{i}"), &[0; 1000]).unwrap());
+    };
+    // The last of eleven objects goes once the ten before it are paid.
+    assert_eq!(took(Limits { requests: None, ..limits }, &|store| write(store, 11)), 10 * second);
+    let all = took(Limits { upload: None, ..limits }, &|store| {
+        write(store, 5);
+        (0..5).for_each(|i| drop(store.read(&format!("a{i}")).unwrap()));
+        store.read_range("a0", 0..250).unwrap();
+    });
+    // Five writes, a quarter of a second each; five reads, two seconds each; the range waits for the last of them.
+    assert!(all >= 10 * second && all <= 12 * second, "{all:?}");
+    let asked = took(Limits { requests: Some(4), ..Limits::default() }, &|store| {
+        (0..41).for_each(|_| store.list("", &mut |_, _| Ok(())).unwrap());
+    });
+    assert_eq!(asked, 10 * second);
+    assert_eq!(took(Limits::default(), &|store| write(store, 100)), Duration::ZERO);
+    // An idle time saves up a quarter of a second, and no more.
+    let time = Slept::default();
+    let store = Limited::with(Memory::new(), Limits { requests: Some(4), ..Limits::default() }, Box::new(time.clone()));
+    time.sleep(1000 * second);
+    (0..41).for_each(|_| store.list("", &mut |_, _| Ok(())).unwrap());
+    assert_eq!(time.now(), 1000 * second + 10 * second - Duration::from_millis(250));
+}
+
+/// Answers reads four at a time.
+struct Meeting(Memory, std::sync::Barrier);
+impl Store for Meeting {
+    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+        self.0.create(name, bytes)
+    }
+    fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
+        self.1.wait();
+        self.0.read(name)
+    }
+    fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
+        self.0.read_range(name, range)
+    }
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
+        self.0.list(folder, visit)
+    }
+    fn delete(&self, name: &str) -> onefold::Result<()> {
+        self.0.delete(name)
+    }
+    fn concurrency(&self) -> usize {
+        4
+    }
+    fn place(&self) -> String {
+        "meeting".to_string()
+    }
 }
 
 /// Lets every creator win.

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::Global;
 use super::output::Output;
 use super::secret::{self, Secret};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
+use crate::store::limited::{Limited, Limits};
 use crate::store::{self, Store};
 
 /// The store that `--repository` names.
@@ -15,7 +17,15 @@ pub fn store(global: &Global) -> Result<Arc<dyn Store>> {
     let place = global.repository.as_deref().ok_or_else(|| {
         Error::new(Kind::Usage, "repository", "none was given").hint("use -r PLACE or set ONEFOLD_REPOSITORY")
     })?;
-    store::open(place)
+    let store = store::open(place)?;
+    let bytes = |kib: Option<u32>| kib.map(|kib| u64::from(kib) << 10);
+    let limits = Limits {
+        upload: bytes(global.limit_upload),
+        download: bytes(global.limit_download),
+        requests: global.limit_requests.map(u64::from),
+        patience: global.retry_for.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
+    };
+    Ok(if limits.is_empty() { store } else { Arc::new(Limited::new(store, limits)) })
 }
 
 /// The folder of the cache; `None` with `--no-cache` or where there is no home.

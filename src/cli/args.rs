@@ -57,7 +57,7 @@ pub struct Global {
     /// File of age identities (AGE-SECRET-KEY-1…), one of which opens the repository.
     #[arg(long, global = true, env = "ONEFOLD_IDENTITY", value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Where the index cache lies.
+    /// Where the cache lies: the index, and what lists and reports read.
     #[arg(long, global = true, env = "ONEFOLD_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Keep no cache on disk.
@@ -66,6 +66,18 @@ pub struct Global {
     /// What is given neither here nor in the environment comes from this profile: NAME is /etc/onefold/NAME.toml.
     #[arg(long, global = true, value_name = "NAME|FILE")]
     pub profile: Option<OsString>,
+    /// Write no more than this to the repository a second, in KiB.
+    #[arg(long, global = true, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit_upload: Option<u32>,
+    /// Read no more than this from the repository a second, in KiB.
+    #[arg(long, global = true, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit_download: Option<u32>,
+    /// Ask the repository no more often than this a second.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit_requests: Option<u32>,
+    /// Wait so many minutes for a repository that is away; in place of 5 for a server, and a second for a folder.
+    #[arg(long, global = true, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(..=1440))]
+    pub retry_for: Option<u32>,
     /// One JSON object a line.
     #[arg(long, global = true)]
     pub json: bool,

@@ -80,6 +80,7 @@ fn options(global: &Global, given: &ArgMatches) -> Vec<(&'static str, String, &'
     };
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let text = |text: &Option<std::ffi::OsString>| text.as_ref().map(|text| text.display().to_string());
+    let number = |number: Option<u32>| number.map(|number| number.to_string());
     let all = [
         ("repository", "repository", text(&global.repository)),
         ("key-file", "key_file", path(&global.key_file)),
@@ -88,6 +89,10 @@ fn options(global: &Global, given: &ArgMatches) -> Vec<(&'static str, String, &'
         ("password-file", "password_file", path(&global.password_file)),
         ("password-command", "password_command", text(&global.password_command)),
         ("cache-dir", "cache_dir", path(&global.cache_dir)),
+        ("limit-upload", "limit_upload", number(global.limit_upload)),
+        ("limit-download", "limit_download", number(global.limit_download)),
+        ("limit-requests", "limit_requests", number(global.limit_requests)),
+        ("retry-for", "retry_for", number(global.retry_for)),
     ];
     let mut options: Vec<_> = all.into_iter().filter_map(|(name, id, value)| Some((name, value?, from(id)))).collect();
     if access::has_password() {

@@ -27,7 +27,9 @@ pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Outp
     let asked = args.samples.is_some() || args.ranges.is_some();
     let Some(shard) = args.table.as_deref().filter(|_| asked).map(|table| s.shard(table)).transpose()? else {
         let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
-        return counts(&s, &s.fitting(args.outer.as_deref(), args.table.as_deref())?, node, &reader, output);
+        counts(&s, &s.fitting(args.outer.as_deref(), args.table.as_deref())?, node, &reader, output)?;
+        access::notes(&repo, output);
+        return Ok(Outcome::Fine);
     };
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "drift", !global.quiet, output)?;
@@ -47,6 +49,7 @@ pub fn run(global: &Global, args: &Drift, engines: &[&dyn Engine], output: &Outp
     if let Some(sampled) = sampled {
         samples(&s, shard, &sampled, output)?;
     }
+    access::notes(&repo, output);
     Ok(Outcome::Fine)
 }
 
@@ -56,7 +59,7 @@ fn counts(
     only: Option<usize>,
     chunks: &dyn ChunkSource,
     output: &Output,
-) -> Result<Outcome> {
+) -> Result<()> {
     if !output.is_json() {
         output.line("table  node  rows  missing  stale  extra  deletions  purged")?;
     }
@@ -78,7 +81,7 @@ fn counts(
             count("drift_total", None, &node.name, rows, &all, output)?;
         }
     }
-    Ok(Outcome::Fine)
+    Ok(())
 }
 
 /// A line of a table, or of all that are listed.

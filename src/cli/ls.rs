@@ -42,6 +42,7 @@ pub fn run(global: &Global, args: &Ls, engines: &[&dyn Engine], output: &Output)
         }
     }
     total(&s, args, &shards, files, output)?;
+    access::notes(&repo, output);
     Ok(Outcome::Fine)
 }
 

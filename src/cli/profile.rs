@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -39,6 +40,14 @@ pub struct Profile {
     pub key_command: Option<OsText>,
     /// `--cache-dir`
     pub cache_dir: Option<PathBuf>,
+    /// `--limit-upload`
+    pub limit_upload: Option<NonZeroU32>,
+    /// `--limit-download`
+    pub limit_download: Option<NonZeroU32>,
+    /// `--limit-requests`
+    pub limit_requests: Option<NonZeroU32>,
+    /// `--retry-for`
+    pub retry_for: Option<u32>,
     /// By the name of a way in: options of `backup NAME`.
     #[serde(default)]
     pub backup: BTreeMap<String, toml::Table>,
@@ -98,6 +107,11 @@ impl Profile {
         let text = |text: &Option<OsText>| text.as_ref().map(|text| text.0.clone());
         global.repository = global.repository.take().or_else(|| text(&self.repository));
         global.cache_dir = global.cache_dir.take().or_else(|| self.cache_dir.clone());
+        let number = |given: Option<u32>, own: Option<NonZeroU32>| given.or(own.map(NonZeroU32::get));
+        global.limit_upload = number(global.limit_upload, self.limit_upload);
+        global.limit_download = number(global.limit_download, self.limit_download);
+        global.limit_requests = number(global.limit_requests, self.limit_requests);
+        global.retry_for = global.retry_for.or(self.retry_for);
         if !access::is_opened_by(global) {
             global.password_file = self.password_file.clone();
             global.password_command = text(&self.password_command);

@@ -54,17 +54,20 @@ pub fn snapshots(global: &Global, filter: &Filter, output: &Output) -> Result<Ou
     let repo = access::open(global, output)?;
     let filter = filter.of();
     let mut outcome = Outcome::Fine;
-    for info in repo.snapshots() {
-        match snapshot::read(&repo, &info.id) {
-            Ok(s) if filter.fits(&s) => listed(&info, &s, output)?,
-            Ok(_) => {}
-            Err(e) if e.kind() == Kind::Denied => return Err(e),
+    let all = repo.snapshots();
+    let mut infos = all.iter();
+    snapshot::read_each(&repo, &all, &mut |read| {
+        let Some(info) = infos.next() else { return Ok(()) };
+        match read {
+            Ok(s) if filter.fits(&s) => listed(info, &s, output),
+            Ok(_) => Ok(()),
+            Err(e) if e.kind() == Kind::Denied => Err(e),
             Err(e) => {
                 outcome = Outcome::Damage;
-                unreadable(&info, &e, output)?;
+                unreadable(info, &e, output)
             }
         }
-    }
+    })?;
     Ok(outcome)
 }
 

@@ -8,6 +8,7 @@
 //! DIR/<repository>/sessions-<place>/<id>  locked while the process that opened the session lives
 //! DIR/<repository>/sightings-<place>  what was seen missing or damaged there, see `sightings`
 //! DIR/<repository>/turn            how often a part of the packs was looked at
+//! DIR/<repository>/kept/           frames of metadata, see `kept`; of packs named by hashes, so of no place
 //! DIR/<repository>/index-<place>/  RocksDB, see `index_rocksdb`
 //! ```
 //! A copy of a repository has the same repository and, once both have gone on, may have sessions of the same names with
@@ -91,6 +92,11 @@ impl RepoCache {
         self.index.clone()
     }
 
+    /// Where sealed bytes are kept.
+    pub fn kept_dir(&self) -> PathBuf {
+        self.dir.join("kept")
+    }
+
     /// What was seen missing or damaged at this place.
     pub fn sightings(&self) -> Sightings {
         fs::read(&self.sightings).map(|bytes| Sightings::decode(&bytes)).unwrap_or_default()
@@ -170,7 +176,7 @@ fn state_key(keys: &RepoKeys) -> SignKey {
 }
 
 /// Replaces a file as a whole. Not synced: what a crash tears does not verify and is made anew.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let wrong = |e| Error::io(path.display(), e);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(wrong)?;

@@ -19,6 +19,7 @@ use super::unsound::Unsound;
 use super::{Core, Repo, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::run::ChunkId;
+use crate::store::fetched::Fetched;
 use crate::watch::Watch;
 
 /// What was looked at.
@@ -69,7 +70,7 @@ fn named(name: Name) -> impl Fn(&[u8]) -> std::result::Result<(), FormatError> {
 
 impl Repo {
     /// Verifies all objects; each problem goes into `watch`, named by its object. `read_data` also reads and opens
-    /// every pack (opening needs *read*). Memory: one pack, one index object's contents for each pack it names, and
+    /// every pack (opening needs *read*). Memory: three packs, eight index objects, one's contents for each pack it names, and
     /// the list of objects.
     ///
     /// An error is returned only where checking itself failed: the store cannot be read, the user stopped it.
@@ -158,7 +159,10 @@ impl Check<'_> {
     /// Both objects of a name: what is wrong with one is told, and mended from the other.
     fn twice<T>(&self, name: &Name, fits: impl Fn(&[u8]) -> std::result::Result<T, FormatError>) -> Result<Option<T>> {
         self.watch.check()?;
-        twice::check(&*self.core.store, name, self.core.mends(), fits, &mut |e| self.problem(&e))
+        let store = &*self.core.store;
+        let mut both = Fetched::of(store, [name.to_string(), name.copy()]);
+        let mut read = |name: &str| both.read(store, name);
+        twice::check(store, &mut read, name, self.core.mends(), fits, &mut |e| self.problem(&e))
     }
 
     /// Every object, and under its first name what has a second one; of that, what is there under its second name only
@@ -235,7 +239,8 @@ impl Check<'_> {
             let name = Name::Snapshot(*id);
             stats.snapshots += 1;
             if self.twice(&name, named(name))?.is_some() && !self.core.ring.read.is_empty() {
-                self.tell(&name, self.core.snapshot(id).map(drop))?;
+                let read = self.core.snapshot(id, &mut Fetched::default());
+                self.tell(&name, read.map(drop))?;
             }
         }
         for name in listing.keys() {

@@ -3,7 +3,8 @@
 //! that: a doubt that was wrong costs an upload.
 //!
 //! A session lists the packs with their lengths and so sees what is missing, empty or cut: all of them up to
-//! [`WHOLE`], beyond that a seventh, another one each time. Flipped bits are for `check --read-data` to find; what this
+//! [`WHOLE`], beyond that a seventh, another one each time. What a listing leaves out is asked for, since listings of some stores
+//! are behind. Flipped bits are for `check --read-data` to find; what this
 //! machine has seen damaged is looked at again.
 //!
 //! Packs of one's own ended sessions that no index object names any more (it is lost, or the pack was and came back)
@@ -81,7 +82,13 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
         Ok(())
     })?;
     // What is condemned may have been deleted since.
-    let mut wrong: BTreeSet<PackName> = expected.into_keys().filter(|p| !state.condemned().contains_key(p)).collect();
+    let missed = expected.into_iter().filter(|(pack, _)| !state.condemned().contains_key(pack));
+    let mut wrong: BTreeSet<PackName> = BTreeSet::new();
+    for (pack, size) in missed {
+        if wrong.len() >= AGAIN_MAX || !is_there(core, &pack, size)? {
+            wrong.insert(pack);
+        }
+    }
     for pack in &wrong {
         doubts.unsound.lose(*pack);
         sightings.saw(&Name::Pack(*pack), now_ms);
@@ -186,8 +193,10 @@ fn dead_indexes(core: &Core, index: &dyn Index, state: &State, sightings: &Sight
     let known = index.names()?;
     let mut dead = HashSet::new();
     for name in state.indexes().keys() {
-        let stands = known.get(name).is_some_and(|length| listed.get(name) == Some(length));
-        if !stands || sightings.has(&Name::Index(*name)) && !is_whole(core, &Name::Index(*name))? {
+        let length = known.get(name);
+        // A listing may be behind.
+        let again = listed.get(name) != length || sightings.has(&Name::Index(*name));
+        if length.is_none() || again && !is_whole(core, &Name::Index(*name))? {
             dead.insert(*name);
         }
     }
@@ -198,6 +207,15 @@ fn dead_indexes(core: &Core, index: &dyn Index, state: &State, sightings: &Sight
 fn is_whole(core: &Core, name: &Name) -> Result<bool> {
     match core.store.read(&name.to_string()) {
         Ok(bytes) => Ok(name.verify(&bytes).is_ok()),
+        Err(e) if e.kind() == Kind::NotFound || e.kind() == Kind::Io || e.is_of_bytes() => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether a pack that a listing leaves out, or shows shorter, is there to its last byte: listings may be behind.
+fn is_there(core: &Core, pack: &PackName, size: u32) -> Result<bool> {
+    match core.store.read_range(&pack.to_string(), u64::from(size.saturating_sub(1))..u64::from(size)) {
+        Ok(_) => Ok(true),
         Err(e) if e.kind() == Kind::NotFound || e.kind() == Kind::Io || e.is_of_bytes() => Ok(false),
         Err(e) => Err(e),
     }

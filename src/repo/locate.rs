@@ -11,6 +11,10 @@ use super::Core;
 use super::index::{Index, Place};
 use super::index_memory::MemoryIndex;
 use crate::error::{Error, Kind, Result};
+use crate::store::fetched;
+
+/// Index objects that are read at once.
+const INDEXES: usize = 8;
 
 /// What an index is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +72,26 @@ impl Core {
     fn complete(&self, index: &dyn Index) -> Result<()> {
         let state = self.log.state();
         let known = index.names()?;
-        for name in state.indexes().keys().filter(|name| !known.contains_key(*name)) {
-            match self.read_index(name, &state) {
-                Ok(object) => index.add(name, &object)?,
-                // What it names is not found; what others name is. `check` and whoever misses a chunk say which.
-                Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NotFound) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+        let new: Vec<IndexName> = state.indexes().keys().filter(|name| !known.contains_key(*name)).copied().collect();
+        self.each_index(&new, &state, |name, object| match object {
+            Ok(object) => index.add(name, &object),
+            // What it names is not found; what others name is. `check` and whoever misses a chunk say which.
+            Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NotFound) => Ok(()),
+            Err(e) => Err(e),
+        })
+    }
+
+    /// Reads index objects that count, some at a time, and shows each in order. Errors: those of `visit`.
+    pub(super) fn each_index(
+        &self,
+        names: &[IndexName],
+        state: &State,
+        mut visit: impl FnMut(&IndexName, Result<IndexObject>) -> Result<()>,
+    ) -> Result<()> {
+        let shown = |name: &IndexName| Name::Index(*name).to_string();
+        fetched::each(&*self.store, INDEXES, names, shown, |name, read| {
+            visit(name, self.index_object(name, state, read))
+        })
     }
 
     /// Whether the index object that a place comes from says the same, as far as it can be read.
@@ -89,8 +104,12 @@ impl Core {
 
     /// Reads and verifies an index object that counts.
     pub(super) fn read_index(&self, name: &IndexName, state: &State) -> Result<IndexObject> {
+        self.index_object(name, state, self.store.read(&Name::Index(*name).to_string()))
+    }
+
+    fn index_object(&self, name: &IndexName, state: &State, read: Result<Vec<u8>>) -> Result<IndexObject> {
         let shown = Name::Index(*name).to_string();
-        let bytes = self.store.read(&shown).map_err(|e| match e.kind() {
+        let bytes = read.map_err(|e| match e.kind() {
             Kind::NotFound => Error::damaged(&shown, "is missing"),
             _ => e,
         })?;

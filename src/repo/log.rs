@@ -14,6 +14,7 @@ use repo_format::names::{COPIES, Name, ObjectKind};
 
 use super::{twice, world};
 use crate::error::{Error, Kind, Result};
+use crate::store::fetched::{AT_ONCE, Fetched};
 use crate::store::{Store, lock, read_if_exists};
 
 /// Attempts to append before we give up: each lost race means that another entry was written.
@@ -62,10 +63,16 @@ impl Log {
         let empty = State::new(start.hash, &start.config);
         let turn = Mutex::default();
         let log = Log { store, start, state: RwLock::new(Arc::new(empty)), turn, notes: Mutex::default() };
+        let mut ahead = Fetched::default();
+        if let Some(seen) = &seen {
+            // What stands and what comes next, at once.
+            let [stands, next] = [Name::Log(seen.n()), Name::Log(seen.n() + 1)];
+            ahead = Fetched::of(&*log.store, [stands.to_string(), next.to_string(), next.copy()]);
+        }
         match seen {
-            Some(seen) if log.stands(&seen)? => {
+            Some(seen) if log.stands(&seen, &mut ahead)? => {
                 log.set(seen);
-                log.catch_up()?;
+                log.read_on(&mut lock(&log.turn), ahead)?;
             }
             _ => {
                 let own = log.start.own.as_ref();
@@ -81,7 +88,7 @@ impl Log {
 
     /// Whether the entry that a state ends with is there. Where the administrator has trimmed the log since, it need not
     /// be.
-    fn stands(&self, seen: &State) -> Result<bool> {
+    fn stands(&self, seen: &State, ahead: &mut Fetched) -> Result<bool> {
         if seen.n() == 0 {
             return Ok(true);
         }
@@ -90,7 +97,8 @@ impl Log {
             true => Ok(()),
             false => Err(Error::damaged("entry", "is not the entry that this machine has seen")),
         };
-        if let Some(found) = twice::read(&*self.store, &name, fits).map_err(|e| e.hint(ROLLED_BACK))? {
+        let mut read = |name: &str| ahead.read(&*self.store, name);
+        if let Some(found) = twice::read_by(&mut read, &name, fits).map_err(|e| e.hint(ROLLED_BACK))? {
             self.mend(&name, &found);
             return Ok(true);
         }
@@ -132,16 +140,26 @@ impl Log {
 
     /// Reads what was added since, and returns the state after it.
     pub fn catch_up(&self) -> Result<Arc<State>> {
-        self.read_on(&mut lock(&self.turn))
+        self.read_on(&mut lock(&self.turn), Fetched::default())
     }
 
-    fn read_on(&self, turn: &mut Turn) -> Result<Arc<State>> {
+    /// Reads entries that follow, more and more at a time: as many as were found are asked for in vain at most. `ahead` may hold
+    /// the next one.
+    fn read_on(&self, turn: &mut Turn, mut ahead: Fetched) -> Result<Arc<State>> {
         let known = self.state();
         let mut newer: Option<State> = None;
+        let mut window = 1;
         loop {
             let state = newer.as_ref().unwrap_or(&known);
             let name = Name::Log(state.n() + 1);
-            let found = match twice::read(&*self.store, &name, |bytes| follows(state, bytes, &self.start.config)) {
+            if !ahead.has(&name.to_string()) {
+                let names = (1..=window).map(|i| Name::Log(state.n() + i).to_string());
+                // Most often there is no next one, under neither name.
+                ahead = Fetched::of(&*self.store, names.chain((window == 1).then(|| name.copy())));
+                window = (2 * window).min(AT_ONCE as u64);
+            }
+            let mut read = |name: &str| ahead.read(&*self.store, name);
+            let found = match twice::read_by(&mut read, &name, |bytes| follows(state, bytes, &self.start.config)) {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(e) if !e.is_of_bytes() => return Err(e),
@@ -177,7 +195,7 @@ impl Log {
     pub fn append(&self, key: &SignKey, make: &mut dyn FnMut(&State) -> Result<Body>) -> Result<Arc<State>> {
         let mut turn = lock(&self.turn);
         for _ in 0..ATTEMPTS {
-            let mut state = State::clone(&*self.read_on(&mut turn)?);
+            let mut state = State::clone(&*self.read_on(&mut turn, Fetched::default())?);
             if let Some(stopped) = &turn.stopped {
                 return Err(stopped.again());
             }
@@ -255,7 +273,8 @@ impl Log {
         let last = self.numbers()?.last().copied().unwrap_or(0);
         // Entries may have been added while we listed; they are there.
         let mut turn = lock(&self.turn);
-        if last > self.state().n() && self.read_on(&mut turn)?.n() < last && turn.stopped.is_none() {
+        if last > self.state().n() && self.read_on(&mut turn, Fetched::default())?.n() < last && turn.stopped.is_none()
+        {
             let name = Name::Log(self.state().n() + 1);
             let message = format!("is missing under both its names, though the log goes on to {last}");
             turn.stopped = Some(Error::damaged(name, message).hint(STOPPED));
@@ -290,10 +309,17 @@ impl Log {
             self.copy_head(&mut lock(&self.turn), &known)?;
         }
         let from = state.n();
+        let mut ahead = Fetched::default();
         while state.n() < known.n() {
             let name = Name::Log(state.n() + 1);
+            if !ahead.has(&name.to_string()) {
+                let window = (state.n() + 1..=known.n()).take(AT_ONCE / 2).map(Name::Log);
+                ahead = Fetched::of(&*self.store, window.flat_map(|name| [name.to_string(), name.copy()]));
+            }
+            let mut read = |name: &str| ahead.read(&*self.store, name);
             let fits = |bytes: &[u8]| follows(&state, bytes, &self.start.config);
-            let Some((hash, entry)) = twice::check(&*self.store, &name, self.start.mends, fits, problem)? else {
+            let found = twice::check(&*self.store, &mut read, &name, self.start.mends, fits, problem)?;
+            let Some((hash, entry)) = found else {
                 return Ok(state.n() - from);
             };
             state.apply(hash, &entry)?;

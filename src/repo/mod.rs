@@ -9,6 +9,7 @@ pub mod index;
 pub mod index_memory;
 #[cfg(feature = "rocksdb")]
 pub mod index_rocksdb;
+pub mod kept;
 pub mod keys;
 mod locate;
 pub mod log;
@@ -41,8 +42,10 @@ use repo_format::snapshot::Snapshot;
 
 use self::cache::RepoCache;
 use self::index::Index;
+use self::kept::Kept;
 use self::log::Log;
 use crate::error::{Error, Kind, Result};
+use crate::store::fetched::Fetched;
 use crate::store::watched::{Requests, Watched};
 use crate::store::{Store, lock};
 
@@ -71,6 +74,8 @@ struct Core {
     config_hash: ObjectHash,
     log: Log,
     cache: Option<RepoCache>,
+    /// What this machine keeps of the store, with a cache.
+    kept: Option<Kept>,
     /// Number of the last entry that the cache knows.
     remembered: AtomicU64,
     /// Opened when first needed.
@@ -194,7 +199,21 @@ impl Repo {
 
     /// Reads and verifies a snapshot object. Needs *read*.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
-        self.core.snapshot(id)
+        self.core.snapshot(id, &mut Fetched::default())
+    }
+
+    /// The same of many, whose objects are read side by side. Errors: those of `visit`. Memory: [`SNAPSHOTS`] objects.
+    pub fn each_snapshot(
+        &self,
+        ids: &[SnapshotId],
+        mut visit: impl FnMut(&SnapshotId, Result<Snapshot>) -> Result<()>,
+    ) -> Result<()> {
+        for some in ids.chunks(SNAPSHOTS) {
+            let names = some.iter().map(|id| Name::Snapshot(*id).to_string());
+            let mut fetched = Fetched::of(&*self.core.store, names);
+            some.iter().try_for_each(|id| visit(id, self.core.snapshot(id, &mut fetched)))?;
+        }
+        Ok(())
     }
 
     /// A source of chunks. Needs *read*.
@@ -269,20 +288,21 @@ impl Core {
         Ok(key)
     }
 
-    fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
+    fn snapshot(&self, id: &SnapshotId, fetched: &mut Fetched) -> Result<Snapshot> {
         let name = Name::Snapshot(*id);
         let state = self.log.state();
         let missing = || Error::new(Kind::NotFound, name, "there is no such snapshot");
         let committed = state.snapshots().get(id).ok_or_else(missing)?;
+        let within = |e| Error::from(e).within(name);
         let lost = || Error::damaged(name, "is missing, though the log names it").hint(LOST_SNAPSHOT);
-        let found = twice::read(&*self.store, &name, |bytes| Snapshot::sealed_by(id, bytes))
+        let mut read = |name: &str| fetched.read(&*self.store, name);
+        let found = twice::read_by(&mut read, &name, |bytes| Snapshot::sealed_by(id, bytes))
             .map_err(|e| e.hint(LOST_SNAPSHOT))?
             .ok_or_else(lost)?;
         if self.mends() {
             // As long as this fails, the second copy serves.
             let _ = twice::mend(&*self.store, &name, &found);
         }
-        let within = |e| Error::from(e).within(name);
         // The log's word for the session, not the object's: only its writer can have made the snapshot.
         let (session, wrapped) = found.value;
         if session != committed.session {
@@ -295,7 +315,17 @@ impl Core {
         }
         Ok(snapshot)
     }
+
+    /// A cache folder that is full or cannot be written to is named, and does not stop work.
+    fn keep_bytes(&self, kept: &Kept, name: &str, bytes: &[u8]) {
+        if let Some(e) = kept.put(name, bytes) {
+            self.log.note(e);
+        }
+    }
 }
+
+/// Snapshots that are read at once.
+const SNAPSHOTS: usize = 8;
 
 /// Unwrapped content keys that are remembered, 150 bytes each: one for a session, unless somebody wrote others.
 const KEYS_KEPT: usize = 4096;

@@ -17,6 +17,7 @@ use repo_format::recipient::Identity;
 
 use super::cache::Cache;
 use super::fresh::{Like, first_lock, new_keys};
+use super::kept::{KEPT_BYTES, Kept};
 use super::log::{Log, Start};
 use super::{Core, Repo, keys, may_write, twice, world};
 use crate::error::{Error, Kind, Result};
@@ -180,6 +181,7 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
     let start = Start { config: config.clone(), hash, own, mends: may_write(&ring) };
     let log = Log::open(store.clone(), start, seen)?;
     let cache = cache.map(|c| c.repo(&ring.repo_id, &store.place()));
+    let kept = cache.as_ref().map(|cache| Kept::new(cache.kept_dir(), KEPT_BYTES));
     let core = Core {
         store,
         watched,
@@ -190,6 +192,7 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
         config_hash: hash,
         log,
         cache,
+        kept,
         remembered: AtomicU64::new(known.unwrap_or(0)),
         index: RwLock::default(),
         content: Mutex::new(HashMap::new()),

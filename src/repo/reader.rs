@@ -1,4 +1,8 @@
-//! The source of chunks: index, one range read of a frame, open, verify; opened frames are kept for a while.
+//! The source of chunks: index, one range read of a frame, open, verify; opened frames are kept for a while, those of
+//! metadata also on this machine ([`super::kept`]).
+//!
+//! What is said to be asked for soon is fetched by a pool of threads, as many as the store likes, so that a store far away is
+//! waited for once and not once for each frame.
 //!
 //! Memory: [`CACHE_BYTES`] of opened frames, and for each thread one frame as read and as opened (0.5 MiB, at most
 //! 26 MiB for the largest the format allows).
@@ -10,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use repo_format::frame::{FrameHeader, Opener};
 use repo_format::key::RunDigestKey;
-use repo_format::names::PackName;
+use repo_format::names::{PackClass, PackName};
 
 use super::Core;
 use super::index::{Index, Place};
@@ -24,6 +28,8 @@ use crate::store::lock;
 pub const CACHE_BYTES: usize = 32 << 20;
 /// Chunks that may wait to be fetched ahead; further hints are forgotten.
 const AHEAD: usize = 256;
+/// Threads that fetch ahead, at most, whatever the store says.
+const THREADS_MAX: usize = 16;
 
 /// Where a frame lies: pack and offset.
 type FrameKey = (PackName, u32);
@@ -32,7 +38,7 @@ type FrameKey = (PackName, u32);
 pub struct Reader {
     inner: Arc<Inner>,
     ahead: Option<Sender<ChunkId>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Inner {
@@ -80,10 +86,14 @@ impl Reader {
             opened: Mutex::default(),
         });
         let (sender, receiver) = bounded(AHEAD);
-        let other = inner.clone();
-        let builder = thread::Builder::new().name("fetch ahead".to_string());
-        let thread = builder.spawn(move || other.fetch_ahead(&receiver)).map_err(|e| Error::io("reading thread", e))?;
-        Ok(Reader { inner, ahead: Some(sender), thread: Mutex::new(Some(thread)) })
+        let reader = Reader { inner, ahead: Some(sender), threads: Mutex::default() };
+        for number in 0..reader.inner.core.store.concurrency().clamp(1, THREADS_MAX) {
+            let (inner, receiver) = (reader.inner.clone(), receiver.clone());
+            let builder = thread::Builder::new().name(format!("fetch {number}"));
+            let thread = builder.spawn(move || inner.fetch_ahead(&receiver));
+            lock(&reader.threads).push(thread.map_err(|e| Error::io("reading thread", e))?);
+        }
+        Ok(reader)
     }
 
     /// Whether the chunk is in the index; its bytes are not looked at.
@@ -110,7 +120,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.ahead = None;
-        if let Some(thread) = lock(&self.thread).take() {
+        for thread in lock(&self.threads).drain(..) {
             // It never panics; and if it did, it only fetched ahead.
             let _ = thread.join();
         }
@@ -238,16 +248,45 @@ impl Inner {
     }
 
     fn load(&self, place: &Place) -> Result<Frame> {
+        let kept = self.core.kept.as_ref().filter(|_| place.pack.class == PackClass::Metadata && self.may_remember());
+        let name = format!("{}@{}", place.pack, place.offset);
+        if let Some(frame) = kept.and_then(|kept| kept.get(&name)).map(|bytes| self.open(place, &bytes)) {
+            match frame {
+                Err(e) if e.is_of_bytes() => {}
+                other => return other,
+            }
+        }
         let range = u64::from(place.offset)..u64::from(place.offset) + u64::from(place.length);
-        let bytes = self.core.store.read_range(&place.pack.to_string(), range).map_err(|e| match e.kind() {
-            Kind::NotFound => Error::damaged("pack", "is missing"),
-            _ => e,
-        })?;
-        let head = FrameHeader::parse(&bytes)?;
+        let read = || {
+            self.core.store.read_range(&place.pack.to_string(), range.clone()).map_err(|e| match e.kind() {
+                Kind::NotFound => Error::damaged("pack", "is missing"),
+                _ => e,
+            })
+        };
+        let mut bytes = read()?;
+        let mut frame = self.open(place, &bytes);
+        if frame.as_ref().is_err_and(Error::is_of_bytes) {
+            // Perhaps only the answer was wrong.
+            bytes = read()?;
+            frame = self.open(place, &bytes);
+        }
+        if let (Ok(_), Some(kept)) = (&frame, kept) {
+            self.core.keep_bytes(kept, &name, &bytes);
+        }
+        frame
+    }
+
+    /// Not where it shall be known what the store gives.
+    fn may_remember(&self) -> bool {
+        lock(&self.opened).is_none()
+    }
+
+    fn open(&self, place: &Place, bytes: &[u8]) -> Result<Frame> {
+        let head = FrameHeader::parse(bytes)?;
         let content = self.core.content_key(&head.session, &head.wrapped)?;
         let pooled = lock(&self.openers).pop();
         let mut opener = pooled.map_or_else(Opener::new, Ok)?;
-        let open = opener.open(&content, &self.core.ring.repo.chunk_id, &bytes)?;
+        let open = opener.open(&content, &self.core.ring.repo.chunk_id, bytes)?;
         if let Some(opened) = lock(&self.opened).as_mut() {
             opened.add(&place.pack, (place.offset, place.length), open.kind(), open.list());
         }
@@ -263,7 +302,9 @@ impl Inner {
             if lock(&self.frames).chunks.contains_key(&id) {
                 continue;
             }
-            if let Some(place) = self.places(&id).ok().and_then(|places| places.first().copied()) {
+            if let Some(place) = self.places(&id).ok().and_then(|places| places.first().copied())
+                && !lock(&self.frames).loading.contains(&(place.pack, place.offset))
+            {
                 let _ = self.frame(&place);
             }
         }

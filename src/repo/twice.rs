@@ -1,6 +1,8 @@
 //! Objects that all else hangs on are stored twice, under their name and under `copy/` (SPEC "Second copies"): read
 //! from whichever is whole, and written again from it.
 
+use std::thread;
+
 use repo_format::names::Name;
 
 use crate::error::{Error, Kind, Result};
@@ -30,8 +32,18 @@ pub struct Found<T> {
 
 /// Writes both objects of a name that is a hash, or that nobody else can take.
 pub fn create(store: &dyn Store, name: &Name, bytes: &[u8]) -> Result<()> {
-    create_or_same(store, &name.to_string(), bytes)?;
-    create_or_same(store, &name.copy(), bytes)
+    thread::scope(|scope| {
+        let second = || create_or_same(store, &name.copy(), bytes);
+        // Where there is no thread to be had, one after the other.
+        let beside = thread::Builder::new().spawn_scoped(scope, second);
+        create_or_same(store, &name.to_string(), bytes)?;
+        match beside {
+            Ok(beside) => {
+                beside.join().unwrap_or_else(|_| Err(Error::new(Kind::Io, name.copy(), "its writer panicked")))
+            }
+            Err(_) => second(),
+        }
+    })
 }
 
 /// Reads the first object, or else the second; `fits` proves the bytes. `None` where neither exists; the error of an
@@ -41,12 +53,21 @@ pub fn read<T, E: Into<Error>>(
     name: &Name,
     fits: impl Fn(&[u8]) -> std::result::Result<T, E>,
 ) -> Result<Option<Found<T>>> {
-    let first = match look(store, &name.to_string(), &fits) {
+    read_by(&mut |name| store.read(name), name, fits)
+}
+
+/// The same of objects that `read` reads.
+pub fn read_by<T, E: Into<Error>>(
+    read: &mut dyn FnMut(&str) -> Result<Vec<u8>>,
+    name: &Name,
+    fits: impl Fn(&[u8]) -> std::result::Result<T, E>,
+) -> Result<Option<Found<T>>> {
+    let first = match look(read, &name.to_string(), &fits) {
         Look::Whole(value, bytes) => return Ok(Some(Found { value, bytes, first: None })),
         Look::Missing => Look::Missing,
         Look::Wrong(e) => Look::Wrong(e),
     };
-    match (first, look(store, &name.copy(), &fits)) {
+    match (first, look(read, &name.copy(), &fits)) {
         (first, Look::Whole(value, bytes)) => Ok(Some(Found { value, bytes, first: Some(first) })),
         (Look::Wrong(e), _) | (_, Look::Wrong(e)) => Err(e),
         _ => Ok(None),
@@ -63,16 +84,17 @@ pub fn mend<T>(store: &dyn Store, name: &Name, found: &Found<T>) -> Result<()> {
     }
 }
 
-/// Reads both objects, shows what is wrong with either, and with `mends` writes it again from the other.
+/// Shows what is wrong with either of two objects, which `read` reads, and with `mends` writes it again from the other.
 pub fn check<T, E: Into<Error>>(
     store: &dyn Store,
+    read: &mut dyn FnMut(&str) -> Result<Vec<u8>>,
     name: &Name,
     mends: bool,
     fits: impl Fn(&[u8]) -> std::result::Result<T, E>,
     problem: &mut dyn FnMut(Error),
 ) -> Result<Option<T>> {
     let (one, two) = (name.to_string(), name.copy());
-    match (look(store, &one, &fits), look(store, &two, &fits)) {
+    match (look(read, &one, &fits), look(read, &two, &fits)) {
         (Look::Whole(value, _), Look::Whole(..)) => Ok(Some(value)),
         (Look::Whole(value, bytes), other) => {
             // The first stands, so nobody can take the name while the second is gone.
@@ -131,14 +153,19 @@ fn replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 fn look<T, E: Into<Error>>(
-    store: &dyn Store,
+    read: &mut dyn FnMut(&str) -> Result<Vec<u8>>,
     name: &str,
     fits: impl Fn(&[u8]) -> std::result::Result<T, E>,
 ) -> Look<T> {
-    match store.read(name) {
-        Ok(bytes) => match fits(&bytes) {
-            Ok(value) => Look::Whole(value, bytes),
-            Err(e) => Look::Wrong(e.into().within(name)),
+    let fitting = |bytes: Vec<u8>| match fits(&bytes) {
+        Ok(value) => Look::Whole(value, bytes),
+        Err(e) => Look::Wrong(e.into().within(name)),
+    };
+    match read(name) {
+        Ok(bytes) => match fitting(bytes) {
+            // Perhaps only the answer was wrong.
+            Look::Wrong(e) => read(name).map_or(Look::Wrong(e), fitting),
+            other => other,
         },
         Err(e) if e.kind() == Kind::NotFound => Look::Missing,
         Err(e) => Look::Wrong(e),

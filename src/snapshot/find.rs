@@ -32,8 +32,21 @@ impl Filter {
 
 /// Reads a snapshot. Needs *read*.
 pub fn read(repo: &Repo, id: &SnapshotId) -> Result<Snapshot> {
-    let stored = repo.snapshot(id)?;
-    Snapshot::decode(&stored.says).map_err(|e| e.within(format!("snapshot {id}")))
+    decode(id, repo.snapshot(id))
+}
+
+/// Reads many snapshots, some side by side, and shows each in order. Errors: those of `visit`.
+pub fn read_each(
+    repo: &Repo,
+    infos: &[SnapshotInfo],
+    visit: &mut dyn FnMut(Result<Snapshot>) -> Result<()>,
+) -> Result<()> {
+    let ids: Vec<SnapshotId> = infos.iter().map(|info| info.id).collect();
+    repo.each_snapshot(&ids, |id, stored| visit(decode(id, stored)))
+}
+
+fn decode(id: &SnapshotId, stored: Result<repo_format::snapshot::Snapshot>) -> Result<Snapshot> {
+    Snapshot::decode(&stored?.says).map_err(|e| e.within(format!("snapshot {id}")))
 }
 
 /// The snapshot that `name` means: the beginning of an id, or `latest`, the newest one that fits `filter`. Those that cannot

@@ -1,5 +1,6 @@
 //! A store that fails as told: for tests of everything above it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -33,7 +34,14 @@ pub enum Fault {
     Short(usize),
     /// A read answers with the byte at this offset (modulo the length) flipped.
     Flip(usize),
+    /// A read answers the first so many bytes (modulo the length) twice.
+    Repeat(usize),
+    /// A listing leaves out the objects that were created last: so many of them.
+    Stale(usize),
 }
+
+/// Created objects that are remembered.
+const LATEST: usize = 64;
 
 type Script = dyn FnMut(Operation, &str) -> Option<Fault> + Send;
 
@@ -41,12 +49,14 @@ type Script = dyn FnMut(Operation, &str) -> Option<Fault> + Send;
 pub struct Faulty<S> {
     inner: S,
     script: Mutex<Box<Script>>,
+    /// The newest last.
+    created: Mutex<VecDeque<String>>,
 }
 
 impl<S: Store> Faulty<S> {
     /// `script` sees every request in turn and says what goes wrong with it.
     pub fn new(inner: S, script: impl FnMut(Operation, &str) -> Option<Fault> + Send + 'static) -> Faulty<S> {
-        Faulty { inner, script: Mutex::new(Box::new(script)) }
+        Faulty { inner, script: Mutex::new(Box::new(script)), created: Mutex::default() }
     }
 
     /// The `n`-th request (from 0) fails in this way, all others pass.
@@ -96,12 +106,23 @@ fn answer(fault: Option<Fault>, name: &str, request: impl FnOnce() -> Result<Vec
             }
             Ok(bytes)
         }
-        None => request(),
+        Some(Fault::Repeat(count)) => {
+            let bytes = request()?;
+            let again = bytes[..count % bytes.len().max(1)].to_vec();
+            Ok([again, bytes].concat())
+        }
+        Some(Fault::Stale(_)) | None => request(),
     }
 }
 
 impl<S: Store> Store for Faulty<S> {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut created = lock(&self.created);
+        created.push_back(name.to_string());
+        if created.len() > LATEST {
+            created.pop_front();
+        }
+        drop(created);
         change(self.ask(Operation::Create, name), name, || self.inner.create(name, bytes))
     }
 
@@ -116,6 +137,12 @@ impl<S: Store> Store for Faulty<S> {
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         match self.ask(Operation::List, folder) {
             Some(Fault::Error(kind)) => Err(refuse(kind, folder)),
+            Some(Fault::Stale(count)) => {
+                let late: Vec<String> = lock(&self.created).iter().rev().take(count).cloned().collect();
+                let mut shown =
+                    |name: &str, len| if late.iter().any(|l| l == name) { Ok(()) } else { visit(name, len) };
+                self.inner.list(folder, &mut shown)
+            }
             Some(_) => Err(refuse(Kind::Io, folder)),
             None => self.inner.list(folder, visit),
         }
@@ -123,6 +150,11 @@ impl<S: Store> Store for Faulty<S> {
 
     fn delete(&self, name: &str) -> Result<()> {
         change(self.ask(Operation::Delete, name), name, || self.inner.delete(name))
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        let first = names.first().map_or("", String::as_str);
+        change(self.ask(Operation::Delete, first), first, || self.inner.delete_all(names))
     }
 
     fn concurrency(&self) -> usize {

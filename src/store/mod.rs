@@ -6,7 +6,9 @@
 
 pub mod disk;
 pub mod faulty;
+pub mod fetched;
 pub mod folder;
+pub mod limited;
 pub mod memory;
 pub mod probe;
 pub mod retry;
@@ -60,6 +62,14 @@ pub trait Store: Send + Sync {
     /// Removes an object.
     fn delete(&self, name: &str) -> Result<()>;
 
+    /// Removes objects, in as few requests as the store can; that one is missing is fine. After an error some may be gone.
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| match self.delete(name) {
+            Err(e) if e.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        })
+    }
+
     /// How many requests at once make sense. A hint, not a limit.
     fn concurrency(&self) -> usize;
 
@@ -92,6 +102,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn delete(&self, name: &str) -> Result<()> {
         (**self).delete(name)
+    }
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        (**self).delete_all(names)
     }
     fn concurrency(&self) -> usize {
         (**self).concurrency()

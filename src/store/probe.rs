@@ -23,18 +23,13 @@ pub enum Verdict {
 /// Races creators against one another for a few names under `prefix` (unique to this call), and removes the objects.
 /// Any other failure of the store is an error: a store that cannot be written to is not judged.
 pub fn race(store: &dyn Store, prefix: &str) -> Result<Verdict> {
-    let mut verdict = Verdict::OneWinner;
-    for round in 0..ROUNDS {
-        let name = format!("{prefix}-{round}");
-        let one = race_once(store, &name);
-        let deleted = store.delete(&name);
-        let one = one?;
-        deleted?;
-        if one == Verdict::SeveralWinners {
-            verdict = one;
-        }
-    }
-    Ok(verdict)
+    let names: Vec<String> = (0..ROUNDS).map(|round| format!("{prefix}-{round}")).collect();
+    let verdicts: Result<Vec<Verdict>> = names.iter().map(|name| race_once(store, name)).collect();
+    let deleted = store.delete_all(&names);
+    let verdicts = verdicts?;
+    deleted?;
+    let several = verdicts.contains(&Verdict::SeveralWinners);
+    Ok(if several { Verdict::SeveralWinners } else { Verdict::OneWinner })
 }
 
 fn race_once(store: &dyn Store, name: &str) -> Result<Verdict> {

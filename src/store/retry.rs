@@ -1,4 +1,5 @@
-//! Tries again what may pass, and finds out what happened when a reply was lost.
+//! Tries again what may pass, and finds out what happened when a reply was lost. An answer that is not what the object's name
+//! says, or not as long as was asked for, is asked for once more.
 //!
 //! Pauses double from 20 ms to 30 s, each between a half and the whole of that, so that machines that failed together do not
 //! come back together; a server that names a time (Retry-After) is left alone for that long. It ends after the store's
@@ -9,6 +10,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use repo_format::names::Name;
 
 use super::Store;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +29,12 @@ fn may_pass(e: &Error) -> bool {
     e.kind() == Kind::Io && !source.is_some_and(|s| never.contains(&s.kind()))
 }
 
+/// Whether an object has another hash than its name says.
+fn is_other(name: &str, bytes: &[u8]) -> bool {
+    let name = Name::parse(name).or_else(|_| Name::parse_copy(name));
+    name.is_ok_and(|name| name.verify(bytes).is_err())
+}
+
 /// What time it is, and how to let it pass.
 pub trait Time: Send + Sync {
     /// Since some moment.
@@ -34,7 +43,16 @@ pub trait Time: Send + Sync {
     fn sleep(&self, pause: Duration);
 }
 
-struct RealTime(Instant);
+/// As it passes.
+pub struct RealTime(Instant);
+
+impl RealTime {
+    /// From now on.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> RealTime {
+        RealTime(Instant::now())
+    }
+}
 
 impl Time for RealTime {
     fn now(&self) -> Duration {
@@ -61,7 +79,7 @@ impl<S: Store> Retry<S> {
     pub fn new(inner: S) -> Retry<S> {
         #[allow(clippy::disallowed_methods)] // only spreads pauses; `repo::world` lies above
         let seed = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        Retry::with(inner, Box::new(RealTime(Instant::now())), seed)
+        Retry::with(inner, Box::new(RealTime::new()), seed)
     }
 
     /// The same, in a time of one's own, and with pauses that `seed` decides.
@@ -126,11 +144,19 @@ impl<S: Store> Store for Retry<S> {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.attempt(|| self.inner.read(name))
+        let bytes = self.attempt(|| self.inner.read(name))?;
+        // Perhaps only the answer was wrong. What is wrong twice is so in the store, and is for those to judge who asked.
+        if is_other(name, &bytes) { self.attempt(|| self.inner.read(name)) } else { Ok(bytes) }
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
-        self.attempt(|| self.inner.read_range(name, range.clone()))
+        let wanted = range.end.saturating_sub(range.start);
+        self.attempt(|| match self.inner.read_range(name, range.clone()) {
+            Ok(bytes) if bytes.len() as u64 != wanted => {
+                Err(Error::new(Kind::Io, name, format_args!("{} bytes came in place of {wanted}", bytes.len())))
+            }
+            other => other,
+        })
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
@@ -156,6 +182,10 @@ impl<S: Store> Store for Retry<S> {
             Err(e) if e.kind() == Kind::NotFound && unsure => Ok(()),
             other => other,
         })
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        self.attempt(|| self.inner.delete_all(names))
     }
 
     fn concurrency(&self) -> usize {

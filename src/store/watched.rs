@@ -23,8 +23,10 @@ pub struct Requests {
     pub bytes_read: u64,
     /// `list` requests.
     pub lists: u64,
-    /// `delete` requests.
+    /// `delete` and `delete_all` requests.
     pub deletes: u64,
+    /// Requests that waited for one another, in the longest chain: what a far away store costs, in round trips.
+    pub rounds: u64,
 }
 
 /// One request, as recorded.
@@ -38,14 +40,14 @@ pub enum Request {
     ReadRange(String, Range<u64>),
     /// `list`.
     List(String),
-    /// `delete`.
+    /// `delete`, or one of the names of a `delete_all`.
     Delete(String),
 }
 
 /// A store that counts.
 pub struct Watched<S> {
     inner: S,
-    counters: [AtomicU64; 7],
+    counters: [AtomicU64; 8],
     recording: AtomicBool,
     record: Mutex<Vec<Request>>,
 }
@@ -57,6 +59,7 @@ const RANGE_READS: usize = 3;
 const BYTES_READ: usize = 4;
 const LISTS: usize = 5;
 const DELETES: usize = 6;
+const ROUNDS: usize = 7;
 
 impl<S: Store> Watched<S> {
     /// Wraps a store; nothing counted yet, nothing recorded.
@@ -75,6 +78,7 @@ impl<S: Store> Watched<S> {
             bytes_read: get(BYTES_READ),
             lists: get(LISTS),
             deletes: get(DELETES),
+            rounds: get(ROUNDS),
         }
     }
 
@@ -92,6 +96,14 @@ impl<S: Store> Watched<S> {
         self.counters[counter].fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Waits for a request. One that begins after another has ended may have waited for it.
+    fn ask<T>(&self, request: impl FnOnce() -> Result<T>) -> Result<T> {
+        let begun = self.counters[ROUNDS].load(Ordering::Relaxed);
+        let answer = request();
+        self.counters[ROUNDS].fetch_max(begun + 1, Ordering::Relaxed);
+        answer
+    }
+
     fn note(&self, request: impl FnOnce() -> Request) {
         if self.recording.load(Ordering::Relaxed) {
             lock(&self.record).push(request());
@@ -104,13 +116,13 @@ impl<S: Store> Store for Watched<S> {
         self.count(CREATES, 1);
         self.count(BYTES_CREATED, bytes.len() as u64);
         self.note(|| Request::Create(name.to_string(), bytes.len()));
-        self.inner.create(name, bytes)
+        self.ask(|| self.inner.create(name, bytes))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         self.count(READS, 1);
         self.note(|| Request::Read(name.to_string()));
-        let bytes = self.inner.read(name)?;
+        let bytes = self.ask(|| self.inner.read(name))?;
         self.count(BYTES_READ, bytes.len() as u64);
         Ok(bytes)
     }
@@ -118,7 +130,7 @@ impl<S: Store> Store for Watched<S> {
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
         self.count(RANGE_READS, 1);
         self.note(|| Request::ReadRange(name.to_string(), range.clone()));
-        let bytes = self.inner.read_range(name, range)?;
+        let bytes = self.ask(|| self.inner.read_range(name, range))?;
         self.count(BYTES_READ, bytes.len() as u64);
         Ok(bytes)
     }
@@ -126,13 +138,19 @@ impl<S: Store> Store for Watched<S> {
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.count(LISTS, 1);
         self.note(|| Request::List(folder.to_string()));
-        self.inner.list(folder, visit)
+        self.ask(|| self.inner.list(folder, visit))
     }
 
     fn delete(&self, name: &str) -> Result<()> {
         self.count(DELETES, 1);
         self.note(|| Request::Delete(name.to_string()));
-        self.inner.delete(name)
+        self.ask(|| self.inner.delete(name))
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        self.count(DELETES, 1);
+        names.iter().for_each(|name| self.note(|| Request::Delete(name.clone())));
+        self.ask(|| self.inner.delete_all(names))
     }
 
     fn concurrency(&self) -> usize {

@@ -1,6 +1,7 @@
 //! How nodes differ from the view, record by record: patches and what nodes hold, beside the leaves that they speak of.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 use repo_format::patch::{LeafPatch, Other};
 use repo_format::record::Traits;
@@ -11,7 +12,10 @@ use super::view::Peek;
 use super::{NodePatch, Root};
 use crate::error::{Error, Result};
 use crate::merge::{Owned, Purge, State, held};
-use crate::run::{ChunkSource, PackClass, Record, RecordBatch};
+use crate::run::{ChunkId, ChunkSource, PackClass, Record, RecordBatch};
+
+/// Leaves that are asked for ahead, at most.
+const ASKED_MOST: usize = 16;
 
 /// One record in which one node differs from the view.
 #[derive(Debug, Clone, Copy)]
@@ -57,19 +61,29 @@ pub fn differences(
 ) -> Result<()> {
     let class = view.map_or(PackClass::Content, |root| root.class);
     let mut directory = TreeRun::new(view, chunks);
-    let mut next = directory.next_child()?;
-    let mut first = true;
-    while first || next.is_some() {
-        let leaf = next.take();
-        next = match &leaf {
-            Some(_) => directory.next_child()?,
-            None => None,
-        };
+    let (mut coming, mut ended, mut first) = (VecDeque::new(), false, true);
+    // How many leaves are asked for ahead, and how many of those that come were.
+    let (mut ahead, mut asked) = (0, 0);
+    while first || !coming.is_empty() {
+        // The one behind says where this one ends.
+        while !ended && coming.len() < ahead + 2 {
+            match directory.next_child()? {
+                Some(child) => coming.push_back(child),
+                None => ended = true,
+            }
+        }
+        let leaf = coming.pop_front();
+        asked = usize::saturating_sub(asked, 1);
+        let ids: Vec<ChunkId> = coming.iter().take(ahead).skip(asked).map(|child| child.id).collect();
+        chunks.prefetch(&ids);
+        asked += ids.len();
         let mut records = Leaf { leaf: leaf.as_ref(), class, chunks, batch: None };
-        let end = next.as_ref().map(|child| child.first_key.as_slice());
+        let end = coming.front().map(|child| child.first_key.as_slice());
         for (i, node) in nodes.iter_mut().enumerate() {
             node.leaf(i, &mut records, end, purge, each)?;
         }
+        // Where nodes differ here they most likely differ in the leaves that follow.
+        ahead = if records.batch.is_some() { (2 * ahead).clamp(1, ASKED_MOST) } else { 0 };
         first = false;
     }
     Ok(())

@@ -20,6 +20,10 @@ pub struct Under {
     pub body: Vec<u8>,
 }
 
+/// Chunks that are asked for ahead of the walk, at most. They are asked for once one beside them was walked, and no longer
+/// once one was not: what several snapshots share was walked before, and need not be read.
+const ASKED_MOST: usize = 32;
+
 /// A subtree to be walked.
 struct Open {
     level: u8,
@@ -28,6 +32,24 @@ struct Open {
     parent: Option<ChunkId>,
     /// The record of the walked tree under which it hangs, if it is another tree.
     under: Option<Rc<Under>>,
+    /// It was asked for.
+    asked: bool,
+}
+
+impl Open {
+    /// Whether others hang under it, so that it is read.
+    fn more(&self) -> bool {
+        self.level > 0 || self.child.blobs > 0
+    }
+}
+
+/// Asks for those that come next, `most` of them at most.
+fn ask(stack: &mut [Open], most: usize, chunks: &dyn ChunkSource) {
+    let next = stack.iter_mut().rev().filter(|open| open.more()).take(most).filter(|open| !open.asked);
+    let ids: Vec<ChunkId> = next.map(|open| (open.asked = true, open.child.id).1).collect();
+    if !ids.is_empty() {
+        chunks.prefetch(&ids);
+    }
 }
 
 /// Shows every chunk of a tree: branches, leaves, the blobs of what is too large for a leaf, and the blobs and trees
@@ -47,18 +69,30 @@ pub fn reach_by_record(
     chunks: &dyn ChunkSource,
     visit: &mut dyn FnMut(Option<&Under>, Reached) -> Result<bool>,
 ) -> Result<()> {
-    let open =
-        |root: Root, parent, under| Open { level: root.level, class: root.class, child: root.child(), parent, under };
+    let open = |root: Root, parent, under| Open {
+        level: root.level,
+        class: root.class,
+        child: root.child(),
+        parent,
+        under,
+        asked: false,
+    };
     let mut stack = vec![open(root, None, None)];
-    while let Some(Open { level, class, child, parent, under }) = stack.pop() {
+    let mut ahead = 0;
+    while let Some(next) = stack.pop() {
+        let more = next.more();
+        let Open { level, class, child, parent, under, .. } = next;
         let kind = if level == 0 { class.leaf() } else { ChunkKind::Branch };
-        let more = level > 0 || child.blobs > 0;
-        if !visit(under.as_deref(), Reached::Chunk { kind, id: child.id, parent, more })? || !more {
+        let wanted = visit(under.as_deref(), Reached::Chunk { kind, id: child.id, parent, more })?;
+        if !wanted || !more {
+            ahead = if more { 0 } else { ahead };
             continue;
         }
+        ahead = (2 * ahead).clamp(1, ASKED_MOST);
+        ask(&mut stack, ahead, chunks);
         if level > 0 {
             let (level_below, parent) = (level - 1, Some(child.id));
-            let below = |child| Open { level: level_below, class, child, parent, under: under.clone() };
+            let below = |child| Open { level: level_below, class, child, parent, under: under.clone(), asked: false };
             match children_of(&child, level, class, chunks) {
                 Ok(children) => stack.extend(children.into_iter().rev().map(below)),
                 Err(e) => {

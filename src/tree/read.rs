@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use repo_format::leaf::LeafReader;
+use repo_format::limits::LEAF_TARGET;
 use repo_format::tree::{Child, read_branch};
 
 use super::ahead::Ahead;
@@ -11,8 +12,15 @@ use super::{Root, beside};
 use crate::error::{Error, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSource, PackClass, Record, RecordBatch, Run};
 
-/// Leaves that are asked for ahead of the reader.
-const PREFETCH: usize = 8;
+/// Leaves that are asked for ahead of the reader, at first; twice as many after each leaf, until they come to [`ASKED_BYTES`]
+/// or [`ASKED_MOST`]: who reads a leaf or two asks for few in vain.
+const ASKED_FIRST: usize = 4;
+/// Leaves that are asked for ahead, at most.
+const ASKED_MOST: usize = 64;
+/// Bytes of leaves that are asked for ahead, at most: a quarter of what a source keeps opened.
+const ASKED_BYTES: usize = 8 << 20;
+/// Branches that are asked for ahead of those that are read.
+const BRANCHES: usize = 2;
 
 /// Leaves are read ahead, for what lies beside them, until they have this many bytes: leaves of large values are short.
 const LEAVES_AHEAD: usize = 256 << 10;
@@ -33,6 +41,12 @@ pub struct TreeRun<'a> {
     first: bool,
     /// What is in force where the range begins, as far as it is known.
     context: Context,
+    /// Leaves that were asked for, in order; after an error there is none.
+    asked: VecDeque<Result<Child>>,
+    /// How many may be asked for now.
+    window: usize,
+    /// Leaves read so far, and their bytes.
+    read: (usize, usize),
     /// The leaf of which some records were shown.
     leaf: Option<Leaf>,
     /// Leaves that come next and were read already; after an error there is none.
@@ -80,6 +94,9 @@ impl<'a> TreeRun<'a> {
             to,
             first: true,
             context: Context::default(),
+            asked: VecDeque::new(),
+            window: ASKED_FIRST,
+            read: (0, 0),
             leaf: None,
             coming: VecDeque::new(),
             ahead: Ahead::default(),
@@ -102,6 +119,10 @@ impl<'a> TreeRun<'a> {
             if level == 0 {
                 return Ok(Some(child));
             }
+            // The next one stands last; those before it were asked for.
+            if let Some(ahead) = children.len().checked_sub(BRANCHES) {
+                self.chunks.prefetch(&[children[ahead].id]);
+            }
             self.descend(level, &child.id)?;
         }
         Ok(None)
@@ -117,8 +138,8 @@ impl<'a> TreeRun<'a> {
         if let Some(to) = &self.to {
             children.truncate(children.partition_point(|c| c.first_key < *to));
         }
-        if level == 1 {
-            let ahead: Vec<ChunkId> = children.iter().take(PREFETCH).map(|c| c.id).collect();
+        if level > 1 {
+            let ahead: Vec<ChunkId> = children.iter().skip(1).take(BRANCHES - 1).map(|c| c.id).collect();
             self.chunks.prefetch(&ahead);
         }
         children.reverse();
@@ -140,15 +161,30 @@ impl<'a> TreeRun<'a> {
         Ok(Some(leaf))
     }
 
-    fn read_leaf(&mut self) -> Result<Option<Leaf>> {
-        let Some(Child { id, blobs, .. }) = self.next_child()? else { return Ok(None) };
-        // The next one stands last; those before it were asked for.
-        if let Some((0, children)) = self.path.last()
-            && let Some(ahead) = children.len().checked_sub(PREFETCH)
-        {
-            self.chunks.prefetch(&[children[ahead].id]);
+    /// Asks for the leaves that come next, across branches.
+    fn ask(&mut self) {
+        let (count, bytes) = self.read;
+        let mean = bytes.checked_div(count).unwrap_or(LEAF_TARGET as usize).max(1);
+        let most = self.window.min(ASKED_BYTES / mean).clamp(1, ASKED_MOST);
+        let before = self.asked.len();
+        while self.asked.len() < most && self.asked.back().is_none_or(Result::is_ok) {
+            match self.next_child().transpose() {
+                Some(child) => self.asked.push_back(child),
+                None => break,
+            }
         }
+        let ids: Vec<ChunkId> = self.asked.iter().skip(before).flatten().map(|child| child.id).collect();
+        if !ids.is_empty() {
+            self.chunks.prefetch(&ids);
+        }
+        self.window = (2 * self.window).min(ASKED_MOST);
+    }
+
+    fn read_leaf(&mut self) -> Result<Option<Leaf>> {
+        self.ask();
+        let Some(Child { id, blobs, .. }) = self.asked.pop_front().transpose()? else { return Ok(None) };
         let leaf = Leaf::read(self.chunks, self.class, id, blobs).and_then(|leaf| {
+            self.read = (self.read.0 + 1, self.read.1 + leaf.bytes.len());
             if blobs > 0 {
                 self.ahead.add(&leaf.bytes, &self.from, self.to.as_deref())?;
             }
@@ -184,6 +220,7 @@ impl<'a> TreeRun<'a> {
             }
             if self.to.as_ref().is_some_and(|to| key >= *to) {
                 self.path.clear();
+                self.asked.clear();
                 of.found = of.blobs;
                 return Ok(true);
             }

@@ -64,14 +64,19 @@ pub fn run(
         output.warn("snapshot", what);
     }
     let outcome = match form.of.engine {
-        None if name == forms::FILES => return files::run(&context),
+        None if name == forms::FILES => files::run(&context),
         None => rows::run(&context),
         Some(_) => into::run(&context),
     };
     let outcome = outcome.map_err(|e| match e.kind() {
-        Kind::Damaged => e.within(format_args!("snapshot {}", info.id)),
+        Kind::Damaged if name != forms::FILES => e.within(format_args!("snapshot {}", info.id)),
         _ => e,
-    })?;
+    });
+    access::notes(repo, output);
+    let outcome = outcome?;
+    if name == forms::FILES {
+        return Ok(outcome);
+    }
     let table = form.params.text("table").map(|name| snapshot.shard(name)).transpose()?;
     let meant = |name: &str| match table {
         Some(table) => table.name == name,

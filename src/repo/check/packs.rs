@@ -12,6 +12,21 @@ use super::super::locate::Purpose;
 use super::super::unsound::Unsound;
 use super::{Check, CheckStats, Listing};
 use crate::error::{Error, Kind, Result};
+use crate::store::fetched::Fetched;
+
+/// Packs that are read at once, and lie in memory.
+const PACKS: usize = 3;
+
+/// A pack that an index object names.
+struct What<'a> {
+    pack: PackName,
+    /// Its bytes.
+    size: u32,
+    /// Whether it is read.
+    reads: bool,
+    /// What the index object says of it.
+    entries: &'a [IndexEntry],
+}
 
 /// What is wrong with a pack.
 struct Wrong {
@@ -43,25 +58,38 @@ impl Check<'_> {
     /// Every index object that counts, every pack that one names, and (without being damage) what nothing names.
     pub(super) fn data(&mut self, listing: &Listing, read_data: bool, stats: &mut CheckStats) -> Result<Packs> {
         let mut packs = Packs::default();
-        for index in self.state.clone().indexes().keys() {
+        let (core, state) = (self.core, self.state.clone());
+        let indexes: Vec<IndexName> = state.indexes().keys().copied().collect();
+        core.each_index(&indexes, &state, |index, read| {
             let name = Name::Index(*index);
             stats.index_objects += 1;
-            let read = self.core.read_index(index, &self.state);
             let Some(object) = self.tell(&name, read)? else {
                 self.sightings.saw(&name, self.now_ms);
                 packs.unsound.indexes.insert(*index);
-                continue;
+                return Ok(());
             };
             self.sightings.strike(&name);
             let mut entries = by_pack(&object);
-            for (pack, size) in &object.head().packs {
-                self.watch.check()?;
-                if packs.named.insert(*pack) {
-                    let entries = entries.remove(pack).unwrap_or_default();
-                    self.named_pack(index, (pack, *size), listing, (read_data, &entries), &mut packs, stats)?;
+            let new: Vec<(PackName, u32)> =
+                object.head().packs.iter().copied().filter(|(pack, _)| packs.named.insert(*pack)).collect();
+            for some in new.chunks(PACKS) {
+                let whole =
+                    |(pack, size): &&(PackName, u32)| listing.get(&Name::Pack(*pack)) == Some(&u64::from(*size));
+                let read = some.iter().filter(|_| read_data).filter(whole).map(|(pack, _)| pack.to_string());
+                let mut fetched = Fetched::of(&*core.store, read);
+                for (pack, size) in some {
+                    self.watch.check()?;
+                    let what = What {
+                        pack: *pack,
+                        size: *size,
+                        reads: read_data,
+                        entries: &entries.remove(pack).unwrap_or_default(),
+                    };
+                    self.named_pack(index, &what, listing, &mut fetched, &mut packs, stats)?;
                 }
             }
-        }
+            Ok(())
+        })?;
         self.tell_wrong(&packs)?;
         self.unnamed(listing, read_data, &packs, stats)?;
         Ok(packs)
@@ -70,9 +98,9 @@ impl Check<'_> {
     fn named_pack(
         &mut self,
         index: &IndexName,
-        (pack, size): (&PackName, u32),
+        &What { ref pack, size, reads, entries }: &What<'_>,
         listing: &Listing,
-        (read_data, entries): (bool, &[IndexEntry]),
+        fetched: &mut Fetched,
         packs: &mut Packs,
         stats: &mut CheckStats,
     ) -> Result<()> {
@@ -85,13 +113,13 @@ impl Check<'_> {
             // Of what is cut the first frames may be whole.
             Some(found) if *found != u64::from(size) => {
                 let error = Error::damaged(pack, format!("has {found} bytes instead of {size}"));
-                match self.contents(pack, entries, stats) {
+                match self.contents(pack, entries, fetched, stats) {
                     Err(Wrong { frames, .. }) => Err(Wrong { error, frames }),
                     Ok(_) => Err(error.into()),
                 }
             }
             // What was seen damaged before is looked at again.
-            Some(_) if read_data || self.sightings.has(&name) => self.contents(pack, entries, stats),
+            Some(_) if reads || self.sightings.has(&name) => self.contents(pack, entries, fetched, stats),
             Some(_) => return Ok(()),
         };
         match there {
@@ -121,9 +149,10 @@ impl Check<'_> {
         &self,
         pack: &PackName,
         entries: &[IndexEntry],
+        fetched: &mut Fetched,
         stats: &mut CheckStats,
     ) -> std::result::Result<bool, Wrong> {
-        let bytes = self.core.store.read(&pack.to_string()).map_err(gone)?;
+        let bytes = fetched.read(&*self.core.store, &pack.to_string()).map_err(gone)?;
         let opens = !self.core.ring.read.is_empty();
         let listed = open_pack(pack, &bytes, &self.core.ring.repo.index).map_err(Error::from);
         let listed = listed.and_then(|frames| agree(&frames, entries).map_err(|m| Error::damaged(pack, m)));

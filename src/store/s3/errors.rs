@@ -67,8 +67,13 @@ impl Asked<'_> {
 /// A failed request, by name.
 pub fn named(asked: &Asked<'_>, error: &object_store::Error, heard: &Heard) -> Error {
     match (&heard.answer, &heard.broken) {
-        // The answer began well; what came of it did not.
-        (Some(answer), _) if answer.status < 300 => asked.error(Kind::Io, chain(error)),
+        // The answer began well; what came of it did not. Of several objects each has an answer of its own.
+        (Some(answer), _) if answer.status < 300 => match chain(error) {
+            said if asked.verb == Verb::Delete && said.contains("AccessDenied") => {
+                refused(asked, &Answer { status: 403, code: "AccessDenied".to_owned(), ..Answer::default() })
+            }
+            said => asked.error(Kind::Io, said),
+        },
         (Some(answer), _) => refused(asked, answer),
         (None, Some(broken)) => unreached(asked, broken),
         (None, None) => asked.never(format_args!("there are no credentials: {}", chain(error))).hint(CREDENTIALS),

@@ -17,7 +17,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key, Checksum, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::{
@@ -211,6 +211,16 @@ impl Store for S3 {
         self.length(name)?;
         let path = self.path(name)?;
         self.ask(Verb::Delete, name, self.client.delete(&path))
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        let paths = names.iter().map(|name| self.path(name)).collect::<Result<Vec<Path>>>()?;
+        let first = names.first().map_or("", String::as_str);
+        self.ask(Verb::Delete, first, async {
+            let paths = futures_util::stream::iter(paths.into_iter().map(Ok)).boxed();
+            // A request for each thousand. What is missing counts as removed.
+            self.client.delete_stream(paths).try_for_each(|_| async { Ok(()) }).await
+        })
     }
 
     fn concurrency(&self) -> usize {

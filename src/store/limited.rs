@@ -1,0 +1,144 @@
+//! A store that is asked for no more than so much a second: bytes up, bytes down, requests; or is waited for longer than it asks.
+//!
+//! Whatever is asked for goes at once, whole, and is owed: what comes next waits until the debt is paid. So over any time the limit
+//! holds but for one object, of 16 MiB at most, and over a slow line a pack is still one request. An idle time saves up nothing
+//! but a quarter of a second.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::retry::{RealTime, Time};
+use super::{Store, lock};
+use crate::error::Result;
+
+/// What an idle time saves up, at most.
+const SAVED: Duration = Duration::from_millis(250);
+
+/// How much a second, and how long what may pass is tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of objects written.
+    pub upload: Option<u64>,
+    /// Bytes of objects read.
+    pub download: Option<u64>,
+    /// Requests of any kind; a listing counts as one.
+    pub requests: Option<u64>,
+    /// In place of the store's own [`patience`](Store::patience).
+    pub patience: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+/// See the module.
+pub struct Limited<S> {
+    inner: S,
+    time: Box<dyn Time>,
+    upload: Option<Paid>,
+    download: Option<Paid>,
+    requests: Option<Paid>,
+    patience: Option<Duration>,
+}
+
+/// When what was asked for so far will be paid.
+struct Paid {
+    a_second: u64,
+    until: Mutex<Duration>,
+}
+
+impl Paid {
+    fn new(a_second: Option<u64>) -> Option<Paid> {
+        a_second.map(|n| Paid { a_second: n.max(1), until: Mutex::default() })
+    }
+
+    /// Owes `amount` more; how long to wait before what is asked for with it, at `now`.
+    fn owe(&self, amount: u64, now: Duration) -> Duration {
+        let mut until = lock(&self.until);
+        let free = (*until).max(now.saturating_sub(SAVED));
+        *until = free + Duration::from_secs_f64(amount as f64 / self.a_second as f64);
+        free.saturating_sub(now)
+    }
+}
+
+impl<S: Store> Limited<S> {
+    /// Wraps a store.
+    pub fn new(inner: S, limits: Limits) -> Limited<S> {
+        Limited::with(inner, limits, Box::new(RealTime::new()))
+    }
+
+    /// The same, in a time of one's own.
+    pub fn with(inner: S, limits: Limits, time: Box<dyn Time>) -> Limited<S> {
+        let Limits { upload, download, requests, patience } = limits;
+        let [upload, download, requests] = [upload, download, requests].map(Paid::new);
+        Limited { inner, time, upload, download, requests, patience }
+    }
+
+    /// Waits until a request may go that moves so many bytes.
+    fn wait(&self, bytes: Option<(&Option<Paid>, u64)>) {
+        let now = self.time.now();
+        let request = self.requests.as_ref().map(|paid| paid.owe(1, now));
+        let bytes = bytes.and_then(|(paid, bytes)| paid.as_ref().map(|paid| paid.owe(bytes, now)));
+        let wait = request.max(bytes).unwrap_or_default();
+        if !wait.is_zero() {
+            self.time.sleep(wait);
+        }
+    }
+}
+
+impl<S: Store> Store for Limited<S> {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.wait(Some((&self.upload, bytes.len() as u64)));
+        self.inner.create(name, bytes)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        self.wait(Some((&self.download, 0)));
+        let bytes = self.inner.read(name)?;
+        // How long it is was not known before.
+        if let Some(paid) = &self.download {
+            paid.owe(bytes.len() as u64, self.time.now());
+        }
+        Ok(bytes)
+    }
+
+    fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        self.wait(Some((&self.download, range.end.saturating_sub(range.start))));
+        self.inner.read_range(name, range)
+    }
+
+    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.wait(None);
+        self.inner.list(folder, visit)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        self.wait(None);
+        self.inner.delete(name)
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        self.wait(None);
+        self.inner.delete_all(names)
+    }
+
+    fn concurrency(&self) -> usize {
+        self.inner.concurrency()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience.unwrap_or_else(|| self.inner.patience())
+    }
+
+    fn sweep(&self) -> Result<()> {
+        self.inner.sweep()
+    }
+}

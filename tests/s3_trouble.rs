@@ -1,0 +1,218 @@
+//! Buckets with rules of their own, and servers that go away: against a real one, see `s3.rs`.
+
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use onefold::store::Store;
+
+use crate::s3::{ID, SECRET, Server};
+use crate::stores::names;
+use crate::user::{Ran, User, capture, nodes, ran, three};
+
+/// Seconds that a server is away; the long tests say more (`ONEFOLD_AWAY`).
+fn away() -> Duration {
+    Duration::from_secs(std::env::var("ONEFOLD_AWAY").map_or(3, |text| text.parse().unwrap()))
+}
+
+/// A user whose repository lies in a bucket.
+struct InBucket {
+    user: User,
+    place: String,
+    captured: Vec<String>,
+}
+
+impl InBucket {
+    fn new(server: &Server, path: &str) -> InBucket {
+        let user = User { dir: tempfile::tempdir().unwrap() };
+        InBucket { user, place: server.place(path), captured: nodes(&three(&capture("cassandra-5.0"))) }
+    }
+
+    fn made(server: &Server, path: &str) -> InBucket {
+        let of = InBucket::new(server, path);
+        of.init((ID, SECRET)).fine();
+        of
+    }
+
+    fn command(&self, (id, secret): (&str, &str), args: &[&str]) -> Command {
+        let mut command = self.user.command();
+        command.env("ONEFOLD_REPOSITORY", &self.place).args(args);
+        command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        ran(&mut self.command((ID, SECRET), args))
+    }
+
+    fn init(&self, keys: (&str, &str)) -> Ran {
+        let key = self.user.path("key");
+        let _ = std::fs::remove_file(&key);
+        ran(self.command(keys, &["init", "--new-key-file", key.to_str().unwrap()]).env_remove("ONEFOLD_KEY_FILE"))
+    }
+
+    fn backup<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut args = vec!["backup", "cassandra", "--cluster", "prod"];
+        args.extend(self.captured.iter().map(String::as_str).chain(more.iter().copied()));
+        args
+    }
+
+    fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.command((ID, SECRET), args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+/// Kills the server while a command runs, lets it be away, and says what the command came to.
+fn interrupted(server: &mut Server, mut child: Child, after: Duration) -> Ran {
+    thread::sleep(after);
+    server.kill();
+    assert!(child.try_wait().unwrap().is_none(), "it was over before the server was");
+    let until = Instant::now() + away();
+    while Instant::now() < until {
+        thread::sleep(Duration::from_millis(200));
+        assert!(child.try_wait().unwrap().is_none(), "it did not wait: {:?}", child.wait_with_output());
+    }
+    server.start_again();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Killed at several places of a backup and of a restore, and back after a while: the command goes on, and nothing is lost.
+#[test]
+fn a_server_that_is_killed_costs_time_and_nothing_else() {
+    let Some(mut server) = Server::start() else { return };
+    let of = InBucket::made(&server, "bucket/killed");
+    let (slow, longer) = (["--limit-requests", "6", "--retry-for", "20"], Duration::from_millis(900));
+    let ran = interrupted(&mut server, of.start(&of.backup(&slow)), longer);
+    assert!(ran.out.contains("snapshot"), "{ran:?}");
+    ran.fine();
+    let rows = |args: &[&str]| of.run(&[&["restore", "latest", "--to", "json", "--table", "lab.users"], args].concat());
+    let expected = rows(&[]).fine();
+    assert!(!expected.is_empty());
+    let slow = ["--limit-requests", "2", "--retry-for", "20", "--no-cache"];
+    let args = [&["restore", "latest", "--to", "json", "--table", "lab.users"], &slow[..]].concat();
+    assert_eq!(interrupted(&mut server, of.start(&args), longer).fine(), expected);
+    let checked = interrupted(&mut server, of.start(&[&["check", "--read-data"], &slow[..]].concat()), longer).fine();
+    assert!(checked.contains("no damage found"), "{checked}");
+}
+
+/// Asks the server for what onefold never does.
+fn ask(server: &Server, args: &[&str]) -> Ran {
+    let (user, args) = if args[0] == "-u" { args.split_at(2) } else { args.split_at(0) };
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/stores/ask"));
+    ran(command.args(user).arg(args[0]).arg(server.port.to_string()).args(&args[1..]))
+}
+
+const VERSIONS: &str = r#"<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Enabled</Status></VersioningConfiguration>"#;
+const RETENTION: &str = r#"<ObjectLockConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>"#;
+
+/// The id of the newest version of an object, or of the marker that hides it: what is listed as `of`.
+fn newest(server: &Server, bucket: &str, name: &str, of: &str) -> String {
+    let all = ask(server, &["GET", &format!("/{bucket}?versions=")]).fine();
+    let key = format!("<Key>{name}</Key>");
+    let found = all.split(&format!("<{of}>")).skip(1).find(|v| v.contains(&key)).unwrap_or_else(|| panic!("{all}"));
+    found.split("<VersionId>").nth(1).unwrap().split('<').next().unwrap().to_owned()
+}
+
+/// In a bucket that keeps versions, and in one whose objects nobody can remove before a day is over, all works as in others. What
+/// was deleted is still there, as a version, and comes back with the marker's removal.
+#[test]
+fn buckets_with_versions_and_with_retention_are_buckets() {
+    let Some(server) = Server::start().filter(|_| std::env::var("ONEFOLD_S3").as_deref() != Ok("minio")) else {
+        return;
+    };
+    ask(&server, &["PUT", "/versions"]).fine();
+    ask(&server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
+    ask(&server, &["PUT", "/locked", "", "x-amz-bucket-object-lock-enabled: true"]).fine();
+    ask(&server, &["PUT", "/locked?object-lock=", RETENTION]).fine();
+    for bucket in ["versions", "locked"] {
+        let of = InBucket::made(&server, &format!("{bucket}/prod"));
+        of.run(&of.backup(&[])).fine();
+        let read_key = of.user.path("read-key").to_str().unwrap().to_owned();
+        of.run(&["key", "add", "--role", "read", "--new-key-file", &read_key]).fine();
+        let listed = of.run(&["key", "list"]).fine();
+        let id = listed.lines().find(|line| line.contains("  read  ")).unwrap().split_whitespace().nth(1).unwrap();
+        of.run(&["key", "remove", id]).fine();
+        assert!(!of.run(&["key", "list"]).fine().contains(id));
+        of.run(&of.backup(&[])).fine();
+        let checked = of.run(&["check", "--read-data"]).fine();
+        assert!(checked.contains("no damage found"), "{checked}");
+        // Somebody deletes both configurations and a pack.
+        let store = server.open(&format!("{bucket}/prod"));
+        let pack = names(&store, "pack").remove(0).0;
+        let gone = [pack.as_str(), "config", "copy/config"];
+        store.delete_all(&gone.map(str::to_owned)).unwrap();
+        for name in gone {
+            assert_eq!(store.read(name).unwrap_err().kind(), onefold::Kind::NotFound);
+        }
+        assert!(names(&store, "pack").iter().all(|(name, _)| *name != pack));
+        of.run(&["check", "--no-cache"]).failed(5, &["config"]);
+        for name in gone {
+            let path = |of| {
+                format!("/{bucket}/prod/{name}?versionId={}", newest(&server, bucket, &format!("prod/{name}"), of))
+            };
+            if bucket == "locked" {
+                ask(&server, &["DELETE", &path("Version")]).failed(22, &["403"]);
+            }
+            ask(&server, &["DELETE", &path("DeleteMarker")]).fine();
+        }
+        let checked = of.run(&["check", "--read-data", "--no-cache"]).fine();
+        assert!(checked.contains("no damage found"), "{checked}");
+    }
+}
+
+/// A statement of the policies in docs/stores.md, for one user.
+fn statements(user: &str, actions: &str) -> String {
+    format!(
+        r#"{{"Effect":"Allow","Principal":{{"AWS":["{user}"]}},"Action":[{actions}],"Resource":"arn:aws:s3:::shared/prod/*"}},
+        {{"Effect":"Allow","Principal":{{"AWS":["{user}"]}},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::shared",
+        "Condition":{{"StringLike":{{"s3:prefix":["prod","prod/*"]}}}}}}"#
+    )
+}
+
+/// The least that each kind of work needs is enough, and what it does not need is refused by name, at once.
+#[test]
+fn policies_are_enough_and_no_more() {
+    let Some(server) = Server::start().filter(|_| std::env::var("ONEFOLD_S3").as_deref() != Ok("minio")) else {
+        return;
+    };
+    ask(&server, &["PUT", "/shared"]).fine();
+    let users = ["reader", "writer", "admin"];
+    for user in users {
+        let account =
+            format!("<Account><Access>{user}</Access><Secret>secret-of-{user}</Secret><Role>user</Role></Account>");
+        ask(&server, &["PATCH", "/create-user", &account]).fine();
+    }
+    let actions =
+        [r#""s3:GetObject""#, r#""s3:GetObject","s3:PutObject""#, r#""s3:GetObject","s3:PutObject","s3:DeleteObject""#];
+    let all: Vec<String> = users.iter().zip(actions).map(|(user, actions)| statements(user, actions)).collect();
+    let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, all.join(","));
+    ask(&server, &["PUT", "/shared?policy=", &policy]).fine();
+
+    let of = InBucket::new(&server, "shared/prod");
+    let [reader, writer, admin] = users.map(|user| (user, format!("secret-of-{user}")));
+    let by = |user: &(&str, String), args: &[&str]| ran(&mut of.command((user.0, &user.1), args));
+    let begun = Instant::now();
+    of.init((writer.0, &writer.1)).failed(1, &["s3:DeleteObject"]);
+    assert!(begun.elapsed() < Duration::from_secs(60), "what is refused is not waited for");
+    of.init((admin.0, &admin.1)).fine();
+    by(&writer, &of.backup(&[])).fine();
+    by(&writer, &of.backup(&[])).fine();
+    for args in [
+        &["ls"][..],
+        &["drift"],
+        &["show", "latest"],
+        &["check", "--read-data"],
+        &["restore", "latest", "--to", "json", "--table", "lab.users"],
+    ] {
+        by(&reader, args).fine();
+    }
+    by(&reader, &of.backup(&[])).failed(1, &["s3:PutObject", "shared"]);
+    // Outside its prefix nobody sees anything.
+    ask(&server, &["-u", "reader:secret-of-reader", "GET", "/shared?list-type=2&prefix=other%2F"]).failed(22, &["403"]);
+    let other = InBucket::new(&server, "shared/other");
+    other.init((admin.0, &admin.1)).failed(1, &["shared"]);
+    assert!(names(&server.open("shared"), "").iter().all(|(name, _)| name.starts_with("prod/")));
+}
