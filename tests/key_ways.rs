@@ -113,6 +113,9 @@ fn what_is_typed_back_from_paper_opens_the_repository() {
     tried.failed(12, &["typed: line 2 does not fit its check", "with the paper"]);
     assert!(!tried.err.contains(&line[3..10]) && !tried.err.contains(&wrong[3..10]));
     given(&printed.replace("\n3 ", "\n# 3 ")).failed(12, &["line 3 is missing"]);
+    let object = user.run(&["key", "export", "--paper", "--json"]).objects().remove(0);
+    let lines = object["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+    assert_eq!(lines.collect::<Vec<_>>(), printed.lines().collect::<Vec<_>>());
     let file = user.path("paper");
     assert_eq!(user.run(&["key", "export", "--paper", "--out", file.to_str().unwrap()]).fine(), "");
     assert_eq!(fs::read_to_string(&file).unwrap(), printed);

@@ -108,6 +108,7 @@ fn keys_of_age_are_read_and_written_as_age_does() {
         text.replace_range(at..=at, other);
         assert!(Recipient::from_text(&text).is_err(), "{text}");
     }
+    assert!(Recipient::from_text(&Recipient([0; 32]).to_text()).is_err(), "every secret gives the same with it");
     let upper = AGE.1.to_uppercase();
     for (text, word) in [
         (upper.as_str(), "recipient is not valid"),

@@ -186,6 +186,9 @@ fn export(repo: &Repo, secret: &Secret, args: &ExportKey, output: &Output) -> Re
     ));
     match &args.out {
         Some(path) => new_secret_file(path, &text),
+        None if output.is_json() => output.object(&json!({
+            "message_type": "paper_key", "id": repo.credential().to_string(), "lines": text.lines().collect::<Vec<_>>(),
+        })),
         None => output.text(text.as_bytes()),
     }
 }
