@@ -197,7 +197,7 @@ fn of_many_nodes_only_those_at_a_large_record_have_read_it() {
         for node in 0..12 {
             let records = model(&writes(node).collect::<Vec<_>>(), true, None);
             let counting = Counting(Telling(records.into_iter().peekable(), false), &read);
-            runs.push(ahead(scope, "node", Merge::of(vec![Box::new(counting)], &RULE)).unwrap());
+            runs.push(ahead(scope, "node", 12, Merge::of(vec![Box::new(counting)], &RULE)).unwrap());
         }
         let across = Across::new(vec![Owned::All; 12], 0, &mut witness);
         let (mut merge, mut batch) = (Merge::across(runs, &RULE, CUT, across), RecordBatch::new());

@@ -92,8 +92,9 @@ impl FramePlain {
         self.list.is_empty()
     }
 
-    /// Forgets the chunks, keeps the memory.
-    pub fn clear(&mut self) {
+    /// Forgets the chunks, keeps the memory: for others of `kind`.
+    pub fn clear_for(&mut self, kind: ChunkKind) {
+        self.kind = kind;
         self.list.clear();
         self.bytes.clear();
     }
@@ -341,10 +342,8 @@ impl Opener {
         let Some((aad, sealed)) = frame.split_first_chunk::<FRAME_HEADER_LEN>() else {
             return Err(FormatError::Truncated("frame"));
         };
-        self.sealed.clear();
-        self.sealed.extend_from_slice(sealed);
-        header::open(key.expose(), &head.nonce, aad, &mut self.sealed, "frame")?;
-        let mut r = Reader::new(&self.sealed, "frame");
+        let opened = header::open_into(key.expose(), &head.nonce, aad, sealed, &mut self.sealed, "frame")?;
+        let mut r = Reader::new(opened, "frame");
         let kind = ChunkKind::from_u8(r.u8()?)?;
         let codec = r.u8()?;
         let stored = r.u32()? as usize;

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::error::{FormatError, Result};
-use crate::wire::{Put, Reader, unzigzag, zigzag};
+use crate::wire::{Near, Put, Reader, unzigzag, zigzag};
 
 const ALL_EQUAL: u8 = 0;
 const ABOVE_LEAST: u8 = 1;
@@ -134,6 +134,13 @@ impl Strings {
     pub fn push(&mut self, s: &[u8]) {
         self.lens.push(s.len() as u64);
         self.bytes.extend_from_slice(s);
+    }
+
+    /// The same, for what is mostly short.
+    #[inline(always)]
+    pub fn push_near(&mut self, s: Near<'_>) {
+        self.lens.push(s.bytes().len() as u64);
+        s.append(&mut self.bytes);
     }
 
     /// How many there are.

@@ -65,7 +65,12 @@ impl PackBuilder {
 
     /// An empty pack of `session` with room for `capacity` bytes, so that it does not move while it grows.
     pub fn with_capacity(session: SessionId, class: PackClass, capacity: usize) -> PackBuilder {
-        let mut bytes = Vec::with_capacity(capacity);
+        PackBuilder::in_memory(session, class, Vec::with_capacity(capacity))
+    }
+
+    /// An empty pack of `session` in the memory of `bytes`, which are forgotten: the bytes of a pack that is no longer needed.
+    pub fn in_memory(session: SessionId, class: PackClass, mut bytes: Vec<u8>) -> PackBuilder {
+        bytes.clear();
         put_start(&mut bytes, &session, class);
         PackBuilder { session, class, bytes, frames: Vec::new(), chunks: 0 }
     }

@@ -14,6 +14,7 @@
 use std::cmp::Ordering;
 
 use crate::error::{FormatError, Result};
+pub use crate::wire::Near;
 use crate::wire::{Put, Reader};
 
 /// What a record is within its group. The group may be empty: then all records of the run lie in it.
@@ -137,48 +138,17 @@ const NO_VALUE: u8 = 1 << 5;
 /// Bits that no head has. One in a leaf may, where a blob stands for the value: what should be read is then not here.
 const OTHERS: u8 = 3 << 6;
 
-/// Bytes within others, of which so many as are copied by one instruction or two can be copied, whatever is wanted of them: most
-/// values are short, and calling `memcpy` for each would take longer than copying them.
-#[derive(Debug, Clone, Copy)]
-pub struct Near<'a> {
-    bytes: &'a [u8],
-    /// The bytes, and what stands behind them.
-    wide: Option<&'a [u8; NEAR]>,
-}
-
-/// How many bytes of a [`Near`] are copied at once.
-const NEAR: usize = 32;
-
-impl<'a> From<&'a [u8]> for Near<'a> {
-    #[inline]
-    fn from(bytes: &'a [u8]) -> Near<'a> {
-        Near { bytes, wide: bytes.first_chunk() }
-    }
-}
-
-impl<'a> Near<'a> {
-    /// The first `length` bytes of `within`; `None` where it has fewer.
-    #[inline(always)]
-    pub fn first(within: &'a [u8], length: usize) -> Option<Near<'a>> {
-        Some(Near { bytes: within.get(..length)?, wide: within.first_chunk() })
-    }
-
-    #[inline(always)]
-    fn append(self, out: &mut Vec<u8>) {
-        match self.wide {
-            Some(wide) if self.bytes.len() <= NEAR => {
-                let end = out.len() + self.bytes.len();
-                out.extend_from_slice(wide);
-                out.truncate(end);
-            }
-            _ => out.extend_from_slice(self.bytes),
-        }
-    }
-}
-
 /// Appends entries, which must come in ascending order of [`Entry::path`], to a body.
 pub struct BodyWriter<'b> {
     out: &'b mut Vec<u8>,
+    time: Option<i64>,
+    traits: Traits,
+}
+
+/// A place that a [`BodyWriter`] can go back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    length: usize,
     time: Option<i64>,
     traits: Traits,
 }
@@ -237,7 +207,7 @@ impl<'b> BodyWriter<'b> {
     pub fn push_live(&mut self, column: u32, time: i64, value: Near<'_>) {
         let same = self.time == Some(time);
         // One append in place of four, where column and length take one byte each.
-        if let (Ok(number @ ..0x80), Ok(length @ ..0x80)) = (u8::try_from(column), u8::try_from(value.bytes.len())) {
+        if let (Ok(number @ ..0x80), Ok(length @ ..0x80)) = (u8::try_from(column), u8::try_from(value.bytes().len())) {
             if same {
                 self.out.extend_from_slice(&[EntryKind::Cell as u8 | SAME_TIME, number, length]);
             } else {
@@ -251,7 +221,7 @@ impl<'b> BodyWriter<'b> {
             if !same {
                 self.out.put_i64(time);
             }
-            self.out.put_string(value.bytes);
+            self.out.put_string(value.bytes());
         }
         self.time = Some(time);
     }
@@ -260,7 +230,7 @@ impl<'b> BodyWriter<'b> {
     #[inline(always)]
     pub fn push_live_element(&mut self, column: u32, element: Near<'_>, time: i64, value: Near<'_>) {
         let same = self.time == Some(time);
-        let lengths = (u8::try_from(column), u8::try_from(element.bytes.len()), u8::try_from(value.bytes.len()));
+        let lengths = (u8::try_from(column), u8::try_from(element.bytes().len()), u8::try_from(value.bytes().len()));
         let head = EntryKind::Cell as u8 | ELEMENT | if same { SAME_TIME } else { 0 };
         if let (Ok(number @ ..0x80), Ok(length @ ..0x80), Ok(last @ ..0x80)) = lengths {
             self.out.extend_from_slice(&[head, number, length]);
@@ -275,13 +245,24 @@ impl<'b> BodyWriter<'b> {
         } else {
             self.out.push(head);
             self.out.put_varint(u64::from(column));
-            self.out.put_string(element.bytes);
+            self.out.put_string(element.bytes());
             if !same {
                 self.out.put_i64(time);
             }
-            self.out.put_string(value.bytes);
+            self.out.put_string(value.bytes());
         }
         self.time = Some(time);
+    }
+
+    /// Where it stands now.
+    pub fn mark(&self) -> Mark {
+        Mark { length: self.out.len(), time: self.time, traits: self.traits }
+    }
+
+    /// Forgets what was appended since.
+    pub fn go_back(&mut self, mark: Mark) {
+        self.out.truncate(mark.length);
+        (self.time, self.traits) = (mark.time, mark.traits);
     }
 
     /// Facts about what was written.

@@ -3,6 +3,51 @@
 
 use crate::error::{FormatError, Result};
 
+/// Bytes within others, of which so many as are copied by one instruction or two can be copied, whatever is wanted of them: most
+/// values are short, and calling `memcpy` for each would take longer than copying them.
+#[derive(Debug, Clone, Copy)]
+pub struct Near<'a> {
+    bytes: &'a [u8],
+    /// The bytes, and what stands behind them.
+    wide: Option<&'a [u8; NEAR]>,
+}
+
+/// How many bytes of a [`Near`] are copied at once.
+const NEAR: usize = 32;
+
+impl<'a> From<&'a [u8]> for Near<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Near<'a> {
+        Near { bytes, wide: bytes.first_chunk() }
+    }
+}
+
+impl<'a> Near<'a> {
+    /// The first `length` bytes of `within`; `None` where it has fewer.
+    #[inline(always)]
+    pub fn first(within: &'a [u8], length: usize) -> Option<Near<'a>> {
+        Some(Near { bytes: within.get(..length)?, wide: within.first_chunk() })
+    }
+
+    /// The bytes.
+    #[inline(always)]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    #[inline(always)]
+    pub(crate) fn append(self, out: &mut Vec<u8>) {
+        match self.wide {
+            Some(wide) if self.bytes.len() <= NEAR => {
+                let end = out.len() + self.bytes.len();
+                out.extend_from_slice(wide);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(self.bytes),
+        }
+    }
+}
+
 /// Reads forward through a slice; every method checks that the bytes are there.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
@@ -80,12 +125,13 @@ impl<'a> Reader<'a> {
     }
 
     /// LEB128, at most ten bytes; encodings longer than needed are refused, so that a value has one encoding.
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64> {
         let first = self.u8()?;
-        if first < 0x80 {
-            return Ok(u64::from(first));
-        }
+        if first < 0x80 { Ok(u64::from(first)) } else { self.varint_long(first) }
+    }
+
+    fn varint_long(&mut self, first: u8) -> Result<u64> {
         let mut value = u64::from(first & 0x7f);
         let mut shift = 7;
         loop {
@@ -119,6 +165,15 @@ impl<'a> Reader<'a> {
     pub fn string(&mut self) -> Result<&'a [u8]> {
         let n = self.count(1)?;
         self.bytes(n)
+    }
+
+    /// The same, with what stands behind them.
+    #[inline(always)]
+    pub fn near_string(&mut self) -> Result<Near<'a>> {
+        let n = self.count(1)?;
+        let near = Near::first(self.rest, n).ok_or(FormatError::Truncated(self.what))?;
+        self.rest = &self.rest[n..];
+        Ok(near)
     }
 
     /// A varint length, then that many bytes of UTF-8.

@@ -5,10 +5,19 @@ use std::thread::{self, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::Result;
-use crate::run::{RECORD_LARGE, RecordBatch, Run};
+use crate::run::{BATCH_BYTES, RECORD_LARGE, RecordBatch, Run};
 
-/// Batches in flight between the two threads.
-const DEPTH: usize = 3;
+/// Bytes of batches in flight between all threads that read ahead of one reader and that reader, as long as each has
+/// [`DEPTH_LEAST`] batches.
+const IN_FLIGHT: usize = 8 << 20;
+const DEPTH_LEAST: usize = 3;
+/// From so many on, more save nothing.
+const DEPTH_MOST: usize = 16;
+
+/// How many batches each of `runs` threads is ahead of one reader: with few, threads wait for one another at each batch.
+fn depth(runs: usize) -> usize {
+    (IN_FLIGHT / BATCH_BYTES / runs.max(1)).clamp(DEPTH_LEAST, DEPTH_MOST)
+}
 
 struct Ahead {
     full: Receiver<Result<RecordBatch>>,
@@ -24,17 +33,19 @@ fn is_large(batch: &RecordBatch) -> bool {
     batch.bytes() > RECORD_LARGE || batch.coming().is_some()
 }
 
-/// Moves `run` to a thread of `scope`, which stays a few batches ahead of the reader.
+/// Moves `run` to a thread of `scope`, which stays some batches ahead of the reader. `runs`: so many are moved for this reader.
 pub fn ahead<'scope, 'env, R>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
+    runs: usize,
     mut run: R,
 ) -> Result<Box<dyn Run + 'scope>>
 where
     R: Run + 'scope,
 {
-    let (full_in, full) = bounded(DEPTH);
-    let (empty, empty_out) = bounded::<RecordBatch>(DEPTH + 1);
+    let depth = depth(runs);
+    let (full_in, full) = bounded(depth);
+    let (empty, empty_out) = bounded::<RecordBatch>(depth + 1);
     let (used, used_out) = bounded::<()>(1);
     thread::Builder::new()
         .name(name.to_owned())

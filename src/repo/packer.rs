@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::frame::{FramePlain, Opener, Sealer};
-use repo_format::id::{ChunkId, RepoId};
+use repo_format::id::{ChunkId, ChunkKind, RepoId};
 use repo_format::index::{Index as IndexObject, IndexBuilder};
 use repo_format::key::{RepoKeys, SessionKey, SignKey};
 use repo_format::names::{IndexName, Name, PackClass};
@@ -91,6 +91,9 @@ struct Shared {
     /// Those of content, and last the one of metadata.
     open: Mutex<[PackBuilder; CONTENT_PACKS + 1]>,
     uploaded: Mutex<Uploaded>,
+    /// Memory of packs and frames that are no longer needed, for the next: to touch new memory takes a twentieth of a backup's CPU.
+    spare_packs: Mutex<Vec<Vec<u8>>>,
+    spare_frames: Mutex<Vec<FramePlain>>,
     /// Chunks given to this packer that no index object names yet.
     pending: Mutex<HashSet<ChunkId>>,
     failed: AtomicBool,
@@ -114,6 +117,8 @@ impl Packer {
             open: Mutex::new(std::array::from_fn(|at| empty_pack(&setup, class_at(at)))),
             uploaded: Mutex::new(Uploaded { builder: IndexBuilder::new(), since: None, written: Vec::new() }),
             setup,
+            spare_packs: Mutex::default(),
+            spare_frames: Mutex::default(),
             pending: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -143,6 +148,17 @@ impl Packer {
         lock(&self.shared.pending).remove(id);
     }
 
+    /// An empty frame with room for some `bytes`.
+    pub fn empty_frame(&self, kind: ChunkKind, bytes: usize) -> FramePlain {
+        match lock(&self.shared.spare_frames).pop() {
+            Some(mut frame) => {
+                frame.clear_for(kind);
+                frame
+            }
+            None => FramePlain::with_capacity(kind, bytes),
+        }
+    }
+
     /// Gives a full frame away; waits while the queue is full.
     pub fn push(&self, frame: FramePlain) -> Result<()> {
         self.check()?;
@@ -166,7 +182,7 @@ impl Packer {
         self.join();
         self.check()?;
         for pack in lock(&self.shared.open).iter_mut().filter(|p| !p.is_empty()) {
-            let empty = empty_pack(&self.shared.setup, pack.class());
+            let empty = PackBuilder::new(self.shared.setup.key.session, pack.class());
             self.uploads.push(std::mem::replace(pack, empty))?;
         }
         self.uploads.join()?;
@@ -221,6 +237,7 @@ impl Shared {
             if let Err(e) = self.frame(&mut work, &frame, uploads) {
                 self.fail(e);
             }
+            lock(&self.spare_frames).push(frame);
         }
     }
 
@@ -259,11 +276,20 @@ impl Shared {
             let chunks = plain.list().len();
             let target = target(setup, pack.class()).saturating_sub(list_length(pack, chunks));
             let fits = pack.fits(work.sealed.len(), chunks, target);
-            let full = (!fits).then(|| std::mem::replace(pack, empty_pack(setup, class_at(at))));
+            let full = (!fits).then(|| std::mem::replace(pack, self.empty_pack(class_at(at))));
             pack.push(&work.sealed, plain.kind(), plain.list())?;
             full
         };
         full.map_or(Ok(()), |pack| uploads.push(pack))
+    }
+
+    /// In memory that was touched before, if there is any.
+    fn empty_pack(&self, class: PackClass) -> PackBuilder {
+        let spare = if class == PackClass::Content { lock(&self.spare_packs).pop() } else { None };
+        match spare {
+            Some(bytes) => PackBuilder::in_memory(self.setup.key.session, class, bytes),
+            None => empty_pack(&self.setup, class),
+        }
     }
 
     fn upload(&self, pack: PackBuilder) -> Result<()> {
@@ -272,7 +298,9 @@ impl Shared {
         self.counters.packs.fetch_add(1, Ordering::Relaxed);
         self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let size = bytes.len() as u32;
-        drop(bytes);
+        if name.class == PackClass::Content {
+            lock(&self.spare_packs).push(bytes);
+        }
         let mut uploaded = lock(&self.uploaded);
         if !uploaded.builder.fits(frames.iter().map(|f| f.chunks.len()).sum()) {
             self.write_index(&mut uploaded)?;

@@ -161,7 +161,7 @@ impl Writer {
             frame.push(id, plain)?;
             let full = frame.is_full(self.core.config.frame_target);
             // The next one will be about as long, and need not grow into it.
-            full.then(|| frame.len()).map(|n| std::mem::replace(&mut *frame, FramePlain::with_capacity(kind, n)))
+            full.then(|| frame.len()).map(|n| std::mem::replace(&mut *frame, self.packer.empty_frame(kind, n)))
         };
         full.map_or(Ok(()), |frame| self.packer.push(frame))
     }

@@ -149,7 +149,7 @@ impl LeafBuilder {
                 self.columns.resize_with(column + 1, Column::default);
             }
             if head & ELEMENT != 0 {
-                self.columns[column].elements.push(r.string()?);
+                self.columns[column].elements.push_near(r.near_string()?);
             }
             if has_time(head) {
                 time = r.i64()?;
@@ -165,7 +165,7 @@ impl LeafBuilder {
                 self.dates.push(zigzag(i64::from(ldt).wrapping_sub(self.layout.unit.expected_date(time, ttl))));
             }
             if head & NO_VALUE == 0 {
-                self.columns[column].values.push(r.string()?);
+                self.columns[column].values.push_near(r.near_string()?);
             }
         }
         Ok(())

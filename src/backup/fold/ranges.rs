@@ -137,9 +137,10 @@ impl Fold<'_, '_> {
         thread::scope(|scope| {
             let mut writing = self.writing(scope, &spare)?;
             let mut read_ahead: Vec<Box<dyn Run + '_>> = Vec::new();
+            let nodes = runs.len();
             for (run, node) in runs.into_iter().zip(self.nodes) {
                 let name = format!("node {}", node.node);
-                read_ahead.push(if self.attempt.alone { Box::new(run) } else { ahead(scope, &name, run)? });
+                read_ahead.push(if self.attempt.alone { Box::new(run) } else { ahead(scope, &name, nodes, run)? });
             }
             self.merge(read_ahead, &spare, |batch, told| writing.push(batch, told))?;
             writing.finish()

@@ -25,7 +25,7 @@ impl Work<'_> {
     /// left.
     pub fn write(&self, plan: &TablePlan<'_>, out: Out<'_>) -> Result<Totals> {
         let read = |take: &mut dyn FnMut(&Record<'_>) -> Result<()>| {
-            thread::scope(|scope| each(&mut *ahead(scope, plan.stored.name, plan.stored.read(true)?)?, take))
+            thread::scope(|scope| each(&mut *ahead(scope, plan.stored.name, 1, plan.stored.read(true)?)?, take))
         };
         let again = || self.watch.bytes_total.fetch_add(plan.stored.bytes, Ordering::Relaxed);
         let mut settled = plan.plan.clone();

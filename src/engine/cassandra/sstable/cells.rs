@@ -202,6 +202,7 @@ fn read_ttl(c: &mut Cursor<'_>, layout: &Layout) -> Parsed<u32> {
 }
 
 /// Reads the cells of one row.
+#[derive(Clone, Copy)]
 pub struct Cells<'a> {
     /// How the file lays them out.
     pub layout: &'a Layout,
@@ -226,28 +227,78 @@ impl<'a> Cells<'a> {
         Ok(Span { start, end: self.c.at() as u32 })
     }
 
+    /// Reads the write time of a live cell that has at most the flags `others` besides; `None` where it is another.
+    #[inline(always)]
+    fn live_time(&self, c: &mut Cursor<'a>, others: u8) -> Parsed<Option<(u8, i64)>> {
+        let flags = c.u8()?;
+        if flags & !(CELL_ROW_TIME | others) != 0 {
+            return Ok(None);
+        }
+        let time = match self.live {
+            _ if flags & CELL_ROW_TIME == 0 => read_time(c, self.layout)?,
+            Some(live) => live.time,
+            None => return Err(Fault::Bad("time of a cell")),
+        };
+        Ok(Some((flags, time)))
+    }
+
+    #[inline(always)]
+    fn value_length(c: &mut Cursor<'a>, column: &Column) -> Parsed<usize> {
+        match column.fixed {
+            Some(length) => Ok(length as usize),
+            None => c.length(),
+        }
+    }
+
     /// Writes a simple column's cell at once.
     #[inline]
     pub fn write(&mut self, column: &Column, writer: &mut BodyWriter<'_>) -> Parsed<()> {
         let mut c = self.c;
-        let flags = c.u8()?;
-        if flags & !CELL_ROW_TIME != 0 {
+        let Some((_, time)) = self.live_time(&mut c, 0)? else {
             self.cell(column)?.write(self.body(), writer);
             return Ok(());
-        }
-        let time = match self.live {
-            _ if flags == 0 => read_time(&mut c, self.layout)?,
-            Some(live) => live.time,
-            None => return Err(Fault::Bad("time of a cell")),
         };
-        let length = match column.fixed {
-            Some(length) => length as usize,
-            None => c.length()?,
-        };
+        let length = Self::value_length(&mut c, column)?;
         let value = c.near(length)?;
         self.c = c;
         writer.push_live(column.number, time, value);
         Ok(())
+    }
+
+    /// Steps over a simple column's cell.
+    #[inline]
+    pub fn skip(&mut self, column: &Column) -> Parsed<()> {
+        let mut c = self.c;
+        if self.live_time(&mut c, 0)?.is_none() {
+            self.cell(column)?;
+            return Ok(());
+        }
+        let length = Self::value_length(&mut c, column)?;
+        c.bytes(length)?;
+        self.c = c;
+        Ok(())
+    }
+
+    /// Writes a cell of a complex column at once, and gives its path inside the column.
+    #[inline]
+    pub fn write_element(&mut self, column: &Column, writer: &mut BodyWriter<'_>) -> Parsed<&'a [u8]> {
+        let mut c = self.c;
+        let Some((flags, time)) = self.live_time(&mut c, CELL_EMPTY)? else {
+            let item = self.cell(column)?;
+            item.write(self.body(), writer);
+            return Ok(item.element(self.body()).unwrap_or_default());
+        };
+        let length = c.length()?;
+        let element = c.near(length)?;
+        let value = if flags & CELL_EMPTY == 0 {
+            let length = Self::value_length(&mut c, column)?;
+            c.near(length)?
+        } else {
+            Near::from(&[][..])
+        };
+        self.c = c;
+        writer.push_live_element(column.number, element, time, value);
+        Ok(element.bytes())
     }
 
     /// Reads a cell.

@@ -28,15 +28,51 @@ pub struct Column {
 pub struct Columns {
     /// In the order of the file.
     pub list: Vec<Column>,
+    /// How that is related to the order of numbers, in which records have them.
+    pub order: Order,
+}
+
+/// How the columns of a file come into the order of their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Order {
     /// None is complex, and their numbers ascend: rows can be written as they are read.
-    pub plain: bool,
+    #[default]
+    Same,
+    /// Simple ones stand before complex ones, and the numbers of both ascend: rows are read at two places at once. For example, `a`, `c`
+    /// and the set `b` stand in a file in this order.
+    TwoRuns {
+        /// Number of the simple ones.
+        simple: usize,
+        /// Places in the list, by number.
+        by_number: Vec<u8>,
+    },
+    /// Any other: cells are sorted.
+    Any,
 }
 
 impl Columns {
     /// In the order of the file.
     pub fn new(list: Vec<Column>) -> Columns {
-        let ascending = list.windows(2).all(|two| two[0].number < two[1].number);
-        Columns { plain: ascending && list.iter().all(|column| !column.complex), list }
+        Columns { order: Order::of(&list), list }
+    }
+}
+
+impl Order {
+    fn of(list: &[Column]) -> Order {
+        let ascends = |run: &[Column]| run.windows(2).all(|two| two[0].number < two[1].number);
+        let simple = list.iter().take_while(|column| !column.complex).count();
+        let (first, rest) = list.split_at(simple);
+        let mut by_number: Vec<u8> = (0..=u8::MAX).take(list.len()).collect();
+        by_number.sort_by_key(|place| list[usize::from(*place)].number);
+        let number = |place: u8| list[usize::from(place)].number;
+        let distinct = by_number.windows(2).all(|two| number(two[0]) < number(two[1]));
+        match rest {
+            _ if !ascends(first) || !ascends(rest) || rest.iter().any(|column| !column.complex) => Order::Any,
+            [] => Order::Same,
+            // From 64 columns on, rows have lists of their columns.
+            _ if distinct && list.len() < 64 => Order::TwoRuns { simple, by_number },
+            _ => Order::Any,
+        }
     }
 }
 

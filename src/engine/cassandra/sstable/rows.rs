@@ -13,7 +13,7 @@ use crate::run::RECORD_MAX;
 
 use super::cells::{self, Cells, Item, Liveness};
 use super::cursor::{Cursor, Fault, Parsed};
-use super::layout::{Column, Layout};
+use super::layout::{Column, Layout, Order};
 
 /// Nothing follows in the partition.
 pub const END_OF_PARTITION: u8 = 0x01;
@@ -101,14 +101,20 @@ impl RowDecoder {
         }
         let mut cells = Cells { layout, live, complex_deletions: flags & HAS_COMPLEX_DELETION != 0, c };
         let all = flags & HAS_ALL_COLUMNS != 0;
-        let written = if columns.plain {
-            self.present(&mut cells, &columns.list, all, |_, cells, column| cells.write(column, &mut writer))?
-        } else {
-            self.items.clear();
-            self.columns.clear();
-            self.present(&mut cells, &columns.list, all, Self::collect)?;
-            self.write_collected(body, &mut writer)?;
-            self.items.len()
+        let written = match &columns.order {
+            Order::Same => {
+                self.present(&mut cells, &columns.list, all, |_, cells, column| cells.write(column, &mut writer))?
+            }
+            Order::TwoRuns { simple, by_number } => {
+                self.write_two_runs(&mut cells, (&columns.list, *simple), by_number, all, &mut writer)?
+            }
+            Order::Any => {
+                self.items.clear();
+                self.columns.clear();
+                self.present(&mut cells, &columns.list, all, Self::collect)?;
+                self.write_collected(body, &mut writer)?;
+                self.items.len()
+            }
         };
         if cells.c.remaining() != 0 {
             return Err(Fault::Bad("end of a row").into());
@@ -117,6 +123,64 @@ impl RowDecoder {
             return Err(Nothing::Empty);
         }
         Ok(writer.traits())
+    }
+
+    /// Writes the columns in the order of their numbers, simple ones and complex ones each from a place of their own in the row.
+    /// The first `simple` of `columns` are simple.
+    fn write_two_runs(
+        &mut self,
+        cells: &mut Cells<'_>,
+        (columns, simple): (&[Column], usize),
+        by_number: &[u8],
+        all: bool,
+        writer: &mut BodyWriter<'_>,
+    ) -> Parsed<usize> {
+        let missing = if all { 0 } else { cells.c.vint()? };
+        if missing >> columns.len() != 0 {
+            return Err(Fault::Bad("list of missing columns"));
+        }
+        let is_there = |place: usize| missing >> place & 1 == 0;
+        let mut complex = *cells;
+        for (place, column) in columns[..simple].iter().enumerate() {
+            if is_there(place) {
+                complex.skip(column)?;
+            }
+        }
+        let (border, mut written) = (complex.c.at(), 0);
+        for place in by_number.iter().map(|place| usize::from(*place)).filter(|place| is_there(*place)) {
+            let column = &columns[place];
+            if column.complex {
+                written += self.write_complex(&mut complex, column, written, writer)?;
+            } else {
+                cells.write(column, writer)?;
+                written += 1;
+            }
+        }
+        if cells.c.at() != border {
+            return Err(Fault::Bad("end of a row"));
+        }
+        cells.c = complex.c;
+        Ok(written)
+    }
+
+    /// Writes a complex column, and gives how many entries it has; `before` stand before it in the row.
+    fn write_complex(
+        &mut self,
+        cells: &mut Cells<'_>,
+        column: &Column,
+        before: usize,
+        writer: &mut BodyWriter<'_>,
+    ) -> Parsed<usize> {
+        let (start, mark) = (cells.c, writer.mark());
+        if let Some(written) = write_sorted(cells, column, before, writer)? {
+            return Ok(written);
+        }
+        cells.c = start;
+        writer.go_back(mark);
+        self.items.clear();
+        self.complex(cells, column)?;
+        self.items.iter().for_each(|item| item.write(cells.body(), writer));
+        Ok(self.items.len())
     }
 
     /// The file has its complex columns last; records have all in the order of their numbers.
@@ -208,6 +272,36 @@ impl RowDecoder {
     }
 }
 
+/// Writes a complex column whose elements stand in the order of their bytes, as most do; `None` at the first that does not.
+#[inline]
+fn write_sorted(
+    cells: &mut Cells<'_>,
+    column: &Column,
+    before: usize,
+    writer: &mut BodyWriter<'_>,
+) -> Parsed<Option<usize>> {
+    let mut written = 0;
+    if cells.complex_deletions
+        && let Some(deletion) = cells::deletion(&mut cells.c, cells.layout)?
+    {
+        writer.push(&deletion.entry(column.number));
+        written = 1;
+    }
+    let count = cells.c.length()?;
+    if before + written + count > CELLS_MAX {
+        return Err(Fault::TooLarge("number of cells in a row"));
+    }
+    let mut last = None;
+    for _ in 0..count {
+        let element = Some(cells.write_element(column, writer)?);
+        if last >= element {
+            return Ok(None);
+        }
+        last = element;
+    }
+    Ok(Some(written + count))
+}
+
 /// Indexes of the columns that a row has, out of `count`: either they or the missing ones are listed, whichever are
 /// fewer. Uses the memory of `present`.
 fn large_subset(c: &mut Cursor<'_>, count: usize, missing: u64, mut present: Vec<u16>) -> Parsed<Vec<u16>> {
@@ -236,3 +330,6 @@ fn large_subset(c: &mut Cursor<'_>, count: usize, missing: u64, mut present: Vec
 }
 
 const _: () = assert!(RECORD_MAX < u32::MAX as usize);
+
+#[cfg(test)]
+mod tests;
