@@ -177,4 +177,26 @@ proptest! {
         prop_assert_eq!(quick.traits(), plain.traits());
         prop_assert_eq!(short, long);
     }
+    /// Going back leaves nothing behind.
+    #[test]
+    fn a_body_is_as_it_was_at_a_mark(times in proptest::collection::vec((0i64..3, any::<bool>()), 0..6), at in 0usize..6) {
+        let write = |writer: &mut BodyWriter<'_>, (time, lives): (i64, bool)| {
+            let (kind, ldt) = if lives { (EntryKind::Cell, 0) } else { (EntryKind::Tombstone, 9) };
+            let value = lives.then_some(&b"value"[..]);
+            writer.push(&Entry { column: 5, kind, element: None, time, ldt, ttl: 0, value });
+        };
+        let (first, rest) = times.split_at(at.min(times.len()));
+        let (mut back, mut straight) = (Vec::new(), Vec::new());
+        let (mut writer, mut other) = (BodyWriter::new(&mut back), BodyWriter::new(&mut straight));
+        first.iter().for_each(|t| write(&mut writer, *t));
+        let mark = writer.mark();
+        rest.iter().for_each(|t| write(&mut writer, *t));
+        writer.go_back(mark);
+        for t in first.iter().chain(&[(1, true)]) {
+            write(&mut other, *t);
+        }
+        write(&mut writer, (1, true));
+        prop_assert_eq!(writer.traits(), other.traits());
+        prop_assert_eq!(back, straight);
+    }
 }
