@@ -45,12 +45,14 @@ mod params;
 mod pieces;
 mod previous;
 mod proof;
+mod prune;
 mod remote;
 mod repo;
 #[cfg(feature = "cql")]
 mod restore_cql;
 mod restore_rows;
 mod restore_sstables;
+mod retention;
 mod rotate;
 #[cfg(feature = "s3")]
 mod s3;

@@ -17,11 +17,11 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
-    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "status", "prune", "capture"]),
+    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "capture"]),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 12] = [
+const SIBLINGS: [(&str, &str); 14] = [
     ("ssh", "error"),
     ("watch", "error"),
     ("whole", "error"),
@@ -30,6 +30,8 @@ const SIBLINGS: [(&str, &str); 12] = [
     ("check", "snapshot"),
     ("check", "view"),
     ("status", "snapshot"),
+    ("forget", "snapshot"),
+    ("prune", "snapshot"),
     ("view", "snapshot"),
     ("restore", "view"),
     ("drift", "view"),

@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod filter;
+mod forget;
 mod keys;
 mod restore;
 mod status;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use filter::Filter;
+pub use forget::{Forget, Prune};
 pub use keys::{AddKey, ExportKey, KeyCommand, Role};
 pub use restore::Restore;
 pub use status::{Age, Status};
@@ -110,6 +112,10 @@ pub enum Command {
     Drift(Drift),
     /// Verify the repository.
     Check(Check),
+    /// Take snapshots off the list: those named, or those that a policy does not keep.
+    Forget(Box<Forget>),
+    /// Take away what no snapshot needs any more.
+    Prune(Prune),
     /// Get data back.
     Restore(Box<Restore>),
     /// Say what holds, of profile, environment and command line.

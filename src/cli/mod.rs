@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod drift;
 mod exit;
+mod forget;
 mod hooks;
 mod init;
 mod key;
@@ -16,6 +17,7 @@ mod output;
 mod ping;
 mod profile;
 mod progress;
+mod prune;
 mod restore;
 mod secret;
 mod show;
@@ -103,6 +105,8 @@ fn run(
         Command::Drift(a) => drift::run(global, a, engines, output),
         Command::Status(a) => status::run(global, a, &profile.status, output),
         Command::Stats(a) => stats::run(global, a, output),
+        Command::Forget(a) => forget::run(global, a, output),
+        Command::Prune(a) => prune::run(global, a, output),
         Command::Check(a) => check::run(global, a, output),
         Command::Restore(a) => {
             let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");

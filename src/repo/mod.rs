@@ -17,9 +17,11 @@ mod losses;
 pub mod open;
 pub mod opened;
 pub mod packer;
+pub mod prune;
 pub mod reader;
 pub mod session;
 pub mod sightings;
+mod sort;
 pub mod twice;
 pub mod unsound;
 mod uploads;
@@ -293,6 +295,20 @@ impl Core {
         let state = self.log.state();
         let missing = || Error::new(Kind::NotFound, name, "there is no such snapshot");
         let committed = state.snapshots().get(id).ok_or_else(missing)?;
+        let (session, snapshot) = self.any_snapshot(id, fetched)?;
+        // The log's word for the session, not the object's: only its writer can have made the snapshot.
+        if session != committed.session {
+            return Err(Error::damaged(name, "is of another session than the log says"));
+        }
+        if committed.writer != snapshot.writer {
+            return Err(Error::damaged(name, "is signed by another writer than the log says"));
+        }
+        Ok(snapshot)
+    }
+
+    /// A snapshot, whatever the log says of it; and its session.
+    fn any_snapshot(&self, id: &SnapshotId, fetched: &mut Fetched) -> Result<(SessionId, Snapshot)> {
+        let name = Name::Snapshot(*id);
         let within = |e| Error::from(e).within(name);
         let lost = || Error::damaged(name, "is missing, though the log names it").hint(LOST_SNAPSHOT);
         let mut read = |name: &str| fetched.read(&*self.store, name);
@@ -303,17 +319,9 @@ impl Core {
             // As long as this fails, the second copy serves.
             let _ = twice::mend(&*self.store, &name, &found);
         }
-        // The log's word for the session, not the object's: only its writer can have made the snapshot.
         let (session, wrapped) = found.value;
-        if session != committed.session {
-            return Err(Error::damaged(name, "is of another session than the log says"));
-        }
         let key = self.content_key(&session, &wrapped)?;
-        let snapshot = Snapshot::open(id, &found.bytes, &self.ring.repo_id, &key).map_err(within)?;
-        if committed.writer != snapshot.writer {
-            return Err(Error::damaged(name, "is signed by another writer than the log says"));
-        }
-        Ok(snapshot)
+        Ok((session, Snapshot::open(id, &found.bytes, &self.ring.repo_id, &key).map_err(within)?))
     }
 
     /// A cache folder that is full or cannot be written to is named, and does not stop work.

@@ -274,8 +274,7 @@ impl Shared {
             let mut packs = lock(&self.open);
             let pack = &mut packs[at];
             let chunks = plain.list().len();
-            let target = target(setup, pack.class()).saturating_sub(list_length(pack, chunks));
-            let fits = pack.fits(work.sealed.len(), chunks, target);
+            let fits = pack.fits(work.sealed.len(), chunks, room(pack, chunks, setup.pack_target));
             let full = (!fits).then(|| std::mem::replace(pack, self.empty_pack(class_at(at))));
             pack.push(&work.sealed, plain.kind(), plain.list())?;
             full
@@ -344,16 +343,21 @@ fn class_at(at: usize) -> PackClass {
 }
 
 /// Bytes at which a pack is closed.
-fn target(setup: &Setup, class: PackClass) -> u32 {
+fn target(pack_target: u32, class: PackClass) -> u32 {
     match class {
-        PackClass::Content => setup.pack_target,
-        PackClass::Metadata => setup.pack_target / METADATA_PART,
+        PackClass::Content => pack_target,
+        PackClass::Metadata => pack_target / METADATA_PART,
     }
+}
+
+/// Bytes that the frames of a pack may take, with one of so many chunks more.
+pub(super) fn room(pack: &PackBuilder, chunks: usize, pack_target: u32) -> u32 {
+    target(pack_target, pack.class()).saturating_sub(list_length(pack, chunks))
 }
 
 /// With all the room it needs: memory that is not touched costs nothing, memory that moves is needed twice.
 fn empty_pack(setup: &Setup, class: PackClass) -> PackBuilder {
-    PackBuilder::with_capacity(setup.key.session, class, target(setup, class) as usize)
+    PackBuilder::with_capacity(setup.key.session, class, target(setup.pack_target, class) as usize)
 }
 
 /// Bytes that the list of a pack will take with one frame of so many chunks more. Reserved, so that a full pack ends

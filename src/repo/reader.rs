@@ -160,7 +160,8 @@ impl Inner {
     fn refresh(&self, id: &ChunkId) -> bool {
         let mut rebuilt = lock(&self.rebuilt);
         let before = self.places(id);
-        // A session of this process may have added to it since we got ours.
+        // Packs may have been emptied since, and others hold what they held; or a session of this process added to it.
+        let _ = self.core.log.catch_up();
         if let Ok(index) = self.core.index(Purpose::Read) {
             self.set_index(index);
             if self.places(id).ok() != before.as_ref().ok().cloned() {

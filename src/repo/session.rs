@@ -13,6 +13,17 @@ use super::index::Index;
 use super::{Core, world};
 use crate::error::{Error, Kind, Result};
 
+/// Which open session of the same writer a new one takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Adopts {
+    /// None.
+    None,
+    /// One whose process on this machine has died.
+    Dead,
+    /// That, or one of which nobody here knows whether its process lives.
+    Unknown,
+}
+
 /// An open session of this process.
 pub(super) struct Session {
     /// What it seals with; it holds the session's name.
@@ -24,9 +35,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens a session. Where a process of this machine died and left one of the same writer open, it is taken over;
-    /// with `take_over` one of unknown fate too.
-    pub fn open(core: &Core, bases: Option<Vec<SnapshotId>>, take_over: bool) -> Result<Session> {
+    /// Opens a session, and takes over an open one of the same writer as far as `adopts` says.
+    pub fn open(core: &Core, bases: Option<Vec<SnapshotId>>, adopts: Adopts) -> Result<Session> {
         let sign = core.sign_key()?;
         // Named by the entry that opens it, so made anew for each number that another writer takes first.
         let mut made = None;
@@ -36,7 +46,7 @@ impl Session {
             let key = SessionKey::new(&state.content(), &core.ring.repo_id, id, content, world::random()?)?;
             let wrapped = key.wrapped;
             made = Some(key);
-            let adopts = dead_session(core, state, take_over);
+            let adopts = dead_session(core, state, adopts);
             Ok(Body::Open { session: id, key: wrapped, adopts, bases: standing(state, bases.as_deref()) })
         })?;
         let Some(key) = made else { return Err(Error::new(Kind::Busy, core.store.place(), "no session was opened")) };
@@ -102,11 +112,12 @@ impl Session {
 }
 
 /// The newest open session of this writer that nobody works on.
-fn dead_session(core: &Core, state: &State, take_over: bool) -> Option<SessionId> {
+fn dead_session(core: &Core, state: &State, adopts: Adopts) -> Option<SessionId> {
     let own = core.ring.writer.as_ref()?.id();
     let is_dead = |id: &SessionId| match core.cache.as_ref().and_then(|c| c.is_alive(id)) {
+        _ if adopts == Adopts::None => false,
         Some(alive) => !alive,
-        None => take_over,
+        None => adopts == Adopts::Unknown,
     };
     state.open_sessions().keys().rfind(|id| id.is_of(&own) && is_dead(id)).copied()
 }

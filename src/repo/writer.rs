@@ -23,7 +23,7 @@ use super::doubt::{self, Doubts};
 use super::index::{Index, Place};
 use super::locate::Purpose;
 use super::packer::{INDEX_PACKS, Packer, Setup};
-use super::session::Session;
+use super::session::{Adopts, Session};
 use super::{Core, SnapshotInfo, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
@@ -113,7 +113,8 @@ impl Writer {
         core.store.sweep()?;
         let sign = core.sign_key()?.clone();
         let own = sign.id();
-        let session = Session::open(&core, options.bases, options.take_over)?;
+        let adopts = if options.take_over { Adopts::Unknown } else { Adopts::Dead };
+        let session = Session::open(&core, options.bases, adopts)?;
         let state = core.log.state();
         let index = core.index(Purpose::Write)?;
         let adopted = session.adopt(&core, &*index)?;

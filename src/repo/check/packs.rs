@@ -79,6 +79,11 @@ impl Check<'_> {
                 let mut fetched = Fetched::of(&*core.store, read);
                 for (pack, size) in some {
                     self.watch.check()?;
+                    // What was condemned may be deleted: nobody may need it then, and if somebody does, that is told of the snapshot.
+                    if self.state.condemned().contains_key(pack) && !listing.contains_key(&Name::Pack(*pack)) {
+                        packs.unsound.lose(*pack);
+                        continue;
+                    }
                     let what = What {
                         pack: *pack,
                         size: *size,

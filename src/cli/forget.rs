@@ -1,0 +1,90 @@
+//! `onefold forget`
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::access;
+use super::args::{Forget, Global, Prune};
+use super::output::time;
+use super::{Outcome, Output, prune};
+use crate::error::Result;
+use crate::forget::{self, Judged, Options};
+use crate::repo::{Repo, SnapshotInfo};
+
+/// Takes snapshots off the list, and says why the others stay.
+pub fn run(global: &Global, args: &Forget, output: &Output) -> Result<Outcome> {
+    let repo = access::open(global, output)?;
+    let forgotten: Vec<SnapshotInfo> = if args.snapshots.is_empty() {
+        by_policy(&repo, args, output)?
+    } else {
+        let named = forget::named(&repo, &args.snapshots, args.unsafe_allow_remove_all)?;
+        named.iter().try_for_each(|info| told(info, &json!({ "cluster": null, "group": null }), &[], output))?;
+        named
+    };
+    if args.simulate {
+        return Ok(Outcome::Fine);
+    }
+    if !args.dry_run && !forgotten.is_empty() {
+        repo.forget(&forgotten.iter().map(|info| info.id).collect::<BTreeSet<_>>())?;
+    }
+    let (count, left) = (forgotten.len(), repo.snapshots().len());
+    if output.is_json() {
+        let summary = json!({ "message_type": "summary", "forgotten": count, "dry_run": args.dry_run });
+        output.object(&summary)?;
+    } else {
+        let (verb, left) = match args.dry_run {
+            true => ("would be forgotten", left - count),
+            false => ("forgotten", left),
+        };
+        output.line(&format!("{count} snapshots {verb}, {left} left"))?;
+        if !args.prune && !args.dry_run && count > 0 {
+            output.line("what only they need is taken away by `onefold prune`")?;
+        }
+    }
+    match args.prune {
+        true => prune::with(&repo, &Prune { dry_run: args.dry_run, ..Prune::default() }, global, output),
+        false => Ok(Outcome::Fine),
+    }
+}
+
+fn by_policy(repo: &Repo, args: &Forget, output: &Output) -> Result<Vec<SnapshotInfo>> {
+    let (policy, by, filter) = (args.keep.policy(args.grace), args.by(), args.filter.of());
+    let options = Options { policy, by, filter, allow_nothing: args.unsafe_allow_remove_all };
+    let judgement = forget::judge(repo, &options)?;
+    for (info, e) in &judgement.unreadable {
+        output.damage(&e.again().within(format_args!("snapshot {}, which stays", info.id)));
+    }
+    if args.simulate {
+        for line in forget::simulate(&judgement, &options.policy) {
+            match output.is_json() {
+                true => output.object(&json!({
+                    "message_type": "simulation", "group": line.group, "every_hours": line.every_hours,
+                    "kept": line.ages_days.len(), "ages_days": line.ages_days,
+                }))?,
+                false => output.line(&line.to_string())?,
+            }
+        }
+        return Ok(Vec::new());
+    }
+    for judged in &judgement.judged {
+        let Judged { info, says, group, reasons } = judged;
+        told(info, &json!({ "cluster": says.cluster, "group": group }), reasons, output)?;
+    }
+    let gone = judgement.judged.iter().filter(|judged| judged.reasons.is_empty());
+    Ok(gone.map(|judged| judged.info).collect())
+}
+
+fn told(info: &SnapshotInfo, of: &serde_json::Value, reasons: &[String], output: &Output) -> Result<()> {
+    let verdict = if reasons.is_empty() { "forget" } else { "keep" };
+    if output.is_json() {
+        return output.object(&json!({
+            "message_type": "verdict", "id": info.id.to_string(), "time": info.time_ms / 1000, "cluster": of["cluster"],
+            "group": of["group"], "verdict": verdict, "reasons": reasons,
+        }));
+    }
+    let id: String = info.id.to_string().chars().take(10).collect();
+    let group = of["group"].as_str().map(|group| format!("  {group}")).unwrap_or_default();
+    let why = if reasons.is_empty() { String::new() } else { format!("  {}", reasons.join("; ")) };
+    output.line(&format!("{verdict:6}  {id}  {}{group}{why}", time(info.time_ms / 1000)))
+}

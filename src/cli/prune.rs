@@ -1,0 +1,72 @@
+//! `onefold prune`
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::access;
+use super::args::{Global, Prune};
+use super::output::bytes;
+use super::progress::Progress;
+use super::{Outcome, Output};
+use crate::error::Result;
+use crate::prune::{self, Options, Pruned};
+use crate::repo::Repo;
+use crate::watch::Watch;
+
+/// Takes away what no snapshot needs.
+pub fn run(global: &Global, args: &Prune, output: &Output) -> Result<Outcome> {
+    with(&access::open(global, output)?, args, global, output)
+}
+
+/// The same, of a repository that is open.
+pub fn with(repo: &Repo, args: &Prune, global: &Global, output: &Output) -> Result<Outcome> {
+    let watch = Arc::new(Watch::new());
+    let progress = Progress::start(&watch, "prune", !global.quiet, output)?;
+    let options = Options { grace_ms: args.grace.0, limits: args.limits(), dry_run: args.dry_run };
+    let pruned = prune::prune(repo, &options, &watch)?;
+    drop(progress);
+    access::notes(repo, output);
+    let problems = watch.problems();
+    for problem in &problems {
+        output.warn(&problem.subject, &problem.message);
+    }
+    report(&pruned, args.dry_run, output)?;
+    Ok(if problems.is_empty() { Outcome::Fine } else { Outcome::Damage })
+}
+
+fn report(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
+    if output.is_json() {
+        let mut all = serde_json::to_value(pruned).map_err(|e| crate::Error::damaged("report", e))?;
+        (all["message_type"], all["dry_run"]) = (json!("summary"), json!(dry_run));
+        return output.object(&all);
+    }
+    let Pruned { done, .. } = pruned;
+    let would = if dry_run { "would be " } else { "" };
+    output.line(&format!(
+        "{} in packs, {} of it needed by {} chunks, {} unneeded beside it",
+        bytes(pruned.bytes_before),
+        bytes(pruned.bytes_needed),
+        pruned.chunks,
+        bytes(pruned.bytes_beside)
+    ))?;
+    if done.packs_emptied > 0 {
+        output.line(&format!("{} packs {would}emptied, {} moved", done.packs_emptied, bytes(done.bytes_moved)))?;
+    }
+    output.line(&format!(
+        "{} packs {would}condemned: {}, to be deleted when the grace is over",
+        done.packs_condemned,
+        bytes(done.bytes_condemned)
+    ))?;
+    output.line(&format!(
+        "{} packs and {} other objects {would}deleted: {}",
+        done.packs_deleted,
+        done.others_deleted,
+        bytes(done.bytes_deleted)
+    ))?;
+    if pruned.packs_waiting > done.packs_condemned {
+        let waiting = pruned.packs_waiting - done.packs_condemned;
+        output.line(&format!("{waiting} packs that were condemned before wait for their grace to end"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `onefold forget` and `prune`, as a user runs them.
+
+use serde_json::Value;
+
+use crate::user::{User, capture, expected, three};
+
+/// A user with three snapshots: of all tables, an incomplete one, and of all tables but one.
+fn three_nights() -> (User, Vec<String>) {
+    let (user, root) = (User::new(), capture("cassandra-5.0"));
+    let nodes = three(&root);
+    user.backup(&nodes, &["--keep-node-views"]).fine();
+    assert_eq!(user.backup(&nodes[..2], &["--exclude", "lab.orders"]).code, Some(4));
+    user.backup(&nodes, &["--exclude", "lab.orders"]).fine();
+    let ids = user.snapshots();
+    (user, ids)
+}
+
+#[test]
+fn what_goes_is_said_and_what_stays_is_whole() {
+    let (user, ids) = three_nights();
+    user.run(&["forget"]).failed(1, &["neither a snapshot nor a policy", "--keep-daily 7"]);
+    user.run(&["forget", "--keep-last", "0"]).failed(1, &["neither a snapshot nor a policy"]);
+    user.run(&["forget", "--keep-within", "6m"]).failed(1, &["months are mo"]);
+    user.run(&["forget", "zz"]).failed(1, &["snapshot zz", "there is no such snapshot"]);
+    let mut all = vec!["forget"];
+    all.extend(ids.iter().map(String::as_str));
+    user.run(&all).failed(1, &["would leave no snapshot at all", "--unsafe-allow-remove-all"]);
+
+    // Nothing goes in the first seven days.
+    let said = user.run(&["forget", "--keep-last", "1"]).fine();
+    assert!(
+        said.lines().filter(|line| line.starts_with("keep")).all(|line| line.contains("within the grace")),
+        "{said}"
+    );
+    assert!(said.ends_with("0 snapshots forgotten, 3 left\n"), "{said}");
+
+    // Of the hour the last; the first has a table that no later one has; the incomplete one goes.
+    let policy = ["forget", "--keep-last", "1", "--grace", "0s"];
+    let told = user.run(&[&policy[..], &["--dry-run", "--json"]].concat());
+    let told = told.objects();
+    let verdicts: Vec<(&str, &Value)> = told.iter().filter_map(|o| Some((o["id"].as_str()?, &o["verdict"]))).collect();
+    let want = [(ids[0].as_str(), "keep"), (&ids[1], "forget"), (&ids[2], "keep")];
+    assert!(verdicts.iter().zip(want).all(|((id, v), (of, want))| *id == of && *v == want), "{told:?}");
+    assert_eq!(user.snapshots(), ids);
+    let said = user.run(&policy).fine();
+    assert!(said.contains("last complete one of") && said.contains("1 snapshots forgotten, 2 left"), "{said}");
+    assert_eq!(user.snapshots(), [ids[0].clone(), ids[2].clone()]);
+
+    let policy = ["forget", "--keep-daily", "7", "--keep-weekly", "4", "--grace", "0s", "--simulate"];
+    let simulated = user.run(&policy).fine();
+    assert!(simulated.contains("cluster prod (cassandra): with a backup every 1 h, "), "{simulated}");
+    let ages = simulated.trim_end().rsplit("in days: ").next().unwrap().split(' ').count();
+    assert!((10..=12).contains(&ages), "seven days, and the weeks before: {simulated}");
+
+    let (stored, rows) = (user.stored(), expected(&capture("cassandra-5.0"), "users"));
+    user.run(&["forget", &ids[0][..8]]).fine();
+    let dry = user.run(&["prune", "--dry-run"]).fine();
+    assert!(dry.contains("would be condemned"), "{dry}");
+    let first = user.run(&["prune", "--grace", "0s", "--json"]).objects().remove(0);
+    assert!(first["packs_condemned"].as_u64() > Some(0), "{first}");
+    let waits = user.run(&["prune"]).fine();
+    assert!(waits.contains("wait for their grace to end"), "{waits}");
+    user.run(&["prune", "--grace", "0s"]).fine();
+    assert!(user.stored() < stored, "{} of {stored} bytes are left", user.stored());
+    assert_eq!(user.rows("latest", "lab.users"), rows);
+    assert!(user.run(&["check", "--read-data"]).fine().contains("no damage found"));
+    let last = user.run(&["prune", "--grace", "0s", "--json"]).objects().remove(0);
+    assert_eq!((&last["packs_condemned"], &last["packs_deleted"]), (&0.into(), &0.into()), "{last}");
+    // The next night stores what is missing, and no more.
+    user.backup(&three(&capture("cassandra-5.0")), &[]).fine();
+    assert_eq!(user.rows("latest", "lab.users"), rows);
+}
+
+#[test]
+fn who_may_not_is_told() {
+    let (user, ids) = three_nights();
+    let machine = user.path("machine.key");
+    let machine = machine.to_str().unwrap();
+    user.run(&["key", "add", "--role", "write", "--new-key-file", machine]).fine();
+    for args in [&["forget", &ids[0]][..], &["forget", "--keep-last", "1"], &["prune"], &["prune", "--dry-run"]] {
+        user.run(&[args, &["--key-file", machine]].concat()).failed(12, &["this credential holds write"]);
+    }
+    assert_eq!(user.snapshots(), ids);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_walked_stops_a_prune() {
+    let (user, ids) = three_nights();
+    user.run(&["forget", &ids[0]]).fine();
+    for file in crate::user::files_below(&user.path("repo")) {
+        if file.to_string_lossy().contains(&ids[2]) {
+            std::fs::write(&file, b"no snapshot").unwrap();
+        }
+    }
+    let stored = user.stored();
+    user.run(&["prune", "--grace", "0s"]).failed(5, &[&ids[2], "nothing is taken away"]);
+    assert_eq!(user.stored(), stored);
+}
