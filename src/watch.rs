@@ -64,6 +64,15 @@ impl Watch {
         self.problems.lock().map(|p| p.clone()).unwrap_or_default()
     }
 
+    /// Forgets what was done and seen: the work begins anew.
+    pub fn begin_anew(&self) {
+        self.bytes_done.store(0, Ordering::Relaxed);
+        self.records.store(0, Ordering::Relaxed);
+        if let Ok(mut problems) = self.problems.lock() {
+            problems.clear();
+        }
+    }
+
     /// Asks the work to stop at the next safe place.
     pub fn interrupt(&self) {
         self.stop.store(true, Ordering::Relaxed);

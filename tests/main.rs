@@ -70,6 +70,7 @@ mod status;
 mod stolen;
 mod stores;
 mod system_tables;
+mod take_snapshot;
 mod tidy;
 mod tiers;
 mod twice;

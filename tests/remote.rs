@@ -10,15 +10,19 @@ use std::time::Duration;
 use onefold::Kind;
 use onefold::engine::cassandra::source::NodeDir;
 use onefold::volume::{Identity, Place, Remote, What};
+use rustix::process::Signal;
 
 use crate::cassandra_rows::captures;
 use crate::elsewhere::{backs_up_alike, copies};
 use crate::sshd::Sshd;
 use crate::user::{User, capture, expected, files_below, ran, three};
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// A path of the server's machine.
 fn at(sshd: &Sshd, path: &Path) -> Place {
-    let (volume, path) = Remote::with(&format!("127.0.0.1:{}{}", sshd.port, path.display()), sshd.settings()).unwrap();
+    let (volume, path) =
+        Remote::with(&format!("127.0.0.1:{}{}", sshd.port, path.display()), MINUTE, sshd.settings()).unwrap();
     Place::new(std::sync::Arc::new(volume), path)
 }
 
@@ -152,10 +156,10 @@ fn folders_are_listed_as_here() {
 
 #[test]
 fn who_is_not_there_is_named() {
-    let (nobody, path) = Remote::with("nobody@127.0.0.1:9/var/lib", "/dev/null".into()).unwrap();
+    let (nobody, path) = Remote::with("nobody@127.0.0.1:9/var/lib", MINUTE, "/dev/null".into()).unwrap();
     assert_eq!(Place::new(std::sync::Arc::new(nobody), path).to_string(), "ssh://nobody@127.0.0.1:9/var/lib");
     for wrong in ["me:secret@h/x", "h", "-oProxyCommand=x/y", "h/~/x"] {
-        let error = Remote::parse(wrong).err().unwrap();
+        let error = Remote::parse(wrong, MINUTE).err().unwrap();
         assert!(error.kind() == Kind::Usage && !error.to_string().contains("secret"), "{error}");
     }
 }
@@ -207,4 +211,38 @@ fn nodes_over_ssh_are_as_nodes_here() {
         .arg(format!("--node=n1={}", shown(&sshd, &dirs[0]))));
     live.failed(1, &["--snapshot-tag"]);
     backup(&["--node=n1=ssh://me:secret@host/x".to_owned()]).failed(1, &["node n1", "password"]);
+}
+
+/// A machine that goes away while it is read and does not come back: the others cover its node, which is named.
+#[test]
+fn a_machine_that_is_lost_is_left_out_by_name() {
+    let (Some(here), Some(mut lost)) = (Sshd::start(), Sshd::start()) else { return };
+    let (user, dir) = (User::new(), tempfile::tempdir().unwrap());
+    let dirs = with_snapshots(&capture("cassandra-5.0"), dir.path());
+    let settings = fs::read_to_string(here.settings()).unwrap();
+    let others = fs::read_to_string(lost.settings()).unwrap();
+    let known = [&here, &lost].map(|sshd| fs::read_to_string(sshd.path("known_hosts")).unwrap()).concat();
+    fs::write(here.path("known_hosts"), known).unwrap();
+    let keys: Vec<_> = others.lines().filter(|line| line.contains("IdentityFile")).collect();
+    fs::write(here.path("both"), format!("{settings}{}\n", keys.join("\n"))).unwrap();
+    let mut command = user.command();
+    command.env("ONEFOLD_SSH_CONFIG", here.path("both"));
+    command.args(["backup", "cassandra", "--cluster", "prod", "--snapshot-tag", "night", "--node-timeout", "2"]);
+    for (n, sshd) in [(1, &here), (2, &here), (3, &lost)] {
+        command.arg(format!("--node=n{n}={}", shown(sshd, &dirs[n - 1])));
+    }
+    let backup = thread::spawn(move || ran(&mut command));
+    while lost.signal_sessions(Signal::CONT) == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    thread::sleep(Duration::from_millis(500));
+    // Stopped first, so that the backup cannot end before.
+    assert!(lost.signal_sessions(Signal::STOP) > 0);
+    thread::sleep(Duration::from_secs(1));
+    lost.crash();
+    let done = backup.join().unwrap();
+    done.failed(4, &["node n3: is left out", "ssh://127.0.0.1"]);
+    assert_eq!(user.show()["nodes"].as_array().unwrap().len(), 2);
+    assert_eq!(user.rows("latest", "lab.users"), expected(&capture("cassandra-5.0"), "users"));
+    assert!(user.run(&["check", "--read-data"]).fine().contains("no damage found"));
 }

@@ -87,6 +87,11 @@ impl Sshd {
 
     /// Ends the sessions that there are, and what they run. Gives their number.
     pub fn kill_sessions(&self) -> usize {
+        self.signal_sessions(Signal::KILL)
+    }
+
+    /// Gives the processes of sessions a signal.
+    pub fn signal_sessions(&self, signal: Signal) -> usize {
         let mut below = vec![self.child.id()];
         let mut at = 0;
         while let Some(parent) = below.get(at).copied() {
@@ -94,7 +99,7 @@ impl Sshd {
             at += 1;
         }
         for pid in &below[1..] {
-            let _ = kill_process(Pid::from_raw(*pid as i32).unwrap(), Signal::KILL);
+            let _ = kill_process(Pid::from_raw(*pid as i32).unwrap(), signal);
         }
         below.len() - 1
     }

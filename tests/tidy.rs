@@ -98,7 +98,7 @@ const BANNED: &[(&str, &str, &[&str])] = &[
 ];
 const FACES: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs"];
 /// `ssh` is the transport of what lies on other machines.
-const PROGRAMS: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/ssh/connection.rs"];
+const PROGRAMS: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/ssh/connection.rs", "src/ssh/command.rs"];
 /// A provider's credentials are where all its programs look for them, and `ssh` finds its settings by a place.
 const ENVIRONMENT: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/store/s3/mod.rs", "src/ssh/host.rs"];
 /// Measures how long something took, or how old it is in this process; never what time it is.
@@ -133,6 +133,7 @@ const OF_MACHINE: [&str; 10] = [
 const MACHINE_FILES: &[(&str, &str)] = &[
     ("src/engine/params.rs", "whether a folder's own name has a comma"),
     ("src/engine/cassandra/capture/freeze.rs", "links to the files of a live directory"),
+    ("src/engine/cassandra/source/taken.rs", "what is remembered of snapshots that are to be cleared"),
     ("src/engine/cassandra/sstable/write/", "SSTables that are written"),
     ("src/engine/cassandra/placing/folders.rs", "the folders that they are written into"),
     ("src/engine/cassandra/into_sstables/", "the same, what they say of themselves, and --ring"),

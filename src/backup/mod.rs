@@ -143,6 +143,7 @@ pub fn backup(
     let mut work = Work { common, options, files, patches, notes: Vec::new() };
     let shards = work.shards()?;
     work.kept()?;
+    work.notes.extend(source.release());
     for problem in source.problems() {
         watch.gap(&options.cluster, problem);
     }

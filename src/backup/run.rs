@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{Options, Previous, State, Target, backup};
 use crate::engine::params::{Group, Param, Takes};
 use crate::engine::{Described, Engine, Env, Form, Params, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, WriteOptions, WriteStats};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
 use crate::snapshot::Snapshot;
@@ -41,6 +41,9 @@ pub const TAKES: Group = Group {
 /// Nothing is written.
 pub const DRY_RUN: &str = "dry-run";
 
+/// How often a backup begins anew because a machine was lost.
+const ANEW_MAX: usize = 3;
+
 /// What a backup came to.
 #[derive(Debug)]
 pub struct Done {
@@ -52,21 +55,45 @@ pub struct Done {
 
 /// Backs up what `form` of `engine` captures. `params` are those of [`TAKES`] and of the form.
 ///
+/// Where a machine is lost on which a node's files lie, it begins anew without it, as long as the source opens without it; what was
+/// stored is used again.
+///
 /// Errors: those of [`Engine::source`], [`backup`] and of writing. An error after the commit is none: what is returned stands.
 pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Done> {
     let options = Options::of(params);
     let state = State::of(repo, env.state.as_deref());
     let before = Previous::of(repo, engine.name(), &options.cluster, state.as_ref());
     let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
-    let source = engine.source(form.name, params, &Described::by(&describe), env)?;
+    let mut anew = ANEW_MAX;
+    loop {
+        let source = engine.source(form.name, params, &Described::by(&describe), env)?;
+        match once(repo, &before, (engine, &*source), state.as_ref(), params, &options, env) {
+            Err(e) if e.kind() == Kind::Io && anew > 0 && source.is_lost() => {
+                anew -= 1;
+                env.watch.begin_anew();
+            }
+            done => return done,
+        }
+    }
+}
+
+fn once(
+    repo: &Repo,
+    before: &Previous<'_>,
+    (engine, source): (&dyn Engine, &dyn Source),
+    state: Option<&State<'_>>,
+    params: &Params,
+    options: &Options,
+    env: &Env<'_>,
+) -> Result<Done> {
     env.watch.check()?;
     env.watch.bytes_total.store(source.shards().iter().map(|shard| source.bytes(shard)).sum(), Ordering::Relaxed);
     if params.has(DRY_RUN) {
         let nowhere = Nowhere(repo);
-        let snapshot = backup(engine, &*source, &Target::of(repo, Some(&before), &nowhere)?, &options, env.watch)?;
+        let snapshot = backup(engine, source, &Target::of(repo, Some(before), &nowhere)?, options, env.watch)?;
         return Ok(Done { snapshot, stored: None });
     }
-    store(repo, &before, (engine, &*source), state.as_ref(), params, &options, env)
+    store(repo, before, (engine, source), state, params, options, env)
 }
 
 /// Writes packs, index objects, snapshot, and the log's entry that makes it one.

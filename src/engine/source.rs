@@ -254,6 +254,14 @@ pub trait Source: Sync {
     fn narrowed(&self) -> &Narrowed;
     /// What was seen in the capture and left aside, and is no loss: said in the snapshot.
     fn notes(&self) -> &[String];
+    /// Whether a machine on which a node's files lie cannot be reached any more: opened anew, the source would be without it.
+    fn is_lost(&self) -> bool {
+        false
+    }
+    /// Lets go of what was frozen for this backup alone, now that all was read. Gives what stays, and why.
+    fn release(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot: how versions of the
     /// shard merge is asked of the schema that [`super::Engine::schema`] makes of it, in a backup as whenever the snapshot is read.
     fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value>;

@@ -33,6 +33,14 @@ impl Handle {
         Handle::by(connection, Request::open(path, packet::FOR_READING))
     }
 
+    /// The same, and what is at the path: both are asked at once, so that the answer may be of another file that takes its place.
+    pub fn open_and_look(connection: &Arc<Connection>, path: &[u8]) -> Answer<(Handle, Attributes)> {
+        let opened = connection.ask(Request::open(path, packet::FOR_READING))?;
+        let found = ask_behind(connection, path)?;
+        let handle = Handle { connection: Arc::clone(connection), handle: opened.handle()? };
+        Ok((handle, found.attributes()?))
+    }
+
     /// Makes a file that must not be there, to write it.
     pub fn create(connection: &Arc<Connection>, path: &[u8]) -> Answer<Handle> {
         Handle::by(connection, Request::open(path, packet::NEW))

@@ -1,7 +1,7 @@
 //! A host, and a few connections with it: opened when they are needed, and anew when they break.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::address::Address;
@@ -42,6 +42,14 @@ impl Host {
     /// How it is named.
     pub fn shown(&self) -> &str {
         &self.shown
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn settings(&self) -> Option<&Path> {
+        self.settings.as_deref()
     }
 
     /// A connection that nobody uses, or the least used one where no more may be opened.

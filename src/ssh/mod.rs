@@ -5,6 +5,7 @@
 //! does not trust. Over its pipes goes SFTP, version 3, spoken here: blocking, many requests at once on one connection.
 
 mod address;
+mod command;
 mod connection;
 pub mod files;
 mod host;
@@ -12,6 +13,7 @@ mod packet;
 mod refusal;
 
 pub use address::Address;
+pub use command::{Ran, here, quoted};
 pub use connection::{Answer, Connection, Fault, Pending};
 pub use host::Host;
 pub use packet::{Attributes, Name, fuzz, status};

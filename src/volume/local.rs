@@ -4,9 +4,11 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Entry, Identity, OpenFile, Volume, What, changed};
 use crate::error::{Error, Result};
+use crate::ssh::{Ran, here};
 
 /// The volume whose paths are those of this machine, absolute or from the current folder on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +41,10 @@ impl Volume for Local {
     fn folder_id(&self, folder: &Path) -> Result<String> {
         let found = fs::metadata(folder).map_err(|e| Error::io(folder.display(), e))?;
         Ok(format!("{} {}", found.dev(), found.ino()))
+    }
+
+    fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
+        here(words, limit)
     }
 
     fn is_local(&self) -> bool {

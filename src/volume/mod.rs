@@ -15,9 +15,10 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
+use crate::ssh::Ran;
 
 pub use local::Local;
 pub use pool::{OPEN_MAX, Pool, Pooled};
@@ -37,6 +38,15 @@ pub trait Volume: Send + Sync {
     fn open(&self, file: &Path) -> Result<Box<dyn OpenFile>>;
     /// What tells a folder from all others of the volume, by whatever path it was given.
     fn folder_id(&self, folder: &Path) -> Result<String>;
+    /// Makes sure that its machine can be reached.
+    fn reach(&self) -> Result<()> {
+        Ok(())
+    }
+    /// Runs a program on its machine, as there programs are found, for `limit` at most. It gets nothing to read.
+    fn run(&self, words: &[&str], _limit: Duration) -> Result<Ran> {
+        let what = words.first().copied().unwrap_or_default();
+        Err(Error::new(Kind::Unsupported, self.name(), format_args!("{what} cannot be run there")))
+    }
     /// Whether its paths are those of this machine, so that files can be frozen by links.
     fn is_local(&self) -> bool {
         false
@@ -111,14 +121,16 @@ pub struct Place {
 /// The places of a node's folders, as an operator writes them: paths of this machine, and `ssh://[USER@]HOST[:PORT]/PATH`, after
 /// which a path alone lies on the same machine.
 ///
+/// A machine may be away for about as long as `patience`.
+///
 /// Errors: [`Kind::Usage`], where an address makes no sense.
-pub fn places(given: &[PathBuf]) -> Result<Vec<Place>> {
+pub fn places(given: &[PathBuf], patience: Duration) -> Result<Vec<Place>> {
     let mut machine: Option<Remote> = None;
     let mut places = Vec::new();
     for path in given {
         places.push(match (path.to_str().and_then(|path| path.strip_prefix("ssh://")), &machine) {
             (Some(rest), before) => {
-                let (named, path) = Remote::parse(rest)?;
+                let (named, path) = Remote::parse(rest, patience)?;
                 // One machine has few connections, however often it is named.
                 let named = before.clone().filter(|before| before.name() == named.name()).unwrap_or(named);
                 Place::new(Arc::new(machine.insert(named).clone()), path)
@@ -177,6 +189,21 @@ impl Place {
     /// See [`Volume::open`].
     pub fn open(&self) -> Result<Box<dyn OpenFile>> {
         self.volume.open(&self.path)
+    }
+
+    /// See [`Volume::reach`].
+    pub fn reach(&self) -> Result<()> {
+        self.volume.reach()
+    }
+
+    /// See [`Volume::run`].
+    pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
+        self.volume.run(words, limit)
+    }
+
+    /// The machine, as it is named before its paths; empty is this one.
+    pub fn machine(&self) -> &str {
+        self.volume.name()
     }
 
     /// Whether this and another place are one folder, by whatever path.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::{Entry, Identity, OpenFile, Volume, What, changed};
 use crate::error::{Error, Kind, Result};
 use crate::ssh::files::{self, Handle, Piece};
-use crate::ssh::{Address, Answer, Attributes, Connection, Fault, Host, Pending};
+use crate::ssh::{Address, Answer, Attributes, Connection, Fault, Host, Pending, Ran};
 
 /// Bytes that were asked for and not read yet, of all files of a volume.
 const AHEAD_MAX: u64 = 4 << 20;
@@ -25,8 +25,9 @@ const AHEAD_OF_ONE: u64 = 2 << 20;
 const PIECE_LEAST: u64 = 32 << 10;
 /// Connections with a machine. A database is at work there.
 const CONNECTIONS: usize = 2;
-/// Pauses before what was lost is asked for anew. A machine that is away for longer is given up.
-const PAUSES: [u64; 8] = [0, 100, 500, 2_000, 5_000, 10_000, 20_000, 30_000];
+/// Pauses before what was lost is asked for anew: they double from the first to the longest.
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// A machine's files. Copies share its connections.
 #[derive(Clone)]
@@ -34,23 +35,52 @@ pub struct Remote(Arc<Machine>);
 
 struct Machine {
     host: Host,
+    /// How long it may be away.
+    patience: Duration,
+    /// It was away for longer: until it answers again it is waited for no more.
+    given_up: AtomicBool,
     /// Bytes ahead.
     ahead: AtomicU64,
 }
 
+impl Machine {
+    /// Asks until there is an answer, unless it is away for too long.
+    fn ask<T>(&self, mut ask: impl FnMut() -> Answer<T>) -> Answer<T> {
+        let (mut pause, mut waited) = (Duration::ZERO, Duration::ZERO);
+        loop {
+            match ask() {
+                Err(Fault::Lost(e)) if passes(&e) => {
+                    if waited > self.patience || self.given_up.load(Ordering::Relaxed) {
+                        self.given_up.store(true, Ordering::Relaxed);
+                        return Err(Fault::Lost(e));
+                    }
+                    thread::sleep(pause);
+                    waited += pause;
+                    pause = (2 * pause).clamp(FIRST, LONGEST);
+                }
+                answer => {
+                    self.given_up.store(false, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
+    }
+}
+
 impl Remote {
     /// Takes `[USER@]HOST[:PORT]/PATH` apart, what follows `ssh://`: the machine, and the path there. Connects with nobody yet.
-    pub fn parse(rest: &str) -> Result<(Remote, PathBuf)> {
+    /// A connection that breaks is opened anew for about as long as `patience`.
+    pub fn parse(rest: &str, patience: Duration) -> Result<(Remote, PathBuf)> {
         let (address, path) = Remote::address(rest)?;
         let shown = format!("ssh://{address}");
-        Ok((Remote::of(Host::new(address, shown, CONNECTIONS)), path))
+        Ok((Remote::of(Host::new(address, shown, CONNECTIONS), patience), path))
     }
 
     /// The same, with settings of `ssh` in a file.
-    pub fn with(rest: &str, settings: PathBuf) -> Result<(Remote, PathBuf)> {
+    pub fn with(rest: &str, patience: Duration, settings: PathBuf) -> Result<(Remote, PathBuf)> {
         let (address, path) = Remote::address(rest)?;
         let shown = format!("ssh://{address}");
-        Ok((Remote::of(Host::with(address, shown, CONNECTIONS, Some(settings))), path))
+        Ok((Remote::of(Host::with(address, shown, CONNECTIONS, Some(settings)), patience), path))
     }
 
     fn address(rest: &str) -> Result<(Address, PathBuf)> {
@@ -61,20 +91,14 @@ impl Remote {
         Ok((address, path.into()))
     }
 
-    fn of(host: Host) -> Remote {
-        Remote(Arc::new(Machine { host, ahead: AtomicU64::new(0) }))
+    fn of(host: Host, patience: Duration) -> Remote {
+        Remote(Arc::new(Machine { host, patience, given_up: AtomicBool::new(false), ahead: AtomicU64::new(0) }))
     }
 
     /// Asks until there is an answer, over connections that may break.
     fn ask<T>(&self, path: &Path, ask: impl Fn(&Arc<Connection>) -> Answer<T>) -> Result<T> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            let answer = self.0.host.connection().map_err(Fault::Lost).and_then(|connection| ask(&connection));
-            match (answer, pauses.next()) {
-                (Err(Fault::Lost(e)), Some(pause)) if passes(&e) => thread::sleep(Duration::from_millis(*pause)),
-                (answer, _) => return answer.map_err(|fault| fault.of(self.shown(path))),
-            }
-        }
+        let answer = self.0.ask(|| ask(&self.0.host.connection().map_err(Fault::Lost)?));
+        answer.map_err(|fault| fault.of(self.shown(path)))
     }
 
     fn shown(&self, path: &Path) -> String {
@@ -135,6 +159,14 @@ impl Volume for Remote {
         let path = self.ask(folder, |connection| files::whole_path(connection, bytes(folder)))?;
         Ok(path.escape_ascii().to_string())
     }
+
+    fn reach(&self) -> Result<()> {
+        self.0.host.connection().map(drop)
+    }
+
+    fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
+        self.0.host.run(words, limit)
+    }
 }
 
 fn bytes(path: &Path) -> &[u8] {
@@ -153,8 +185,8 @@ fn identity(found: &Attributes) -> Identity {
 
 /// Opens a file, and says what it is; `None` where it is none.
 fn open(connection: &Arc<Connection>, file: &Path) -> Answer<(Handle, Option<Identity>)> {
-    let handle = Handle::open(connection, bytes(file))?;
-    let found = handle.attributes()?.attributes()?;
+    // Every piece that is read is asked for its file's identity again.
+    let (handle, found) = Handle::open_and_look(connection, bytes(file))?;
     Ok((handle, found.is_file().then(|| identity(&found))))
 }
 
@@ -262,20 +294,16 @@ impl OpenFile for RemoteFile {
             return Ok(0);
         }
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pauses = PAUSES.iter();
-        loop {
-            match (self.step(&mut reading, to, offset), pauses.next()) {
-                (Err(Fault::Lost(e)), Some(pause)) if passes(&e) => {
-                    self.forget(&mut reading);
-                    reading.handle = None;
-                    thread::sleep(Duration::from_millis(*pause));
-                }
-                (answer, _) => {
-                    let shown = self.volume.shown(&self.path);
-                    return answer.map_err(|fault| fault.of(&shown))?.ok_or_else(|| changed(shown));
-                }
+        let answer = self.volume.0.ask(|| {
+            let answer = self.step(&mut reading, to, offset);
+            if matches!(answer, Err(Fault::Lost(_))) {
+                self.forget(&mut reading);
+                reading.handle = None;
             }
-        }
+            answer
+        });
+        let shown = self.volume.shown(&self.path);
+        answer.map_err(|fault| fault.of(&shown))?.ok_or_else(|| changed(shown))
     }
 }
 

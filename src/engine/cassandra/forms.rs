@@ -1,16 +1,17 @@
 //! The ways in and out, with their parameters.
 
+use super::source::taken::{self, Nodetool, Taken};
 use super::source::{self, ENGINE, NodeDir};
 use super::whose::is_of_everything;
 use crate::engine::params::{Group, Param, Takes};
 use crate::engine::target::OUT;
-use crate::engine::{Described, Form, Narrowed, Params, Source};
+use crate::engine::{Described, Env, Form, Narrowed, Params, Source};
 use crate::error::{Error, Kind, Result};
 use crate::volume::places;
 
 /// The ways in.
 pub const SOURCES: &[Form] =
-    &[Form { name: ENGINE, help: "Apache Cassandra 3.0 to 5.0", groups: &[&CAPTURE], lacking: None }];
+    &[Form { name: ENGINE, help: "Apache Cassandra 3.0 to 5.0", groups: &[&CAPTURE, &TAKE], lacking: None }];
 
 const CAPTURE: Group = Group {
     heading: None,
@@ -29,6 +30,12 @@ const CAPTURE: Group = Group {
             Takes::Word,
             "TAG",
             "Read KEYSPACE/TABLE-ID/snapshots/TAG/, as `nodetool snapshot -t TAG` leaves it, and `backups/` that came after it",
+        ),
+        Param::new(
+            "node-timeout",
+            Takes::Number(1, 86_400),
+            "SECONDS",
+            "How long a node on another machine may be away, and what a command on a node may take [default: 600]",
         ),
         Param::new(
             "keyspace",
@@ -59,25 +66,68 @@ const CAPTURE: Group = Group {
     ],
 };
 
-/// Captured nodes, as the parameters of [`SOURCES`] say.
-pub fn source(params: &Params, before: &Described<'_>) -> Result<Box<dyn Source>> {
+const TAKE: Group = Group {
+    heading: Some("Snapshots that the backup takes"),
+    params: &[
+        Param::flag(
+            "take-snapshot",
+            "Take a snapshot on every node, where its files lie, with `nodetool snapshot`; clear it when all was read, whatever \
+             happens. The folders are the data directories",
+        )
+        .without(&["snapshot-tag"]),
+        Param::new("nodetool", Takes::Word, "PROGRAM", "`nodetool` on the nodes [default: nodetool]").with(&["take-snapshot"]),
+        Param::new(
+            "nodetool-options",
+            Takes::Text,
+            "OPTIONS",
+            "What it needs to reach its node, with blanks between: `--nodetool-options='-p 7199 -u NAME -pwf FILE'`, the file on the \
+             node. {address} stands for the node's ADDRESS",
+        )
+        .with(&["take-snapshot"]),
+    ],
+};
+
+/// Captured nodes, as the parameters of [`SOURCES`] say. A node on another machine that cannot be reached, or on which no snapshot
+/// can be taken, is left out and named, as long as another is there.
+pub fn source(params: &Params, before: &Described<'_>, env: &Env<'_>) -> Result<Box<dyn Source>> {
     let tag = params.text("snapshot-tag");
+    let patience = taken::limit(params);
     let node = |node: &crate::engine::params::NodeFolders| -> Result<NodeDir> {
         Ok(NodeDir {
             name: node.name.clone(),
             address: node.address.clone(),
-            dirs: places(&node.dirs).map_err(|e| e.within(format_args!("node {}", node.name)))?,
+            dirs: places(&node.dirs, patience).map_err(|e| e.within(format_args!("node {}", node.name)))?,
             tag: tag.map(str::to_owned),
         })
     };
     let nodes = params.nodes("node").map(node).collect::<Result<Vec<NodeDir>>>()?;
+    let (mut nodes, mut away) = taken::reach(nodes);
+    let (mut held, mut notes) = (None, Vec::new());
+    if params.has("take-snapshot") && !nodes.is_empty() {
+        let nodetool = Nodetool::of(params)?;
+        notes = taken::sweep(&nodes, &nodetool, env.state.as_deref())?;
+        env.watch.check()?;
+        let (taken, each) = Taken::take(&nodes, &nodetool, env.state.as_deref())?;
+        let (with, without) = taken::apart(nodes, each);
+        away.extend(without);
+        nodes = with.into_iter().map(|node| NodeDir { tag: Some(taken.tag.clone()), ..node }).collect();
+        held = Some(taken);
+    }
+    if nodes.is_empty()
+        && let Some((node, e)) = away.pop()
+    {
+        return Err(e.within(format_args!("node {}", node.name)));
+    }
     let narrowed = Narrowed {
         only: params.list("keyspace"),
         excluded: params.list("exclude"),
         data_center: params.text("data-center").map(str::to_owned),
         absent: Vec::new(),
     };
-    Ok(Box::new(source::CapturedNodes::open_narrowed(&nodes, params.path("source-ring"), before, narrowed)?))
+    let mut source = source::CapturedNodes::open_narrowed(&nodes, params.path("source-ring"), before, narrowed)?;
+    source.lacks(&away);
+    source.holds(held, notes);
+    Ok(Box::new(source))
 }
 
 /// The ways out.

@@ -8,6 +8,7 @@ mod narrow;
 mod part;
 mod ranges;
 mod tables;
+pub mod taken;
 mod told;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::volume::Place;
 use crate::watch::Watch;
 use cluster::Cluster;
 use tables::Tables;
+use taken::Taken;
 
 pub use cluster::ClusterDescription;
 
@@ -71,6 +73,10 @@ pub struct CapturedNodes {
     findings: Findings,
     /// All SSTables are read through it.
     files: Arc<sstable::Files>,
+    /// Where each node's files lie.
+    dirs: Vec<Place>,
+    /// Cleared once we are done.
+    taken: Option<Taken>,
 }
 
 /// By table id, node and part, so that a part that is read again says nothing twice.
@@ -115,8 +121,34 @@ impl CapturedNodes {
         let mut problems = cluster.problems.clone();
         problems.extend(expected::problems(&captured, &cluster, &tables));
         let notes = noted(&captured);
+        let dirs = nodes.iter().flat_map(|node| node.dirs.clone()).collect();
         let (times, findings, files) = (times(&captured), Findings::default(), sstable::Files::shared());
-        Ok(CapturedNodes { captured, cluster, tables, times, problems, narrowed, notes, findings, files })
+        Ok(CapturedNodes {
+            captured,
+            cluster,
+            tables,
+            times,
+            problems,
+            narrowed,
+            notes,
+            findings,
+            files,
+            dirs,
+            taken: None,
+        })
+    }
+
+    /// Says which nodes were given and are not there.
+    pub fn lacks(&mut self, away: &[(NodeDir, Error)]) {
+        let line =
+            |(node, e): &(NodeDir, Error)| format!("node {}: is left out: {}: {}", node.name, e.subject(), e.message());
+        self.problems.extend(away.iter().map(line));
+    }
+
+    /// Has snapshots cleared once all was read; `notes` are of those of earlier runs.
+    pub fn holds(&mut self, taken: Option<Taken>, notes: Vec<String>) {
+        self.taken = taken;
+        self.notes.extend(notes);
     }
 
     fn table(&self, shard: &Shard) -> Result<&Table> {
@@ -199,6 +231,14 @@ impl Source for CapturedNodes {
 
     fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    fn is_lost(&self) -> bool {
+        self.dirs.iter().any(|place| place.reach().is_err())
+    }
+
+    fn release(&self) -> Vec<String> {
+        self.taken.as_ref().map(Taken::clear).unwrap_or_default()
     }
 
     fn describe(&self, shard: Option<&Shard>) -> Result<serde_json::Value> {

@@ -52,8 +52,8 @@ impl Engine for Cassandra {
         forms::SOURCES
     }
 
-    fn source(&self, _form: &str, params: &Params, before: &Described<'_>, _env: &Env<'_>) -> Result<Box<dyn Source>> {
-        forms::source(params, before)
+    fn source(&self, _form: &str, params: &Params, before: &Described<'_>, env: &Env<'_>) -> Result<Box<dyn Source>> {
+        forms::source(params, before, env)
     }
 
     fn targets(&self) -> &'static [Form] {

@@ -67,12 +67,15 @@ fn is_expected(table: &CapturedTable, tables: &Tables) -> bool {
     }
 }
 
+/// What a node remembers of Paxos besides `system.paxos`, in a live data directory: its own, and no rows.
+const PAXOS: &str = "system/_paxos_repair_state";
+
 /// What cannot be looked at, and what lies where no table is.
 fn of_places(c: &Captured, say: &mut dyn FnMut(String)) {
     for hole in &c.capture.holes {
         say(format!("{} {}; what belongs there is not in the backup", hole.place, hole.what));
     }
-    for stray in &c.capture.strays {
+    for stray in c.capture.strays.iter().filter(|stray| stray.name != PAXOS) {
         let count = stray.files.len();
         say(format!(
             "{} is no table's folder: its files ({count}) are kept byte for byte, and rows in them are not merged; name it \

@@ -1,0 +1,183 @@
+//! Programs that are run, here or on another machine, and what they say.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::connection::program;
+use super::host::Host;
+use super::refusal;
+use crate::error::{Error, Kind, Result};
+
+/// What is kept of each that it writes, in bytes.
+const WRITTEN_MAX: usize = 64 << 10;
+/// With this code `ssh` says that it failed itself.
+const OF_SSH: i32 = 255;
+/// With this code a shell says that there is no such program.
+const NO_PROGRAM: i32 = 127;
+
+/// A program that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote, from the start on.
+    pub out: String,
+    /// What it wrote on standard error.
+    pub err: String,
+}
+
+impl Ran {
+    /// Errors: it ended otherwise than well. `what` names it, with its machine.
+    pub fn well(self, what: &str) -> Result<Ran> {
+        if self.code == Some(0) {
+            return Ok(self);
+        }
+        if self.code == Some(NO_PROGRAM) {
+            return Err(Error::new(Kind::Unsupported, what, "there is no such program"));
+        }
+        let said = [&self.err, &self.out].into_iter().flat_map(|text| text.lines().rev());
+        let said = said.map(str::trim).find(|line| !line.is_empty()).unwrap_or("without a word");
+        let code = self.code.map_or("by a signal".to_owned(), |code| format!("with {code}"));
+        Err(Error::new(Kind::Io, what, format_args!("ended {code}: {said}")))
+    }
+}
+
+/// Runs a program of this machine. It gets nothing to read, and is ended after `limit`.
+pub fn here(words: &[&str], limit: Duration) -> Result<Ran> {
+    let (name, rest) = words.split_first().ok_or_else(|| Error::new(Kind::Usage, "a program", "has no name"))?;
+    let mut command = Command::new(name);
+    command.args(rest).process_group(0);
+    match run(command, limit) {
+        Err(Failed::Start(e)) if e.kind() == io::ErrorKind::NotFound => {
+            Ok(Ran { code: Some(NO_PROGRAM), out: String::new(), err: String::new() })
+        }
+        ran => ran.map_err(|failed| failed.of(name)),
+    }
+}
+
+impl Host {
+    /// Runs a program of the host, for whom a shell there takes the words as they are. It gets nothing to read. After `limit` it is
+    /// given up; it may go on there.
+    pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
+        let mut command = program(self.address(), self.settings());
+        command.args(["--", &self.address().host, &quoted(words)?]);
+        match run(command, limit) {
+            Ok(ran) if ran.code == Some(OF_SSH) => Err(refusal::ended(self.shown(), &ran.err)),
+            Err(Failed::Start(e)) => Err(refusal::not_started(self.shown(), e)),
+            ran => ran.map_err(|failed| failed.of(self.shown())),
+        }
+    }
+}
+
+/// Words as a shell takes them for what they are.
+///
+/// Errors: [`Kind::Usage`] for one with a control character: no name of ours has one, and a line's end would end the command.
+pub fn quoted(words: &[&str]) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    let quote = |word: &&str| {
+        if word.chars().any(char::is_control) {
+            return Err(Error::new(Kind::Usage, format_args!("{word:?}"), "has a control character"));
+        }
+        match !word.is_empty() && word.chars().all(plain) {
+            true => Ok((*word).to_owned()),
+            false => Ok(format!("'{}'", word.replace('\'', r"'\''"))),
+        }
+    };
+    Ok(words.iter().map(quote).collect::<Result<Vec<_>>>()?.join(" "))
+}
+
+enum Failed {
+    Start(io::Error),
+    Wait(io::Error),
+    Late(Duration),
+}
+
+impl Failed {
+    fn of(self, what: &str) -> Error {
+        match self {
+            Failed::Start(e) | Failed::Wait(e) => Error::io(what, e),
+            Failed::Late(limit) => {
+                Error::new(Kind::Io, what, format_args!("did not end within {} seconds", limit.as_secs()))
+            }
+        }
+    }
+}
+
+fn run(mut command: Command, limit: Duration) -> std::result::Result<Ran, Failed> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(Failed::Start)?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let end = || group.map(|group| kill_process_group(group, Signal::KILL));
+    let (sender, ended) = channel::<()>();
+    let (out, err) = (child.stdout.take().map(boxed), child.stderr.take().map(boxed));
+    let listen = |pipe: Option<Pipe>| {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            let text = pipe.map(keep).unwrap_or_default();
+            drop(sender);
+            text
+        })
+    };
+    let (out, err) = (listen(out), listen(err));
+    drop(sender);
+    // Nothing is ever sent: it ends when both have heard all.
+    let late = matches!(ended.recv_timeout(limit), Err(std::sync::mpsc::RecvTimeoutError::Timeout));
+    if late {
+        end();
+    }
+    let status = child.wait().map_err(Failed::Wait);
+    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    match late {
+        true => Err(Failed::Late(limit)),
+        false => Ok(Ran { code: status?.code(), out, err }),
+    }
+}
+
+type Pipe = Box<dyn Read + Send>;
+
+fn boxed(pipe: impl Read + Send + 'static) -> Pipe {
+    Box::new(pipe)
+}
+
+/// All that comes is read, and its start kept.
+fn keep(mut pipe: Pipe) -> String {
+    let mut kept = Vec::new();
+    let _ = pipe.by_ref().take(WRITTEN_MAX as u64).read_to_end(&mut kept);
+    let _ = io::copy(&mut pipe, &mut io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_quoted_words_for_what_they_are() {
+        let words = ["printf", "%s|", "a b", "$HOME", "it's", "`id`", "", "-x", "\\", "*", "\"", "ä;&"];
+        let line = quoted(&words).unwrap();
+        let ran = here(&["sh", "-c", &line], Duration::from_secs(10)).unwrap().well("sh").unwrap();
+        assert_eq!(ran.out, "a b|$HOME|it's|`id`||-x|\\|*|\"|ä;&|");
+        assert_eq!(quoted(&["a\nb"]).unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn what_ends_badly_or_not_at_all_is_said() {
+        let sh = |line: &str| here(&["sh", "-c", line], Duration::from_secs(10)).unwrap().well("it");
+        assert_eq!(sh("echo yes").unwrap().out, "yes\n");
+        let error = sh("echo no; echo why >&2; exit 3").unwrap_err();
+        assert!(error.message().contains("with 3: why"), "{error}");
+        assert_eq!(
+            here(&["no-such-program"], Duration::from_secs(9)).unwrap().well("it").unwrap_err().kind(),
+            Kind::Unsupported
+        );
+        let late = here(&["sleep", "60"], Duration::from_millis(50)).unwrap_err();
+        assert!(late.message().contains("did not end"), "{late}");
+        assert_eq!(sh("yes | head -c 1000000").unwrap().out.len(), WRITTEN_MAX);
+    }
+}
