@@ -56,7 +56,7 @@ fn what_goes_is_said_and_what_stays_is_whole() {
     user.run(&["forget", &ids[0][..8]]).fine();
     let dry = user.run(&["prune", "--dry-run"]).fine();
     assert!(dry.contains("would be condemned"), "{dry}");
-    let first = user.run(&["prune", "--grace", "0s", "--json"]).objects().remove(0);
+    let first = user.run(&["prune", "--json"]).objects().remove(0);
     assert!(first["packs_condemned"].as_u64() > Some(0), "{first}");
     let waits = user.run(&["prune"]).fine();
     assert!(waits.contains("wait for their grace to end"), "{waits}");

@@ -66,7 +66,15 @@ pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: 
     let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
     let mut anew = ANEW_MAX;
     loop {
-        let source = engine.source(form.name, params, &Described::by(&describe), env)?;
+        let source = match engine.source(form.name, params, &Described::by(&describe), env) {
+            // Perhaps a machine was lost while it was looked at: then it is left out now. What is wrong for good is wrong again.
+            Err(e) if e.kind() == Kind::Io && anew > 0 => {
+                anew -= 1;
+                env.watch.begin_anew();
+                continue;
+            }
+            opened => opened?,
+        };
         match once(repo, &before, (engine, &*source), state.as_ref(), params, &options, env) {
             Err(e) if e.kind() == Kind::Io && anew > 0 && source.is_lost() => {
                 anew -= 1;
