@@ -117,9 +117,23 @@ impl Cluster {
 }
 
 impl Cluster {
+    /// Waits until no program of a killed run goes on: on another machine one may outlive the `ssh` that started it.
+    fn wait_for_programs(&self) {
+        let program = self.path("nodetool").display().to_string();
+        let goes_on = || {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            let words = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+            words.into_iter().any(|words| String::from_utf8_lossy(&words).contains(&program))
+        };
+        while goes_on() {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// What a killed run asked for may still be under way: the next run leaves it alone, and a later one clears it.
     #[track_caller]
     fn cleared_by_next_runs(&self) {
+        self.wait_for_programs();
         for _ in 0..20 {
             self.backup();
             if self.left() == (0, 0) {
@@ -209,6 +223,7 @@ fn a_run_that_is_stopped_clears_and_one_that_is_killed_is_cleared_after() {
             thread::sleep(Duration::from_millis(moment));
             let _ = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
             let _ = child.wait();
+            cluster.wait_for_programs();
             if signal != "KILL" {
                 assert_eq!(cluster.left(), (0, 0), "{signal} after {moment} ms");
             }
