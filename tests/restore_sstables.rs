@@ -510,7 +510,7 @@ fn interrupted_it_stops_cleanly() {
     let started = Instant::now();
     to_out(&user, &ring, &user.path("whole"), &[]).fine();
     let usual = started.elapsed();
-    for attempt in 0..40 {
+    for attempt in 0..400 {
         let out = user.path(&format!("interrupted-{attempt}"));
         let mut command = user.command();
         command.args(["restore", "--to", "sstables", "--ring"]).arg(&ring).arg("--out").arg(&out);
