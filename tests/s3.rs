@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use onefold::Kind;
 use onefold::store::Store;
-use onefold::store::faulty::{Fault, Faulty};
+use onefold::store::faulty::Faulty;
 use onefold::store::retry::Retry;
 use onefold::store::s3::{S3, Variables};
 use onefold::store::watched::Watched;
 use tempfile::TempDir;
 
-use crate::stores::{contract, names};
+use crate::stores::{contract, lossy, names};
 use crate::user::{Ran, User, capture, nodes, ran, three};
 
 pub const ID: &str = "onefoldtest";
@@ -120,17 +120,7 @@ fn a_bucket_keeps_the_contract() {
     contract(&Retry::new(server.open("bucket/retry")));
     contract(&Faulty::new(server.open("bucket/faulty"), |_, _| None));
     contract(&Retry::new(Watched::new(Arc::new(server.open("bucket/all")))));
-    let mut n = 0;
-    let lossy = Faulty::new(server.open("bucket/lossy"), move |_, name| {
-        n += 1;
-        match n % 6 {
-            _ if name.is_empty() => None,
-            0 => Some(Fault::Error(Kind::Io)),
-            3 => Some(Fault::LostReply),
-            _ => None,
-        }
-    });
-    contract(&Retry::new(lossy));
+    contract(&Retry::new(lossy(server.open("bucket/lossy"))));
 }
 
 #[test]

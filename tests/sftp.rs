@@ -10,14 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use onefold::Kind;
-use onefold::store::faulty::{Fault, Faulty};
 use onefold::store::folder::Folder;
 use onefold::store::retry::Retry;
 use onefold::store::watched::Watched;
 use onefold::store::{Store, sftp};
 
 use crate::sshd::Sshd;
-use crate::stores::{contract, names};
+use crate::stores::{contract, lossy, names};
 use crate::user::{User, capture, nodes, ran, three};
 
 #[test]
@@ -28,17 +27,7 @@ fn a_folder_elsewhere_keeps_the_contract() {
     contract(&Watched::new(sshd.open("watched")));
     contract(&Retry::new(sshd.open("retry")));
     contract(&Retry::new(Watched::new(Arc::new(sshd.open("all")))));
-    let mut n = 0;
-    let lossy = Faulty::new(sshd.open("lossy"), move |_, name| {
-        n += 1;
-        match n % 6 {
-            _ if name.is_empty() => None,
-            0 => Some(Fault::Error(Kind::Io)),
-            3 => Some(Fault::LostReply),
-            _ => None,
-        }
-    });
-    contract(&Retry::new(lossy));
+    contract(&Retry::new(lossy(sshd.open("lossy"))));
     assert_eq!(fs::read(sshd.path("bare/config")).unwrap(), b"hello");
     assert_eq!(fs::read_dir(sshd.path("bare/tmp")).unwrap().count(), 0, "no temporary file stays");
     let mode = |name: &str| fs::metadata(sshd.path(name)).unwrap().permissions().mode() & 0o777;

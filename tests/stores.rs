@@ -119,11 +119,10 @@ fn the_other_stores_keep_the_contract() {
     contract(&Retry::new(Watched::new(Arc::new(Memory::new()))));
 }
 
-/// Every third request fails or loses its reply, and the contract still holds behind retries.
-#[test]
-fn retries_hide_errors_and_lost_replies() {
+/// A store of which every third request fails or loses its reply.
+pub fn lossy<S: Store>(store: S) -> Faulty<S> {
     let mut n = 0;
-    let faulty = Faulty::new(Memory::new(), move |_, name| {
+    Faulty::new(store, move |_, name| {
         n += 1;
         // Racing creators with lost replies are told apart by their contents.
         match n % 6 {
@@ -132,8 +131,13 @@ fn retries_hide_errors_and_lost_replies() {
             3 => Some(Fault::LostReply),
             _ => None,
         }
-    });
-    contract(&Retry::new(faulty));
+    })
+}
+
+/// The contract still holds behind retries.
+#[test]
+fn retries_hide_errors_and_lost_replies() {
+    contract(&Retry::new(lossy(Memory::new())));
 }
 
 #[test]

@@ -15,7 +15,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use repo_format::id::{SessionId, WriterId};
-use repo_format::index::{Index as IndexObject, IndexBuilder};
+use repo_format::index::IndexBuilder;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use repo_format::pack::open_pack;
@@ -159,14 +159,14 @@ impl Doubts {
             let Ok(frames) = open_pack(&pack, &bytes, &core.ring.repo.index) else { continue };
             if !builder.fits(frames.iter().map(|f| f.chunks.len()).sum()) {
                 let full = std::mem::take(&mut builder);
-                self.written.push(write_index(core, index, session, full)?);
+                self.written.push(core.write_index(session, full, Some(index))?);
             }
             let size = u32::try_from(bytes.len()).map_err(|_| Error::new(Kind::TooLarge, pack, "is too large"))?;
             builder.add(pack, size, &frames)?;
             self.named_anew += 1;
         }
         if !builder.is_empty() {
-            self.written.push(write_index(core, index, session, builder)?);
+            self.written.push(core.write_index(session, builder, Some(index))?);
         }
         Ok(())
     }
@@ -229,16 +229,6 @@ fn is_in(part: Option<u64>, pack: &PackName) -> bool {
 /// Whether a session is this writer's and over: committed, taken over by one that is over, or fenced.
 fn has_ended(session: &SessionId, own: &WriterId, state: &State) -> bool {
     session.is_of(own) && !state.spared(session)
-}
-
-fn write_index(core: &Core, index: &dyn Index, session: &SessionId, builder: IndexBuilder) -> Result<IndexName> {
-    let (repo, key) = (&core.ring.repo_id, &core.ring.repo.index);
-    let nonces = [world::random()?, world::random()?];
-    let (name, bytes) = builder.finish(*session, repo, key, &nonces, core.sign_key()?)?;
-    let object = IndexObject::open(&name, &bytes, repo, key)?;
-    core.store.create(&Name::Index(name).to_string(), &bytes)?;
-    index.add(&name, &object)?;
-    Ok(name)
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, PoisonError};
 
-use repo_format::id::ChunkId;
-use repo_format::index::Index as IndexObject;
+use repo_format::id::{ChunkId, SessionId};
+use repo_format::index::{Index as IndexObject, IndexBuilder};
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name};
 
-use super::Core;
 use super::index::{Index, Place};
 use super::index_memory::MemoryIndex;
+use super::{Core, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::fetched;
 
@@ -92,6 +92,22 @@ impl Core {
         fetched::each(&*self.store, INDEXES, names, shown, |name, read| {
             visit(name, self.index_object(name, state, read))
         })
+    }
+
+    /// Writes an index object of a session of one's own, once it opens to what was put in; `index` takes it in.
+    pub(super) fn write_index(
+        &self,
+        session: &SessionId,
+        builder: IndexBuilder,
+        index: Option<&dyn Index>,
+    ) -> Result<IndexName> {
+        let (repo, key) = (&self.ring.repo_id, &self.ring.repo.index);
+        let nonces = [world::random()?, world::random()?];
+        let (name, bytes) = builder.finish(*session, repo, key, &nonces, self.sign_key()?)?;
+        let object = IndexObject::open(&name, &bytes, repo, key)?;
+        self.store.create(&Name::Index(name).to_string(), &bytes)?;
+        index.map_or(Ok(()), |index| index.add(&name, &object))?;
+        Ok(name)
     }
 
     /// Whether the index object that a place comes from says the same, as far as it can be read.

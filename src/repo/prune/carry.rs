@@ -244,7 +244,7 @@ fn replace(core: &Core, builders: Vec<IndexBuilder>, mut replaces: Vec<IndexName
     let key = core.sign_key()?;
     let mut indexes = Vec::new();
     for builder in builders {
-        indexes.push(write_index(core, &session, builder)?);
+        indexes.push(core.write_index(&session.id(), builder, None)?);
     }
     indexes.sort_unstable();
     replaces.sort_unstable();
@@ -254,16 +254,6 @@ fn replace(core: &Core, builders: Vec<IndexBuilder>, mut replaces: Vec<IndexName
     })?;
     session.forget(core);
     Ok(())
-}
-
-/// Writes an index object of a session.
-pub(super) fn write_index(core: &Core, session: &Session, builder: IndexBuilder) -> Result<IndexName> {
-    let (repo, key) = (&core.ring.repo_id, &core.ring.repo.index);
-    let nonces = [world::random()?, world::random()?];
-    let (name, bytes) = builder.finish(session.id(), repo, key, &nonces, core.sign_key()?)?;
-    IndexObject::open(&name, &bytes, repo, key)?;
-    core.store.create(&Name::Index(name).to_string(), &bytes)?;
-    Ok(name)
 }
 
 /// What an index object says, pack by pack, as the list of a pack says it; `None` where it names a frame in part.

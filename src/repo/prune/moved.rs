@@ -6,7 +6,7 @@ use repo_format::log::Body;
 use repo_format::names::{IndexName, Name, PackClass, PackName};
 use repo_format::pack::{PackBuilder, PackFrame, open_pack};
 
-use super::carry::{Done, write_index};
+use super::carry::Done;
 use super::survey::{Held, Survey, split};
 use crate::error::{Error, Result};
 use crate::repo::packer::{INDEX_PACKS, room};
@@ -169,7 +169,7 @@ impl Mover<'_> {
     fn write_index(&mut self) -> Result<()> {
         let builder = std::mem::take(&mut self.index);
         if !builder.is_empty() {
-            self.written.push(write_index(self.core, &self.session, builder)?);
+            self.written.push(self.core.write_index(&self.session.id(), builder, None)?);
         }
         Ok(())
     }

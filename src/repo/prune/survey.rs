@@ -56,14 +56,13 @@ impl Survey {
             return Err(Error::new(Kind::Busy, core.store.place(), MEANWHILE));
         }
         let packs = packs(core)?;
-        let mut held = vec![Held::default(); packs.len()];
         let frames = Sorter::new(&marked.dir).finish()?;
         let mut places = Sorter::new(&marked.dir);
         let sightings = core.sightings();
         let mut survey = Survey {
             state,
+            held: vec![Held::default(); packs.len()],
             packs,
-            held: Vec::new(),
             sightings,
             frames,
             named: BTreeMap::new(),
@@ -75,7 +74,7 @@ impl Survey {
         let state = survey.state.clone();
         core.each_index(&names, &state, |name, read| match read {
             Ok(object) => {
-                survey.take_in(name, &object, &mut held);
+                survey.take_in(name, &object);
                 survey.places(marked, name, &object, &mut places)
             }
             Err(e) if e.is_of_bytes() => {
@@ -85,7 +84,6 @@ impl Survey {
             }
             Err(e) => Err(e),
         })?;
-        survey.held = held;
         survey.choose(marked, &places.finish()?)?;
         Ok(survey)
     }
@@ -96,7 +94,7 @@ impl Survey {
     }
 
     /// Takes note of what an index object says of packs.
-    fn take_in(&mut self, name: &IndexName, object: &IndexObject, held: &mut [Held]) {
+    fn take_in(&mut self, name: &IndexName, object: &IndexObject) {
         let mut named: HashMap<(PackName, u32), u32> = HashMap::new();
         for entry in object.iter() {
             named.insert((entry.pack, entry.frame_offset), entry.frame_length);
@@ -107,8 +105,9 @@ impl Survey {
         }
         for (pack, _) in &object.head().packs {
             if let Some(at) = self.number(pack) {
-                held[at].is_named = true;
-                held[at].named = held[at].named.max(sums.get(pack).copied().unwrap_or(0));
+                let held = &mut self.held[at];
+                held.is_named = true;
+                held.named = held.named.max(sums.get(pack).copied().unwrap_or(0));
             }
         }
         self.named.insert(*name, object.head().packs.iter().map(|(pack, _)| *pack).collect());
@@ -156,10 +155,9 @@ impl Survey {
         let mut frames: Sorter<FRAME> = Sorter::new(&marked.dir);
         let (mut last, mut is_relied_on, mut found) = (None, false, 0);
         places.each(&mut |place| {
-            let (mark, rest) = place.split_at(MARK);
-            let [not, rest @ ..] = rest else { return Ok(()) };
-            if last.as_deref() != Some(mark) {
-                last = Some(mark.to_vec());
+            let Some((mark, [not, rest @ ..])) = place.split_first_chunk::<MARK>() else { return Ok(()) };
+            if last != Some(*mark) {
+                last = Some(*mark);
                 is_relied_on = *not == 0;
                 found += 1;
             } else if is_relied_on {
