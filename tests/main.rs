@@ -43,6 +43,7 @@ mod own_trees;
 mod parallel;
 mod params;
 mod pieces;
+mod plan;
 mod previous;
 mod proof;
 mod prune;

@@ -17,7 +17,7 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
-    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "capture"]),
+    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "prices", "capture"]),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.

@@ -34,7 +34,7 @@ use fold::{Attempt, Common, Outcome};
 use small::Early;
 
 pub use previous::{Earlier, Of, Previous};
-pub use run::{DRY_RUN, Done, TAKES, run};
+pub use run::{DRY_RUN, Done, Planned, TAKES, plan, run};
 pub use state::State;
 
 /// What the operator chooses.

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, WriteOptions, WriteStats};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
 use crate::snapshot::Snapshot;
+use crate::store::watched::Requests;
 
 /// What every backup takes, whatever the database.
 pub const TAKES: Group = Group {
@@ -53,6 +54,17 @@ pub struct Done {
     pub stored: Option<(String, WriteStats)>,
 }
 
+/// What a backup would come to.
+#[derive(Debug)]
+pub struct Planned {
+    /// What it would say.
+    pub snapshot: Snapshot,
+    /// What it would store.
+    pub stats: WriteStats,
+    /// What it would ask of the store: what was read is what the plan itself read.
+    pub requests: Requests,
+}
+
 /// Backs up what `form` of `engine` captures. `params` are those of [`TAKES`] and of the form.
 ///
 /// Where a machine is lost on which a node's files lie, it begins anew without it, as long as the source opens without it; what was
@@ -60,75 +72,109 @@ pub struct Done {
 ///
 /// Errors: those of [`Engine::source`], [`backup`] and of writing. An error after the commit is none: what is returned stands.
 pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Done> {
-    let options = Options::of(params);
-    let state = State::of(repo, env.state.as_deref());
-    let before = Previous::of(repo, engine.name(), &options.cluster, state.as_ref());
-    let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
-    let mut anew = ANEW_MAX;
-    loop {
-        let source = match engine.source(form.name, params, &Described::by(&describe), env) {
-            // Perhaps a machine was lost while it was looked at: then it is left out now. What is wrong for good is wrong again.
-            Err(e) if e.kind() == Kind::Io && anew > 0 => {
-                anew -= 1;
-                env.watch.begin_anew();
-                continue;
+    let job = Job::of(repo, engine, params, env);
+    job.each_source(form, |source| if params.has(DRY_RUN) { job.count(source) } else { job.store(source) })
+}
+
+/// Reads, compresses and seals as [`run`] does, and writes nothing.
+pub fn plan(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Planned> {
+    let job = Job::of(repo, engine, params, env);
+    job.each_source(form, |source| job.rehearse(source))
+}
+
+/// All that does not change when a backup begins anew.
+struct Job<'a> {
+    repo: &'a Repo,
+    engine: &'a dyn Engine,
+    params: &'a Params,
+    env: &'a Env<'a>,
+    options: Options,
+    state: Option<State<'a>>,
+}
+
+impl<'a> Job<'a> {
+    fn of(repo: &'a Repo, engine: &'a dyn Engine, params: &'a Params, env: &'a Env<'a>) -> Job<'a> {
+        Job { repo, engine, params, env, options: Options::of(params), state: State::of(repo, env.state.as_deref()) }
+    }
+
+    /// Opens the source and gives it to `work`; anew, without the machines that were lost meanwhile.
+    fn each_source<T>(&self, form: &Form, work: impl Fn(&Night<'_>) -> Result<T>) -> Result<T> {
+        let before = Previous::of(self.repo, self.engine.name(), &self.options.cluster, self.state.as_ref());
+        let describe = |id: &str| before.shard(id).map(|earlier| earlier.shard.description.clone());
+        let mut anew = ANEW_MAX;
+        loop {
+            let opened = self.engine.source(form.name, self.params, &Described::by(&describe), self.env);
+            // A machine may be lost while it is looked at: then it is left out now. What is wrong for good is wrong again.
+            let (lost, done) = match opened {
+                Ok(source) => {
+                    let done = self.begin(&*source).and_then(|()| work(&Night { before: &before, source: &*source }));
+                    (source.is_lost(), done)
+                }
+                Err(e) => (true, Err(e)),
+            };
+            match done {
+                Err(e) if e.kind() == Kind::Io && lost && anew > 0 => {
+                    anew -= 1;
+                    self.env.watch.begin_anew();
+                }
+                done => return done,
             }
-            opened => opened?,
-        };
-        match once(repo, &before, (engine, &*source), state.as_ref(), params, &options, env) {
-            Err(e) if e.kind() == Kind::Io && anew > 0 && source.is_lost() => {
-                anew -= 1;
-                env.watch.begin_anew();
-            }
-            done => return done,
         }
     }
+
+    fn begin(&self, source: &dyn Source) -> Result<()> {
+        let bytes = source.shards().iter().map(|shard| source.bytes(shard)).sum();
+        self.env.watch.bytes_total.store(bytes, Ordering::Relaxed);
+        self.env.watch.check()
+    }
+
+    /// The backup itself, of which `sink` takes the chunks.
+    fn backup(&self, night: &Night<'_>, sink: &dyn ChunkSink) -> Result<Snapshot> {
+        let target = Target::of(self.repo, Some(night.before), sink)?;
+        let snapshot = backup(self.engine, night.source, &target, &self.options, self.env.watch)?;
+        self.env.watch.check()?;
+        Ok(snapshot)
+    }
+
+    fn write_options(&self) -> WriteOptions {
+        let level = self.params.number("compression-level").and_then(|level| i32::try_from(level).ok());
+        let unless = WriteOptions::default();
+        WriteOptions { level: level.unwrap_or(unless.level), take_over: self.params.has("take-over"), ..unless }
+    }
+
+    fn count(&self, night: &Night<'_>) -> Result<Done> {
+        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo))?, stored: None })
+    }
+
+    fn rehearse(&self, night: &Night<'_>) -> Result<Planned> {
+        let sink = self.repo.rehearsal(&self.write_options())?;
+        let snapshot = self.backup(night, &sink)?;
+        let (stats, writes) = sink.finish(snapshot.roots()?, snapshot.encode()?)?;
+        let Requests { creates, bytes_created, .. } = writes;
+        Ok(Planned { snapshot, stats, requests: Requests { creates, bytes_created, ..self.repo.requests() } })
+    }
+
+    /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
+    fn store(&self, night: &Night<'_>) -> Result<Done> {
+        let writer = self.repo.writer(self.write_options())?;
+        let snapshot = self.backup(night, &writer)?;
+        // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
+        let state = self.state.as_ref();
+        let aside = state.map(|state| state.write_aside(&writer.session(), &snapshot)).transpose();
+        let unkept = |e: Error| self.repo.note(e.within("the backup goes on; the next one will find no state of it"));
+        let aside = aside.map_err(unkept).ok().flatten();
+        let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
+        if let Some(Err(e)) = aside.map(|aside| aside.stands()) {
+            unkept(e);
+        }
+        Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })
+    }
 }
 
-fn once(
-    repo: &Repo,
-    before: &Previous<'_>,
-    (engine, source): (&dyn Engine, &dyn Source),
-    state: Option<&State<'_>>,
-    params: &Params,
-    options: &Options,
-    env: &Env<'_>,
-) -> Result<Done> {
-    env.watch.check()?;
-    env.watch.bytes_total.store(source.shards().iter().map(|shard| source.bytes(shard)).sum(), Ordering::Relaxed);
-    if params.has(DRY_RUN) {
-        let nowhere = Nowhere(repo);
-        let snapshot = backup(engine, source, &Target::of(repo, Some(before), &nowhere)?, options, env.watch)?;
-        return Ok(Done { snapshot, stored: None });
-    }
-    store(repo, before, (engine, source), state, params, options, env)
-}
-
-/// Writes packs, index objects, snapshot, and the log's entry that makes it one.
-fn store(
-    repo: &Repo,
-    before: &Previous<'_>,
-    (engine, source): (&dyn Engine, &dyn Source),
-    state: Option<&State<'_>>,
-    params: &Params,
-    options: &Options,
-    env: &Env<'_>,
-) -> Result<Done> {
-    let level = params.number("compression-level").and_then(|level| i32::try_from(level).ok());
-    let unless = WriteOptions::default();
-    let take_over = params.has("take-over");
-    let writer = repo.writer(WriteOptions { level: level.unwrap_or(unless.level), take_over, ..unless })?;
-    let snapshot = backup(engine, source, &Target::of(repo, Some(before), &writer)?, options, env.watch)?;
-    env.watch.check()?;
-    // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
-    let aside = state.map(|state| state.write_aside(&writer.session(), &snapshot)).transpose();
-    let unkept = |e: Error| repo.note(e.within("the backup goes on; the next one will find no state of it"));
-    let aside = aside.map_err(unkept).ok().flatten();
-    let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
-    if let Some(Err(e)) = aside.map(|aside| aside.stands()) {
-        unkept(e);
-    }
-    Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })
+/// What is backed up, and what was before.
+struct Night<'a> {
+    before: &'a Previous<'a>,
+    source: &'a dyn Source,
 }
 
 impl Options {

@@ -98,6 +98,8 @@ pub enum Command {
     Key(KeyCommand),
     /// Back up captured nodes.
     Backup,
+    /// Say what a backup would store, ask for, take and cost. It reads and seals as a backup does, and writes nothing.
+    Plan(Plan),
     /// List the snapshots.
     Snapshots(Filter),
     /// Say how old the last complete snapshot of each cluster is.
@@ -154,6 +156,18 @@ pub struct Init {
     /// File whose first line is the password of the other repository.
     #[arg(long, value_name = "FILE", requires = "like", group = "like_opened_by")]
     pub like_password_file: Option<PathBuf>,
+}
+
+/// `plan`
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of plan")]
+pub struct Plan {
+    /// Say what it would cost, by this table of prices: a file of TOML (docs/stores.md).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Say how long it would be uploaded, at so many KiB a second [default: --limit-upload].
+    #[arg(long, global = true, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub upload_rate: Option<u32>,
 }
 
 /// A snapshot.

@@ -45,7 +45,7 @@ fn backed_up(global: &Global, form: &args::Chosen<'_>, output: &Output) -> Resul
 }
 
 /// Problems that are no gaps are of files that were not read or not decoded.
-fn outcome(s: &Snapshot) -> Outcome {
+pub fn outcome(s: &Snapshot) -> Outcome {
     if s.problems.iter().any(|problem| !problem.gap) {
         return Outcome::SourceUnread;
     }
@@ -69,7 +69,6 @@ fn doubted(stats: &WriteStats, output: &Output) {
 }
 
 fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) -> Result<()> {
-    let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
     if output.is_json() {
         for problem in &s.problems {
             output
@@ -77,11 +76,23 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
         }
         return output.object(&json!({
             "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
-            "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "notes": s.notes, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
+            "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "notes": s.notes, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows(s),
             "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files_kept(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
     }
+    seen(s, output)?;
+    if let Some((id, stats)) = stored {
+        doubted(stats, output);
+        output.line(&format!("{} added, {} of it new plaintext", bytes(stats.bytes_stored), bytes(stats.bytes_new)))?;
+        let verdict = if s.complete { "complete" } else { "INCOMPLETE: `onefold show` says why" };
+        output.line(&format!("snapshot {id} {verdict}"))?;
+    }
+    Ok(())
+}
+
+/// What was read, and what could not be.
+pub fn seen(s: &Snapshot, output: &Output) -> Result<()> {
     for problem in &s.problems {
         output.note(&format!("{}: {}", problem.subject, problem.message));
     }
@@ -94,13 +105,10 @@ fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) 
     for line in s.narrowed.lines() {
         output.note(&format!("narrowed: {line}"));
     }
-    let (nodes, tables, read) = (s.nodes.len(), s.shards.len(), bytes(s.bytes_read));
-    output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))?;
-    if let Some((id, stats)) = stored {
-        doubted(stats, output);
-        output.line(&format!("{} added, {} of it new plaintext", bytes(stats.bytes_stored), bytes(stats.bytes_new)))?;
-        let verdict = if s.complete { "complete" } else { "INCOMPLETE: `onefold show` says why" };
-        output.line(&format!("snapshot {id} {verdict}"))?;
-    }
-    Ok(())
+    let (nodes, tables, rows, read) = (s.nodes.len(), s.shards.len(), rows(s), bytes(s.bytes_read));
+    output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))
+}
+
+fn rows(s: &Snapshot) -> u64 {
+    s.shards.iter().map(|t| t.rows).sum()
 }

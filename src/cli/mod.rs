@@ -15,6 +15,7 @@ mod key;
 mod ls;
 mod output;
 mod ping;
+mod plan;
 mod profile;
 mod progress;
 mod prune;
@@ -33,7 +34,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use args::{Args, Command, Given};
+use args::{Args, Chosen, Command, Given};
 pub use exit::Outcome;
 use output::Output;
 use profile::Profile;
@@ -92,13 +93,8 @@ fn run(
     match &args.command {
         Command::Init(a) => init::run(global, a, output),
         Command::Key(a) => key::run(global, a, output),
-        Command::Backup => {
-            let of_backup = given.subcommand().map_or(given, |(_, of_backup)| of_backup);
-            let none =
-                || Error::new(Kind::Usage, "backup", "needs a database").hint("`onefold backup --help` lists them");
-            let chosen = args::source(engines, of_backup, profile)?.ok_or_else(none)?;
-            backup::run(global, &chosen, &profile.hooks, output)
-        }
+        Command::Backup => backup::run(global, &source(engines, of_command, profile)?, &profile.hooks, output),
+        Command::Plan(a) => plan::run(global, a, &source(engines, of_command, profile)?, output),
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => ls::run(global, a, engines, output),
@@ -124,4 +120,10 @@ fn run(
             written.map(|()| Outcome::Fine).map_err(|e| Error::io(out.display(), e))
         }
     }
+}
+
+/// The way in that a command was told.
+fn source<'e>(engines: &[&'e dyn Engine], of_command: &ArgMatches, profile: &Profile) -> Result<Chosen<'e>> {
+    let none = || Error::new(Kind::Usage, "backup", "needs a database").hint("`onefold backup --help` lists them");
+    args::source(engines, of_command, profile)?.ok_or_else(none)
 }

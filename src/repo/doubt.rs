@@ -46,6 +46,17 @@ pub(super) struct Doubts {
     pub written: Vec<IndexName>,
     /// How many packs they name.
     pub named_anew: u64,
+    wrong: Wrong,
+}
+
+/// Packs that were seen missing or damaged.
+#[derive(Default)]
+struct Wrong {
+    /// When, now and before.
+    sightings: Sightings,
+    packs: BTreeSet<PackName>,
+    /// How many packs there are.
+    of: usize,
 }
 
 /// Compares what the standing index objects name with what the store has.
@@ -102,13 +113,20 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
         }
     })?;
     core.remember_sightings(&sightings);
-    if let Some(said) = core.declare_lost(&sightings, &wrong, count, false)? {
-        core.log.note(Error::damaged(ObjectKind::Pack.word(), said));
-    }
+    doubts.wrong = Wrong { sightings, packs: wrong, of: count };
     Ok(doubts)
 }
 
 impl Doubts {
+    /// Declares lost what was seen missing or damaged for long enough.
+    pub fn declare(&self, core: &Core) -> Result<()> {
+        let Wrong { sightings, packs, of } = &self.wrong;
+        if let Some(said) = core.declare_lost(sightings, packs, *of, false)? {
+            core.log.note(Error::damaged(ObjectKind::Pack.word(), said));
+        }
+        Ok(())
+    }
+
     /// Reads what was seen missing or damaged before. Returns the packs that still are.
     fn look_again(&mut self, core: &Core, sightings: &mut Sightings, now_ms: u64) -> Result<HashSet<PackName>> {
         let mut wrong = HashSet::new();

@@ -1,6 +1,7 @@
 //! Where chunks lie: a cache of what the index objects say. The truth is in the store.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use repo_format::id::ChunkId;
 use repo_format::index::{Index as IndexObject, IndexEntry};
@@ -53,13 +54,13 @@ pub trait Index: Send + Sync {
 
 /// A cache that others read but may not change, under the index objects that came after it.
 pub struct Layered {
-    below: Box<dyn Index>,
-    above: Box<dyn Index>,
+    below: Arc<dyn Index>,
+    above: Arc<dyn Index>,
 }
 
 impl Layered {
     /// `above` takes what is added; both are asked.
-    pub fn new(below: Box<dyn Index>, above: Box<dyn Index>) -> Layered {
+    pub fn new(below: Arc<dyn Index>, above: Arc<dyn Index>) -> Layered {
         Layered { below, above }
     }
 }

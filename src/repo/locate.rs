@@ -198,10 +198,10 @@ mod cached {
         }
 
         fn layered(&self, dir: &Path) -> Result<Box<dyn Index>> {
-            let above = Box::new(MemoryIndex::new());
+            let above = MemoryIndex::new();
             let index: Box<dyn Index> = match RocksIndex::open(dir, Access::Read) {
-                Ok(below) => Box::new(Layered::new(Box::new(below), above)),
-                Err(_) => above,
+                Ok(below) => Box::new(Layered::new(Arc::new(below), Arc::new(above))),
+                Err(_) => Box::new(above),
             };
             self.complete(&*index)?;
             Ok(index)

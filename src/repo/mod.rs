@@ -19,8 +19,10 @@ pub mod opened;
 pub mod packer;
 pub mod prune;
 pub mod reader;
+pub mod rehearsal;
 pub mod session;
 pub mod sightings;
+pub mod sink;
 mod sort;
 pub mod twice;
 pub mod unsound;
@@ -54,7 +56,9 @@ use crate::store::{Store, lock};
 pub use self::fresh::Like;
 pub use self::open::{InitOptions, Sizes};
 pub use self::reader::Reader;
-pub use self::writer::{WriteOptions, WriteStats, Writer};
+pub use self::rehearsal::Rehearsal;
+pub use self::sink::{WriteOptions, WriteStats};
+pub use self::writer::Writer;
 
 /// An open repository: its keys, its log, its index. Cheap to clone; shared by threads.
 #[derive(Clone)]
@@ -227,6 +231,11 @@ impl Repo {
     /// [`writer`] says what to expect of it.
     pub fn writer(&self, options: WriteOptions) -> Result<Writer> {
         Writer::open(self.core.clone(), options)
+    }
+
+    /// A sink of chunks that counts what a writer would write, and writes nothing. Needs *write*, as it does.
+    pub fn rehearsal(&self, options: &WriteOptions) -> Result<Rehearsal> {
+        Rehearsal::open(self.core.clone(), options)
     }
 }
 

@@ -67,7 +67,7 @@ impl Given {
 /// The program, which knows `engines`.
 pub fn command(engines: &[&dyn Engine], from: Given) -> Command {
     let extended = |one: Command| match one.get_name() {
-        "backup" => backups(one, engines, from),
+        "backup" | "plan" => backups(one, engines, from),
         "restore" => restores(one, engines, from),
         "ls" | "drift" => in_outer(one, engines),
         _ => one,
@@ -78,7 +78,7 @@ pub fn command(engines: &[&dyn Engine], from: Given) -> Command {
     names.iter().fold(program, |program, name| program.mut_subcommand(name, extended))
 }
 
-/// `backup`, with a command for each way in.
+/// `backup` or `plan`, with a command for each way in.
 fn backups(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
     let all = all.subcommand_required(true).arg_required_else_help(true);
     engines.iter().flat_map(|engine| engine.sources()).fold(all, |all, form| {
@@ -103,7 +103,7 @@ fn in_outer(one: Command, engines: &[&dyn Engine]) -> Command {
     one.mut_arg("outer", |arg| words.into_iter().fold(arg, |arg, word| arg.visible_alias(word)))
 }
 
-/// The form that `backup` was told, by the matches of that subcommand.
+/// The form that `backup` or `plan` was told, by the matches of that subcommand.
 ///
 /// Errors: what is given does not fit; the profile names a form that there is not.
 pub fn source<'e>(engines: &[&'e dyn Engine], given: &ArgMatches, profile: &Profile) -> Result<Option<Chosen<'e>>> {
