@@ -2,11 +2,14 @@
 //! every part of every snapshot (a table, a node's patch of one, a kept file) is told that reaches a chunk which cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use repo_format::credential::Sets;
 
 use crate::error::{Error, Kind, Result};
-use crate::repo::check::{CheckStats, Examined};
+use crate::repo::check::{CheckStats, Examined, Reads};
 use crate::repo::{Reader, Repo};
 use crate::run::{ChunkId, Reached};
 use crate::snapshot::{self, Shard, Snapshot};
@@ -16,8 +19,8 @@ use crate::watch::Watch;
 /// How to check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Reads and opens every pack, too.
-    pub read_data: bool,
+    /// Which packs are read and opened, too; with all of them every table is read as a restore would.
+    pub reads: Reads,
     /// Declares packs lost that are missing or damaged now, however many and since whenever.
     pub declare_lost: bool,
 }
@@ -60,18 +63,18 @@ pub struct Harmed {
 const BLAMED: usize = 4;
 
 /// Verifies the repository. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
-/// objects are verified, and none of their contents: `read_data` is denied.
+/// objects are verified, and none of their contents: reading packs is denied.
 pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
-    if options.read_data {
+    if options.reads != Reads::None {
         // Without it packs can be hashed, but nothing in them be opened: that is not what is asked for.
         repo.needs(Sets::READ)?;
     }
     let (examined, mut checked) = if repo.ring().read.is_empty() {
-        let examined = repo.check(options.read_data, watch)?;
+        let examined = repo.check(options.reads, watch)?;
         let checked = Checked { objects: examined.stats, ..Checked::default() };
         (examined, checked)
     } else {
-        with_trees(repo, options.read_data, watch)?
+        with_trees(repo, options.reads, watch)?
     };
     match repo.declare(&examined, options.declare_lost) {
         Ok(said) => checked.declared = said,
@@ -82,15 +85,15 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
 }
 
 /// Tables are read first, and the frames opened for them are not opened again for the packs.
-fn with_trees(repo: &Repo, read_data: bool, watch: &Watch) -> Result<(Examined, Checked)> {
+fn with_trees(repo: &Repo, reads: Reads, watch: &Watch) -> Result<(Examined, Checked)> {
     repo.refresh()?;
     let reader = repo.reader()?;
-    let mut proofs = read_data.then(|| Proofs { reader: &reader, watch, known: HashMap::new() });
+    let mut proofs = (reads == Reads::All).then(|| Proofs { reader: &reader, watch, known: HashMap::new() });
     if let Some(proofs) = &mut proofs {
         reader.remember_opened();
         proofs.read(repo)?;
     }
-    let examined = repo.check_but(read_data, &reader.take_opened(), watch)?;
+    let examined = repo.check_but(reads, &reader.take_opened(), watch)?;
     let mut checked = Checked { objects: examined.stats, ..Checked::default() };
     walk(repo, (&reader, proofs), &examined, watch, &mut checked)?;
     Ok((examined, checked))
@@ -240,8 +243,14 @@ struct Proofs<'a> {
     watch: &'a Watch,
     /// By a shard's roots: the digest of what reading gave, or what is wrong. So a table that did not change is read once,
     /// however many snapshots have it.
-    known: HashMap<String, std::result::Result<Option<String>, String>>,
+    known: HashMap<String, Read>,
 }
+
+/// What reading a table gave, or what is wrong with it.
+type Read = std::result::Result<Option<String>, String>;
+
+/// Tables that are read at once.
+const TABLES: usize = 4;
 
 impl Proofs<'_> {
     /// Reads the tables of all snapshots that can be read, and tells nothing yet: first it must be known which objects are
@@ -249,7 +258,7 @@ impl Proofs<'_> {
     fn read(&mut self, repo: &Repo) -> Result<()> {
         for info in repo.snapshots() {
             match snapshot::read(repo, &info.id) {
-                Ok(snapshot) => snapshot.shards.iter().try_for_each(|shard| self.shard(shard).map(drop))?,
+                Ok(snapshot) => self.shards(&snapshot.shards)?,
                 Err(e) if is_damage(&e) => {}
                 Err(e) => return Err(e),
             }
@@ -275,23 +284,66 @@ impl Proofs<'_> {
         Ok(())
     }
 
+    /// Reads those that are not known yet, some side by side.
+    fn shards(&mut self, shards: &[Shard]) -> Result<()> {
+        let mut new: BTreeMap<String, &Shard> = BTreeMap::new();
+        for shard in shards {
+            let roots = roots(shard);
+            if !self.known.contains_key(&roots) {
+                new.insert(roots, shard);
+            }
+        }
+        let (next, read) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let new: Vec<(String, &Shard)> = new.into_iter().collect();
+        let work = || {
+            while let Some((roots, shard)) = new.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let digest = read_whole(shard, self.reader, self.watch);
+                let failed = digest.is_err();
+                read.lock().unwrap_or_else(PoisonError::into_inner).push((roots.clone(), digest));
+                if failed {
+                    next.store(new.len(), Ordering::Relaxed);
+                }
+            }
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, TABLES).min(new.len());
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // Where there is no thread to be had, this one reads all.
+                let _ = thread::Builder::new().name("check table".to_owned()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        for (roots, digest) in read.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.known.insert(roots, digest?);
+        }
+        Ok(())
+    }
+
     /// What reading a shard gives.
     fn shard(&mut self, shard: &Shard) -> Result<std::result::Result<Option<&str>, &str>> {
-        let roots: Vec<&str> = shard.layers.iter().map(|tree| tree.id.as_str()).collect();
-        let roots = roots.join(" ");
+        let roots = roots(shard);
         if !self.known.contains_key(&roots) {
-            let read = match view::digest(shard, self.reader, self.watch) {
-                Ok(digest) => Ok(digest),
-                Err(e) if is_damage(&e) => Err(format!("{}: {}", e.subject(), e.message())),
-                Err(e) => return Err(e),
-            };
-            self.known.insert(roots.clone(), read);
+            self.known.insert(roots.clone(), read_whole(shard, self.reader, self.watch)?);
         }
         Ok(match self.known.get(&roots) {
             Some(Ok(digest)) => Ok(digest.as_deref()),
             Some(Err(message)) => Err(message),
             None => Ok(None),
         })
+    }
+}
+
+fn roots(shard: &Shard) -> String {
+    let roots: Vec<&str> = shard.layers.iter().map(|tree| tree.id.as_str()).collect();
+    roots.join(" ")
+}
+
+/// The digest of what reading a shard gives, or what is wrong with it.
+fn read_whole(shard: &Shard, reader: &Reader, watch: &Watch) -> Result<Read> {
+    match view::digest(shard, reader, watch) {
+        Ok(digest) => Ok(Ok(digest)),
+        Err(e) if is_damage(&e) => Ok(Err(format!("{}: {}", e.subject(), e.message()))),
+        Err(e) => Err(e),
     }
 }
 

@@ -46,7 +46,7 @@ fn examined(small: &Small, store: &Arc<dyn Store>) -> String {
         Err(e) => return e.to_string(),
     };
     let watch = Watch::new();
-    repo.check(true, &watch).unwrap();
+    repo.check(onefold::repo::check::Reads::All, &watch).unwrap();
     let mut found: String = watch.problems().iter().map(|p| format!("{}: {}\n", p.subject, p.message)).collect();
     match repo.reader() {
         Ok(reader) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use onefold::check::{Options, check};
 use onefold::engine::cassandra::source::NodeDir;
+use onefold::repo::check::Reads;
 use onefold::repo::{Repo, WriteStats};
 use onefold::run::{ChunkKind, ChunkSource, Reached};
 use onefold::snapshot::Snapshot;
@@ -81,7 +82,7 @@ fn all_restore(repo: &Repo, held: &[Plain]) {
 /// What check calls damage.
 fn damage(repo: &Repo, read_data: bool) -> Vec<String> {
     let watch = Watch::new();
-    repo.check(read_data, &watch).unwrap();
+    repo.check(Reads::all_if(read_data), &watch).unwrap();
     let damage = watch.problems().into_iter().filter(|p| p.damage);
     damage.map(|p| format!("{}: {}", p.subject, p.message)).collect()
 }
@@ -179,7 +180,7 @@ fn a_flipped_bit_is_named_healed_declared_lost_and_found() {
         assert_eq!(damage(&repo, true), Vec::<String>::new());
         let declare = |told| {
             let repo = open(&store, cache).unwrap();
-            let said = repo.declare(&repo.check(true, &Watch::new()).unwrap(), told).unwrap();
+            let said = repo.declare(&repo.check(Reads::All, &Watch::new()).unwrap(), told).unwrap();
             (said.len(), open(&store, cache).unwrap().state().lost().len())
         };
         assert_eq!(declare(false), (0, 0));
@@ -223,9 +224,9 @@ fn most_of_a_store_is_not_declared_lost_unasked() {
         memory.delete(pack).unwrap();
     }
     let repo = open(&store, cache).unwrap();
-    repo.check(false, &Watch::new()).unwrap();
+    repo.check(Reads::None, &Watch::new()).unwrap();
     an_hour_ago(dir.path());
-    let examined = repo.check(false, &Watch::new()).unwrap();
+    let examined = repo.check(Reads::None, &Watch::new()).unwrap();
     assert!(repo.declare(&examined, false).unwrap()[0].contains("--declare-lost"));
     assert!(repo.state().lost().is_empty());
     assert!(backup(&open(&store, cache).unwrap(), &held[2]).chunks_new > 0);
@@ -279,7 +280,7 @@ fn unreadable(repo: &Repo) -> Parts {
 /// What check says that cannot be restored whole, and all that it says.
 fn told(repo: &Repo, read_data: bool) -> (Parts, String) {
     let watch = Watch::new();
-    let checked = check(repo, Options { read_data, declare_lost: false }, &watch).unwrap();
+    let checked = check(repo, Options { reads: Reads::all_if(read_data), declare_lost: false }, &watch).unwrap();
     let whole = checked.trees_of as usize - checked.harmed.iter().map(|h| &h.snapshot).collect::<BTreeSet<_>>().len();
     assert_eq!(checked.whole as usize, whole);
     let said = watch.problems().iter().map(|p| format!("{}: {}\n", p.subject, p.message)).collect();

@@ -119,7 +119,11 @@ fn what_a_stolen_write_credential_holds_opens_nothing() {
         denied(thief.snapshot(&info.id), "read");
     }
     denied(
-        onefold::check::check(&thief, onefold::check::Options { read_data: true, declare_lost: false }, &Watch::new()),
+        onefold::check::check(
+            &thief,
+            onefold::check::Options { reads: onefold::repo::check::Reads::All, declare_lost: false },
+            &Watch::new(),
+        ),
         "read",
     );
     // Nor does it take away, let others in or itself read, or speak for others.

@@ -16,6 +16,7 @@ use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::cassandra::sstable::write::{self, SsTableWriter};
 use onefold::merge::{Merge, Owned};
+use onefold::repo::check::Reads;
 use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, PackClass, Reached, Record};
 use onefold::snapshot::{Snapshot, Tree};
@@ -238,7 +239,8 @@ fn new_repo(store: &Arc<dyn Store>) -> Repo {
 
 fn problems(store: &Arc<dyn Store>, read_data: bool) -> Vec<String> {
     let watch = Watch::new();
-    check(&open(store, None).unwrap(), CheckOptions { read_data, declare_lost: false }, &watch).unwrap();
+    check(&open(store, None).unwrap(), CheckOptions { reads: Reads::all_if(read_data), declare_lost: false }, &watch)
+        .unwrap();
     watch.problems().into_iter().map(|p| format!("{}: {}", p.subject, p.message)).collect()
 }
 
@@ -302,7 +304,7 @@ fn a_snapshot_reaches_every_chunk_of_its_repository() {
         tree::reach(root.unwrap(), &reader, &mut visit).unwrap();
     }
     assert_eq!(marked, found);
-    let options = CheckOptions { read_data: true, declare_lost: false };
+    let options = CheckOptions { reads: Reads::All, declare_lost: false };
     let checked = check(&open(&store, None).unwrap(), options, &Watch::new()).unwrap();
     assert_eq!((found.len() as u64, checked.reached), (checked.objects.chunks, checked.objects.chunks));
     assert_eq!(problems(&store, true), Vec::<String>::new());

@@ -62,6 +62,7 @@ mod s3_trouble;
 mod schedules;
 mod select;
 mod sftp;
+mod shares;
 mod sim_disk;
 mod snapshot_body;
 mod sshd;

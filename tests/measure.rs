@@ -101,7 +101,7 @@ fn measure_writing() {
             );
             let (cpu, wall) = (cpu_seconds(), std::time::Instant::now());
             let watch = Watch::new();
-            repo.check(true, &watch).unwrap();
+            repo.check(onefold::repo::check::Reads::All, &watch).unwrap();
             eprintln!(
                 "  check: {:.2} CPU s/GB, {:.2} s/GB",
                 (cpu_seconds() - cpu) / gb,

@@ -8,6 +8,7 @@ use onefold::backup::{Options, Target, backup};
 use onefold::check::{Options as CheckOptions, check};
 use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::source::NodeDir;
+use onefold::repo::check::Reads;
 use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
 use onefold::snapshot::Snapshot;
@@ -147,7 +148,7 @@ fn what_is_harmed_of_patches_and_kept_files_is_named() {
             }
             let damaged: Arc<dyn Store> = Arc::new(damaged);
             let repo = open(&damaged, None).unwrap();
-            let options = CheckOptions { read_data: flipped, declare_lost: false };
+            let options = CheckOptions { reads: Reads::all_if(flipped), declare_lost: false };
             let checked = check(&repo, options, &Watch::new()).unwrap();
             let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for harmed in checked.harmed {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onefold::Kind;
+use onefold::repo::check::Reads;
 use onefold::repo::{InitOptions, Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
 use onefold::store::Store;
@@ -79,7 +80,7 @@ pub fn restore(repo: &Repo, chunks: &[(ChunkKind, Vec<u8>)]) {
 
 pub fn problems(repo: &Repo, read_data: bool) -> Vec<String> {
     let watch = Watch::new();
-    repo.check(read_data, &watch).unwrap();
+    repo.check(Reads::all_if(read_data), &watch).unwrap();
     watch.problems().into_iter().map(|p| format!("{}: {}", p.subject, p.message)).collect()
 }
 

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::repo::check::{Reads, Share};
+
 pub use filter::Filter;
 pub use forget::{Forget, Prune};
 pub use keys::{AddKey, ExportKey, KeyCommand, Role};
@@ -233,8 +235,18 @@ pub struct Check {
     /// Read and verify every byte, too.
     #[arg(long)]
     pub read_data: bool,
+    /// Read and verify a share: 5% or 20G of what this machine verified longest ago, or the first of twenty shares, 1/20.
+    #[arg(long, value_name = "SHARE", conflicts_with = "read_data")]
+    pub read_data_subset: Option<Share>,
     /// Declare packs lost that are missing or damaged now, however many: every writer then stores anew what they held.
     /// Only when the store is whole and they are gone for good.
     #[arg(long)]
     pub declare_lost: bool,
+}
+
+impl Check {
+    /// Which packs are read.
+    pub fn reads(&self) -> Reads {
+        self.read_data_subset.map_or(Reads::all_if(self.read_data), Reads::Share)
+    }
 }

@@ -12,6 +12,7 @@ use super::progress::Progress;
 use super::{Outcome, Output};
 use crate::check::{Checked, Harmed, Options, check};
 use crate::error::Result;
+use crate::repo::check::Reads;
 use crate::watch::{Problem, Watch};
 
 /// Problems of one kind that are printed; of the others their number. `--json` has all.
@@ -25,7 +26,7 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
     let watch = Arc::new(Watch::new());
     let checked = {
         let _progress = Progress::start(&watch, "checking", !global.quiet, output)?;
-        check(&repo, Options { read_data: args.read_data, declare_lost: args.declare_lost }, &watch)?
+        check(&repo, Options { reads: args.reads(), declare_lost: args.declare_lost }, &watch)?
     };
     access::notes(&repo, output);
     let problems = watch.problems();
@@ -38,7 +39,7 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
         output.object(&json!({ "message_type": "summary", "problems": damaged, "checked": checked }))?;
     } else {
         some_of_each(&problems, output)?;
-        summary(&checked, args.read_data, output)?;
+        summary(&checked, args.reads(), output)?;
         if repo.ring().read.is_empty() {
             output.line(
                 "not opened, for want of the read role: whether every chunk that snapshots need is there is not known",
@@ -72,9 +73,13 @@ fn some_of_each(problems: &[Problem], output: &Output) -> Result<()> {
     Ok(())
 }
 
-fn summary(checked: &Checked, read_data: bool, output: &Output) -> Result<()> {
+fn summary(checked: &Checked, reads: Reads, output: &Output) -> Result<()> {
     let objects = &checked.objects;
-    let read = if read_data { "read and verified" } else { "there (use --read-data to read them)" };
+    let read = match reads {
+        Reads::All => "read and verified".to_owned(),
+        Reads::Share(_) => format!("there, {} of it read and verified", bytes(objects.bytes_read)),
+        Reads::None => "there (use --read-data to read them)".to_owned(),
+    };
     output.line(&format!(
         "{} snapshots, {} log entries, {} index objects, {} packs of {} {read}, {} chunks reached",
         objects.snapshots,

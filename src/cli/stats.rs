@@ -1,46 +1,25 @@
 //! `onefold stats`: how much is stored, and how much was read for it.
 
-use repo_format::names::{COPIES, Name, ObjectKind};
+use repo_format::names::{COPIES, Name, ObjectKind, PackName};
 use serde_json::json;
 
 use super::access;
 use super::args::{Global, Which};
-use super::output::bytes;
+use super::output::{bytes, time};
 use super::show::load;
 use super::{Outcome, Output};
 use crate::error::{Kind, Result};
+use crate::repo::Repo;
+use crate::repo::verified::Verification;
 use crate::store::read_if_exists;
 
 /// Counts the objects of the repository.
 pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
-    let mut kinds = Vec::new();
-    let mut total = 0;
-    for kind in ObjectKind::ALL {
-        let (mut objects, mut size) = (0u64, 0u64);
-        if kind == ObjectKind::Config {
-            // Where it is lost its second copy, counted below, serves.
-            if let Some(bytes) = read_if_exists(repo.store(), &Name::Config.to_string())? {
-                (objects, size) = (1, bytes.len() as u64);
-            }
-        } else {
-            repo.store().list(kind.word(), &mut |_, n| {
-                objects += 1;
-                size += n;
-                Ok(())
-            })?;
-        }
-        total += size;
-        kinds.push((kind.word(), objects, size));
-    }
-    let (mut copies, mut size) = (0u64, 0u64);
-    repo.store().list(COPIES, &mut |_, n| {
-        copies += 1;
-        size += n;
-        Ok(())
-    })?;
-    total += size;
-    kinds.push((COPIES, copies, size));
+    let Stored { kinds, packs } = stored(&repo)?;
+    let total: u64 = kinds.iter().map(|(_, _, size)| size).sum();
+    let packs_stored = packs.len();
+    let verified = repo.verification(packs.into_iter());
     let snapshots = repo.snapshots().len();
     let read = match if snapshots == 0 { None } else { Some(load(&repo, &args.snapshot, &args.filter, output)) } {
         None => 0,
@@ -57,7 +36,7 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
             kinds.iter().map(|(k, n, size)| ((*k).to_owned(), json!({ "objects": n, "bytes": size }))).collect();
         output.object(&json!({
             "message_type": "stats", "bytes_stored": total, "objects": objects, "snapshots": snapshots,
-            "bytes_read": read,
+            "bytes_read": read, "verified": verified,
         }))?;
         return Ok(Outcome::Fine);
     }
@@ -65,6 +44,9 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!("{kind:<10}  {objects:>6} objects  {}", bytes(*size)))?;
     }
     output.line(&format!("stored      {} for {snapshots} snapshots", bytes(total)))?;
+    if packs_stored > 0 {
+        output.line(&said_of(&verified))?;
+    }
     if read > 0 {
         let share = total as f64 * 100.0 / read as f64;
         output.line(&format!(
@@ -74,4 +56,55 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         ))?;
     }
     Ok(Outcome::Fine)
+}
+
+/// What lies in the store.
+struct Stored {
+    /// Of each kind, and of second copies: how many objects, and their bytes.
+    kinds: Vec<(&'static str, u64, u64)>,
+    /// With their lengths.
+    packs: Vec<(PackName, u64)>,
+}
+
+fn stored(repo: &Repo) -> Result<Stored> {
+    let (mut kinds, mut packs) = (Vec::new(), Vec::new());
+    for kind in ObjectKind::ALL {
+        let (mut objects, mut size) = (0u64, 0u64);
+        if kind == ObjectKind::Config {
+            // Where it is lost its second copy, counted below, serves.
+            if let Some(bytes) = read_if_exists(repo.store(), &Name::Config.to_string())? {
+                (objects, size) = (1, bytes.len() as u64);
+            }
+        } else {
+            repo.store().list(kind.word(), &mut |name, n| {
+                objects += 1;
+                size += n;
+                if let Ok(Name::Pack(pack)) = Name::parse(name) {
+                    packs.push((pack, n));
+                }
+                Ok(())
+            })?;
+        }
+        kinds.push((kind.word(), objects, size));
+    }
+    let (mut copies, mut size) = (0u64, 0u64);
+    repo.store().list(COPIES, &mut |_, n| {
+        copies += 1;
+        size += n;
+        Ok(())
+    })?;
+    kinds.push((COPIES, copies, size));
+    Ok(Stored { kinds, packs })
+}
+
+/// What of the packs this machine has read and found whole.
+fn said_of(verified: &Verification) -> String {
+    let never = match verified.bytes_never {
+        0 => String::new(),
+        n => format!("; {} in {} packs never", bytes(n), verified.packs_never),
+    };
+    match verified.oldest_ms {
+        Some(oldest) => format!("verified    all since {}{never}", time(oldest / 1000)),
+        None => format!("verified    nothing by this machine{never}"),
+    }
 }

@@ -7,6 +7,7 @@
 //!                                  index key; a copy of the repository elsewhere may be older
 //! DIR/<repository>/sessions-<place>/<id>  locked while the process that opened the session lives
 //! DIR/<repository>/sightings-<place>  what was seen missing or damaged there, see `sightings`
+//! DIR/<repository>/verified-<place>  when its packs were last read and found whole, see `verified`
 //! DIR/<repository>/turn            how often a part of the packs was looked at
 //! DIR/<repository>/kept/           frames of metadata, see `kept`; of packs named by hashes, so of no place
 //! DIR/<repository>/index-<place>/  RocksDB, see `index_rocksdb`
@@ -28,6 +29,7 @@ use repo_format::names::Name;
 use rustix::fs::{FlockOperation, flock};
 
 use super::sightings::Sightings;
+use super::verified::Verified;
 use super::world;
 use crate::error::{Error, Result};
 
@@ -46,6 +48,7 @@ pub struct RepoCache {
     dir: PathBuf,
     state: PathBuf,
     sightings: PathBuf,
+    verified: PathBuf,
     sessions: PathBuf,
     index: PathBuf,
 }
@@ -73,7 +76,8 @@ impl Cache {
         let dir = self.dir.join(repo.to_string());
         let of_place = |what: &str| dir.join(format!("{what}-{:?}", ObjectHash::of(place.as_bytes())));
         let (sessions, index) = (of_place("sessions"), of_place("index"));
-        RepoCache { state: of_place("state"), sightings: of_place("sightings"), sessions, index, dir }
+        let (sightings, verified) = (of_place("sightings"), of_place("verified"));
+        RepoCache { state: of_place("state"), sightings, verified, sessions, index, dir }
     }
 
     fn place_path(&self, place: &str) -> PathBuf {
@@ -105,6 +109,16 @@ impl RepoCache {
     /// Remembers them.
     pub fn set_sightings(&self, sightings: &Sightings) -> Result<()> {
         replace(&self.sightings, &sightings.encode())
+    }
+
+    /// When the packs at this place were last found whole.
+    pub fn verified(&self, now_ms: u64) -> Verified {
+        fs::read(&self.verified).map(|bytes| Verified::decode(&bytes, now_ms)).unwrap_or_default()
+    }
+
+    /// Remembers it.
+    pub fn set_verified(&self, verified: &Verified) -> Result<()> {
+        replace(&self.verified, &verified.encode())
     }
 
     /// A number that is one more each time. Where it cannot be kept, the same part is looked at again.

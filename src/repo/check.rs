@@ -1,7 +1,9 @@
 //! Verifies every object of a repository against its name, its signature and what other objects say of it. Whether
 //! every chunk under a snapshot's roots is there is for those to ask who can read trees.
 
+mod look;
 mod packs;
+mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +18,14 @@ use super::locate::Purpose;
 use super::opened::Opened;
 use super::sightings::Sightings;
 use super::unsound::Unsound;
+use super::verified::{Verification, Verified};
 use super::{Core, Repo, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::run::ChunkId;
 use crate::store::fetched::Fetched;
 use crate::watch::Watch;
+
+pub use share::{Reads, Share, bytes};
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +40,10 @@ pub struct CheckStats {
     pub packs: u64,
     /// Bytes in these packs.
     pub pack_bytes: u64,
+    /// Packs that were read whole.
+    pub packs_read: u64,
+    /// Bytes in these.
+    pub bytes_read: u64,
     /// Chunks in packs that were opened.
     pub chunks: u64,
     /// Objects that nothing names (of open or interrupted sessions).
@@ -69,22 +78,22 @@ fn named(name: Name) -> impl Fn(&[u8]) -> std::result::Result<(), FormatError> {
 }
 
 impl Repo {
-    /// Verifies all objects; each problem goes into `watch`, named by its object. `read_data` also reads and opens
-    /// every pack (opening needs *read*). Memory: three packs, eight index objects, one's contents for each pack it names, and
-    /// the list of objects.
+    /// Verifies all objects; each problem goes into `watch`, named by its object. Packs are looked for, and those that `reads`
+    /// chooses are read and opened (opening needs *read*); this machine remembers when. Memory: four packs, eight index
+    /// objects, one's contents for each pack it names, the list of objects, and 80 bytes for each pack.
     ///
     /// An error is returned only where checking itself failed: the store cannot be read, the user stopped it.
-    pub fn check(&self, read_data: bool, watch: &Watch) -> Result<Examined> {
-        self.check_but(read_data, &Opened::default(), watch)
+    pub fn check(&self, reads: Reads, watch: &Watch) -> Result<Examined> {
+        self.check_but(reads, &Opened::default(), watch)
     }
 
     /// Like [`Repo::check`], but does not open anew the frames that were `opened` a moment ago, where their pack is what
     /// its name says.
-    pub fn check_but(&self, read_data: bool, opened: &Opened, watch: &Watch) -> Result<Examined> {
+    pub fn check_but(&self, reads: Reads, opened: &Opened, watch: &Watch) -> Result<Examined> {
         self.refresh()?;
-        let sightings = self.core.sightings();
-        let mut check =
-            Check { core: &self.core, state: self.state(), watch, opened, sightings, now_ms: world::now_ms() };
+        let (now_ms, core, state) = (world::now_ms(), &self.core, self.state());
+        let (sightings, verified) = (core.sightings(), core.verified(now_ms));
+        let mut check = Check { core, state, watch, opened, sightings, verified, now_ms };
         let mut stats = CheckStats::default();
         let listing = check.list()?;
         check.configuration()?;
@@ -92,11 +101,17 @@ impl Repo {
         stats.log_entries = self.core.log.verify(&mut |e| check.problem(&e))?;
         check.checkpoints(&listing)?;
         check.snapshots(&listing, &mut stats)?;
-        let packs = check.data(&listing, read_data, &mut stats)?;
+        let packs = check.data(&listing, &reads, &mut stats)?;
         self.core.remember_sightings(&check.sightings);
         let (unsound, found, named) = (packs.unsound, packs.found, packs.named.len());
         let wrong = packs.wrong.into_keys().collect();
         Ok(Examined { stats, unsound, sightings: check.sightings, wrong, found, packs: named })
+    }
+
+    /// When this machine last found the packs of the store whole, each given with its length in bytes.
+    pub fn verification(&self, packs: impl Iterator<Item = (PackName, u64)>) -> Verification {
+        let verified = self.core.verified(world::now_ms());
+        verified.of(packs.map(|(pack, size)| (pack.hash, size)))
     }
 
     /// Why a chunk cannot be read: the object that is to blame, if one is known. `None`: it can be read, as far as
@@ -123,6 +138,7 @@ struct Check<'a> {
     watch: &'a Watch,
     opened: &'a Opened,
     sightings: Sightings,
+    verified: Verified,
     now_ms: u64,
 }
 

@@ -11,6 +11,7 @@ use repo_format::names::{Name, PackName};
 
 use super::check::Examined;
 use super::sightings::{Sightings, may_declare};
+use super::verified::Verified;
 use super::{Core, Repo, twice};
 use crate::error::Result;
 
@@ -52,6 +53,17 @@ impl Core {
     pub(super) fn remember_sightings(&self, sightings: &Sightings) {
         if let Some(cache) = &self.cache {
             let _ = cache.set_sightings(sightings);
+        }
+    }
+
+    pub(super) fn verified(&self, now_ms: u64) -> Verified {
+        self.cache.as_ref().map(|cache| cache.verified(now_ms)).unwrap_or_default()
+    }
+
+    /// A full or read-only cache directory must not stop work: what it forgets is read again.
+    pub(super) fn remember_verified(&self, verified: &Verified) {
+        if let Some(cache) = &self.cache {
+            let _ = cache.set_verified(verified);
         }
     }
 

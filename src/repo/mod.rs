@@ -27,6 +27,7 @@ mod sort;
 pub mod twice;
 pub mod unsound;
 mod uploads;
+pub mod verified;
 pub mod world;
 pub mod writer;
 

@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use super::{Age, Filter};
 use crate::forget::By;
 use crate::forget::policy::{Period, Policy, Span2};
+use crate::repo::check;
 use crate::repo::prune::Limits;
 
 /// `forget`
@@ -218,16 +219,7 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Bytes, String> {
         let wrong = || format!("{text:?} is no number of bytes, such as 500M or 20G");
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = match &text[digits.len()..] {
-            "" | "B" => 1,
-            "k" | "K" | "kB" | "KB" => 1000,
-            "M" | "MB" => 1_000_000,
-            "G" | "GB" => 1_000_000_000,
-            "T" | "TB" => 1_000_000_000_000,
-            _ => return Err(wrong()),
-        };
-        digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).map(Bytes).ok_or_else(wrong)
+        check::bytes(text).map(Bytes).ok_or_else(wrong)
     }
 }
 

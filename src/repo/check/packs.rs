@@ -1,45 +1,26 @@
 //! The part of a check that is about packs and index objects: which are whole, and which copies of chunks can be relied on.
+//!
+//! One thread goes through the index objects and keeps account; others look at the packs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::thread;
 
-use repo_format::frame::{FrameHeader, Listed, Opener};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::names::{IndexName, Name, PackName};
-use repo_format::pack::{PackFrame, open_pack};
 
 use super::super::index::Index;
 use super::super::locate::Purpose;
 use super::super::unsound::Unsound;
-use super::{Check, CheckStats, Listing};
+use super::look::{Depth, Eye, Job, Looked, Wrong};
+use super::share::Chosen;
+use super::{Check, CheckStats, Listing, Reads};
 use crate::error::{Error, Kind, Result};
-use crate::store::fetched::Fetched;
 
-/// Packs that are read at once, and lie in memory.
-const PACKS: usize = 3;
-
-/// A pack that an index object names.
-struct What<'a> {
-    pack: PackName,
-    /// Its bytes.
-    size: u32,
-    /// Whether it is read.
-    reads: bool,
-    /// What the index object says of it.
-    entries: &'a [IndexEntry],
-}
-
-/// What is wrong with a pack.
-struct Wrong {
-    error: Error,
-    /// The frames that cannot be opened; `None`: all.
-    frames: Option<BTreeSet<u32>>,
-}
-
-impl From<Error> for Wrong {
-    fn from(error: Error) -> Wrong {
-        Wrong { error, frames: None }
-    }
-}
+/// Packs that are looked at at once, and lie in memory.
+const PACKS: usize = 4;
+/// After so many packs it is written down what was read: what an interrupted check reads again, at most.
+const WRITTEN_DOWN: u64 = 256;
 
 /// What a check of all packs found.
 #[derive(Default)]
@@ -56,8 +37,64 @@ pub(super) struct Packs {
 
 impl Check<'_> {
     /// Every index object that counts, every pack that one names, and (without being damage) what nothing names.
-    pub(super) fn data(&mut self, listing: &Listing, read_data: bool, stats: &mut CheckStats) -> Result<Packs> {
+    pub(super) fn data(&mut self, listing: &Listing, reads: &Reads, stats: &mut CheckStats) -> Result<Packs> {
         let mut packs = Packs::default();
+        let state = self.state.clone();
+        let stored = listing.iter().filter_map(|(name, size)| match name {
+            Name::Pack(pack) => Some((*pack, *size)),
+            _ => None,
+        });
+        self.verified.keep(&stored.clone().map(|(pack, _)| pack.hash).collect());
+        // What is condemned is about to be deleted, what an open session holds is about to be written.
+        let counts = |(pack, _): &(PackName, u64)| {
+            !state.condemned().contains_key(pack) && !state.open_sessions().contains_key(&pack.session)
+        };
+        let chosen = reads.choose(stored.clone().filter(counts), &self.verified);
+        let total = stored.filter(|(pack, _)| chosen.has(pack)).map(|(_, size)| size).sum();
+        self.watch.bytes_total.store(total, std::sync::atomic::Ordering::Relaxed);
+        self.named_packs(listing, &chosen, &mut packs, stats)?;
+        self.tell_wrong(&packs)?;
+        self.unnamed(listing, &chosen, &packs, stats)?;
+        self.core.remember_verified(&self.verified);
+        Ok(packs)
+    }
+
+    /// The packs that index objects name: looked at by threads, while this one goes on through the index objects.
+    fn named_packs(
+        &mut self,
+        listing: &Listing,
+        chosen: &Chosen,
+        packs: &mut Packs,
+        stats: &mut CheckStats,
+    ) -> Result<()> {
+        let eye = Eye { core: self.core, opened: self.opened, watch: self.watch };
+        thread::scope(|scope| {
+            let (jobs, waiting) = bounded::<Job>(PACKS);
+            let (tell, told) = unbounded::<Looked>();
+            for number in 0..PACKS {
+                let (waiting, tell, eye) = (waiting.clone(), tell.clone(), &eye);
+                let look = move || {
+                    // Nobody listens any more once the check has failed.
+                    let _ = waiting.iter().all(|job| tell.send(eye.look(&job)).is_ok());
+                };
+                let thread = thread::Builder::new().name(format!("check {number}"));
+                thread.spawn_scoped(scope, look).map_err(|e| Error::io("checking thread", e))?;
+            }
+            drop((waiting, tell));
+            self.indexes(listing, chosen, (&jobs, &told), packs, stats)?;
+            drop(jobs);
+            told.iter().try_for_each(|looked| self.note(looked, packs, stats))
+        })
+    }
+
+    fn indexes(
+        &mut self,
+        listing: &Listing,
+        chosen: &Chosen,
+        (jobs, told): (&Sender<Job>, &Receiver<Looked>),
+        packs: &mut Packs,
+        stats: &mut CheckStats,
+    ) -> Result<()> {
         let (core, state) = (self.core, self.state.clone());
         let indexes: Vec<IndexName> = state.indexes().keys().copied().collect();
         core.each_index(&indexes, &state, |index, read| {
@@ -70,150 +107,67 @@ impl Check<'_> {
             };
             self.sightings.strike(&name);
             let mut entries = by_pack(&object);
-            let new: Vec<(PackName, u32)> =
-                object.head().packs.iter().copied().filter(|(pack, _)| packs.named.insert(*pack)).collect();
-            for some in new.chunks(PACKS) {
-                let whole =
-                    |(pack, size): &&(PackName, u32)| listing.get(&Name::Pack(*pack)) == Some(&u64::from(*size));
-                let read = some.iter().filter(|_| read_data).filter(whole).map(|(pack, _)| pack.to_string());
-                let mut fetched = Fetched::of(&*core.store, read);
-                for (pack, size) in some {
-                    self.watch.check()?;
-                    // What was condemned may be deleted: nobody may need it then, and if somebody does, that is told of the snapshot.
-                    if self.state.condemned().contains_key(pack) && !listing.contains_key(&Name::Pack(*pack)) {
-                        packs.unsound.lose(*pack);
-                        continue;
-                    }
-                    let what = What {
-                        pack: *pack,
-                        size: *size,
-                        reads: read_data,
-                        entries: &entries.remove(pack).unwrap_or_default(),
-                    };
-                    self.named_pack(index, &what, listing, &mut fetched, &mut packs, stats)?;
+            for (pack, size) in &object.head().packs {
+                if !packs.named.insert(*pack) {
+                    continue;
                 }
+                self.watch.check()?;
+                let name = Name::Pack(*pack);
+                let found = listing.get(&name).copied();
+                // What was condemned may be deleted: nobody may need it then, and if somebody does, that is told of the snapshot.
+                if found.is_none() && state.condemned().contains_key(pack) {
+                    packs.unsound.lose(*pack);
+                    continue;
+                }
+                // What was seen damaged before is looked at again.
+                let reads = chosen.has(pack) || self.sightings.has(&name);
+                let entries = entries.remove(pack).unwrap_or_default();
+                let job = Job { index: *index, pack: *pack, size: *size, found, reads, entries };
+                let ended = |_| Error::damaged("checking thread", "has ended before its work");
+                jobs.send(job).map_err(ended)?;
+                told.try_iter().try_for_each(|looked| self.note(looked, packs, stats))?;
             }
             Ok(())
-        })?;
-        self.tell_wrong(&packs)?;
-        self.unnamed(listing, read_data, &packs, stats)?;
-        Ok(packs)
+        })
     }
 
-    fn named_pack(
-        &mut self,
-        index: &IndexName,
-        &What { ref pack, size, reads, entries }: &What<'_>,
-        listing: &Listing,
-        fetched: &mut Fetched,
-        packs: &mut Packs,
-        stats: &mut CheckStats,
-    ) -> Result<()> {
-        let name = Name::Pack(*pack);
+    /// Takes note of what came of looking at a pack.
+    fn note(&mut self, looked: Looked, packs: &mut Packs, stats: &mut CheckStats) -> Result<()> {
+        let Looked { index, pack, size, there, chunks } = looked;
+        let name = Name::Pack(pack);
         stats.packs += 1;
         stats.pack_bytes += u64::from(size);
-        let there = match listing.get(&name) {
-            // It may have been deleted since we listed, or be hidden from listings; reading it would not help.
-            None => Err(Wrong::from(Error::damaged(pack, "is missing"))),
-            // Of what is cut the first frames may be whole.
-            Some(found) if *found != u64::from(size) => {
-                let error = Error::damaged(pack, format!("has {found} bytes instead of {size}"));
-                match self.contents(pack, entries, fetched, stats) {
-                    Err(Wrong { frames, .. }) => Err(Wrong { error, frames }),
-                    Ok(_) => Err(error.into()),
-                }
-            }
-            // What was seen damaged before is looked at again.
-            Some(_) if reads || self.sightings.has(&name) => self.contents(pack, entries, fetched, stats),
-            Some(_) => return Ok(()),
-        };
+        stats.chunks += chunks;
         match there {
-            Ok(opened) => {
+            Ok(Depth::Listed) => {}
+            Ok(depth) => {
                 self.sightings.strike(&name);
-                if opened && self.state.lost().contains_key(pack) {
-                    packs.found.push(*pack);
+                self.was_read(&pack, u64::from(size), stats);
+                if depth == Depth::Opened && self.state.lost().contains_key(&pack) {
+                    packs.found.push(pack);
                 }
             }
             Err(Wrong { error, .. }) if !error.is_of_bytes() && error.kind() != Kind::Io => return Err(error),
             Err(Wrong { error, frames }) => {
                 self.sightings.saw(&name, self.now_ms);
-                packs.wrong.insert(*pack, (*index, error));
+                self.verified.strike(&pack.hash);
+                packs.wrong.insert(pack, (index, error));
                 match frames {
-                    None => packs.unsound.lose(*pack),
+                    None => packs.unsound.lose(pack),
                     Some(frames) if frames.is_empty() => {}
-                    Some(frames) => drop(packs.unsound.packs.insert(*pack, frames)),
+                    Some(frames) => drop(packs.unsound.packs.insert(pack, frames)),
                 }
             }
         }
         Ok(())
     }
 
-    /// Reads a pack, compares it with its name and with the index, and opens its frames where the key can. Of a pack that
-    /// is what its name says those are spared that were opened already.
-    fn contents(
-        &self,
-        pack: &PackName,
-        entries: &[IndexEntry],
-        fetched: &mut Fetched,
-        stats: &mut CheckStats,
-    ) -> std::result::Result<bool, Wrong> {
-        let bytes = fetched.read(&*self.core.store, &pack.to_string()).map_err(gone)?;
-        let opens = !self.core.ring.read.is_empty();
-        let listed = open_pack(pack, &bytes, &self.core.ring.repo.index).map_err(Error::from);
-        let listed = listed.and_then(|frames| agree(&frames, entries).map_err(|m| Error::damaged(pack, m)));
-        if let (Err(error), false) = (&listed, opens) {
-            return Err(error.again().into());
-        }
-        if !opens {
-            return Ok(false);
-        }
-        let mut opener = Opener::new().map_err(Error::from)?;
-        let mut first = None;
-        let mut bad = BTreeSet::new();
-        for (at, chunks) in by_frame(entries) {
-            if listed.is_ok() && self.was_opened(pack, &chunks) {
-                stats.chunks += chunks.len() as u64;
-                continue;
-            }
-            match self.frame(&mut opener, &bytes, &chunks) {
-                Ok(()) => stats.chunks += chunks.len() as u64,
-                Err(e) if !e.is_of_bytes() => return Err(e.into()),
-                Err(e) => {
-                    bad.insert(at);
-                    first.get_or_insert(e.within(format!("frame at {at}")).within(pack));
-                }
-            }
-        }
-        self.watch.advance(bytes.len() as u64);
-        match first.or(listed.err()) {
-            Some(error) => Err(Wrong { error, frames: Some(bad) }),
-            None => Ok(true),
-        }
-    }
-
-    fn was_opened(&self, pack: &PackName, chunks: &[&IndexEntry]) -> bool {
-        let Some(first) = chunks.first() else { return false };
-        let mut sorted = chunks.to_vec();
-        sorted.sort_unstable_by_key(|e| e.position);
-        let list: Vec<Listed> = sorted.iter().map(|e| Listed { id: e.id, length: e.length }).collect();
-        self.opened.holds(pack, (first.frame_offset, first.frame_length), first.kind, &list)
-    }
-
-    /// Opens one frame, which must hold `chunks`.
-    fn frame(&self, opener: &mut Opener, bytes: &[u8], chunks: &[&IndexEntry]) -> Result<()> {
-        let Some(first) = chunks.first() else { return Ok(()) };
-        let start = first.frame_offset as usize;
-        let cut = || Error::damaged("frame", "lies beyond the end of the pack");
-        let sealed = bytes.get(start..start + first.frame_length as usize).ok_or_else(cut)?;
-        let head = FrameHeader::parse(sealed)?;
-        let key = self.core.content_key(&head.session, &head.wrapped)?;
-        let open = opener.open(&key, &self.core.ring.repo.chunk_id, sealed)?;
-        let holds = |e: &&IndexEntry| {
-            open.list().get(usize::from(e.position)).is_some_and(|c| c.id == e.id && c.length == e.length)
-        };
-        match open.kind() == first.kind && open.list().len() == chunks.len() && chunks.iter().all(holds) {
-            true => Ok(()),
-            false => Err(Error::damaged("frame", "is not what the index says")),
+    fn was_read(&mut self, pack: &PackName, size: u64, stats: &mut CheckStats) {
+        self.verified.saw(pack.hash, self.now_ms);
+        stats.packs_read += 1;
+        stats.bytes_read += size;
+        if stats.packs_read.is_multiple_of(WRITTEN_DOWN) {
+            self.core.remember_verified(&self.verified);
         }
     }
 
@@ -257,16 +211,21 @@ impl Check<'_> {
     }
 
     /// Packs and index objects that nothing names, of open or interrupted sessions, or replaced: nobody relies on them.
-    fn unnamed(&mut self, listing: &Listing, read_data: bool, packs: &Packs, stats: &mut CheckStats) -> Result<()> {
-        for name in listing.keys() {
+    fn unnamed(&mut self, listing: &Listing, chosen: &Chosen, packs: &Packs, stats: &mut CheckStats) -> Result<()> {
+        for (name, size) in listing {
             let reads = match name {
-                Name::Pack(pack) if !packs.named.contains(pack) => read_data || self.sightings.has(name),
+                Name::Pack(pack) if !packs.named.contains(pack) => chosen.has(pack) || self.sightings.has(name),
                 Name::Index(index) if !self.state.indexes().contains_key(index) => true,
                 _ => continue,
             };
             stats.unnamed += 1;
             match if reads { self.read(name).map(drop) } else { continue } {
-                Ok(()) => self.sightings.strike(name),
+                Ok(()) => {
+                    self.sightings.strike(name);
+                    if let Name::Pack(pack) = name {
+                        self.was_read(pack, *size, stats);
+                    }
+                }
                 Err(e) if e.is_of_bytes() => {
                     self.sightings.saw(name, self.now_ms);
                     self.watch.problem(false, name, format!("{}; no snapshot relies on it", e.message()));
@@ -279,43 +238,10 @@ impl Check<'_> {
     }
 }
 
-fn gone(e: Error) -> Error {
-    match e.kind() {
-        Kind::NotFound => Error::damaged(e.subject(), "is missing"),
-        _ => e,
-    }
-}
-
 fn by_pack(object: &IndexObject) -> HashMap<PackName, Vec<IndexEntry>> {
     let mut packs: HashMap<PackName, Vec<IndexEntry>> = HashMap::new();
     for entry in object.iter() {
         packs.entry(entry.pack).or_default().push(entry);
     }
     packs
-}
-
-fn by_frame(entries: &[IndexEntry]) -> BTreeMap<u32, Vec<&IndexEntry>> {
-    let mut frames: BTreeMap<u32, Vec<&IndexEntry>> = BTreeMap::new();
-    for entry in entries {
-        frames.entry(entry.frame_offset).or_default().push(entry);
-    }
-    frames
-}
-
-/// Whether the index names what the pack's own list names, no more and no less.
-fn agree(frames: &[PackFrame], entries: &[IndexEntry]) -> std::result::Result<(), String> {
-    let by_offset: HashMap<u32, &PackFrame> = frames.iter().map(|f| (f.offset, f)).collect();
-    for entry in entries {
-        let frame =
-            by_offset.get(&entry.frame_offset).filter(|f| f.length == entry.frame_length && f.kind == entry.kind);
-        let chunk = frame.and_then(|f| f.chunks.get(usize::from(entry.position)));
-        if chunk.is_none_or(|c| c.id != entry.id || c.length != entry.length) {
-            return Err(format!("does not hold chunk {} where the index says", entry.id));
-        }
-    }
-    let held: usize = frames.iter().map(|f| f.chunks.len()).sum();
-    if held != entries.len() {
-        return Err(format!("holds {held} chunks, the index names {}", entries.len()));
-    }
-    Ok(())
 }
