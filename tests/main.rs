@@ -64,6 +64,7 @@ mod select;
 mod sftp;
 mod shares;
 mod sim_disk;
+mod simulate;
 mod snapshot_body;
 mod sshd;
 mod sstable_faults;

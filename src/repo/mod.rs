@@ -320,7 +320,12 @@ impl Core {
     fn any_snapshot(&self, id: &SnapshotId, fetched: &mut Fetched) -> Result<(SessionId, Snapshot)> {
         let name = Name::Snapshot(*id);
         let within = |e| Error::from(e).within(name);
-        let lost = || Error::damaged(name, "is missing, though the log names it").hint(LOST_SNAPSHOT);
+        let lost = || match self.log.catch_up() {
+            Ok(state) if !state.snapshots().contains_key(id) && !state.held().contains(id) => {
+                Error::new(Kind::NotFound, name, "was forgotten meanwhile")
+            }
+            _ => Error::damaged(name, "is missing, though the log names it").hint(LOST_SNAPSHOT),
+        };
         let mut read = |name: &str| fetched.read(&*self.store, name);
         let found = twice::read_by(&mut read, &name, |bytes| Snapshot::sealed_by(id, bytes))
             .map_err(|e| e.hint(LOST_SNAPSHOT))?

@@ -30,6 +30,8 @@ pub const CACHE_BYTES: usize = 32 << 20;
 const AHEAD: usize = 256;
 /// Threads that fetch ahead, at most, whatever the store says.
 const THREADS_MAX: usize = 16;
+/// How often a chunk is looked up anew: prunes may move what it lies in while it is read.
+const REFRESHED_MAX: usize = 8;
 
 /// Where a frame lies: pack and offset.
 type FrameKey = (PackName, u32);
@@ -133,11 +135,18 @@ impl ChunkSource for Reader {
     }
 
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
-        match self.inner.get(kind, id) {
-            // Perhaps it was our view of the index that was old, or its cache that was wrong.
-            Err(e) if e.kind() == Kind::Damaged && self.inner.refresh(id) => self.inner.get(kind, id).map_err(|_| e),
-            other => other,
+        let mut got = self.inner.get(kind, id);
+        // Perhaps it was our view of the index that was old, or its cache that was wrong; and again, where packs go quickly.
+        for _ in 0..REFRESHED_MAX {
+            match got {
+                Err(e) if e.kind() == Kind::Damaged && self.inner.refresh(id) => {
+                    got =
+                        self.inner.get(kind, id).map_err(|again| if again.kind() == Kind::Damaged { e } else { again });
+                }
+                _ => break,
+            }
         }
+        got
     }
 
     fn prefetch(&self, ids: &[ChunkId]) {
@@ -194,8 +203,12 @@ impl Inner {
                 Ok(bytes) => return Ok(bytes),
                 Err(e) if e.kind() == Kind::Interrupted => return Err(e),
                 // Whatever hinders this copy (damage, a version not known, a bad disk), another may be whole.
+                // What may pass is told rather than damage: the copy that is whole may be the one that could not be asked for.
                 Err(e) => {
-                    failure.get_or_insert_with(|| unreadable(e, place, id));
+                    let passes = e.kind() == Kind::Io;
+                    if failure.as_ref().is_none_or(|first| passes && first.kind() != Kind::Io) {
+                        failure = Some(unreadable(e, place, id));
+                    }
                 }
             }
         }
@@ -205,7 +218,7 @@ impl Inner {
         };
         Err(match places.len() {
             1 => failure,
-            n => failure.within(format!("the first of {n} copies, none of which can be read")),
+            n => failure.within(format!("one of {n} copies, none of which can be read")),
         })
     }
 

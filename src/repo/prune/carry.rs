@@ -173,7 +173,7 @@ impl Repo {
         for some in stale.chunks(TOGETHER) {
             let (mut builders, mut replaces) = (Vec::new(), Vec::new());
             for (name, packs) in some {
-                let object = core.read_index(name, &state)?;
+                let object = core.read_index(name, &state).map_err(|e| core.unless_replaced(name, e))?;
                 let Some(mut contents) = contents(&object) else {
                     covered.extend(packs.iter().copied());
                     continue;

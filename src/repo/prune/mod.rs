@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use repo_format::credential::Sets;
 use repo_format::id::{SnapshotId, WriterId};
 use repo_format::log_state::State;
+use repo_format::names::IndexName;
 
 use super::sort::{Sorted, Sorter};
 use super::{Core, Repo};
@@ -91,7 +92,7 @@ impl Marked {
     }
 }
 
-const MEANWHILE: &str = "a backup ended while this was worked out: run it again";
+const MEANWHILE: &str = "a backup or another prune ended while this was worked out: run it again";
 
 impl Repo {
     /// Snapshots that must be marked: those that are listed, and those that are forgotten while an open session builds on
@@ -108,10 +109,14 @@ impl Repo {
     /// A snapshot that must be marked, listed or held; and who committed it.
     pub fn needed_snapshot(&self, id: &SnapshotId) -> Result<(WriterId, repo_format::snapshot::Snapshot)> {
         let snapshot = match self.state().snapshots().contains_key(id) {
-            true => self.core.snapshot(id, &mut Fetched::default())?,
+            true => self.core.snapshot(id, &mut Fetched::default()),
             // The log no longer says who made it; its signature does.
-            false => self.core.any_snapshot(id, &mut Fetched::default())?.1,
+            false => self.core.any_snapshot(id, &mut Fetched::default()).map(|(_, snapshot)| snapshot),
         };
+        let snapshot = snapshot.map_err(|e| match e.kind() {
+            Kind::NotFound => Error::new(Kind::Busy, self.core.store.place(), MEANWHILE),
+            _ => e,
+        })?;
         Ok((snapshot.writer, snapshot))
     }
 
@@ -143,6 +148,14 @@ impl Repo {
 }
 
 impl Core {
+    /// Why an index object cannot be read: it may have been replaced since, by another prune.
+    fn unless_replaced(&self, name: &IndexName, e: Error) -> Error {
+        match self.log.catch_up() {
+            Ok(state) if !state.indexes().contains_key(name) => Error::new(Kind::Busy, self.store.place(), MEANWHILE),
+            _ => e,
+        }
+    }
+
     fn scratch_dir(&self) -> PathBuf {
         self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.dir().to_owned())
     }

@@ -77,12 +77,14 @@ impl Survey {
                 survey.take_in(name, &object);
                 survey.places(marked, name, &object, &mut places)
             }
-            Err(e) if e.is_of_bytes() => {
-                survey.sees_all = false;
-                survey.problems.push(e);
-                Ok(())
-            }
-            Err(e) => Err(e),
+            Err(e) => match core.unless_replaced(name, e) {
+                e if e.is_of_bytes() => {
+                    survey.sees_all = false;
+                    survey.problems.push(e);
+                    Ok(())
+                }
+                e => Err(e),
+            },
         })?;
         survey.choose(marked, &places.finish()?)?;
         Ok(survey)

@@ -1,0 +1,307 @@
+//! Several writers, two administrators who forget and prune, a reader and a thief with a stolen *write* key, all with the
+//! repository's own code on one store: requests fail, are done though reported failed, processes die and sleep at any of them, and
+//! clocks are wrong by up to a year. Whatever happens, each snapshot of which a writer was told that it stands, and that nobody forgot, is read back
+//! byte for byte; and in the end nothing is left that nobody needs.
+//!
+//! (`repo-format/tests/simulate.rs` does the same to the protocol alone, and shows that each of its rules is needed.
+//! `tools/long planted` takes rules out of the code, one at a time, and this must find each.) `ONEFOLD_HISTORIES=n` runs more.
+
+mod stage;
+mod thief;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use onefold::prune::{Options, of_marked};
+use onefold::repo::check::Reads;
+use onefold::repo::prune::{Limits, Marks};
+use onefold::repo::{Repo, WriteOptions};
+use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
+use onefold::watch::{Problem, Watch};
+use onefold::{Error, Kind, Result};
+use repo_format::credential::{NewLock, Sets, Unlock};
+use repo_format::id::SnapshotId;
+use repo_format::index::Index;
+use repo_format::keyfile::KeyFile;
+use repo_format::log::Body;
+use repo_format::names::{Name, PackName};
+use repo_format::snapshot::Says;
+
+use crate::repo::{chunks, small};
+use stage::{Dice, Process, Stage};
+
+pub type Plain = Vec<(ChunkKind, Vec<u8>)>;
+
+/// Who acts, by the number of the key that opens the repository: the first holds everything, others as [`SETS`] say. Two processes of
+/// one writer act at once.
+const KEYS: [u8; 8] = [0, 0, 1, 1, 2, 3, 4, 0];
+const SETS: [(u8, Sets); 4] = [(1, Sets::WRITE), (2, Sets(3)), (3, Sets::WRITE), (4, Sets::READ)];
+const STEPS: u64 = 1500;
+
+/// What happens often enough to count.
+const BUSY: [&str; 11] = [
+    "committed",
+    "reused",
+    "taken over",
+    "forgotten",
+    "pruned",
+    "read",
+    "fenced",
+    "void",
+    "failed",
+    "to be run again",
+    "stolen",
+];
+
+/// Data of one part out of a few: what one writes another has perhaps written.
+fn part(number: u64) -> Plain {
+    chunks(number, 5)
+}
+
+/// One history; how often what happened in it.
+fn history(seed: u64) -> BTreeMap<&'static str, u64> {
+    let stage = Stage::new(seed, KEYS.len(), STEPS);
+    let key = |n: u8| KeyFile::from_bytes([n; 32]);
+    let admin = Repo::init(stage.store.clone(), Unlock::KeyFile(&key(0)), None, small()).unwrap();
+    for (n, sets) in SETS {
+        admin.add_key(sets, NewLock::KeyFile(&key(n))).unwrap();
+    }
+    drop(admin);
+    thread::scope(|scope| {
+        for (actor, n) in KEYS.into_iter().enumerate() {
+            let stage = &stage;
+            scope.spawn(move || {
+                let play: &mut dyn FnMut(&Process, &mut Dice) = match actor {
+                    0 | 1 => &mut administer,
+                    2..=4 => &mut write,
+                    5 => &mut thief::act,
+                    _ => &mut read,
+                };
+                stage.act(actor, n, play);
+            });
+        }
+    });
+    end(&stage);
+    let model = std::mem::take(&mut *stage.model.lock().unwrap());
+    model.counts
+}
+
+/// A night of a writer.
+fn write(process: &Process, dice: &mut Dice) {
+    let night = |dice: &mut Dice| -> Result<()> {
+        let repo = process.open()?;
+        let take_over = dice.one_in(4);
+        let index_packs = 1 + dice.below(3) as usize;
+        let options = WriteOptions { threads: 1, take_over, index_packs, ..WriteOptions::default() };
+        let writer = repo.writer(options)?;
+        let plain: Plain = (0..1 + dice.below(4)).flat_map(|_| part(dice.below(12))).collect();
+        let mut roots = Vec::new();
+        for (kind, bytes) in &plain {
+            roots.push((*kind, writer.put(*kind, bytes)?));
+        }
+        let (info, stats) = writer.commit(roots, Says { body: b"{}".to_vec(), ..Says::default() })?;
+        let mut model = process.stage.model.lock().unwrap();
+        model.count("committed");
+        if stats.chunks_new < stats.chunks {
+            model.count("reused");
+        }
+        if stats.index_objects_adopted > 0 {
+            model.count("taken over");
+        }
+        if !model.forgotten.contains(&info.id) {
+            model.kept.insert(info.id, plain);
+        }
+        Ok(())
+    };
+    if let Err(e) = night(dice) {
+        // A session that another took over, or the administrator ended, ends.
+        if e.kind() == Kind::Denied && e.to_string().contains("void") {
+            return process.count("void");
+        }
+        process.allow("a writer", &e);
+    }
+}
+
+/// What the snapshots need, where each names all its chunks.
+fn prune(repo: &Repo, grace_ms: u64, dice: &mut Dice) -> Result<()> {
+    let mut marks = Marks::new(&repo.scratch_dir());
+    for id in repo.needed_snapshots()? {
+        let (writer, snapshot) = repo.needed_snapshot(&id)?;
+        let number = marks.snapshot(id, writer)?;
+        snapshot.roots.iter().try_for_each(|(_, chunk)| marks.add(number, chunk))?;
+    }
+    let limits = Limits { unused: [0.0, 0.2, f64::INFINITY][dice.below(3) as usize], moved: u64::MAX };
+    of_marked(repo, &marks.finish()?, &Options { grace_ms, limits, dry_run: false }, &Watch::new()).map(drop)
+}
+
+fn administer(process: &Process, dice: &mut Dice) {
+    let work = |dice: &mut Dice| -> Result<()> {
+        let repo = process.open()?;
+        for _ in 0..=dice.below(2) {
+            let listed: Vec<SnapshotId> = repo.snapshots().iter().map(|info| info.id).collect();
+            // A few snapshots stay, so that there is something to lose.
+            let goes: Vec<SnapshotId> = listed.iter().copied().filter(|_| listed.len() > 2 && dice.one_in(3)).collect();
+            {
+                let mut model = process.stage.model.lock().unwrap();
+                for id in &goes {
+                    model.kept.remove(id);
+                    model.forgotten.insert(*id);
+                    model.count("forgotten");
+                }
+            }
+            if !goes.is_empty() {
+                repo.forget(&goes.into_iter().collect())?;
+            }
+            if dice.one_in(12) {
+                // A machine that is thought to be gone for good.
+                let open: Vec<_> = repo.refresh()?.open_sessions().keys().copied().collect();
+                if let Some(session) = open.get(dice.below(open.len() as u64) as usize).copied() {
+                    process.count("fenced");
+                    repo.administer(&mut |_| Ok(Body::Fence { session }))?;
+                }
+            }
+            prune(&repo, [0, 0, 3_600_000][dice.below(3) as usize], dice)?;
+            process.count("pruned");
+        }
+        Ok(())
+    };
+    if let Err(e) = work(dice) {
+        if e.kind() == Kind::Denied && e.to_string().contains("void") {
+            return process.count("void");
+        }
+        process.allow("an administrator", &e);
+    }
+}
+
+/// Reads a snapshot: unless it is forgotten meanwhile, it is read to its end.
+fn read(process: &Process, dice: &mut Dice) {
+    let (id, plain) = {
+        let model = process.stage.model.lock().unwrap();
+        let at = dice.below(model.kept.len() as u64) as usize;
+        match model.kept.iter().nth(at) {
+            Some((id, plain)) => (*id, plain.clone()),
+            None => (SnapshotId([0; 32]), Plain::new()),
+        }
+    };
+    let read = || -> Result<()> {
+        let repo = process.open()?;
+        if plain.is_empty() {
+            return Ok(());
+        }
+        let snapshot = repo.snapshot(&id)?;
+        let reader = repo.reader()?;
+        for ((kind, chunk), (_, bytes)) in snapshot.roots.iter().zip(&plain) {
+            assert_eq!(&reader.get(*kind, chunk)?, bytes);
+        }
+        process.count("read");
+        Ok(())
+    };
+    match read() {
+        Ok(()) => {}
+        Err(e) if e.kind() == Kind::Io => process.count("failed"),
+        Err(e) => {
+            let forgotten = process.stage.model.lock().unwrap().forgotten.contains(&id);
+            assert!(forgotten, "a reader: {e}");
+        }
+    }
+}
+
+/// Everybody is gone: what must be there is, and what nobody needs goes.
+fn end(stage: &Arc<Stage>) {
+    let open = || Repo::open(stage.store.clone(), Unlock::KeyFile(&KeyFile::from_bytes([0; 32])), None).unwrap();
+    verify(stage, &open(), "at the end");
+    let repo = open();
+    // The thief's snapshots name what is not there: the administrator sees that, and forgets them.
+    let unsound: Vec<SnapshotId> =
+        repo.snapshots().iter().map(|info| info.id).filter(|id| !is_sound(&repo, id)).collect();
+    let model = stage.model.lock().unwrap();
+    assert!(unsound.iter().all(|id| !model.kept.contains_key(id)));
+    drop(model);
+    repo.forget(&unsound.into_iter().collect()).unwrap();
+    for session in repo.refresh().unwrap().open_sessions().keys().copied() {
+        repo.administer(&mut |_| Ok(Body::Fence { session })).unwrap();
+    }
+    for _ in 0..3 {
+        prune(&open(), 0, &mut Dice::new(0)).unwrap();
+    }
+    let repo = open();
+    verify(stage, &repo, "after the last prune");
+    let watch = Watch::new();
+    repo.check(Reads::all_if(true), &watch).unwrap();
+    // What the thief said of packs is seen through, and told. Of packs that are gone since, index objects of writers for whom nobody
+    // vouches may still tell.
+    let vouched = named_by_vouched(&repo);
+    let is_told = |problem: &Problem| {
+        problem.message.contains("is not what the index says")
+            || !vouched.iter().any(|pack| problem.subject.contains(&pack.to_string()))
+    };
+    let problems = watch.problems().into_iter().filter(|problem| !is_told(problem));
+    let problems: Vec<String> = problems.map(|p| format!("{}: {}", p.subject, p.message)).collect();
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+/// Packs that index objects name for which a holder of *read* stands.
+fn named_by_vouched(repo: &Repo) -> BTreeSet<PackName> {
+    let mut packs = BTreeSet::new();
+    let state = repo.refresh().unwrap();
+    for (name, _) in state.indexes().iter().filter(|(_, index)| index.vouched) {
+        let bytes = repo.store().read(&Name::Index(*name).to_string()).unwrap();
+        let object = Index::open(name, &bytes, &repo.ring().repo_id, &repo.ring().repo.index).unwrap();
+        packs.extend(object.head().packs.iter().map(|(pack, _)| *pack));
+    }
+    packs
+}
+
+fn is_sound(repo: &Repo, id: &SnapshotId) -> bool {
+    let all = || -> Result<()> {
+        let snapshot = repo.snapshot(id)?;
+        let reader = repo.reader()?;
+        snapshot.roots.iter().try_for_each(|(kind, chunk)| reader.get(*kind, chunk).map(drop))
+    };
+    all().is_ok()
+}
+
+fn verify(stage: &Stage, repo: &Repo, when: &str) {
+    let lost = |id: &SnapshotId, e: Error| -> ! { panic!("lost {when}: snapshot {id}: {e}") };
+    let reader = repo.reader().unwrap();
+    for (id, plain) in &stage.model.lock().unwrap().kept {
+        let snapshot = repo.snapshot(id).unwrap_or_else(|e| lost(id, e));
+        assert_eq!(snapshot.roots.len(), plain.len());
+        for ((kind, chunk), (_, bytes)) in snapshot.roots.iter().zip(plain) {
+            assert_eq!(&reader.get(*kind, chunk).unwrap_or_else(|e| lost(id, e)), bytes, "{when}");
+        }
+    }
+}
+
+#[test]
+fn nothing_needed_is_lost_and_nothing_else_is_left() {
+    let number = |name: &str, unless: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(unless);
+    let (first, histories) = (number("ONEFOLD_FIRST", 0), number("ONEFOLD_HISTORIES", 500));
+    let total: Mutex<BTreeMap<&'static str, u64>> = Mutex::default();
+    let next = AtomicU64::new(first);
+    thread::scope(|scope| {
+        // Actors mostly wait for one another.
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + histories {
+                        return;
+                    }
+                    let counts = catch_unwind(|| history(seed)).unwrap_or_else(|_| panic!("in history {seed}"));
+                    let mut total = total.lock().unwrap();
+                    counts.into_iter().for_each(|(what, n)| *total.entry(what).or_default() += n);
+                }
+            });
+        }
+    });
+    let total = total.into_inner().unwrap();
+    // Histories in which nothing happens prove nothing.
+    for what in BUSY {
+        let n = total.get(what).copied().unwrap_or(0);
+        assert!(n >= histories / 20, "{what}: only {n} in {histories} histories; {total:?}");
+    }
+}

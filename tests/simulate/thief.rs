@@ -1,0 +1,103 @@
+//! Whoever stole a writer's key: writes whatever the log accepts of that writer, and says of others' packs what is not so.
+
+use onefold::{Kind, Result};
+use repo_format::id::SessionId;
+use repo_format::index::IndexBuilder;
+use repo_format::key::{ContentKey, SessionKey};
+use repo_format::log::{Body, Entry};
+use repo_format::names::{IndexName, Name, PackName};
+use repo_format::pack::open_pack;
+use repo_format::snapshot::{Says, Snapshot};
+
+use super::part;
+use super::stage::{Dice, Process};
+use onefold::repo::{Repo, world};
+
+/// Signs an entry and puts it under the log's next number, whatever the rules say of it.
+fn force(repo: &Repo, body: &mut dyn FnMut(u64) -> Result<Body>) -> Result<()> {
+    let key = repo.ring().writer.clone().unwrap();
+    let state = repo.refresh()?;
+    let (n, previous) = (state.n() + 1, state.head());
+    let entry = Entry { n, previous, writer: key.id(), time_ms: world::now_ms(), body: body(n)? };
+    let (_, bytes) = entry.encode(&repo.ring().repo_id, &key)?;
+    let name = Name::Log(n);
+    repo.store().create(&name.to_string(), &bytes)?;
+    repo.store().create(&name.copy(), &bytes)
+}
+
+fn packs(repo: &Repo) -> Result<Vec<PackName>> {
+    let mut packs = Vec::new();
+    repo.store().list("pack", &mut |name, _| {
+        packs.extend(match Name::parse(name) {
+            Ok(Name::Pack(pack)) => Some(pack),
+            _ => None,
+        });
+        Ok(())
+    })?;
+    packs.sort_unstable();
+    Ok(packs)
+}
+
+pub fn act(process: &Process, dice: &mut Dice) {
+    match steal(process, dice) {
+        Ok(()) => process.count("stolen"),
+        Err(e) if matches!(e.kind(), Kind::AlreadyExists | Kind::NotFound | Kind::Damaged) => process.count("beaten"),
+        Err(e) => process.allow("the thief", &e),
+    }
+}
+
+fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
+    let repo = process.open()?;
+    let key = repo.ring().writer.clone().unwrap();
+    let mut made: Option<SessionKey> = None;
+    force(&repo, &mut |n| {
+        let content = ContentKey::from_bytes(world::random()?);
+        let session = SessionId::new(n, &key.id());
+        let state = repo.state();
+        let of = SessionKey::new(&state.content(), &repo.ring().repo_id, session, content, world::random()?)?;
+        let wrapped = of.wrapped;
+        made = Some(of);
+        Ok(Body::Open { session, key: wrapped, adopts: None, bases: Vec::new() })
+    })?;
+    let session = made.unwrap();
+    let packs = packs(&repo)?;
+    let mut indexes = Vec::new();
+    if !packs.is_empty() {
+        // An index object by which chunks lie in frames of other packs than they do.
+        let pick = |dice: &mut Dice| packs[dice.below(packs.len() as u64) as usize];
+        let (at, of) = (pick(dice), pick(dice));
+        let (there, named) = (repo.store().read(&at.to_string())?, repo.store().read(&of.to_string())?);
+        let mut frames = open_pack(&at, &there, &repo.ring().repo.index)?;
+        let others = open_pack(&of, &named, &repo.ring().repo.index)?;
+        for (frame, other) in frames.iter_mut().zip(others) {
+            frame.chunks = other.chunks;
+        }
+        let mut builder = IndexBuilder::new();
+        builder.add(at, there.len() as u32, &frames)?;
+        let nonces = [world::random()?, world::random()?];
+        let ring = repo.ring();
+        let (name, bytes) = builder.finish(session.session, &ring.repo_id, &ring.repo.index, &nonces, &key)?;
+        repo.store().create(&Name::Index(name).to_string(), &bytes)?;
+        indexes.push(name);
+    }
+    // A snapshot of chunks that he never stored, which others may have.
+    let ids = &repo.ring().repo.chunk_id;
+    let roots = part(dice.below(24)).into_iter().map(|(kind, plain)| (kind, ids.id(kind, &plain)));
+    let says = Says { body: b"{}".to_vec(), ..Says::default() };
+    let snapshot = Snapshot { session: session.session, writer: key.id(), roots: roots.collect(), says };
+    let (id, bytes) = snapshot.seal(&repo.ring().repo_id, &session, &world::random()?, &key)?;
+    repo.store().create(&Name::Snapshot(id).to_string(), &bytes)?;
+    repo.store().create(&Name::Snapshot(id).copy(), &bytes)?;
+    // Others' index objects are not his to replace.
+    let state = repo.refresh()?;
+    let replaces: Vec<IndexName> = state.indexes().keys().copied().filter(|_| dice.one_in(3)).take(4).collect();
+    let replaces = if dice.one_in(2) { replaces } else { Vec::new() };
+    force(&repo, &mut |_| {
+        Ok(Body::Commit {
+            session: session.session,
+            snapshot: Some(id),
+            indexes: indexes.clone(),
+            replaces: replaces.clone(),
+        })
+    })
+}
