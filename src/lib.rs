@@ -14,6 +14,7 @@ pub mod engine;
 pub mod error;
 pub mod forget;
 pub mod merge;
+pub mod pace;
 pub mod prices;
 pub mod prune;
 pub mod repo;

@@ -30,6 +30,7 @@ pub struct Watch {
     pub records: AtomicU64,
     stop: AtomicBool,
     problems: Mutex<Vec<Problem>>,
+    left_out: Mutex<Vec<(String, Error)>>,
 }
 
 impl Watch {
@@ -62,6 +63,19 @@ impl Watch {
     /// The problems so far.
     pub fn problems(&self) -> Vec<Problem> {
         self.problems.lock().map(|p| p.clone()).unwrap_or_default()
+    }
+
+    /// Goes on without a node, also where the work begins anew.
+    pub fn leave_out(&self, node: String, why: Error) {
+        if let Ok(mut left_out) = self.left_out.lock() {
+            left_out.push((node, why));
+        }
+    }
+
+    /// Why it goes on without the node, where it does.
+    pub fn left_out(&self, node: &str) -> Option<Error> {
+        let left_out = self.left_out.lock().ok()?;
+        left_out.iter().find(|(name, _)| name == node).map(|(_, why)| why.again())
     }
 
     /// Forgets what was done and seen: the work begins anew.

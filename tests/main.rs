@@ -39,6 +39,8 @@ mod like;
 mod many_files;
 mod measure;
 mod merge;
+mod node_commands;
+mod node_guards;
 mod own_trees;
 mod parallel;
 mod params;

@@ -220,14 +220,8 @@ fn a_machine_that_is_lost_is_left_out_by_name() {
     let (Some(here), Some(mut lost)) = (Sshd::start(), Sshd::start()) else { return };
     let (user, dir) = (User::new(), tempfile::tempdir().unwrap());
     let dirs = with_snapshots(&capture("cassandra-5.0"), dir.path());
-    let settings = fs::read_to_string(here.settings()).unwrap();
-    let others = fs::read_to_string(lost.settings()).unwrap();
-    let known = [&here, &lost].map(|sshd| fs::read_to_string(sshd.path("known_hosts")).unwrap()).concat();
-    fs::write(here.path("known_hosts"), known).unwrap();
-    let keys: Vec<_> = others.lines().filter(|line| line.contains("IdentityFile")).collect();
-    fs::write(here.path("both"), format!("{settings}{}\n", keys.join("\n"))).unwrap();
     let mut command = user.command();
-    command.env("ONEFOLD_SSH_CONFIG", here.path("both"));
+    command.env("ONEFOLD_SSH_CONFIG", here.settings_for_both(&lost));
     command.args(["backup", "cassandra", "--cluster", "prod", "--snapshot-tag", "night", "--node-timeout", "2"]);
     for (n, sshd) in [(1, &here), (2, &here), (3, &lost)] {
         command.arg(format!("--node=n{n}={}", shown(sshd, &dirs[n - 1])));

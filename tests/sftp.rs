@@ -15,7 +15,7 @@ use onefold::store::retry::Retry;
 use onefold::store::watched::Watched;
 use onefold::store::{Store, sftp};
 
-use crate::sshd::Sshd;
+use crate::sshd::{Mounted, Sshd};
 use crate::stores::{contract, lossy, names};
 use crate::user::{User, capture, nodes, ran, three};
 
@@ -172,26 +172,6 @@ fn a_server_that_cannot_is_refused_by_name() {
         assert_eq!(error.kind(), Kind::Unsupported, "{error}");
         assert!(error.to_string().contains(what) && error.advice().is_some(), "{what}: {error}");
         assert!(!sshd.path("x").exists());
-    }
-}
-
-/// Mounts a small file system at a path for as long as it lives; only root may.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn small(path: PathBuf) -> Option<Mounted> {
-        fs::create_dir_all(&path).unwrap();
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "onefold-test"]).arg(&path).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Mounted(path))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

@@ -104,6 +104,13 @@ impl Sshd {
         below.len() - 1
     }
 
+    /// Stops the server and all sessions as if its machine were paused, or has them go on.
+    pub fn pause(&self, stop: bool) {
+        let signal = if stop { Signal::STOP } else { Signal::CONT };
+        kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
+        self.signal_sessions(signal);
+    }
+
     /// A file in its folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -128,17 +135,49 @@ impl Sshd {
         format!("{scheme}://127.0.0.1:{}{}", self.port, self.path(name).display())
     }
 
+    /// Settings with which `ssh` gets into another one, too.
+    pub fn settings_for_both(&self, other: &Sshd) -> PathBuf {
+        let read = |sshd: &Sshd, name: &str| fs::read_to_string(sshd.path(name)).unwrap();
+        let known = [self, other].map(|sshd| read(sshd, "known_hosts")).concat();
+        fs::write(self.path("known_hosts"), known).unwrap();
+        let others = read(other, "ssh_config");
+        let keys: Vec<_> = others.lines().filter(|line| line.contains("IdentityFile")).collect();
+        fs::write(self.path("both"), format!("{}{}\n", read(self, "ssh_config"), keys.join("\n"))).unwrap();
+        self.path("both")
+    }
+
     pub fn open(&self, name: &str) -> Folder<Remote> {
         sftp::with(self.place("sftp", name).as_ref(), self.settings()).unwrap()
     }
 }
 
 /// Processes that a process started.
-fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     let parent_of = |pid: u32| -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
     };
     ids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+/// Mounts a small file system at a path for as long as it lives; only root may.
+pub struct Mounted(pub PathBuf);
+
+impl Mounted {
+    /// Two MiB; `None` where that is not allowed.
+    pub fn small(path: PathBuf) -> Option<Mounted> {
+        fs::create_dir_all(&path).unwrap();
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "onefold-test"]).arg(&path).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Mounted(path))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }

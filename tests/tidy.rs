@@ -13,7 +13,7 @@ use source::Source;
 /// Modules of `src` by layer: imports only go down (`docs/architecture.md`). Modules of one layer do not import each
 /// other, but for the pairs in `SIBLINGS`.
 const LAYERS: [(usize, &[&str]); 6] = [
-    (1, &["error", "watch", "report", "whole", "ssh"]),
+    (1, &["error", "watch", "report", "whole", "pace", "ssh"]),
     (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
@@ -21,8 +21,9 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 14] = [
+const SIBLINGS: [(&str, &str); 15] = [
     ("ssh", "error"),
+    ("ssh", "pace"),
     ("watch", "error"),
     ("whole", "error"),
     ("backup", "snapshot"),
@@ -105,6 +106,7 @@ const ENVIRONMENT: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/sto
 const CLOCK: &[&str] = &[
     "src/repo/world.rs",
     "src/repo/packer.rs",
+    "src/pace.rs",
     "src/store/retry.rs",
     "src/engine/cassandra/client",
     "src/cli/",
@@ -133,7 +135,7 @@ const OF_MACHINE: [&str; 10] = [
 const MACHINE_FILES: &[(&str, &str)] = &[
     ("src/engine/params.rs", "whether a folder's own name has a comma"),
     ("src/engine/cassandra/capture/freeze.rs", "links to the files of a live directory"),
-    ("src/engine/cassandra/source/taken.rs", "what is remembered of snapshots that are to be cleared"),
+    ("src/engine/cassandra/source/taken/record.rs", "what is remembered of snapshots that are to be cleared"),
     ("src/engine/cassandra/sstable/write/", "SSTables that are written"),
     ("src/engine/cassandra/placing/folders.rs", "the folders that they are written into"),
     ("src/engine/cassandra/into_sstables/", "the same, what they say of themselves, and --ring"),

@@ -364,7 +364,7 @@ impl Work<'_> {
         }
         let mut file = match place.reader() {
             Ok(file) => file,
-            Err(e) if e.kind() == Kind::Full => return Err(e),
+            Err(e) if e.kind() == Kind::Full || self.common.source.is_lost() => return Err(e),
             Err(e) => {
                 let message = format!("cannot be read, and is not kept: {}", e.message());
                 self.common.watch.problem(true, subject, message);
@@ -373,7 +373,7 @@ impl Work<'_> {
         };
         let blob = match blob::write(&mut file, &subject, &self.common.target.blobs, self.common.target.sink) {
             Ok(blob) => blob,
-            Err(e) if e.subject() == subject && e.kind() == Kind::Io => {
+            Err(e) if e.subject() == subject && e.kind() == Kind::Io && !self.common.source.is_lost() => {
                 self.common.watch.problem(
                     true,
                     subject,

@@ -105,14 +105,19 @@ impl<'a> Job<'a> {
         loop {
             let opened = self.engine.source(form.name, self.params, &Described::by(&describe), self.env);
             // A machine may be lost while it is looked at: then it is left out now. What is wrong for good is wrong again.
-            let (lost, done) = match opened {
+            let (lost, spared, done) = match opened {
                 Ok(source) => {
                     let done = self.begin(&*source).and_then(|()| work(&Night { before: &before, source: &*source }));
-                    (source.is_lost(), done)
+                    (source.is_lost(), source.spared(), done)
                 }
-                Err(e) => (true, Err(e)),
+                Err(e) => (true, Vec::new(), Err(e)),
             };
             match done {
+                // Each time a node less.
+                Err(e) if e.kind() == Kind::Io && !spared.is_empty() => {
+                    spared.into_iter().for_each(|(node, why)| self.env.watch.leave_out(node, why));
+                    self.env.watch.begin_anew();
+                }
                 Err(e) if e.kind() == Kind::Io && lost && anew > 0 => {
                     anew -= 1;
                     self.env.watch.begin_anew();

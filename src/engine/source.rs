@@ -258,6 +258,10 @@ pub trait Source: Sync {
     fn is_lost(&self) -> bool {
         false
     }
+    /// Nodes that are to be read no further for their own sake, by name, and why: opened anew, the source is to be without them.
+    fn spared(&self) -> Vec<(String, Error)> {
+        Vec::new()
+    }
     /// Lets go of what was frozen for this backup alone, now that all was read. Gives what stays, and why.
     fn release(&self) -> Vec<String> {
         Vec::new()

@@ -52,7 +52,8 @@ impl Ran {
 pub fn here(words: &[&str], limit: Duration) -> Result<Ran> {
     let (name, rest) = words.split_first().ok_or_else(|| Error::new(Kind::Usage, "a program", "has no name"))?;
     let mut command = Command::new(name);
-    command.args(rest).process_group(0);
+    // The password is no business of its.
+    command.args(rest).process_group(0).env_remove("ONEFOLD_PASSWORD");
     match run(command, limit) {
         Err(Failed::Start(e)) if e.kind() == io::ErrorKind::NotFound => {
             Ok(Ran { code: Some(NO_PROGRAM), out: String::new(), err: String::new() })

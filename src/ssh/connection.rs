@@ -14,14 +14,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::address::Address;
-use super::packet::{self, Attributes, Malformed, Name, REPLY_MAX, Reply, Request, status};
+use super::answer::{Answer, Fault, Pending};
+use super::packet::{self, Malformed, REPLY_MAX, Reply, Request};
 use super::refusal;
 use crate::error::{Error, Kind, Result};
+use crate::pace::{Clock, Latency};
 
 /// How long a host may take to let us in; somebody may have to touch a key.
 const ENTRY: Duration = Duration::from_secs(120);
-/// How long a request may go unanswered. A host that is gone is noticed sooner, by `ServerAlive…`.
-const ANSWER: Duration = Duration::from_secs(300);
 /// How long words on standard error are waited for after the end of standard output.
 const WORDS: Duration = Duration::from_secs(2);
 /// What is kept of these words, in bytes: their end.
@@ -69,70 +69,35 @@ pub(super) fn program(address: &Address, settings: Option<&Path>) -> Command {
     command
 }
 
-/// Why a request was not carried out.
-#[derive(Debug)]
-pub enum Fault {
-    /// The server said so.
-    Status {
-        /// One of [`status`].
-        code: u32,
-        /// In its words.
-        message: String,
-    },
-    /// The connection is no more. Nobody knows what became of the request.
-    Lost(Error),
-}
-
-impl Fault {
-    /// Whether the server said just this.
-    pub fn is(&self, status: u32) -> bool {
-        matches!(self, Fault::Status { code, .. } if *code == status)
-    }
-
-    /// The error for a file or a folder.
-    pub fn of(self, subject: impl std::fmt::Display) -> Error {
-        let (code, message) = match self {
-            Fault::Lost(e) => return e.said_of(subject),
-            Fault::Status { code, message } => (code, message),
-        };
-        let kind = match code {
-            status::NO_SUCH_FILE => io::ErrorKind::NotFound,
-            status::PERMISSION_DENIED => io::ErrorKind::PermissionDenied,
-            status::UNSUPPORTED => io::ErrorKind::Unsupported,
-            status::EOF => io::ErrorKind::UnexpectedEof,
-            _ => io::ErrorKind::Other,
-        };
-        let said = if message.is_empty() { format!("status {code}") } else { message };
-        Error::io(subject, io::Error::new(kind, format!("the server answers: {said}")))
-    }
-}
-
-/// What a request gives.
-pub type Answer<T> = std::result::Result<T, Fault>;
-
 /// What the threads of a connection share.
-struct Shared {
+pub(super) struct Shared {
     /// Who it is with, for messages.
-    shown: String,
+    pub(super) shown: String,
     child: Mutex<Child>,
     /// Who waits for which reply; `None` after the end.
-    waiting: Mutex<Option<HashMap<u32, SyncSender<Reply>>>>,
+    waiting: Mutex<Option<HashMap<u32, Asked>>>,
+    /// How long the host works on reads.
+    latency: Arc<Latency>,
+    clock: Clock,
     /// The end of what `ssh` said.
     said: Mutex<Vec<u8>>,
     /// Something came that is not SFTP.
-    nonsense: AtomicBool,
+    pub(super) nonsense: AtomicBool,
 }
+
+/// Who waits for a reply, and since when.
+type Asked = (SyncSender<Reply>, Duration);
 
 impl Shared {
     /// Ends `ssh` and whatever it started. The thread that reads notices.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let child = lock(&self.child);
         if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 
-    fn lost(&self) -> Error {
+    pub(super) fn lost(&self) -> Error {
         if self.nonsense.load(Ordering::Relaxed) {
             return refusal::nonsense(&self.shown);
         }
@@ -155,72 +120,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A request that was sent.
-pub struct Pending {
-    shared: Arc<Shared>,
-    reply: Receiver<Reply>,
-}
-
-impl Pending {
-    fn wait(self) -> Answer<Reply> {
-        match self.reply.recv_timeout(ANSWER) {
-            Ok(Reply::Status { code, message }) if code != status::OK => Err(Fault::Status { code, message }),
-            Ok(reply) => Ok(reply),
-            Err(RecvTimeoutError::Disconnected) => Err(Fault::Lost(self.shared.lost())),
-            Err(RecvTimeoutError::Timeout) => {
-                self.shared.end();
-                let what = format_args!("no answer came for {} seconds", ANSWER.as_secs());
-                Err(Fault::Lost(Error::new(Kind::Io, &self.shared.shown, what)))
-            }
-        }
-    }
-
-    fn wait_for<T>(self, wanted: impl FnOnce(Reply) -> Option<T>) -> Answer<T> {
-        let shared = Arc::clone(&self.shared);
-        wanted(self.wait()?).ok_or_else(|| {
-            shared.nonsense.store(true, Ordering::Relaxed);
-            shared.end();
-            Fault::Lost(shared.lost())
-        })
-    }
-
-    /// Waits until it is done.
-    pub fn done(self) -> Answer<()> {
-        self.wait_for(|reply| matches!(reply, Reply::Status { .. }).then_some(()))
-    }
-
-    /// Waits for what was opened.
-    pub fn handle(self) -> Answer<Vec<u8>> {
-        self.wait_for(|reply| if let Reply::Handle(handle) = reply { Some(handle) } else { None })
-    }
-
-    /// Waits for bytes; none at the end of the file.
-    pub fn data(self) -> Answer<Vec<u8>> {
-        match self.wait_for(|reply| if let Reply::Data(data) = reply { Some(data) } else { None }) {
-            Err(fault) if fault.is(status::EOF) => Ok(Vec::new()),
-            other => other,
-        }
-    }
-
-    /// Waits for names; `None` after the last.
-    pub fn names(self) -> Answer<Option<Vec<Name>>> {
-        match self.wait_for(|reply| if let Reply::Names(names) = reply { Some(names) } else { None }) {
-            Err(fault) if fault.is(status::EOF) => Ok(None),
-            other => other.map(Some),
-        }
-    }
-
-    /// Waits for what is there.
-    pub fn attributes(self) -> Answer<Attributes> {
-        self.wait_for(|reply| if let Reply::Attributes(found) = reply { Some(found) } else { None })
-    }
-
-    /// Waits for an extension's answer.
-    pub fn extended<T>(self, parse: impl FnOnce(&[u8]) -> packet::Parsed<T>) -> Answer<T> {
-        self.wait_for(|reply| if let Reply::Extended(bytes) = reply { parse(&bytes).ok() } else { None })
-    }
-}
-
 /// A connection that lives until it is dropped, or breaks.
 pub struct Connection {
     shared: Arc<Shared>,
@@ -233,8 +132,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects. `shown` names the host in errors; `settings` is read by `ssh` in place of its own files.
-    pub fn open(address: &Address, settings: Option<&Path>, shown: &str) -> Result<Connection> {
+    /// Connects. `shown` names the host in errors; `settings` is read by `ssh` in place of its own files; `latency` hears how long each
+    /// read takes.
+    pub fn open(address: &Address, settings: Option<&Path>, shown: &str, latency: &Arc<Latency>) -> Result<Connection> {
         let mut command = program(address, settings);
         command.args(["-s", "--", &address.host, "sftp"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -247,6 +147,8 @@ impl Connection {
             shown: shown.to_owned(),
             child: Mutex::new(child),
             waiting: Mutex::new(Some(HashMap::new())),
+            latency: Arc::clone(latency),
+            clock: Clock::default(),
             said: Mutex::default(),
             nonsense: AtomicBool::new(false),
         });
@@ -324,14 +226,14 @@ impl Connection {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = sync_channel(1);
         match lock(&self.shared.waiting).as_mut() {
-            Some(waiting) => drop(waiting.insert(id, sender)),
+            Some(waiting) => drop(waiting.insert(id, (sender, self.shared.clock.now()))),
             None => return Err(Fault::Lost(self.shared.lost())),
         }
         if lock(&self.to).write_all(&request.packet(id)).is_err() {
             // A part of a packet may have gone out: whatever follows would be nonsense.
             self.shared.end();
         }
-        Ok(Pending { shared: Arc::clone(&self.shared), reply })
+        Ok(Pending::new(Arc::clone(&self.shared), reply))
     }
 }
 
@@ -347,7 +249,7 @@ impl Drop for Connection {
 
 /// Gives each reply to who waits for it, until the end.
 fn read(mut from: ChildStdout, shared: &Shared, first: &SyncSender<Vec<u8>>, silence: &Receiver<()>) {
-    let mut begun = false;
+    let (mut begun, mut before) = (false, Duration::ZERO);
     while let Ok(packet) = next_packet(&mut from) {
         let Ok(packet) = packet else {
             shared.nonsense.store(true, Ordering::Relaxed);
@@ -359,11 +261,17 @@ fn read(mut from: ChildStdout, shared: &Shared, first: &SyncSender<Vec<u8>>, sil
             continue;
         }
         let parsed = Reply::parse(packet).ok();
-        let sender = parsed.and_then(|(id, reply)| Some((lock(&shared.waiting).as_mut()?.remove(&id)?, reply)));
-        let Some((sender, reply)) = sender else {
+        let asked = parsed.and_then(|(id, reply)| Some((lock(&shared.waiting).as_mut()?.remove(&id)?, reply)));
+        let Some(((sender, since), reply)) = asked else {
             shared.nonsense.store(true, Ordering::Relaxed);
             break;
         };
+        // Requests are carried out one after another: it worked on this one since it had it and was done with the one before.
+        let now = shared.clock.now();
+        if matches!(reply, Reply::Data(_)) {
+            shared.latency.add(now.saturating_sub(since.max(before)));
+        }
+        before = now;
         // Who asked may have lost interest.
         let _ = sender.send(reply);
     }

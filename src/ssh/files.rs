@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::connection::{Answer, Connection, Fault, Pending};
+use super::answer::{Answer, Fault, Pending};
+use super::connection::Connection;
 use super::packet::{self, Attributes, Name, Request, status};
+use super::statvfs::Counts;
 
 /// Bytes of one file that are asked for and have not come yet, at most: 50 ms at 160 MB/s.
 pub const AHEAD: u64 = 8 << 20;
@@ -167,7 +169,12 @@ pub fn list(connection: &Arc<Connection>, folder: &[u8]) -> Answer<Vec<Name>> {
 
 /// Bytes that the file system of a path has room for, and whether it is read-only.
 pub fn room(connection: &Connection, path: &[u8]) -> Answer<(u64, bool)> {
-    connection.ask(Request::statvfs(path))?.extended(packet::room)
+    statvfs(connection, path).map(|counts| (counts.room(), counts.read_only))
+}
+
+/// What the file system of a path counts.
+pub fn statvfs(connection: &Connection, path: &[u8]) -> Answer<Counts> {
+    connection.ask(Request::statvfs(path))?.extended(Counts::parse)
 }
 
 /// What is at a path; of a link, the link, unless `behind` it is meant.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use super::address::Address;
 use super::connection::Connection;
 use crate::error::Result;
+use crate::pace::Latency;
 
 /// A machine that is reached over SSH.
 pub struct Host {
@@ -17,6 +18,7 @@ pub struct Host {
     /// Connections at once.
     most: usize,
     connections: Mutex<Connections>,
+    latency: Arc<Latency>,
     changed: Condvar,
 }
 
@@ -36,12 +38,18 @@ impl Host {
 
     /// The same, with these settings.
     pub fn with(address: Address, shown: String, most: usize, settings: Option<PathBuf>) -> Host {
-        Host { address, settings, shown, most: most.max(1), connections: Mutex::default(), changed: Condvar::new() }
+        let (connections, latency, changed) = Default::default();
+        Host { address, settings, shown, most: most.max(1), connections, latency, changed }
     }
 
     /// How it is named.
     pub fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// How long it works on the reads of all connections.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -67,7 +75,8 @@ impl Host {
         }
         connections.opening += 1;
         drop(connections);
-        let opened = Connection::open(&self.address, self.settings.as_deref(), &self.shown).map(Arc::new);
+        let opened =
+            Connection::open(&self.address, self.settings.as_deref(), &self.shown, &self.latency).map(Arc::new);
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.opening -= 1;
         if let Ok(opened) = &opened {

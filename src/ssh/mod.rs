@@ -5,15 +5,19 @@
 //! does not trust. Over its pipes goes SFTP, version 3, spoken here: blocking, many requests at once on one connection.
 
 mod address;
+mod answer;
 mod command;
 mod connection;
 pub mod files;
 mod host;
 mod packet;
 mod refusal;
+mod statvfs;
 
 pub use address::Address;
+pub use answer::{Answer, Fault, Pending};
 pub use command::{Ran, here, quoted};
-pub use connection::{Answer, Connection, Fault, Pending};
+pub use connection::Connection;
 pub use host::Host;
 pub use packet::{Attributes, Name, fuzz, status};
+pub use statvfs::Counts;

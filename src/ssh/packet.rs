@@ -300,18 +300,6 @@ pub fn version(packet: &[u8]) -> Parsed<(u32, Vec<String>)> {
     Ok((number, extensions))
 }
 
-/// Bytes that a file system has room for, and whether it can be written to at all: the answer to [`Request::statvfs`].
-pub fn room(answer: &[u8]) -> Parsed<(u64, bool)> {
-    let mut fields = Fields(answer);
-    let mut numbers = [0; 11];
-    for number in &mut numbers {
-        *number = fields.u64()?;
-    }
-    let [_, fragment, _, _, available, files, _, files_available, _, flags, _] = numbers;
-    let no_names = files > 0 && files_available == 0;
-    Ok((if no_names { 0 } else { fragment.saturating_mul(available) }, flags & 1 != 0))
-}
-
 /// Bytes that one read and one write may have: the answer to [`Request::limits`]. 0 where the server does not say.
 pub fn limits(answer: &[u8]) -> Parsed<(u64, u64)> {
     let mut fields = Fields(answer);
@@ -320,7 +308,7 @@ pub fn limits(answer: &[u8]) -> Parsed<(u64, u64)> {
 }
 
 /// What is left of a packet.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn take(&mut self, n: usize) -> Parsed<&'a [u8]> {
@@ -341,7 +329,7 @@ impl<'a> Fields<'a> {
         self.number().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Parsed<u64> {
+    pub(super) fn u64(&mut self) -> Parsed<u64> {
         self.number().map(u64::from_be_bytes)
     }
 
@@ -389,7 +377,7 @@ impl<'a> Fields<'a> {
 
 /// The body of the fuzz target: no panic, and nothing larger than what came.
 pub fn fuzz(bytes: &[u8]) {
-    let _ = (version(bytes), room(bytes), limits(bytes));
+    let _ = (version(bytes), super::Counts::parse(bytes).map(|counts| (counts.room(), counts.full())), limits(bytes));
     match Reply::parse(bytes.to_vec()) {
         Ok((_, Reply::Data(data) | Reply::Handle(data) | Reply::Extended(data))) => assert!(data.len() < bytes.len()),
         Ok((_, Reply::Names(names))) => assert!(names.iter().map(|n| n.name.len() + 12).sum::<usize>() < bytes.len()),

@@ -5,15 +5,12 @@
 //! but a quarter of a second.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use super::Store;
 use super::retry::{RealTime, Time};
-use super::{Store, lock};
 use crate::error::Result;
-
-/// What an idle time saves up, at most.
-const SAVED: Duration = Duration::from_millis(250);
+use crate::pace::Pace;
 
 /// How much a second, and how long what may pass is tried again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,30 +36,10 @@ impl Limits {
 pub struct Limited<S> {
     inner: S,
     time: Box<dyn Time>,
-    upload: Option<Paid>,
-    download: Option<Paid>,
-    requests: Option<Paid>,
+    upload: Option<Pace>,
+    download: Option<Pace>,
+    requests: Option<Pace>,
     patience: Option<Duration>,
-}
-
-/// When what was asked for so far will be paid.
-struct Paid {
-    a_second: u64,
-    until: Mutex<Duration>,
-}
-
-impl Paid {
-    fn new(a_second: Option<u64>) -> Option<Paid> {
-        a_second.map(|n| Paid { a_second: n.max(1), until: Mutex::default() })
-    }
-
-    /// Owes `amount` more; how long to wait before what is asked for with it, at `now`.
-    fn owe(&self, amount: u64, now: Duration) -> Duration {
-        let mut until = lock(&self.until);
-        let free = (*until).max(now.saturating_sub(SAVED));
-        *until = free + Duration::from_secs_f64(amount as f64 / self.a_second as f64);
-        free.saturating_sub(now)
-    }
 }
 
 impl<S: Store> Limited<S> {
@@ -74,12 +51,12 @@ impl<S: Store> Limited<S> {
     /// The same, in a time of one's own.
     pub fn with(inner: S, limits: Limits, time: Box<dyn Time>) -> Limited<S> {
         let Limits { upload, download, requests, patience } = limits;
-        let [upload, download, requests] = [upload, download, requests].map(Paid::new);
+        let [upload, download, requests] = [upload, download, requests].map(|limit: Option<u64>| limit.map(Pace::new));
         Limited { inner, time, upload, download, requests, patience }
     }
 
     /// Waits until a request may go that moves so many bytes.
-    fn wait(&self, bytes: Option<(&Option<Paid>, u64)>) {
+    fn wait(&self, bytes: Option<(&Option<Pace>, u64)>) {
         let now = self.time.now();
         let request = self.requests.as_ref().map(|paid| paid.owe(1, now));
         let bytes = bytes.and_then(|(paid, bytes)| paid.as_ref().map(|paid| paid.owe(bytes, now)));

@@ -6,9 +6,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::StatVfsMountFlags;
+
 use super::{Entry, Identity, OpenFile, Volume, What, changed};
 use crate::error::{Error, Result};
-use crate::ssh::{Ran, here};
+use crate::ssh::{Counts, Ran, here};
 
 /// The volume whose paths are those of this machine, absolute or from the current folder on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,6 +47,20 @@ impl Volume for Local {
 
     fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
         here(words, limit)
+    }
+
+    fn fill(&self, folder: &Path) -> Result<u8> {
+        let found = rustix::fs::statvfs(folder).map_err(|e| Error::io(folder.display(), e.into()))?;
+        let counts = Counts {
+            block: found.f_frsize,
+            blocks: found.f_blocks,
+            free: found.f_bfree,
+            available: found.f_bavail,
+            files: found.f_files,
+            files_available: found.f_favail,
+            read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        };
+        Ok(counts.full())
     }
 
     fn is_local(&self) -> bool {

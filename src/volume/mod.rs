@@ -4,6 +4,7 @@
 //! a connection or in an export. An answer may cost a round trip, so nothing is asked twice: a folder is listed once, what a
 //! listing says of a file comes with it, and whether a file is there is found out by opening it.
 
+mod gentle;
 mod local;
 mod pool;
 mod remote;
@@ -18,8 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
+use crate::pace::Latency;
 use crate::ssh::Ran;
 
+pub use gentle::{Bounds, Guard};
 pub use local::Local;
 pub use pool::{OPEN_MAX, Pool, Pooled};
 pub use remote::Remote;
@@ -46,6 +49,14 @@ pub trait Volume: Send + Sync {
     fn run(&self, words: &[&str], _limit: Duration) -> Result<Ran> {
         let what = words.first().copied().unwrap_or_default();
         Err(Error::new(Kind::Unsupported, self.name(), format_args!("{what} cannot be run there")))
+    }
+    /// How full the file system of a folder is, in percent.
+    fn fill(&self, _folder: &Path) -> Result<u8> {
+        Err(Error::new(Kind::Unsupported, self.name(), "does not say how full its disk is"))
+    }
+    /// How long its machine works on reads, where it is one that others read from, too; `None` where a read says that itself.
+    fn latency(&self) -> Option<&Latency> {
+        None
     }
     /// Whether its paths are those of this machine, so that files can be frozen by links.
     fn is_local(&self) -> bool {
@@ -142,6 +153,9 @@ pub fn places(given: &[PathBuf], patience: Duration) -> Result<Vec<Place>> {
     Ok(places)
 }
 
+/// Runs its arguments. `nice` comes last, because it says by 127 that there is no such program.
+const GENTLY: &str = r#"p=; ionice -c 3 true 2>/dev/null && p="ionice -c 3"; nice -n 19 true 2>/dev/null && p="$p nice -n 19"; exec $p "$@""#;
+
 /// Bytes that a [`Place::reader`] reads at a time.
 const READER_BYTES: usize = 256 << 10;
 
@@ -159,6 +173,11 @@ impl Place {
     /// The path within the volume.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Another path of the same volume.
+    pub fn at(&self, path: impl Into<PathBuf>) -> Place {
+        Place { volume: Arc::clone(&self.volume), path: path.into() }
     }
 
     /// The path, where it is one of this machine.
@@ -196,9 +215,9 @@ impl Place {
         self.volume.reach()
     }
 
-    /// See [`Volume::run`].
+    /// See [`Volume::run`]. It gets the least of the processor and of the disk, where there are `nice` and `ionice` and they may be used.
     pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
-        self.volume.run(words, limit)
+        self.volume.run(&[&["sh", "-c", GENTLY, "sh"], words].concat(), limit)
     }
 
     /// The machine, as it is named before its paths; empty is this one.
@@ -320,6 +339,17 @@ mod tests {
             let error = list(name).unwrap_err();
             assert!(error.kind() == Kind::Damaged && error.subject() == "lists:ks", "{error}");
         }
+    }
+
+    #[test]
+    fn programs_run_gently_and_also_where_that_cannot_be() {
+        let ten = Duration::from_secs(10);
+        let run = |words: &[&str]| Place::local("/").run(words, ten).unwrap();
+        assert_eq!(run(&["nice"]).out, "19\n");
+        assert_eq!(run(&["printf", "%s|", "a b", "$x", ""]).out, "a b|$x||");
+        assert_eq!((run(&["sh", "-c", "exit 7"]).code, run(&["/no/such/program"]).code), (Some(7), Some(127)));
+        let bare = ["env", "PATH=/nowhere", "/bin/sh", "-c", GENTLY, "sh", "/bin/echo", "a  b"];
+        assert_eq!(crate::ssh::here(&bare, ten).unwrap().out, "a  b\n");
     }
 
     #[test]

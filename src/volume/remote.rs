@@ -14,6 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Entry, Identity, OpenFile, Volume, What, changed};
 use crate::error::{Error, Kind, Result};
+use crate::pace::{Clock, Latency};
 use crate::ssh::files::{self, Handle, Piece};
 use crate::ssh::{Address, Answer, Attributes, Connection, Fault, Host, Pending, Ran};
 
@@ -46,16 +47,17 @@ struct Machine {
 impl Machine {
     /// Asks until there is an answer, unless it is away for too long.
     fn ask<T>(&self, mut ask: impl FnMut() -> Answer<T>) -> Answer<T> {
-        let (mut pause, mut waited) = (Duration::ZERO, Duration::ZERO);
+        let (mut pause, mut away) = (Duration::ZERO, None);
         loop {
             match ask() {
                 Err(Fault::Lost(e)) if passes(&e) => {
-                    if waited > self.patience || self.given_up.load(Ordering::Relaxed) {
+                    // An attempt may take long, too.
+                    let since = away.get_or_insert_with(Clock::default);
+                    if since.now() > self.patience || self.given_up.load(Ordering::Relaxed) {
                         self.given_up.store(true, Ordering::Relaxed);
                         return Err(Fault::Lost(e));
                     }
                     thread::sleep(pause);
-                    waited += pause;
                     pause = (2 * pause).clamp(FIRST, LONGEST);
                 }
                 answer => {
@@ -166,6 +168,22 @@ impl Volume for Remote {
 
     fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
         self.0.host.run(words, limit)
+    }
+
+    fn fill(&self, folder: &Path) -> Result<u8> {
+        let connection = self.0.host.connection()?;
+        if !connection.knows("statvfs@openssh.com") {
+            let what = "does not say how full its disk is: its SFTP server lacks statvfs@openssh.com";
+            return Err(
+                Error::new(Kind::Unsupported, self.name(), what).hint("--node-disk-max 100 goes on without knowing")
+            );
+        }
+        let counts = files::statvfs(&connection, bytes(folder)).map_err(|fault| fault.of(self.shown(folder)))?;
+        Ok(counts.full())
+    }
+
+    fn latency(&self) -> Option<&Latency> {
+        Some(self.0.host.latency())
     }
 }
 

@@ -226,7 +226,7 @@ pub fn open_all(roots: &[Place], tag: Option<&str>, beside: Option<&Path>) -> Re
         );
     };
     let frozen = freeze::freeze(&paths, beside)?;
-    let frozen_roots: Vec<Place> = frozen.iter().map(|f| Place::local(f.path())).collect();
+    let frozen_roots: Vec<Place> = frozen.iter().zip(roots).map(|(f, root)| root.at(f.path())).collect();
     let beside = found::beside(roots)?;
     let taken = if frozen.is_empty() { roots } else { &frozen_roots };
     let listed = find(taken, None).and_then(|found| listed(found, roots, None));
@@ -245,6 +245,18 @@ pub fn open_all(roots: &[Place], tag: Option<&str>, beside: Option<&Path>) -> Re
         capture.notes.insert("on a read-only file system, taken as it stands", roots.to_vec());
     }
     Ok((capture, frozen))
+}
+
+/// The same of `roots` in which nothing changes, because a command froze them. A data directory lacks what was only in memory, unless
+/// it was `flushed` first, as the operator says; in a snapshot of the database's own nothing is missing.
+pub fn open_still(roots: &[Place], tag: Option<&str>, flushed: bool) -> Result<(Capture, Vec<Frozen>)> {
+    let mut capture = listed(find(roots, tag)?, roots, tag)?;
+    let is_snapshot = tag.is_some() || capture.tables.iter().any(|table| !table.manifests.is_empty());
+    capture.unflushed = !is_snapshot && !flushed;
+    if !is_snapshot && flushed {
+        capture.notes.insert("flushed before it was frozen, as --flushed says", roots.to_vec());
+    }
+    Ok((capture, Vec::new()))
 }
 
 /// `name-id` apart: the id as 32 hex digits, which a copy may have written with dashes, as CQL does.

@@ -1,17 +1,16 @@
 //! The ways in and out, with their parameters.
 
-use super::source::taken::{self, Nodetool, Taken};
-use super::source::{self, ENGINE, NodeDir};
+use super::source::reached;
+use super::source::{self, ENGINE};
 use super::whose::is_of_everything;
 use crate::engine::params::{Group, Param, Takes};
 use crate::engine::target::OUT;
 use crate::engine::{Described, Env, Form, Narrowed, Params, Source};
 use crate::error::{Error, Kind, Result};
-use crate::volume::places;
 
 /// The ways in.
 pub const SOURCES: &[Form] =
-    &[Form { name: ENGINE, help: "Apache Cassandra 3.0 to 5.0", groups: &[&CAPTURE, &TAKE], lacking: None }];
+    &[Form { name: ENGINE, help: "Apache Cassandra 3.0 to 5.0", groups: &[&CAPTURE, &TAKE, &SPARE], lacking: None }];
 
 const CAPTURE: Group = Group {
     heading: None,
@@ -84,49 +83,58 @@ const TAKE: Group = Group {
              node. {address} stands for the node's ADDRESS",
         )
         .with(&["take-snapshot"]),
+        Param::new(
+            "before-node",
+            Takes::Word,
+            "COMMAND",
+            "In place of nodetool: a line for `sh -c`, run on every node where its files lie, before they are read, such as one that              makes a snapshot of their file system or volume and mounts it at the node's DIR. A node on which it fails is left out",
+        )
+        .without(&["take-snapshot"]),
+        Param::new(
+            "after-node",
+            Takes::Word,
+            "COMMAND",
+            "The same, run when all was read, whatever happens, also where --before-node failed; and by the next run, where one was              killed",
+        )
+        .without(&["take-snapshot"]),
+        Param::flag(
+            "flushed",
+            "--before-node has the node write out what is only in memory (`nodetool flush`) before it freezes its files: nothing is              missing in a data directory then",
+        )
+        .with(&["before-node"]),
+    ],
+};
+
+const SPARE: Group = Group {
+    heading: Some("What the nodes are spared"),
+    params: &[
+        Param::new("limit-read", Takes::Number(1, 1 << 32), "KIB", "Read at most so many KiB a second of each node"),
+        Param::new(
+            "node-disk-max",
+            Takes::Number(1, 100),
+            "PERCENT",
+            "A node whose disk is fuller gets no snapshot; one whose disk fills so far while it is held is cleared at once. It is left              out. 100 looks at no disk [default: 90 where files are frozen, else 100]",
+        ),
+        Param::new(
+            "node-latency-max",
+            Takes::Number(1, 600_000),
+            "MILLISECONDS",
+            "A node that takes longer for its reads, for the middle one of the last 63, is cleared and left out [default: no bound]",
+        ),
     ],
 };
 
 /// Captured nodes, as the parameters of [`SOURCES`] say. A node on another machine that cannot be reached, or on which no snapshot
 /// can be taken, is left out and named, as long as another is there.
 pub fn source(params: &Params, before: &Described<'_>, env: &Env<'_>) -> Result<Box<dyn Source>> {
-    let tag = params.text("snapshot-tag");
-    let patience = taken::limit(params);
-    let node = |node: &crate::engine::params::NodeFolders| -> Result<NodeDir> {
-        Ok(NodeDir {
-            name: node.name.clone(),
-            address: node.address.clone(),
-            dirs: places(&node.dirs, patience).map_err(|e| e.within(format_args!("node {}", node.name)))?,
-            tag: tag.map(str::to_owned),
-        })
-    };
-    let nodes = params.nodes("node").map(node).collect::<Result<Vec<NodeDir>>>()?;
-    let (mut nodes, mut away) = taken::reach(nodes);
-    let (mut held, mut notes) = (None, Vec::new());
-    if params.has("take-snapshot") && !nodes.is_empty() {
-        let nodetool = Nodetool::of(params)?;
-        notes = taken::sweep(&nodes, &nodetool, env.state.as_deref())?;
-        env.watch.check()?;
-        let (taken, each) = Taken::take(&nodes, &nodetool, env.state.as_deref())?;
-        let (with, without) = taken::apart(nodes, each);
-        away.extend(without);
-        nodes = with.into_iter().map(|node| NodeDir { tag: Some(taken.tag.clone()), ..node }).collect();
-        held = Some(taken);
-    }
-    if nodes.is_empty()
-        && let Some((node, e)) = away.pop()
-    {
-        return Err(e.within(format_args!("node {}", node.name)));
-    }
+    let reached = reached::reach(params, env)?;
     let narrowed = Narrowed {
         only: params.list("keyspace"),
         excluded: params.list("exclude"),
         data_center: params.text("data-center").map(str::to_owned),
         absent: Vec::new(),
     };
-    let mut source = source::CapturedNodes::open_narrowed(&nodes, params.path("source-ring"), before, narrowed)?;
-    source.lacks(&away);
-    source.holds(held, notes);
+    let source = source::CapturedNodes::open_reached(reached, params.path("source-ring"), before, narrowed, env.watch)?;
     Ok(Box::new(source))
 }
 

@@ -7,26 +7,30 @@ mod missing_types;
 mod narrow;
 mod part;
 mod ranges;
+pub mod reached;
 mod tables;
-pub mod taken;
+mod taken;
 mod told;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::capture::{self, Capture, CapturedSsTable, Frozen};
+use super::capture::{self, Capture, CapturedSsTable};
 use super::schema::Table;
 use super::sstable;
 use crate::engine::{CaptureTime, Described, Finding, Kept, Narrowed};
 use crate::engine::{Node, NodeParts, Shard, Source, Without, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
-use crate::volume::Place;
+use crate::volume::{Guard, Place};
 use crate::watch::Watch;
 use cluster::Cluster;
+use reached::Reached;
 use tables::Tables;
 use taken::Taken;
+use watching::Watching;
 
 pub use cluster::ClusterDescription;
 
@@ -41,12 +45,22 @@ pub struct NodeDir {
     pub dirs: Vec<Place>,
     /// Tag of the snapshots in them that count; without it the files themselves do.
     pub tag: Option<String>,
+    /// Whether a command froze them: nothing in them changes, and what was only in memory before is not missing where it was
+    /// flushed.
+    pub frozen: Option<Frozen>,
+}
+
+/// What a command froze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frozen {
+    /// What was only in memory was written out first, the operator says.
+    pub flushed: bool,
 }
 
 impl NodeDir {
     /// A node with one folder of files.
     pub fn new(name: impl Into<String>, dir: impl Into<Place>) -> NodeDir {
-        NodeDir { name: name.into(), address: None, dirs: vec![dir.into()], tag: None }
+        NodeDir { name: name.into(), address: None, dirs: vec![dir.into()], tag: None, frozen: None }
     }
 }
 
@@ -55,7 +69,7 @@ struct Captured {
     name: String,
     capture: Capture,
     /// Removes the links to live directories' files once we are done.
-    frozen: Vec<Frozen>,
+    frozen: Vec<capture::Frozen>,
 }
 
 /// Name of the engine.
@@ -75,6 +89,10 @@ pub struct CapturedNodes {
     files: Arc<sstable::Files>,
     /// Where each node's files lie.
     dirs: Vec<Place>,
+    /// What looks after the nodes, by name.
+    guards: Vec<(String, Arc<Guard>)>,
+    /// Ends before what is taken is cleared.
+    watching: Option<Watching>,
     /// Cleared once we are done.
     taken: Option<Taken>,
 }
@@ -107,7 +125,10 @@ impl CapturedNodes {
                 return Err(Error::new(Kind::Usage, format_args!("node {}", node.name), "an empty tag of a snapshot")
                     .hint("give the tag of `nodetool snapshot -t TAG`: is a variable of your script not set?"));
             }
-            let opened = capture::open_all(&node.dirs, node.tag.as_deref(), None);
+            let opened = match node.frozen {
+                Some(frozen) => capture::open_still(&node.dirs, node.tag.as_deref(), frozen.flushed),
+                None => capture::open_all(&node.dirs, node.tag.as_deref(), None),
+            };
             let (capture, frozen) = opened.map_err(|e| e.within(format!("node {}", node.name)))?;
             captured.push(Captured { name: node.name.clone(), capture, frozen });
         }
@@ -134,21 +155,34 @@ impl CapturedNodes {
             findings,
             files,
             dirs,
+            guards: Vec::new(),
+            watching: None,
             taken: None,
         })
     }
 
-    /// Says which nodes were given and are not there.
-    pub fn lacks(&mut self, away: &[(NodeDir, Error)]) {
+    /// Opens the nodes that are there, says which are not, and lets go of what is held of them once all was read.
+    ///
+    /// Errors: those of [`CapturedNodes::open_narrowed`].
+    pub fn open_reached(
+        reached: Reached,
+        source_ring: Option<&Path>,
+        before: &Described<'_>,
+        narrowed: Narrowed,
+        watch: &Watch,
+    ) -> Result<CapturedNodes> {
+        let opened = CapturedNodes::open_narrowed(&reached.nodes, source_ring, before, narrowed);
+        let mut source = opened.inspect_err(|_| {
+            // A guard may let go of a node also while it is looked at.
+            let spared = reached.guards.iter().filter_map(|(name, guard)| Some((name, guard.check().err()?)));
+            spared.for_each(|(name, why)| watch.leave_out(name.clone(), why));
+        })?;
         let line =
             |(node, e): &(NodeDir, Error)| format!("node {}: is left out: {}: {}", node.name, e.subject(), e.message());
-        self.problems.extend(away.iter().map(line));
-    }
-
-    /// Has snapshots cleared once all was read; `notes` are of those of earlier runs.
-    pub fn holds(&mut self, taken: Option<Taken>, notes: Vec<String>) {
-        self.taken = taken;
-        self.notes.extend(notes);
+        source.problems.extend(reached.away.iter().map(line));
+        source.notes.extend(reached.notes);
+        (source.guards, source.watching, source.taken) = (reached.guards, reached.watching, reached.taken);
+        Ok(source)
     }
 
     fn table(&self, shard: &Shard) -> Result<&Table> {
@@ -235,6 +269,11 @@ impl Source for CapturedNodes {
 
     fn is_lost(&self) -> bool {
         self.dirs.iter().any(|place| place.reach().is_err())
+    }
+
+    fn spared(&self) -> Vec<(String, Error)> {
+        let why = |(name, guard): &(String, Arc<Guard>)| Some((name.clone(), guard.check().err()?));
+        self.guards.iter().filter_map(why).collect()
     }
 
     fn release(&self) -> Vec<String> {

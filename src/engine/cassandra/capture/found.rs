@@ -202,7 +202,7 @@ impl Found {
                 if_there(look(&snapshot))?.map(|looked| (looked, snapshot))
             }
         };
-        let Some((looked, folder)) = looked else {
+        let Some((mut looked, folder)) = looked else {
             let looked = look(place)?;
             if looked.files.iter().any(|(file, ..)| Descriptor::parse(file).is_some() || sstable::old(file).is_some()) {
                 self.untagged.push((key.0, key.2, place.clone()));
@@ -211,6 +211,7 @@ impl Found {
             return Ok(());
         };
         self.signs(&looked);
+        txn::leave_out(&mut looked)?;
         self.subfolders(&looked, tag);
         let backups = place.join(backups::FOLDER);
         // In the table's own folder the listing tells whether they are there.

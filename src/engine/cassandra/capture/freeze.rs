@@ -12,13 +12,11 @@ use crate::error::{Error, Kind, Result};
 use crate::volume::{Identity, Place, if_there};
 
 use super::look::{folders, look};
+use super::txn::LOG_MAX;
 use super::{Notes, REMEDY, table_folder, txn};
 
 /// So often is a directory listed before we give up on two listings that agree.
 const ATTEMPTS: usize = 20;
-
-/// Largest transaction log that is read, bytes: one of ten thousand SSTables has some three million.
-const LOG_MAX: u64 = 64 << 20;
 
 /// Locked in each folder of links as long as the run lives that made it: so the next one knows whose may be removed.
 const LOCK: &str = "onefold.lock";

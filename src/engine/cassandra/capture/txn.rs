@@ -7,9 +7,27 @@
 //! Until the commit, what was added does not count; after it, what was removed does not. Sources: `LogFile`,
 //! `LogRecord`, `LogAwareFileLister`.
 
+use super::look::Looked;
+use crate::error::Result;
+
 /// Whether a file's name is that of a transaction log.
 pub fn is_log(name: &str) -> bool {
     name.contains("_txn_") && name.ends_with(".log")
+}
+
+/// Largest log that is read, bytes: one of ten thousand SSTables has some three million.
+pub const LOG_MAX: u64 = 64 << 20;
+
+/// Leaves out of a folder that changes no more the logs, and what they say does not count.
+///
+/// Errors: a log cannot be read.
+pub fn leave_out(looked: &mut Looked) -> Result<()> {
+    let mut without = Vec::new();
+    for (_, log, _) in looked.files.extract_if(.., |(name, ..)| is_log(name)) {
+        without.extend(excluded(&String::from_utf8_lossy(&log.read(LOG_MAX)?)));
+    }
+    looked.files.retain(|(name, ..)| !without.iter().any(|prefix| name.starts_with(prefix.as_str())));
+    Ok(())
 }
 
 /// The beginnings of the names of files that do not count, by the text of one log. A last line that was cut off while
