@@ -1,20 +1,22 @@
 //! Is everything there that the snapshots need? Objects are verified by the repository; here their trees are walked, and
 //! every part of every snapshot (a table, a node's patch of one, a kept file) is told that reaches a chunk which cannot be read.
 
+mod proofs;
+pub mod ranges;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use repo_format::credential::Sets;
 
+use crate::engine::KeyRange;
 use crate::error::{Error, Kind, Result};
 use crate::repo::check::{CheckStats, Examined, Reads};
 use crate::repo::{Reader, Repo};
-use crate::run::{ChunkId, Reached};
-use crate::snapshot::{self, Shard, Snapshot};
-use crate::view;
+use crate::run::{ChunkId, ChunkKind, Reached};
+use crate::snapshot::Snapshot;
 use crate::watch::Watch;
+use proofs::Proofs;
+use ranges::Keys;
 
 /// How to check.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +59,8 @@ pub struct Harmed {
     pub chunks: u64,
     /// Objects that are to blame, up to [`BLAMED`].
     pub objects: BTreeSet<String>,
+    /// Of a table: where the keys lie of which something is lost; what lies elsewhere is whole. None known: anywhere.
+    pub ranges: Vec<Keys>,
 }
 
 /// Objects that are named for one table.
@@ -88,7 +92,7 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
 fn with_trees(repo: &Repo, reads: Reads, watch: &Watch) -> Result<(Examined, Checked)> {
     repo.refresh()?;
     let reader = repo.reader()?;
-    let mut proofs = (reads == Reads::All).then(|| Proofs { reader: &reader, watch, known: HashMap::new() });
+    let mut proofs = (reads == Reads::All).then(|| Proofs::new(&reader, watch));
     if let Some(proofs) = &mut proofs {
         reader.remember_opened();
         proofs.read(repo)?;
@@ -97,6 +101,13 @@ fn with_trees(repo: &Repo, reads: Reads, watch: &Watch) -> Result<(Examined, Che
     let mut checked = Checked { objects: examined.stats, ..Checked::default() };
     walk(repo, (&reader, proofs), &examined, watch, &mut checked)?;
     Ok((examined, checked))
+}
+
+/// Walks the trees of all snapshots, once it is known what of the objects is wrong.
+pub fn trees(repo: &Repo, examined: &Examined, watch: &Watch) -> Result<Checked> {
+    let mut checked = Checked { objects: examined.stats, ..Checked::default() };
+    walk(repo, (&repo.reader()?, None), examined, watch, &mut checked)?;
+    Ok(checked)
 }
 
 fn walk(
@@ -109,9 +120,10 @@ fn walk(
     let mut walk = Walk { repo, examined, watch, reader, seen: HashSet::new(), harmed: HashMap::new(), reached: 0 };
     for info in repo.snapshots() {
         let id = info.id.to_string();
-        let read = repo.snapshot(&info.id).and_then(|s| Snapshot::decode(&s.says));
+        let read = repo.snapshot(&info.id).and_then(|s| Ok((Snapshot::decode(&s.says)?, s.roots)));
         let harmed = match read {
-            Ok(snapshot) => {
+            Ok((snapshot, roots)) => {
+                same_roots(&id, &snapshot, roots, watch);
                 let mut harmed = walk.snapshot(&id, &snapshot)?;
                 if let Some(proofs) = &mut proofs {
                     proofs.snapshot(&id, &snapshot, &mut harmed)?;
@@ -121,7 +133,7 @@ fn walk(
             Err(e) if is_damage(&e) => {
                 watch.problem(true, format!("snapshot {id}"), &e);
                 let objects = BTreeSet::from([format!("snapshot/{id}")]);
-                vec![Harmed { snapshot: id, part: None, chunks: 0, objects }]
+                vec![Harmed { snapshot: id, part: None, chunks: 0, objects, ranges: Vec::new() }]
             }
             Err(e) => return Err(e),
         };
@@ -131,6 +143,18 @@ fn walk(
     }
     checked.reached = walk.reached;
     Ok(())
+}
+
+/// Whoever prunes marks from the roots that the object names, and need not know its documents: so these name no others.
+fn same_roots(id: &str, snapshot: &Snapshot, mut roots: Vec<(ChunkKind, ChunkId)>, watch: &Watch) {
+    roots.sort_unstable();
+    roots.dedup();
+    // What is no id at all is told of the part that has it.
+    if snapshot.roots().is_ok_and(|named| named != roots) {
+        let message =
+            "its documents name other chunks than it says: another program's prune may take away what they need";
+        watch.problem(true, format!("snapshot {id}"), message);
+    }
 }
 
 struct Walk<'a> {
@@ -152,6 +176,8 @@ struct Harm {
     objects: BTreeSet<String>,
     /// What was found first.
     first: String,
+    /// Of a table: the keys that it speaks of.
+    ranges: Vec<KeyRange>,
 }
 
 impl Harm {
@@ -165,6 +191,7 @@ impl Harm {
         if self.first.is_empty() {
             self.first.clone_from(&other.first);
         }
+        other.ranges.iter().for_each(|range| ranges::join(&mut self.ranges, range.clone()));
     }
 }
 
@@ -175,10 +202,13 @@ impl Walk<'_> {
         // From the root to the chunk last shown.
         let mut path: Vec<ChunkId> = Vec::new();
         let (watch, reader) = (self.watch, self.reader);
-        snapshot.reach(reader, &mut |part, reached| {
+        snapshot.reach_by_keys(reader, &mut |part, keys, reached| {
             watch.check()?;
             let (harm, goes_on) = self.look(part, reached, &mut path)?;
-            if let Some(harm) = harm {
+            if let Some(mut harm) = harm {
+                if let (Some((from, to)), true) = (keys, harm.ranges.is_empty()) {
+                    ranges::join(&mut harm.ranges, (from.to_vec(), to.to_vec()));
+                }
                 for above in &path {
                     self.harmed.entry(*above).or_default().add(&harm);
                 }
@@ -190,7 +220,8 @@ impl Walk<'_> {
             let others =
                 if harm.chunks > 1 { format!(" (and {} more of its chunks)", harm.chunks - 1) } else { String::new() };
             watch.problem(true, format!("snapshot {id}: {part}"), format_args!("{}{others}", harm.first));
-            Harmed { snapshot: id.to_owned(), part: Some(part), chunks: harm.chunks, objects: harm.objects }
+            let ranges = harm.ranges.into_iter().map(Keys::new).collect();
+            Harmed { snapshot: id.to_owned(), part: Some(part), chunks: harm.chunks, objects: harm.objects, ranges }
         });
         Ok(harmed.collect())
     }
@@ -217,6 +248,7 @@ impl Walk<'_> {
             chunks: 1,
             first: format!("chunk {id}: {object} is missing or damaged"),
             objects: BTreeSet::from([object]),
+            ranges: Vec::new(),
         });
         if more {
             path.push(id);
@@ -233,117 +265,7 @@ impl Walk<'_> {
         }
         // Where no chunk is to blame, all can be read.
         let chunks = u64::from(!path.is_empty());
-        Ok(Harm { chunks, first: format!("{}: {}", e.subject(), e.message()), objects })
-    }
-}
-
-/// Tables read as a whole, to see whether they give the records that were backed up.
-struct Proofs<'a> {
-    reader: &'a Reader,
-    watch: &'a Watch,
-    /// By a shard's roots: the digest of what reading gave, or what is wrong. So a table that did not change is read once,
-    /// however many snapshots have it.
-    known: HashMap<String, Read>,
-}
-
-/// What reading a table gave, or what is wrong with it.
-type Read = std::result::Result<Option<String>, String>;
-
-/// Tables that are read at once.
-const TABLES: usize = 4;
-
-impl Proofs<'_> {
-    /// Reads the tables of all snapshots that can be read, and tells nothing yet: first it must be known which objects are
-    /// to blame.
-    fn read(&mut self, repo: &Repo) -> Result<()> {
-        for info in repo.snapshots() {
-            match snapshot::read(repo, &info.id) {
-                Ok(snapshot) => self.shards(&snapshot.shards)?,
-                Err(e) if is_damage(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the tables that give other records; those that are harmed already are not looked at.
-    fn snapshot(&mut self, id: &str, snapshot: &Snapshot, harmed: &mut Vec<Harmed>) -> Result<()> {
-        for shard in &snapshot.shards {
-            if harmed.iter().any(|h| h.part.as_ref() == Some(&shard.name)) {
-                continue;
-            }
-            let message = match self.shard(shard)? {
-                Ok(Some(digest)) if *digest != shard.digest => view::DIFFERS.to_owned(),
-                Ok(_) => continue,
-                Err(message) => message.to_owned(),
-            };
-            self.watch.problem(true, format!("snapshot {id}: {}", shard.name), message);
-            let (snapshot, part) = (id.to_owned(), Some(shard.name.clone()));
-            harmed.push(Harmed { snapshot, part, chunks: 0, objects: BTreeSet::new() });
-        }
-        Ok(())
-    }
-
-    /// Reads those that are not known yet, some side by side.
-    fn shards(&mut self, shards: &[Shard]) -> Result<()> {
-        let mut new: BTreeMap<String, &Shard> = BTreeMap::new();
-        for shard in shards {
-            let roots = roots(shard);
-            if !self.known.contains_key(&roots) {
-                new.insert(roots, shard);
-            }
-        }
-        let (next, read) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let new: Vec<(String, &Shard)> = new.into_iter().collect();
-        let work = || {
-            while let Some((roots, shard)) = new.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let digest = read_whole(shard, self.reader, self.watch);
-                let failed = digest.is_err();
-                read.lock().unwrap_or_else(PoisonError::into_inner).push((roots.clone(), digest));
-                if failed {
-                    next.store(new.len(), Ordering::Relaxed);
-                }
-            }
-        };
-        let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, TABLES).min(new.len());
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                // Where there is no thread to be had, this one reads all.
-                let _ = thread::Builder::new().name("check table".to_owned()).spawn_scoped(scope, work);
-            }
-            work();
-        });
-        for (roots, digest) in read.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            self.known.insert(roots, digest?);
-        }
-        Ok(())
-    }
-
-    /// What reading a shard gives.
-    fn shard(&mut self, shard: &Shard) -> Result<std::result::Result<Option<&str>, &str>> {
-        let roots = roots(shard);
-        if !self.known.contains_key(&roots) {
-            self.known.insert(roots.clone(), read_whole(shard, self.reader, self.watch)?);
-        }
-        Ok(match self.known.get(&roots) {
-            Some(Ok(digest)) => Ok(digest.as_deref()),
-            Some(Err(message)) => Err(message),
-            None => Ok(None),
-        })
-    }
-}
-
-fn roots(shard: &Shard) -> String {
-    let roots: Vec<&str> = shard.layers.iter().map(|tree| tree.id.as_str()).collect();
-    roots.join(" ")
-}
-
-/// The digest of what reading a shard gives, or what is wrong with it.
-fn read_whole(shard: &Shard, reader: &Reader, watch: &Watch) -> Result<Read> {
-    match view::digest(shard, reader, watch) {
-        Ok(digest) => Ok(Ok(digest)),
-        Err(e) if is_damage(&e) => Ok(Err(format!("{}: {}", e.subject(), e.message()))),
-        Err(e) => Err(e),
+        Ok(Harm { chunks, first: format!("{}: {}", e.subject(), e.message()), objects, ranges: Vec::new() })
     }
 }
 

@@ -28,6 +28,10 @@ pub const VERSION: u32 = 0;
 /// Features of bodies that this reader knows (SPEC "Snapshot body"). There are none yet.
 const FEATURES: [&str; 0] = [];
 
+/// Is shown each chunk: the part that needs it, of a table the keys that it speaks of, and what was reached; says whether to go on
+/// below it.
+pub type Visit<'v> = dyn FnMut(&str, Option<(&[u8], &[u8])>, Reached) -> Result<bool> + 'v;
+
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -224,13 +228,21 @@ impl Snapshot {
     /// table, a kept file. The trees of patches and of kept files have names of their own ([`Snapshot::is_own`]). See
     /// [`tree::reach`].
     pub fn reach(&self, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(&str, Reached) -> Result<bool>) -> Result<()> {
+        self.reach_by_keys(chunks, &mut |part, _, reached| visit(part, reached))
+    }
+
+    /// The same, and says of a table's chunks of which keys they speak: from the first, to before the second, or where that is empty
+    /// to the end.
+    pub fn reach_by_keys(&self, chunks: &dyn ChunkSource, visit: &mut Visit<'_>) -> Result<()> {
         let patches = PatchNames::new(self);
         own(&self.patches, PATCHES, &|under| patches.name(under), chunks, visit)?;
         let layers = self.shards.iter().flat_map(|shard| shard.layers.iter().map(move |tree| (&shard.name, tree)));
         for (name, tree) in layers {
             match tree.root() {
-                Ok(root) => tree::reach(root, chunks, &mut |reached| visit(name, reached))?,
-                Err(e) => visit(name, Reached::Broken(e)).map(drop)?,
+                Ok(root) => tree::reach_by_place(root, chunks, &mut |spot, reached| {
+                    visit(name, Some((spot.from, spot.to)), reached)
+                })?,
+                Err(e) => visit(name, Some((&[], &[])), Reached::Broken(e)).map(drop)?,
             }
         }
         own(&self.files, FILES, &|under| self.file_name(under), chunks, visit)
@@ -326,28 +338,28 @@ fn own(
     name: &str,
     part_of: &dyn Fn(&Under) -> Result<String>,
     chunks: &dyn ChunkSource,
-    visit: &mut dyn FnMut(&str, Reached) -> Result<bool>,
+    visit: &mut Visit<'_>,
 ) -> Result<()> {
     let root = match tree.as_ref().map(Tree::own_root) {
         None => return Ok(()),
         Some(Ok(root)) => root,
-        Some(Err(e)) => return visit(name, Reached::Broken(e)).map(drop),
+        Some(Err(e)) => return visit(name, None, Reached::Broken(e)).map(drop),
     };
     // The record shown last, and its part.
     let (mut last, mut part) = (Vec::new(), String::new());
-    tree::reach_by_record(root, chunks, &mut |under, reached| {
-        let Some(under) = under else { return visit(name, reached) };
+    tree::reach_by_place(root, chunks, &mut |spot, reached| {
+        let Some(under) = spot.under else { return visit(name, None, reached) };
         if part.is_empty() || last != under.key {
             last.clone_from(&under.key);
             part = match part_of(under) {
                 Ok(part) => part,
                 Err(e) => {
-                    visit(name, Reached::Broken(e))?;
+                    visit(name, None, Reached::Broken(e))?;
                     name.to_owned()
                 }
             };
         }
-        visit(&part, reached)
+        visit(&part, None, reached)
     })
 }
 

@@ -29,6 +29,7 @@ mod foreign;
 mod fuzz;
 mod heal;
 mod holes;
+mod invariants;
 mod key_commands;
 mod key_ways;
 mod keys;
@@ -49,7 +50,9 @@ mod plan;
 mod previous;
 mod proof;
 mod prune;
+mod recover;
 mod remote;
+mod repair;
 mod repo;
 #[cfg(feature = "cql")]
 mod restore_cql;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::prune::{Options, Pruned, of_marked};
+use onefold::repo::alone::Needs;
 use onefold::repo::prune::{Limits, Marked, Marks};
 use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
@@ -370,4 +371,54 @@ fn a_reader_follows_what_moves() {
     let read: Result<Vec<Vec<u8>>> = snapshot.roots.iter().map(|(kind, id)| reader.get(*kind, id)).collect();
     let read = read.unwrap_or_else(|e: Error| panic!("{e}"));
     assert!(read.iter().eq(plain.iter().map(|(_, bytes)| bytes)));
+}
+
+/// What each snapshot alone needs is what no other holds, and what forgetting it frees is what a prune then finds unneeded.
+#[test]
+fn what_forgetting_one_frees_is_said_before() {
+    let store = memory();
+    let repo = init(&store, None);
+    let model = nights(&repo, 6);
+    let ids: Vec<SnapshotId> = repo.snapshots().iter().map(|info| info.id).collect();
+    let mut needs = Needs::new(&repo.scratch_dir());
+    let mut roots: Vec<BTreeSet<ChunkId>> = Vec::new();
+    for (number, id) in (0..).zip(&ids) {
+        let all = repo.snapshot(id).unwrap().roots;
+        all.iter().for_each(|(_, chunk)| needs.add(number, chunk).unwrap());
+        roots.push(all.into_iter().map(|(_, chunk)| chunk).collect());
+    }
+    let (alone, problems) = repo.alone(needs, ids.len()).unwrap();
+    assert!(problems.is_empty());
+    let before = repo.survey(&mark(&repo).unwrap()).unwrap().needed_bytes();
+    let mut freed = 0;
+    for (at, id) in ids.iter().enumerate() {
+        let others: BTreeSet<ChunkId> =
+            roots.iter().enumerate().filter(|(n, _)| *n != at).flat_map(|(_, all)| all).copied().collect();
+        let own: Vec<&ChunkId> = roots[at].iter().filter(|chunk| !others.contains(*chunk)).collect();
+        let sizes = repo
+            .snapshot(id)
+            .unwrap()
+            .roots
+            .into_iter()
+            .zip(&model[id])
+            .map(|((_, id), (_, plain))| (id, plain.len() as u64));
+        let sizes: BTreeMap<ChunkId, u64> = sizes.collect();
+        assert_eq!(alone[at].chunks, own.len() as u64, "{at}");
+        assert_eq!(alone[at].bytes, own.iter().map(|chunk| sizes[*chunk]).sum::<u64>(), "{at}");
+        // In a repository that forgets this one alone.
+        let other: Arc<dyn Store> = Arc::new(copy_of(&*store));
+        let without = open(&other, None).unwrap();
+        without.forget(&BTreeSet::from([*id])).unwrap();
+        let after = without.survey(&mark(&without).unwrap()).unwrap().needed_bytes();
+        assert_eq!(alone[at].frees, before - after, "{at}");
+        freed += alone[at].frees;
+    }
+    assert!(freed > 0 && freed < before);
+}
+
+fn copy_of(store: &dyn Store) -> Memory {
+    let copy = Memory::new();
+    let visit = &mut |name: &str, _| copy.create(name, &store.read(name).unwrap());
+    store.list("", visit).unwrap();
+    copy
 }

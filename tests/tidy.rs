@@ -17,11 +17,17 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
-    (5, &["snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "prices", "capture"]),
+    (
+        5,
+        &[
+            "snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "repair", "stats",
+            "prices", "capture",
+        ],
+    ),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 15] = [
+const SIBLINGS: [(&str, &str); 17] = [
     ("ssh", "error"),
     ("ssh", "pace"),
     ("watch", "error"),
@@ -33,6 +39,8 @@ const SIBLINGS: [(&str, &str); 15] = [
     ("status", "snapshot"),
     ("forget", "snapshot"),
     ("prune", "snapshot"),
+    ("repair", "check"),
+    ("stats", "snapshot"),
     ("view", "snapshot"),
     ("restore", "view"),
     ("drift", "view"),

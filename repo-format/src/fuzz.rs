@@ -14,7 +14,7 @@ use crate::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, OpenDeletion, Tim
 use crate::log::Entry;
 use crate::log_state::State;
 use crate::names::{IndexName, Name, PackClass, PackName};
-use crate::pack::{open_pack, parse_list};
+use crate::pack::{open_pack, parse_list, salvage};
 use crate::patch::LeafPatch;
 use crate::recipient::{Identity, Recipient};
 use crate::record::Class;
@@ -195,6 +195,13 @@ fn named(data: &[u8], class: PackClass) -> PackName {
 
 /// Whole packs under the name of their hash.
 pub fn pack(data: &[u8]) -> bool {
+    // What a pack of these bytes would be looked through for lies in it, and follows one another.
+    let mut end = 0;
+    salvage(data, &mut |at, sealed| {
+        assert!(at as usize >= end && at as usize + sealed.len() <= data.len());
+        end = at as usize + sealed.len();
+        true
+    });
     let opens = |class| open_pack(&named(data, class), data, &keys().index).is_ok();
     PackClass::ALL.map(opens).contains(&true)
 }

@@ -11,7 +11,9 @@ use crate::frame::{FrameHeader, Listed, list_hash};
 use crate::header::{self, NONCE_LEN, Nonce, TAG_LEN};
 use crate::id::{ChunkId, ChunkKind, ObjectHash, SessionId};
 use crate::key::IndexKey;
-use crate::limits::{CHUNK_MAX, FRAME_CHUNKS_MAX, PACK_CHUNKS_MAX, PACK_FOOTER_MAX, PACK_FRAMES_MAX, PACK_MAX, padme};
+use crate::limits::{
+    CHUNK_MAX, FRAME_CHUNKS_MAX, FRAME_PADDING, PACK_CHUNKS_MAX, PACK_FOOTER_MAX, PACK_FRAMES_MAX, PACK_MAX, padme,
+};
 use crate::names::{ObjectKind, PackClass, PackName};
 use crate::wire::{Put, Reader};
 use std::ops::Range;
@@ -225,6 +227,19 @@ pub(crate) fn parse_list(plain: &[u8], end: u64, class: PackClass) -> Result<Vec
         return Err(FormatError::Invalid("place of a pack's list"));
     }
     Ok(frames)
+}
+
+/// Looks for frames in what is left of a pack, by nothing but their own headers: each begins at the end of the header of the pack or a
+/// multiple of [`FRAME_PADDING`] after it. `open` is given each place that may be one, and its bytes, and says whether it is.
+pub fn salvage<'a>(bytes: &'a [u8], open: &mut dyn FnMut(u32, &'a [u8]) -> bool) {
+    let mut at = PACK_HEADER_LEN;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty() && at < PACK_MAX) {
+        let sealed = FrameHeader::parse(rest).ok().and_then(|head| rest.get(..head.length as usize));
+        at += match sealed {
+            Some(sealed) if open(at as u32, sealed) => sealed.len(),
+            _ => FRAME_PADDING,
+        };
+    }
 }
 
 fn read_chunks(r: &mut Reader<'_>) -> Result<Vec<Listed>> {

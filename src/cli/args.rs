@@ -111,11 +111,15 @@ pub enum Command {
     /// List a snapshot's tables and kept files.
     Ls(Ls),
     /// Say how much is stored, and how much was read for it.
-    Stats(Which),
+    Stats(Stats),
     /// Say how each node differed from the reconciled view.
     Drift(Drift),
     /// Verify the repository.
     Check(Check),
+    /// Save what can be saved of what is damaged, and say what is lost. Nothing is deleted.
+    Repair(Repair),
+    /// Bring back configuration, credentials, log and snapshots from their second copies, and say what is lost.
+    Recover(Recover),
     /// Take snapshots off the list: those named, or those that a policy does not keep.
     Forget(Box<Forget>),
     /// Take away what no snapshot needs any more.
@@ -249,4 +253,41 @@ impl Check {
     pub fn reads(&self) -> Reads {
         self.read_data_subset.map_or(Reads::all_if(self.read_data), Reads::Share)
     }
+}
+
+/// `repair`
+#[derive(Debug, ClapArgs)]
+pub struct Repair {
+    /// Say what would be done, and do nothing.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Read every pack, to find flipped bits that no check has found yet.
+    #[arg(long)]
+    pub read_data: bool,
+}
+
+impl Repair {
+    /// Which packs are read.
+    pub fn reads(&self) -> Reads {
+        Reads::all_if(self.read_data)
+    }
+}
+
+/// `recover`
+#[derive(Debug, ClapArgs)]
+pub struct Recover {
+    /// Say what would be written, and write nothing.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+/// `stats`
+#[derive(Debug, ClapArgs)]
+pub struct Stats {
+    /// Also say what each snapshot alone needs, and what forgetting it would free: walks all of them.
+    #[arg(long)]
+    pub by_snapshot: bool,
+    /// Against which snapshot's bytes what is stored is compared.
+    #[command(flatten)]
+    pub which: Which,
 }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access;
 use super::args::{Check, Global};
 use super::output::bytes;
 use super::progress::Progress;
 use super::{Outcome, Output};
+use crate::check::ranges::{self, Keys};
 use crate::check::{Checked, Harmed, Options, check};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::repo::check::Reads;
 use crate::watch::{Problem, Watch};
@@ -21,24 +23,21 @@ const SHOWN: usize = 5;
 const SNAPSHOTS: usize = 20;
 
 /// Verifies the repository; 5 if damage was found.
-pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, args: &Check, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let watch = Arc::new(Watch::new());
-    let checked = {
+    let mut checked = {
         let _progress = Progress::start(&watch, "checking", !global.quiet, output)?;
         check(&repo, Options { reads: args.reads(), declare_lost: args.declare_lost }, &watch)?
     };
+    ranges::locate(&repo, engines, &mut checked.harmed)?;
     access::notes(&repo, output);
     let problems = watch.problems();
     let damaged = problems.iter().filter(|p| p.damage).count();
+    self::problems(&problems, output)?;
     if output.is_json() {
-        for Problem { damage, subject, message, .. } in &problems {
-            let kind = if *damage { "error" } else { "warning" };
-            output.object(&json!({ "message_type": kind, "subject": subject, "message": message }))?;
-        }
         output.object(&json!({ "message_type": "summary", "problems": damaged, "checked": checked }))?;
     } else {
-        some_of_each(&problems, output)?;
         summary(&checked, args.reads(), output)?;
         if repo.ring().read.is_empty() {
             output.line(
@@ -48,6 +47,17 @@ pub fn run(global: &Global, args: &Check, output: &Output) -> Result<Outcome> {
         verdict(&checked, damaged, !repo.ring().read.is_empty(), output)?;
     }
     Ok(if damaged == 0 { Outcome::Fine } else { Outcome::Damage })
+}
+
+/// Says what was found: on a terminal some of each kind.
+pub fn problems(problems: &[Problem], output: &Output) -> Result<()> {
+    if !output.is_json() {
+        return some_of_each(problems, output);
+    }
+    problems.iter().try_for_each(|Problem { damage, subject, message, .. }| {
+        let kind = if *damage { "error" } else { "warning" };
+        output.object(&json!({ "message_type": kind, "subject": subject, "message": message }))
+    })
 }
 
 /// What a problem is about: the folder of the object, or `snapshot` for a table that is harmed.
@@ -97,6 +107,16 @@ fn verdict(checked: &Checked, damaged: usize, walked: bool, output: &Output) -> 
     if damaged == 0 {
         return output.line("no damage found");
     }
+    harmed(checked, output)?;
+    output.line("DAMAGE FOUND: see the lines above")?;
+    if walked {
+        output.line(&format!("{} of {} snapshots can be restored whole", checked.whole, checked.trees_of))?;
+    }
+    output.line("the next backup stores anew what is lost and still there, `onefold repair` saves what else can be; then check again")
+}
+
+/// What of which snapshots cannot be restored.
+pub fn harmed(checked: &Checked, output: &Output) -> Result<()> {
     let mut snapshots: Vec<(&str, Vec<&Harmed>)> = Vec::new();
     for harmed in &checked.harmed {
         match snapshots.last_mut() {
@@ -110,11 +130,7 @@ fn verdict(checked: &Checked, damaged: usize, walked: bool, output: &Output) -> 
     if snapshots.len() > SNAPSHOTS {
         output.line(&format!("… and {} more snapshots (--json lists all)", snapshots.len() - SNAPSHOTS))?;
     }
-    output.line("DAMAGE FOUND: see the lines above")?;
-    if walked {
-        output.line(&format!("{} of {} snapshots can be restored whole", checked.whole, checked.trees_of))?;
-    }
-    output.line("the next backup stores anew what is lost and still there; then check again")
+    Ok(())
 }
 
 fn of_parts(parts: &[&Harmed]) -> String {
@@ -124,7 +140,7 @@ fn of_parts(parts: &[&Harmed]) -> String {
         if h.chunks == 0 {
             return Some(format!("{part} (other records than were backed up)"));
         }
-        Some(format!("{part} ({} chunks, {})", h.chunks, objects.join(", ")))
+        Some(format!("{part} ({} chunks, {}{})", h.chunks, objects.join(", "), places(&h.ranges)))
     };
     let Some(mut shown) = parts.iter().take(SHOWN).map(one).collect::<Option<Vec<String>>>() else {
         return "cannot be read, and not be restored".to_owned();
@@ -133,4 +149,18 @@ fn of_parts(parts: &[&Harmed]) -> String {
         shown.push(format!("and {} more", parts.len() - SHOWN));
     }
     format!("{} parts are harmed: {}", parts.len(), shown.join(", "))
+}
+
+/// Where in a table something is lost, as its database says it.
+fn places(ranges: &[Keys]) -> String {
+    let text = |place: &Value| place.as_str().map_or_else(|| place.to_string(), str::to_owned);
+    let known = ranges.iter().filter(|keys| !keys.first.is_null() && !keys.last.is_null());
+    let mut said: Vec<String> =
+        known.take(SHOWN).map(|keys| format!("{} to {}", text(&keys.first), text(&keys.last))).collect();
+    match said.len() {
+        0 => return String::new(),
+        n if n < ranges.len() => said.push(format!("{} more", ranges.len() - n)),
+        _ => {}
+    }
+    format!("; at {}", said.join(", "))
 }

@@ -19,6 +19,8 @@ mod plan;
 mod profile;
 mod progress;
 mod prune;
+mod recover;
+mod repair;
 mod restore;
 mod secret;
 mod show;
@@ -103,7 +105,9 @@ fn run(
         Command::Stats(a) => stats::run(global, a, output),
         Command::Forget(a) => forget::run(global, a, output),
         Command::Prune(a) => prune::run(global, a, output),
-        Command::Check(a) => check::run(global, a, output),
+        Command::Check(a) => check::run(global, a, engines, output),
+        Command::Recover(a) => recover::run(global, a, output),
+        Command::Repair(a) => repair::run(global, a, engines, output),
         Command::Restore(a) => {
             let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");
             restore::run(global, a, &args::target(engines, of_command)?.ok_or_else(none)?, engines, output)

@@ -1,36 +1,42 @@
 //! `onefold stats`: how much is stored, and how much was read for it.
 
+use std::sync::Arc;
+
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
 use serde_json::json;
 
 use super::access;
-use super::args::{Global, Which};
+use super::args::{Global, Stats};
 use super::output::{bytes, time};
+use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
 use crate::error::{Kind, Result};
 use crate::repo::Repo;
 use crate::repo::verified::Verification;
+use crate::stats;
 use crate::store::read_if_exists;
+use crate::watch::Watch;
 
 /// Counts the objects of the repository.
-pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, args: &Stats, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let Stored { kinds, packs } = stored(&repo)?;
     let total: u64 = kinds.iter().map(|(_, _, size)| size).sum();
     let packs_stored = packs.len();
     let verified = repo.verification(packs.into_iter());
     let snapshots = repo.snapshots().len();
-    let read = match if snapshots == 0 { None } else { Some(load(&repo, &args.snapshot, &args.filter, output)) } {
-        None => 0,
-        Some(Ok((_, snapshot))) => snapshot.bytes_read,
-        // What is stored can be counted all the same.
-        Some(Err(e)) if e.is_of_bytes() && e.kind() != Kind::Denied => {
-            output.damage(&e);
-            0
-        }
-        Some(Err(e)) => return Err(e),
-    };
+    let read =
+        match if snapshots == 0 { None } else { Some(load(&repo, &args.which.snapshot, &args.which.filter, output)) } {
+            None => 0,
+            Some(Ok((_, snapshot))) => snapshot.bytes_read,
+            // What is stored can be counted all the same.
+            Some(Err(e)) if e.is_of_bytes() && e.kind() != Kind::Denied => {
+                output.damage(&e);
+                0
+            }
+            Some(Err(e)) => return Err(e),
+        };
     if output.is_json() {
         let objects: serde_json::Map<String, serde_json::Value> =
             kinds.iter().map(|(k, n, size)| ((*k).to_owned(), json!({ "objects": n, "bytes": size }))).collect();
@@ -38,7 +44,7 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
             "message_type": "stats", "bytes_stored": total, "objects": objects, "snapshots": snapshots,
             "bytes_read": read, "verified": verified,
         }))?;
-        return Ok(Outcome::Fine);
+        return if args.by_snapshot { by_snapshot(&repo, global, output) } else { Ok(Outcome::Fine) };
     }
     for (kind, objects, size) in kinds.iter().filter(|k| k.1 > 0) {
         output.line(&format!("{kind:<10}  {objects:>6} objects  {}", bytes(*size)))?;
@@ -52,10 +58,39 @@ pub fn run(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
         output.line(&format!(
             "read        {} by snapshot {}: stored is {share:.1} % of it",
             bytes(read),
-            args.snapshot
+            args.which.snapshot
         ))?;
     }
-    Ok(Outcome::Fine)
+    if args.by_snapshot { by_snapshot(&repo, global, output) } else { Ok(Outcome::Fine) }
+}
+
+/// What each snapshot alone needs.
+fn by_snapshot(repo: &Repo, global: &Global, output: &Output) -> Result<Outcome> {
+    let watch = Arc::new(Watch::new());
+    let alone = {
+        let _progress = Progress::start(&watch, "walking", !global.quiet, output)?;
+        stats::alone(repo, &watch)?
+    };
+    for (info, alone) in &alone {
+        if output.is_json() {
+            output.object(&json!({
+                "message_type": "snapshot_stats", "id": info.id.to_string(), "time": info.time_ms / 1000,
+                "chunks_alone": alone.chunks, "bytes_alone": alone.bytes, "bytes_freed": alone.frees,
+            }))?;
+            continue;
+        }
+        let id: String = info.id.to_string().chars().take(10).collect();
+        output.line(&format!(
+            "{id}  {}  alone {} in {} chunks, forgetting it frees {}",
+            time(info.time_ms / 1000),
+            bytes(alone.bytes),
+            alone.chunks,
+            bytes(alone.frees)
+        ))?;
+    }
+    let problems = watch.problems();
+    problems.iter().for_each(|problem| output.warn(&problem.subject, &problem.message));
+    Ok(if problems.is_empty() { Outcome::Fine } else { Outcome::Damage })
 }
 
 /// What lies in the store.
@@ -99,12 +134,14 @@ fn stored(repo: &Repo) -> Result<Stored> {
 
 /// What of the packs this machine has read and found whole.
 fn said_of(verified: &Verification) -> String {
-    let never = match verified.bytes_never {
-        0 => String::new(),
-        n => format!("; {} in {} packs never", bytes(n), verified.packs_never),
-    };
-    match verified.oldest_ms {
-        Some(oldest) => format!("verified    all since {}{never}", time(oldest / 1000)),
-        None => format!("verified    nothing by this machine{never}"),
+    match (verified.oldest_ms, verified.packs_never) {
+        (None, _) => "verified    nothing by this machine".to_owned(),
+        (Some(oldest), 0) => format!("verified    all since {}", time(oldest / 1000)),
+        (Some(oldest), _) => format!(
+            "verified    {} in {} packs never, the rest since {}",
+            bytes(verified.bytes_never),
+            verified.packs_never,
+            time(oldest / 1000)
+        ),
     }
 }

@@ -3,9 +3,10 @@
 
 mod look;
 mod packs;
+mod recover;
 mod share;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use repo_format::FormatError;
 use repo_format::config::Config;
@@ -25,6 +26,7 @@ use crate::run::ChunkId;
 use crate::store::fetched::Fetched;
 use crate::watch::Watch;
 
+pub use recover::Unlisted;
 pub use share::{Reads, Share, bytes};
 
 /// What was looked at.
@@ -64,7 +66,7 @@ pub struct Examined {
     /// Packs that were declared lost, and are whole: read and opened.
     pub found: Vec<PackName>,
     /// Packs that the index objects name.
-    pub packs: usize,
+    pub named: HashSet<PackName>,
 }
 
 /// Every object of the store, with its size in bytes.
@@ -103,9 +105,9 @@ impl Repo {
         check.snapshots(&listing, &mut stats)?;
         let packs = check.data(&listing, &reads, &mut stats)?;
         self.core.remember_sightings(&check.sightings);
-        let (unsound, found, named) = (packs.unsound, packs.found, packs.named.len());
+        let (unsound, found, named) = (packs.unsound, packs.found, packs.named);
         let wrong = packs.wrong.into_keys().collect();
-        Ok(Examined { stats, unsound, sightings: check.sightings, wrong, found, packs: named })
+        Ok(Examined { stats, unsound, sightings: check.sightings, wrong, found, named })
     }
 
     /// When this machine last found the packs of the store whole, each given with its length in bytes.
@@ -222,6 +224,13 @@ impl Check<'_> {
         for name in listing.keys() {
             let Name::Key(id) = name else { continue };
             self.twice(name, |bytes| Credential::parse(id, bytes).map(drop))?;
+        }
+        let missing =
+            self.state.credentials().keys().map(|id| Name::Key(*id)).filter(|name| !listing.contains_key(name));
+        for name in missing {
+            let message =
+                "is on the list of credentials, and is under neither of its names: lost, or adding it was interrupted";
+            self.watch.problem(false, name, message);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ impl Repo {
     /// Writes into the log which packs are lost, and which that were are whole again, as far as this credential may and
     /// [`Sightings::due`] says. `told`: somebody says so. Returns a line for each entry, or why there is none.
     pub fn declare(&self, examined: &Examined, told: bool) -> Result<Vec<String>> {
-        let lost = self.core.declare_lost(&examined.sightings, &examined.wrong, examined.packs, told)?;
+        let lost = self.core.declare_lost(&examined.sightings, &examined.wrong, examined.named.len(), told)?;
         let mut said: Vec<String> = lost.into_iter().collect();
         let ring = &self.core.ring;
         let Some(key) = ring.writer.as_ref().or(ring.admin_key.as_ref()) else { return Ok(said) };

@@ -1,5 +1,7 @@
 //! The repository: chunks into packs, packs into a store, and out again; the log that orders it all.
 
+pub mod alone;
+mod anew;
 pub mod cache;
 pub mod check;
 mod doubt;
@@ -14,12 +16,14 @@ pub mod keys;
 mod locate;
 pub mod log;
 mod losses;
+mod mover;
 pub mod open;
 pub mod opened;
 pub mod packer;
 pub mod prune;
 pub mod reader;
 pub mod rehearsal;
+pub mod repair;
 pub mod session;
 pub mod sightings;
 pub mod sink;

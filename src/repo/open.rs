@@ -19,7 +19,7 @@ use super::cache::Cache;
 use super::fresh::{Like, first_lock, new_keys};
 use super::kept::{KEPT_BYTES, Kept};
 use super::log::{Log, Start};
-use super::{Core, Repo, keys, may_write, twice, world};
+use super::{Core, Repo, anew, keys, may_write, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::probe::{self, Verdict};
 use crate::store::retry::Retry;
@@ -156,8 +156,8 @@ fn no_repository(store: &dyn Store) -> Result<Error> {
     })
 }
 
-const LOST_CONFIG: &str =
-    "copy it from another copy of the store, or open the repository on a machine that has used it";
+const LOST_CONFIG: &str = "copy it from another copy of the store, or open the repository on a machine that has used it, or with a credential that holds \
+     admin and read";
 
 struct Parts {
     store: Arc<dyn Store>,
@@ -247,7 +247,7 @@ struct Unlocked {
 }
 
 /// Tries every credential of the repository. Where the configuration is lost or damaged under both its names, this
-/// machine's cache may know it.
+/// machine's cache may know it, or a credential may hold what it was made of.
 fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> Result<Unlocked> {
     let stored = match twice::read(store, &Name::Config, Config::parse) {
         Ok(Some(found)) => Ok(found),
@@ -262,7 +262,10 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> R
             let ours = ring.repo_id == config.repo && ring.admin == config.admin;
             ours.then(|| (found.bytes.clone(), *hash, config.clone()))
         }
-        Err(_) => cache.and_then(|c| c.repo(&ring.repo_id, &store.place()).config(ring)),
+        Err(_) => {
+            let remembered = cache.and_then(|c| c.repo(&ring.repo_id, &store.place()).config(ring));
+            remembered.or_else(|| anew::configuration(store, ring))
+        }
     };
     match (try_all(store, unlock, &fits), &stored) {
         (Ok(unlocked), Ok(found)) => {
@@ -289,7 +292,7 @@ fn mend<T>(store: &dyn Store, ring: &KeyRing, name: &Name, found: &twice::Found<
 }
 
 /// The configuration that belongs to a credential: its object, the hash of that, and what it says.
-type Anchored = (Vec<u8>, ObjectHash, Config);
+pub(super) type Anchored = (Vec<u8>, ObjectHash, Config);
 
 fn try_all(store: &dyn Store, unlock: Unlock<'_>, fits: &dyn Fn(&KeyRing) -> Option<Anchored>) -> Result<Unlocked> {
     let ids = keys::ids(store)?;

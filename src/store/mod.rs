@@ -11,6 +11,7 @@ pub mod folder;
 pub mod limited;
 pub mod memory;
 pub mod probe;
+pub mod rehearsed;
 pub mod retry;
 #[cfg(feature = "s3")]
 pub mod s3;

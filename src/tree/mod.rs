@@ -21,7 +21,7 @@ pub use diff::{Change, Diff};
 pub use differing::{Difference, NodeSide, differences};
 pub use leaves::WideTreeWriter;
 pub use patch::{Drift, NodePatch, PatchWriter, UnownedCount};
-pub use reach::{Under, reach, reach_by_record};
+pub use reach::{Spot, Under, reach, reach_by_place};
 pub use read::TreeRun;
 pub use told::{Scribe, Told};
 pub use view::NodeView;

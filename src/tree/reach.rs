@@ -20,6 +20,17 @@ pub struct Under {
     pub body: Vec<u8>,
 }
 
+/// Where in the walked tree a chunk hangs.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot<'a> {
+    /// The record under which it hangs. The tree's own branches and leaves hang under none.
+    pub under: Option<&'a Under>,
+    /// The keys of the tree that it speaks of begin with this one.
+    pub from: &'a [u8],
+    /// They end before this one; where it is empty, with the tree.
+    pub to: &'a [u8],
+}
+
 /// Chunks that are asked for ahead of the walk, at most. They are asked for once one beside them was walked, and no longer
 /// once one was not: what several snapshots share was walked before, and need not be read.
 const ASKED_MOST: usize = 32;
@@ -29,6 +40,8 @@ struct Open {
     level: u8,
     class: PackClass,
     child: Child,
+    /// The first key behind it in its tree; empty: none.
+    to: Vec<u8>,
     parent: Option<ChunkId>,
     /// The record of the walked tree under which it hangs, if it is another tree.
     under: Option<Rc<Under>>,
@@ -41,7 +54,25 @@ impl Open {
     fn more(&self) -> bool {
         self.level > 0 || self.child.blobs > 0
     }
+
+    fn show(&self, visit: &mut Visit<'_>, reached: Reached) -> Result<bool> {
+        match self.under.as_deref() {
+            Some(record) => record.show(visit, reached),
+            None => visit(Spot { under: None, from: &self.child.first_key, to: &self.to }, reached),
+        }
+    }
 }
+
+impl Under {
+    /// What hangs under the record speaks of its key alone.
+    fn show(&self, visit: &mut Visit<'_>, reached: Reached) -> Result<bool> {
+        let to = [&self.key[..], &[0]].concat();
+        visit(Spot { under: Some(self), from: &self.key, to: &to }, reached)
+    }
+}
+
+/// Is shown each chunk and where it hangs, and says whether to go on below it.
+type Visit<'v> = dyn FnMut(Spot<'_>, Reached) -> Result<bool> + 'v;
 
 /// Asks for those that come next, `most` of them at most.
 fn ask(stack: &mut [Open], most: usize, chunks: &dyn ChunkSource) {
@@ -59,20 +90,16 @@ fn ask(stack: &mut [Open], most: usize, chunks: &dyn ChunkSource) {
 ///
 /// Errors: those of `visit`. Memory: the children of one branch of each level, one leaf and its records.
 pub fn reach(root: Root, chunks: &dyn ChunkSource, visit: &mut dyn FnMut(Reached) -> Result<bool>) -> Result<()> {
-    reach_by_record(root, chunks, &mut |_, reached| visit(reached))
+    reach_by_place(root, chunks, &mut |_, reached| visit(reached))
 }
 
-/// Like [`reach`], and says under which record of the tree each chunk hangs. The tree's own branches and leaves hang under
-/// none.
-pub fn reach_by_record(
-    root: Root,
-    chunks: &dyn ChunkSource,
-    visit: &mut dyn FnMut(Option<&Under>, Reached) -> Result<bool>,
-) -> Result<()> {
+/// Like [`reach`], and says where in the tree each chunk hangs.
+pub fn reach_by_place(root: Root, chunks: &dyn ChunkSource, visit: &mut Visit<'_>) -> Result<()> {
     let open = |root: Root, parent, under| Open {
         level: root.level,
         class: root.class,
         child: root.child(),
+        to: Vec::new(),
         parent,
         under,
         asked: false,
@@ -81,9 +108,9 @@ pub fn reach_by_record(
     let mut ahead = 0;
     while let Some(next) = stack.pop() {
         let more = next.more();
-        let Open { level, class, child, parent, under, .. } = next;
+        let Open { level, class, parent, .. } = next;
         let kind = if level == 0 { class.leaf() } else { ChunkKind::Branch };
-        let wanted = visit(under.as_deref(), Reached::Chunk { kind, id: child.id, parent, more })?;
+        let wanted = next.show(visit, Reached::Chunk { kind, id: next.child.id, parent, more })?;
         if !wanted || !more {
             ahead = if more { 0 } else { ahead };
             continue;
@@ -91,40 +118,48 @@ pub fn reach_by_record(
         ahead = (2 * ahead).clamp(1, ASKED_MOST);
         ask(&mut stack, ahead, chunks);
         if level > 0 {
-            let (level_below, parent) = (level - 1, Some(child.id));
-            let below = |child| Open { level: level_below, class, child, parent, under: under.clone(), asked: false };
-            match children_of(&child, level, class, chunks) {
-                Ok(children) => stack.extend(children.into_iter().rev().map(below)),
+            match children_of(&next.child, level, class, chunks) {
+                Ok(children) => stack.extend(below(next, children).into_iter().rev()),
                 Err(e) => {
-                    let broken = Reached::Broken(e.within(format!("branch {}", child.id)));
-                    visit(under.as_deref(), broken).map(drop)?;
+                    let broken = Reached::Broken(e.within(format!("branch {}", next.child.id)));
+                    next.show(visit, broken).map(drop)?;
                 }
             }
             continue;
         }
-        match hanging(&child, class, chunks) {
+        let parent = Some(next.child.id);
+        match hanging(&next.child, class, chunks) {
             Ok(all) => {
                 let mut trees = Vec::new();
                 for (record, references) in all {
-                    let record = under.clone().unwrap_or_else(|| Rc::new(record));
+                    let record = next.under.clone().unwrap_or_else(|| Rc::new(record));
                     for reference in references {
-                        let mut visit = |reached| visit(Some(&record), reached);
                         match reference {
-                            Reference::Blob(blob) => blob::reach(&blob, Some(child.id), chunks, &mut visit)?,
-                            Reference::Tree(tree) => {
-                                trees.push(open(tree.into(), Some(child.id), Some(record.clone())))
+                            Reference::Blob(blob) => {
+                                blob::reach(&blob, parent, chunks, &mut |reached| record.show(visit, reached))?
                             }
+                            Reference::Tree(tree) => trees.push(open(tree.into(), parent, Some(record.clone()))),
                         }
                     }
                 }
                 stack.extend(trees.into_iter().rev());
             }
             Err(e) => {
-                visit(under.as_deref(), Reached::Broken(e.within(format!("leaf {}", child.id)))).map(drop)?;
+                let broken = Reached::Broken(e.within(format!("leaf {}", next.child.id)));
+                next.show(visit, broken).map(drop)?;
             }
         }
     }
     Ok(())
+}
+
+/// What hangs directly under a branch: each up to where the next begins.
+fn below(branch: Open, children: Vec<Child>) -> Vec<Open> {
+    let Open { level, class, child, to, under, .. } = branch;
+    let ends: Vec<Vec<u8>> = children.iter().skip(1).map(|next| next.first_key.clone()).chain([to]).collect();
+    let (level, parent) = (level - 1, Some(child.id));
+    let open = |(child, to)| Open { level, class, child, to, parent, under: under.clone(), asked: false };
+    children.into_iter().zip(ends).map(open).collect()
 }
 
 /// The children of a branch, which together hold what is said of it.

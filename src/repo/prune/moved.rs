@@ -1,17 +1,14 @@
 //! Packs of which little is needed are emptied: what is needed moves into packs of one's own, frame by frame, sealed as it is.
 
-use repo_format::frame::{FrameHeader, Opener};
-use repo_format::index::IndexBuilder;
-use repo_format::log::Body;
-use repo_format::names::{IndexName, Name, PackClass, PackName};
-use repo_format::pack::{PackBuilder, PackFrame, open_pack};
+use repo_format::names::PackName;
+use repo_format::pack::{PackFrame, open_pack};
 
 use super::carry::Done;
 use super::survey::{Held, Survey, split};
 use crate::error::{Error, Result};
-use crate::repo::packer::{INDEX_PACKS, room};
-use crate::repo::session::{Adopts, Session};
-use crate::repo::{Core, Repo, world};
+use crate::repo::mover::{Frames, Mover};
+use crate::repo::session::Adopts;
+use crate::repo::{Core, Repo};
 use crate::watch::Watch;
 
 /// How much is moved.
@@ -21,16 +18,6 @@ pub struct Limits {
     pub unused: f64,
     /// Bytes that are moved at most.
     pub moved: u64,
-}
-
-/// What a session that moves frames has in hand.
-struct Mover<'a> {
-    core: &'a Core,
-    session: Session,
-    opener: Opener,
-    open: [PackBuilder; 2],
-    index: IndexBuilder,
-    written: Vec<IndexName>,
 }
 
 impl Survey {
@@ -90,20 +77,20 @@ impl Repo {
         if packs.is_empty() {
             return Ok(());
         }
-        let core = &self.core;
-        let session = Session::open(core, Some(Vec::new()), Adopts::None)?;
-        let open = [PackClass::Content, PackClass::Metadata].map(|class| PackBuilder::new(session.id(), class));
-        let (opener, index) = (Opener::new()?, IndexBuilder::new());
-        let mut mover = Mover { core, session, opener, open, index, written: Vec::new() };
+        let core = &*self.core;
+        let (mut mover, mut opened) = (Mover::start(core, Adopts::None)?, Frames::new(core)?);
         for pack in packs {
             watch.check()?;
             let bytes = core.store.read(&pack.to_string());
-            let whole = bytes.and_then(|bytes| Ok((mover.verified(pack, &bytes, &survey.frames_of(pack)?)?, bytes)));
+            let needed = survey.frames_of(pack)?;
+            let whole = bytes.and_then(|bytes| Ok((verified(core, &mut opened, pack, &bytes, &needed)?, bytes)));
             match whole {
                 Ok((frames, bytes)) => {
                     for frame in frames {
                         done.bytes_moved += u64::from(frame.length);
-                        mover.push(&bytes, &frame)?;
+                        let sealed = bytes.get(frame.offset as usize..(frame.offset + frame.length) as usize);
+                        let cut = || Error::damaged("frame", "lies beyond the end of its pack");
+                        mover.push(sealed.ok_or_else(cut)?, frame.kind, &frame.chunks)?;
                     }
                     done.packs_emptied += 1;
                 }
@@ -111,79 +98,33 @@ impl Repo {
                 Err(e) => return Err(e),
             }
         }
-        mover.commit()
+        mover.commit(&mut |_| Vec::new())
     }
 }
 
-impl Mover<'_> {
-    /// The frames of a pack that are needed, each opened: nobody carries over what it has not seen.
-    fn verified(&mut self, pack: &PackName, bytes: &[u8], needed: &[(u32, u32)]) -> Result<Vec<PackFrame>> {
-        let ring = &self.core.ring;
-        let listed = open_pack(pack, bytes, &ring.repo.index).map_err(|e| Error::from(e).within(pack))?;
-        let mut frames = Vec::new();
-        for (offset, length) in needed {
-            let here = |message: &str| Error::damaged(pack, format!("frame at {offset}: {message}"));
-            let frame = listed.iter().find(|frame| (frame.offset, frame.length) == (*offset, *length));
-            let frame = frame.ok_or_else(|| here("is not what an index object says"))?;
-            let sealed = bytes.get(*offset as usize..(offset + length) as usize).ok_or_else(|| here("is cut"))?;
-            let head = FrameHeader::parse(sealed).map_err(|e| here(&e.to_string()))?;
-            let key = self.core.content_key(&head.session, &head.wrapped)?;
-            let open = self.opener.open(&key, &ring.repo.chunk_id, sealed).map_err(|e| here(&e.to_string()))?;
-            if open.kind() != frame.kind || open.list() != frame.chunks {
-                return Err(here("does not hold what its pack says"));
-            }
-            frames.push(frame.clone());
+/// The frames of a pack that are needed, each opened.
+fn verified(
+    core: &Core,
+    opened: &mut Frames<'_>,
+    pack: &PackName,
+    bytes: &[u8],
+    needed: &[(u32, u32)],
+) -> Result<Vec<PackFrame>> {
+    let listed = open_pack(pack, bytes, &core.ring.repo.index).map_err(|e| Error::from(e).within(pack))?;
+    let mut frames = Vec::new();
+    for (offset, length) in needed {
+        let here = |message: &str| Error::damaged(pack, format!("frame at {offset}: {message}"));
+        let frame = listed.iter().find(|frame| (frame.offset, frame.length) == (*offset, *length));
+        let frame = frame.ok_or_else(|| here("is not what an index object says"))?;
+        let sealed = bytes.get(*offset as usize..(offset + length) as usize).ok_or_else(|| here("is cut"))?;
+        let (kind, chunks) = match opened.open(sealed) {
+            Err(e) if e.is_of_bytes() => return Err(here(e.message())),
+            other => other?,
+        };
+        if (kind, &chunks) != (frame.kind, &frame.chunks) {
+            return Err(here("does not hold what its pack says"));
         }
-        Ok(frames)
+        frames.push(frame.clone());
     }
-
-    fn push(&mut self, bytes: &[u8], frame: &PackFrame) -> Result<()> {
-        let at = usize::from(PackClass::of(frame.kind) == PackClass::Metadata);
-        let (length, chunks) = (frame.length as usize, frame.chunks.len());
-        let pack = &self.open[at];
-        if !pack.fits(length, chunks, room(pack, chunks, self.core.config.pack_target)) {
-            self.upload(at)?;
-        }
-        let sealed = bytes.get(frame.offset as usize..frame.offset as usize + length);
-        let sealed = sealed.ok_or_else(|| Error::damaged("frame", "lies beyond the end of its pack"))?;
-        self.open[at].push(sealed, frame.kind, &frame.chunks)?;
-        Ok(())
-    }
-
-    fn upload(&mut self, at: usize) -> Result<()> {
-        let empty = PackBuilder::new(self.session.id(), self.open[at].class());
-        let pack = std::mem::replace(&mut self.open[at], empty);
-        if pack.is_empty() {
-            return Ok(());
-        }
-        let built = pack.finish(&self.core.ring.repo.index, &world::random()?)?;
-        self.core.store.create(&Name::Pack(built.name).to_string(), &built.bytes)?;
-        let chunks = built.frames.iter().map(|frame| frame.chunks.len()).sum();
-        if !self.index.fits(chunks) || self.index.packs() >= INDEX_PACKS {
-            self.write_index()?;
-        }
-        let size = u32::try_from(built.bytes.len()).map_err(|_| Error::damaged(built.name, "is too long"))?;
-        Ok(self.index.add(built.name, size, &built.frames)?)
-    }
-
-    fn write_index(&mut self) -> Result<()> {
-        let builder = std::mem::take(&mut self.index);
-        if !builder.is_empty() {
-            self.written.push(self.core.write_index(&self.session.id(), builder, None)?);
-        }
-        Ok(())
-    }
-
-    fn commit(mut self) -> Result<()> {
-        self.upload(0)?;
-        self.upload(1)?;
-        self.write_index()?;
-        self.written.sort_unstable();
-        let (session, indexes) = (self.session.id(), self.written);
-        self.core.append(self.core.sign_key()?, &mut |_| {
-            Ok(Body::Commit { session, snapshot: None, indexes: indexes.clone(), replaces: Vec::new() })
-        })?;
-        self.session.forget(self.core);
-        Ok(())
-    }
+    Ok(frames)
 }

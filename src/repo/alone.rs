@@ -1,0 +1,162 @@
+//! What each snapshot alone needs, and so what forgetting it would free. Chunks are given by who walks trees; here they are compared
+//! with the index objects, as sorted runs.
+//!
+//! Memory: 70 bytes for each pack, an index object, and what [`super::sort`] states three times.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use repo_format::names::{IndexName, PackName};
+
+use super::Repo;
+use super::sort::{Sorted, Sorter};
+use crate::error::{Error, Kind, Result};
+use crate::run::ChunkId;
+
+/// Chunk 32 │ snapshot u32.
+const NEED: usize = 36;
+/// Chunk 32 │ 0 where it can be relied on, or else 1 │ pack u32 │ frame: offset u32, length u32 │ length of the chunk u32.
+const PLACE: usize = 49;
+/// Pack u32 │ offset u32 │ length u32 │ snapshot u32, or [`SEVERAL`].
+const FRAME: usize = 16;
+
+/// In place of a snapshot's number.
+const SEVERAL: u32 = u32::MAX;
+
+/// Chunks that snapshots need, each snapshot by a number below 2^32 - 1.
+pub struct Needs {
+    dir: PathBuf,
+    sorter: Sorter<NEED>,
+}
+
+/// What one snapshot alone needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Alone {
+    /// Chunks that no other snapshot needs.
+    pub chunks: u64,
+    /// Their plaintext, in bytes.
+    pub bytes: u64,
+    /// Bytes of frames in which no other snapshot needs anything: what a prune can free once this one is forgotten.
+    pub frees: u64,
+}
+
+impl Needs {
+    /// None yet. What does not fit into memory lies in `dir` meanwhile.
+    pub fn new(dir: &Path) -> Needs {
+        Needs { dir: dir.to_owned(), sorter: Sorter::new(dir) }
+    }
+
+    /// The snapshot of that number needs the chunk. Of one that several need, two must be given.
+    pub fn add(&mut self, snapshot: u32, id: &ChunkId) -> Result<()> {
+        let mut need = [0; NEED];
+        need[..32].copy_from_slice(&id.0);
+        need[32..].copy_from_slice(&snapshot.to_be_bytes());
+        self.sorter.add(need)
+    }
+}
+
+impl Repo {
+    /// What each of the snapshots numbered from 0 alone needs; and index objects that cannot be read, so that there may be more.
+    pub fn alone(&self, needs: Needs, snapshots: usize) -> Result<(Vec<Alone>, Vec<Error>)> {
+        let Needs { dir, sorter } = needs;
+        let needs = sorter.finish()?;
+        let (places, problems) = self.places_of(&needs, &dir)?;
+        let mut alone = vec![Alone::default(); snapshots];
+        let mut frames: Sorter<FRAME> = Sorter::new(&dir);
+        let mut owners = needs.finder();
+        let mut last = None;
+        places.each(&mut |place| {
+            let Some((id, rest)) = place.split_first_chunk::<32>() else { return Ok(()) };
+            if last.replace(*id) == Some(*id) {
+                return Ok(());
+            }
+            let mut owner = None;
+            owners.find(id, &mut |need| {
+                let number = number(need, 32);
+                owner = Some(if owner.is_none() { number } else { SEVERAL });
+                Ok(())
+            })?;
+            let owner = owner.unwrap_or(SEVERAL);
+            if let Some(alone) = alone.get_mut(owner as usize) {
+                alone.chunks += 1;
+                alone.bytes += u64::from(number(&place, 45));
+            }
+            let mut frame = [0; FRAME];
+            frame[..12].copy_from_slice(&rest[1..13]);
+            frame[12..].copy_from_slice(&owner.to_be_bytes());
+            frames.add(frame)
+        })?;
+        sum_up(&frames.finish()?, &mut alone)?;
+        Ok((alone, problems))
+    }
+
+    /// Where index objects say that what is needed lies, and which of them cannot be read.
+    fn places_of(&self, needs: &Sorted<NEED>, dir: &Path) -> Result<(Sorted<PLACE>, Vec<Error>)> {
+        let state = self.state();
+        let mut places: Sorter<PLACE> = Sorter::new(dir);
+        let (mut packs, mut problems): (HashMap<PackName, u32>, Vec<Error>) = (HashMap::new(), Vec::new());
+        let names: Vec<IndexName> = state.indexes().keys().copied().collect();
+        self.core.each_index(&names, &state, |_, read| {
+            let object = match read {
+                Ok(object) => object,
+                Err(e) if e.is_of_bytes() => {
+                    problems.push(e);
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            };
+            let mut needed = needs.finder();
+            for entry in object.iter() {
+                let next = u32::try_from(packs.len())
+                    .map_err(|_| Error::new(Kind::TooLarge, "store", "has too many packs"))?;
+                let pack = *packs.entry(entry.pack).or_insert(next);
+                let mut is_needed = false;
+                needed.find(&entry.id.0, &mut |_| {
+                    is_needed = true;
+                    Ok(())
+                })?;
+                if is_needed {
+                    let mut place = [0; PLACE];
+                    place[..32].copy_from_slice(&entry.id.0);
+                    place[32] = u8::from(!state.usable(&entry.pack, entry.frame_offset));
+                    let numbers = [pack, entry.frame_offset, entry.frame_length, entry.length];
+                    for (at, number) in (33..).step_by(4).zip(numbers) {
+                        place[at..at + 4].copy_from_slice(&number.to_be_bytes());
+                    }
+                    places.add(place)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok((places.finish()?, problems))
+    }
+}
+
+/// Adds the frames that one snapshot alone needs.
+fn sum_up(frames: &Sorted<FRAME>, alone: &mut [Alone]) -> Result<()> {
+    // The frame last seen: its place, its length, who needs it.
+    let mut open: Option<([u8; 8], u32, u32)> = None;
+    let mut close = |open: Option<([u8; 8], u32, u32)>| {
+        if let Some((_, length, owner)) = open
+            && let Some(alone) = alone.get_mut(owner as usize)
+        {
+            alone.frees += u64::from(length);
+        }
+    };
+    frames.each(&mut |frame| {
+        let Some((place, _)) = frame.split_first_chunk::<8>() else { return Ok(()) };
+        let (length, owner) = (number(&frame, 8), number(&frame, 12));
+        match &mut open {
+            // Each owner stands once, so here is another.
+            Some((before, _, of)) if before == place => *of = SEVERAL,
+            _ => close(open.replace((*place, length, owner))),
+        }
+        Ok(())
+    })?;
+    close(open);
+    Ok(())
+}
+
+fn number(record: &[u8], at: usize) -> u32 {
+    record.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(SEVERAL, u32::from_be_bytes)
+}

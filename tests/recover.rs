@@ -1,0 +1,226 @@
+//! What all else hangs on comes back from its second copies, whole folders at a time; what is lost under both names is named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use onefold::repo::Repo;
+use onefold::repo::check::Unlisted;
+use onefold::store::Store;
+use onefold::store::faulty::{Fault, Faulty};
+use onefold::store::memory::Memory;
+use onefold::store::rehearsed::Rehearsed;
+use onefold::watch::Watch;
+use onefold::{Kind, Result};
+use repo_format::names::Name;
+
+use crate::repo::{backup, chunks, init, open, restore};
+use crate::user::{User, capture, files_below, three};
+
+fn store_of(backups: u64) -> Arc<Memory> {
+    let memory = Arc::new(Memory::new());
+    let store: Arc<dyn Store> = memory.clone();
+    let repo = init(&store, None);
+    for seed in 0..backups {
+        backup(&repo, &chunks(seed, 6));
+    }
+    memory
+}
+
+fn objects(memory: &Memory) -> BTreeMap<String, Vec<u8>> {
+    memory.names().into_iter().map(|name| (name.clone(), memory.read(&name).unwrap())).collect()
+}
+
+fn recover(store: &Arc<dyn Store>, cache: Option<&Path>) -> Result<(Vec<Unlisted>, Vec<String>)> {
+    let watch = Watch::new();
+    let unlisted = open(store, cache)?.recover(&watch)?;
+    Ok((unlisted, watch.problems().into_iter().map(|p| format!("{}: {}", p.subject, p.message)).collect()))
+}
+
+/// Objects that a recovery wrote, and what it said.
+fn watched(memory: &Arc<Memory>, rehearses: bool) -> (Vec<String>, (Vec<Unlisted>, Vec<String>)) {
+    let rehearsed = Arc::new(Rehearsed::new(memory.clone(), rehearses));
+    let store: Arc<dyn Store> = rehearsed.clone();
+    let said = recover(&store, None).unwrap();
+    (rehearsed.created(), said)
+}
+
+#[test]
+fn whole_folders_come_back_from_the_other_copies() {
+    let whole = store_of(3);
+    let all = objects(&whole);
+    let first = ["log/", "snapshot/", "key/", "config"];
+    let cases =
+        first.iter().map(|one| vec![*one]).chain([first.to_vec(), vec!["copy/"], vec!["copy/log/", "snapshot/"]]);
+    for lost in cases {
+        let memory = Arc::new(whole.fork());
+        let gone: Vec<&String> = all.keys().filter(|name| lost.iter().any(|folder| name.starts_with(folder))).collect();
+        assert!(!gone.is_empty(), "{lost:?}");
+        gone.iter().for_each(|name| memory.delete(name).unwrap());
+        let before = objects(&memory);
+        let dry = watched(&memory, true);
+        assert_eq!(objects(&memory), before, "{lost:?}: a dry run changes nothing");
+        let done = watched(&memory, false);
+        assert_eq!(dry, done, "{lost:?}");
+        assert!(done.0.iter().eq(gone.iter().copied()), "{lost:?}: {:?} were written, {gone:?} were gone", done.0);
+        assert_eq!(done.1, (vec![], vec![]), "{lost:?}");
+        assert!(objects(&memory) == all, "{lost:?}");
+        assert_eq!(watched(&memory, false).0, Vec::<String>::new(), "{lost:?}: once is enough");
+        restore(&open(&(memory as Arc<dyn Store>), None).unwrap(), &chunks(2, 6));
+    }
+}
+
+/// Nothing that is there is written over: a damaged entry or configuration stays, and is named.
+#[test]
+fn what_is_there_is_not_written_over() {
+    let whole = store_of(2);
+    for name in ["config".to_owned(), Name::Log(2).to_string()] {
+        let memory = Arc::new(whole.fork());
+        memory.overwrite(&name, b"something else");
+        let (written, (_, problems)) = watched(&memory, false);
+        assert_eq!((written.len(), problems.len()), (0, 1), "{problems:?}");
+        assert!(problems[0].starts_with(&name), "{problems:?}");
+        assert_eq!(memory.read(&name).unwrap(), b"something else");
+    }
+}
+
+/// The configuration is lost under both names, and no machine remembers it.
+#[test]
+fn the_configuration_is_made_anew_and_proven_by_the_log() {
+    let memory = Arc::new(Memory::new());
+    let store: Arc<dyn Store> = memory.clone();
+    // Sizes that stand nowhere else do not come back.
+    let own_sizes = store_of(1);
+    // These are the defaults.
+    let repo = crate::flow::new_repo(&store);
+    backup(&repo, &chunks(1, 6));
+    let all = objects(&memory);
+    for (memory, comes_back) in [(memory.clone(), true), (own_sizes, false)] {
+        ["config", "copy/config"].iter().for_each(|name| memory.delete(name).unwrap());
+        let store: Arc<dyn Store> = memory.clone();
+        match recover(&store, None) {
+            Ok(said) => {
+                assert!(comes_back && said == (vec![], vec![]), "{said:?}");
+                assert!(objects(&memory) == all);
+                restore(&open(&store, None).unwrap(), &chunks(1, 6));
+            }
+            Err(e) => assert!(!comes_back && e.kind() == Kind::Damaged && e.advice().is_some(), "{e}"),
+        }
+    }
+    // Without the entry that proves it, it is not believed.
+    ["config", "copy/config"].iter().for_each(|name| memory.delete(name).unwrap());
+    let first = Name::Log(1);
+    [first.to_string(), first.copy()].iter().for_each(|name| memory.delete(name).unwrap());
+    assert_eq!(recover(&store, None).unwrap_err().kind(), Kind::Damaged);
+}
+
+/// An entry is lost under both names. A machine that knows more gives its state to all; without one, snapshots that are on no list any
+/// more are named, and what stands before can be restored.
+#[test]
+fn a_log_with_a_hole_is_read_on_where_a_machine_knows_it() {
+    let whole = store_of(3);
+    let dir = tempfile::tempdir().unwrap();
+    open(&(whole.clone() as Arc<dyn Store>), Some(dir.path())).unwrap();
+    let memory = Arc::new(whole.fork());
+    let store: Arc<dyn Store> = memory.clone();
+    [Name::Log(4).to_string(), Name::Log(4).copy()].iter().for_each(|name| memory.delete(name).unwrap());
+    let fresh: Repo = open(&store, None).unwrap();
+    assert_eq!(fresh.snapshots().len(), 1);
+    let before = objects(&memory);
+    let (unlisted, problems) = recover(&store, None).unwrap();
+    assert_eq!(unlisted.len(), 2, "{unlisted:?}");
+    assert!(unlisted.iter().all(|one| one.opened >= 4), "{unlisted:?}");
+    assert!(problems.iter().any(|p| p.starts_with(&Name::Log(4).to_string())), "{problems:?}");
+    assert!(objects(&memory) == before);
+    let (unlisted, _) = recover(&store, Some(dir.path())).unwrap();
+    assert!(unlisted.is_empty(), "{unlisted:?}");
+    assert!(
+        before.iter().all(|(name, bytes)| memory.read(name).unwrap() == *bytes),
+        "nothing that was there has changed"
+    );
+    // Whoever opens it now reads all.
+    let fresh = open(&store, None).unwrap();
+    assert!(fresh.stopped().is_none() && fresh.snapshots().len() == 3);
+    restore(&fresh, &chunks(2, 6));
+    backup(&fresh, &chunks(3, 6));
+    restore(&open(&store, None).unwrap(), &chunks(3, 6));
+}
+
+/// Every request of a recovery fails, or is done though reported failed: the next run completes.
+#[test]
+fn every_request_of_a_recovery_fails_once() {
+    let whole = store_of(2);
+    let all = objects(&whole);
+    let lost = whole.fork();
+    all.keys().filter(|name| ["log/", "snapshot/", "config"].iter().any(|f| name.starts_with(f))).for_each(|name| {
+        lost.delete(name).unwrap();
+    });
+    let mut states = 0;
+    for fault in [Fault::Error(Kind::Io), Fault::Error(Kind::Full), Fault::LostReply] {
+        for n in 0.. {
+            let memory = Arc::new(lost.fork());
+            let (seen, told) = (Arc::new(AtomicUsize::new(0)), fault.clone());
+            let count = seen.clone();
+            let script = move |_, _: &str| (count.fetch_add(1, Ordering::Relaxed) == n).then(|| told.clone());
+            let faulty: Arc<dyn Store> = Arc::new(Faulty::new(memory.clone(), script));
+            let _ = recover(&faulty, None);
+            states += 1;
+            assert!(objects(&memory).iter().all(|(name, bytes)| all[name] == *bytes), "{fault:?} of request {n}");
+            recover(&(memory.clone() as Arc<dyn Store>), None).unwrap();
+            assert!(objects(&memory) == all, "{fault:?} of request {n}");
+            if seen.load(Ordering::Relaxed) <= n {
+                break;
+            }
+        }
+    }
+    assert!(states > 60, "{states}");
+}
+
+/// As a user does it at three in the morning: check, recover, repair, back up, check.
+#[test]
+fn a_user_mends_a_damaged_repository() {
+    let user = User::new();
+    let dirs = three(&capture("cassandra-5.0"));
+    user.backup(&dirs, &[]).fine();
+    user.backup(&dirs, &[]).fine();
+    let held = user.rows("latest", "lab.users");
+    let repo = user.path("repo");
+    fs::remove_dir_all(repo.join("log")).unwrap();
+    fs::remove_file(repo.join("config")).unwrap();
+    fs::remove_file(files_below(&repo.join("index")).remove(0)).unwrap();
+    let pack = files_below(&repo.join("pack/content")).remove(0);
+    let mut bytes = fs::read(&pack).unwrap();
+    // The end is gone, and with it the list of what it holds.
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, bytes).unwrap();
+
+    let dry = user.run(&["recover", "--dry-run", "--no-cache"]).fine();
+    assert!(dry.contains("log: ") && dry.contains("would be written again"), "{dry}");
+    assert!(!repo.join("log").exists());
+    let said = user.run(&["recover", "--no-cache"]).fine();
+    assert!(said.contains("config: 1 written again") && said.contains("all is there twice"), "{said}");
+    assert!(repo.join("log").exists() && repo.join("config").exists());
+
+    let dry = user.run(&["repair", "--dry-run", "--read-data"]);
+    assert!(dry.out.contains("would be named again"), "{}", dry.out);
+    let said = user.run(&["repair", "--read-data"]);
+    assert!(said.out.contains("packs named again, 1 index objects replaced"), "{}", said.out);
+    assert!(said.out.contains("saved out of 1 damaged packs"), "{}", said.out);
+    assert!(said.out.contains("all 2 snapshots can be restored whole"), "{}", said.out);
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    user.backup(&dirs, &[]).fine();
+    let said = user.run(&["check", "--read-data"]).fine();
+    assert!(said.contains("no damage found"), "{said}");
+    assert_eq!(user.rows("latest", "lab.users"), held);
+    let said = user.run(&["repair", "--json"]).objects();
+    assert!(said.iter().any(|o| o["message_type"] == "summary" && o["repaired"]["frames_saved"] == 0), "{said:?}");
+
+    // What each snapshot alone needs, and since when all was read.
+    let said = user.run(&["stats", "--by-snapshot"]).fine();
+    assert_eq!(said.matches("forgetting it frees").count(), 3, "{said}");
+    assert!(said.contains("verified    "), "{said}");
+}
