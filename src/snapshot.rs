@@ -49,6 +49,9 @@ pub struct Snapshot {
     /// Labels that the operator gave it.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Those that the backup was given, where the administrator set others in their place.
+    #[serde(skip)]
+    pub given_tags: Option<Vec<String>>,
     /// Shards that may have lost rows since the last complete snapshot, as the operator says.
     #[serde(default)]
     pub accepted: Vec<String>,

@@ -51,6 +51,7 @@ mod previous;
 mod proof;
 mod prune;
 mod recover;
+mod remarks;
 mod remote;
 mod repair;
 mod repo;

@@ -311,6 +311,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         engine: "cassandra".into(),
         host: None,
         tags: Vec::new(),
+        given_tags: None,
         accepted: Vec::new(),
         cluster: "c".into(),
         started_ms: 0,

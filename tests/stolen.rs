@@ -125,6 +125,7 @@ fn no_entry_that_a_stolen_write_key_signs_takes_from_others() {
             Box::new(|_| Body::Writers { writers: Vec::new(), credentials: vec![(credential, Listed::GONE)] }),
         ),
         ("retire", Box::new(|_| Body::Retire { packs: packs.clone() })),
+        ("remark", Box::new(|_| Body::Remark { remarks: vec![(snapshots[0], repo_format::remark::Sealed::NONE)] })),
         (
             "epoch",
             Box::new(|_| {

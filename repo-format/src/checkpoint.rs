@@ -2,8 +2,9 @@
 //! Believed only from the administrator, and by a writer from itself.
 //!
 //! ```text
-//! header │ signer 32 │ n u64 │ hash of n 32 │ unix ms u64 │ writers │ sessions │ snapshots │ held │ indexes
-//!        │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ credentials │ grants │ signature 64
+//! header │ signer 32 │ n u64 │ hash of n 32 │ unix ms u64 │ writers │ sessions │ snapshots │ remarks │ held
+//!        │ indexes │ condemned │ lost │ basis u64 │ withdrawn u64 │ content keys │ credentials │ grants
+//!        │ signature 64
 //! ```
 
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::log::Roles;
 use crate::log_lists::{put_grant, put_index, put_listed, put_pack, read_grant, read_index, read_listed, read_pack};
 use crate::log_state::{Committed, IndexState, Session, State};
 use crate::names::{Name, ObjectKind, PackName};
+use crate::remark::Sealed;
 use crate::wire::{Put, Reader};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +47,10 @@ impl State {
             out.put_u64(s.n);
             out.put_u64(s.time_ms);
             out.push(u8::from(s.vouched));
+        });
+        put_all(&mut out, self.remarks.iter(), |out, (id, remark)| {
+            out.extend_from_slice(&id.0);
+            remark.put(out);
         });
         put_all(&mut out, self.held.iter(), |out, id| out.extend_from_slice(&id.0));
         put_all(&mut out, self.indexes.iter(), |out, (name, state)| {
@@ -111,6 +117,7 @@ impl State {
             writers: read_all(&mut r, 33, |r| Ok((WriterId(r.array()?), Roles(r.u8()?))))?,
             sessions: read_all(&mut r, 58, read_session)?,
             snapshots: read_all(&mut r, 97, |r| Ok((SnapshotId(r.array()?), read_committed(r)?)))?,
+            remarks: read_all(&mut r, 58, |r| Ok((SnapshotId(r.array()?), read_remark(r)?)))?,
             held: read_set(&mut r, 32, |r| Ok(SnapshotId(r.array()?)))?,
             indexes: read_all(&mut r, 81, |r| {
                 let name = read_index(r)?;
@@ -153,6 +160,14 @@ fn read_session(r: &mut Reader<'_>) -> Result<(SessionId, Session)> {
 fn read_committed(r: &mut Reader<'_>) -> Result<Committed> {
     let (session, writer) = (SessionId(r.array()?), WriterId(r.array()?));
     Ok(Committed { session, writer, n: r.u64()?, time_ms: r.u64()?, vouched: read_bool(r)? })
+}
+
+/// One that says nothing is not in the state.
+fn read_remark(r: &mut Reader<'_>) -> Result<Sealed> {
+    match Sealed::read(r)? {
+        sealed if sealed == Sealed::NONE => Err(FormatError::Invalid("checkpoint")),
+        sealed => Ok(sealed),
+    }
 }
 
 fn read_bool(r: &mut Reader<'_>) -> Result<bool> {

@@ -19,6 +19,7 @@ use crate::patch::LeafPatch;
 use crate::recipient::{Identity, Recipient};
 use crate::record::Class;
 use crate::reference::{Reference, references};
+use crate::remark::Remark;
 use crate::snapshot::Snapshot;
 use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader};
@@ -28,7 +29,7 @@ use crate::{Result, blob, header, machine, paper, record, snapshot, tree};
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     ("blob", blob_list),
     ("branch", branch),
     ("checkpoint", checkpoint),
@@ -53,6 +54,7 @@ pub const TARGETS: [Target; 25] = [
     ("recipient", recipient),
     ("record", record_body),
     ("reference", reference),
+    ("remark", remark),
     ("snapshot", snapshot_object),
 ];
 
@@ -224,6 +226,18 @@ pub fn index(data: &[u8]) -> bool {
 /// What an index object seals: the head or the table.
 pub fn index_parts(data: &[u8]) -> bool {
     read_head(data).is_ok() | read_table(data, &[(named(data, PackClass::Content), 0)]).is_ok()
+}
+
+/// What a remark seals.
+pub fn remark(data: &[u8]) -> bool {
+    let Ok(remark) = Remark::of_plain(data) else { return false };
+    let (of, key) = (SnapshotId([1; 32]), keys().index);
+    let sealed = remark.seal(&of, &REPO, &key, [2; 24]);
+    assert!(
+        data.len() > crate::limits::REMARK_MAX
+            || sealed.and_then(|sealed| Remark::open(&sealed, &of, &REPO, &key)) == Ok(remark)
+    );
+    true
 }
 
 /// Log entries, without their signature; what is accepted is applied.

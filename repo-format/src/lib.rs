@@ -32,6 +32,7 @@ pub mod log;
 mod log_lists;
 pub mod log_rules;
 pub mod log_state;
+pub mod remark;
 
 pub mod frame;
 pub mod index;

@@ -60,6 +60,8 @@ pub const LOG_ENTRY_MAX: usize = 4 << 20;
 pub const LOG_LIST_MAX: usize = 32768;
 /// Sessions that one session takes over, earlier adoptions included.
 pub const ADOPTED_MAX: usize = 1024;
+/// What a remark seals, padding included.
+pub const REMARK_MAX: usize = 4096;
 /// A checkpoint is due every so many log entries.
 pub const CHECKPOINT_EVERY: u64 = 100;
 /// One checkpoint.

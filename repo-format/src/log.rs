@@ -16,6 +16,7 @@ use crate::log_lists::{
 };
 use crate::names::{IndexName, ObjectKind, PackName};
 use crate::recipient::{Grant, Recipient};
+use crate::remark::Sealed;
 use crate::wire::{Put, Reader};
 
 /// What the administrator says of a credential.
@@ -140,6 +141,11 @@ pub enum Body {
         /// Which packs.
         packs: Vec<PackName>,
     },
+    /// What is said of snapshots, in place of what was said before. Administrator only.
+    Remark {
+        /// Of which, and what ([`Sealed::NONE`]: nothing any more).
+        remarks: Vec<(SnapshotId, Sealed)>,
+    },
 }
 
 /// One entry of the log.
@@ -238,13 +244,7 @@ impl Body {
             }
             Body::Writers { writers, credentials } => {
                 out.push(8);
-                sorted(writers.iter().map(|w| w.0))?;
-                put_list_unsorted(out, writers, |out, (id, roles)| {
-                    out.extend_from_slice(&id.0);
-                    out.push(roles.0);
-                })?;
-                sorted(credentials.iter().map(|c| c.0))?;
-                put_list_unsorted(out, credentials, put_listed)
+                put_writers(out, writers, credentials)
             }
             Body::Retire { packs } => {
                 out.push(9);
@@ -263,6 +263,14 @@ impl Body {
             Body::Found { packs } => {
                 out.push(11);
                 put_list(out, packs, put_pack)
+            }
+            Body::Remark { remarks } => {
+                out.push(12);
+                sorted(remarks.iter().map(|r| r.0))?;
+                put_list_unsorted(out, remarks, |out, (id, remark)| {
+                    out.extend_from_slice(&id.0);
+                    remark.put(out);
+                })
             }
         }
     }
@@ -300,9 +308,23 @@ impl Body {
                 }
             }
             11 => Body::Found { packs: read_list(r, PackName::LEN, read_pack)? },
+            12 => {
+                let read = |r: &mut Reader<'_>| Ok((SnapshotId(r.array()?), Sealed::read(r)?));
+                Body::Remark { remarks: read_named(r, 32 + 26, read)? }
+            }
             _ => return Err(FormatError::Unsupported(format!("log entry kind {kind}"))),
         })
     }
+}
+
+fn put_writers(out: &mut Vec<u8>, writers: &[(WriterId, Roles)], credentials: &[(CredentialId, Listed)]) -> Result<()> {
+    sorted(writers.iter().map(|w| w.0))?;
+    put_list_unsorted(out, writers, |out, (id, roles)| {
+        out.extend_from_slice(&id.0);
+        out.push(roles.0);
+    })?;
+    sorted(credentials.iter().map(|c| c.0))?;
+    put_list_unsorted(out, credentials, put_listed)
 }
 
 fn read_writers(r: &mut Reader<'_>) -> Result<Body> {

@@ -10,6 +10,7 @@ use crate::log::{Body, Entry, Listed, LostFrames, Roles};
 use crate::log_state::{Committed, IndexState, Session, State};
 use crate::names::{IndexName, PackName};
 use crate::recipient::Grant;
+use crate::remark::Sealed;
 use std::collections::BTreeSet;
 
 /// What happened to an entry.
@@ -111,7 +112,8 @@ impl State {
             }
             Body::Forget { snapshots } => {
                 admin()?;
-                check(snapshots.iter().all(|s| self.snapshots.contains_key(s)), "no such snapshot")
+                self.judge_listed(snapshots.iter())?;
+                check(!snapshots.iter().any(|s| self.is_pinned(s)), "snapshot is pinned")
             }
             Body::Condemn { computed, packs } => {
                 admin()?;
@@ -124,13 +126,11 @@ impl State {
                 admin()?;
                 check(self.sessions.contains_key(session), "session is not open")
             }
-            Body::Lost { lost } => {
-                lost.iter().try_for_each(|l| self.judge_loss(writer, &l.pack, rules.losses_of_own_packs))
-            }
+            Body::Lost { lost } => self.judge_losses(writer, lost, rules),
             Body::Vouch { indexes, snapshots } => {
                 check(self.may_vouch(writer), "may not vouch")?;
                 check(indexes.iter().all(|i| self.indexes.contains_key(i)), "no such index object")?;
-                check(snapshots.iter().all(|s| self.snapshots.contains_key(s)), "no such snapshot")
+                self.judge_listed(snapshots.iter())
             }
             Body::Writers { writers, credentials } => {
                 admin()?;
@@ -145,10 +145,24 @@ impl State {
                 admin()?;
                 self.judge_epoch(content, grants)
             }
-            Body::Found { packs } => {
-                packs.iter().try_for_each(|p| self.judge_loss(writer, p, rules.finds_of_own_packs))
+            Body::Found { packs } => self.judge_finds(writer, packs, rules),
+            Body::Remark { remarks } => {
+                admin()?;
+                self.judge_listed(remarks.iter().map(|(s, _)| s))
             }
         }
+    }
+
+    fn judge_listed<'a>(&self, mut snapshots: impl Iterator<Item = &'a SnapshotId>) -> Verdict {
+        check(snapshots.all(|s| self.snapshots.contains_key(s)), "no such snapshot")
+    }
+
+    fn judge_losses(&self, writer: &WriterId, lost: &[LostFrames], rules: Rules) -> Verdict {
+        lost.iter().try_for_each(|l| self.judge_loss(writer, &l.pack, rules.losses_of_own_packs))
+    }
+
+    fn judge_finds(&self, writer: &WriterId, packs: &[PackName], rules: Rules) -> Verdict {
+        packs.iter().try_for_each(|p| self.judge_loss(writer, p, rules.finds_of_own_packs))
     }
 
     /// Whether every session that is open has read that these packs are condemned.
@@ -234,6 +248,7 @@ impl State {
             Body::Forget { snapshots } => {
                 for id in snapshots {
                     self.snapshots.remove(id);
+                    self.remarks.remove(id);
                     if rules.forget_holds_bases {
                         self.held.insert(*id);
                     }
@@ -279,9 +294,8 @@ impl State {
                 }
             }
             Body::Epoch { content, grants } => self.begin(content, grants),
-            Body::Found { packs } => packs.iter().for_each(|pack| {
-                self.lost.remove(pack);
-            }),
+            Body::Found { packs } => packs.iter().for_each(|pack| drop(self.lost.remove(pack))),
+            Body::Remark { remarks } => remarks.iter().for_each(|(id, remark)| self.remark(id, remark)),
         }
     }
 
@@ -309,6 +323,13 @@ impl State {
     fn begin(&mut self, content: &ContentPublic, grants: &[(CredentialId, Grant)]) {
         self.content.insert(content.epoch, content.key);
         self.grants.extend(grants.iter().map(|(id, grant)| ((content.epoch, *id), *grant)));
+    }
+
+    fn remark(&mut self, id: &SnapshotId, remark: &Sealed) {
+        match *remark == Sealed::NONE {
+            true => self.remarks.remove(id),
+            false => self.remarks.insert(*id, remark.clone()),
+        };
     }
 
     /// What was granted to a credential leaves with it.

@@ -8,6 +8,7 @@ use crate::key::ContentPublic;
 use crate::log::{Listed, Roles};
 use crate::names::{IndexName, PackName};
 use crate::recipient::Grant;
+use crate::remark::Sealed;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An open session: one that may commit.
@@ -59,6 +60,7 @@ pub struct State {
     pub(crate) writers: BTreeMap<WriterId, Roles>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) snapshots: BTreeMap<SnapshotId, Committed>,
+    pub(crate) remarks: BTreeMap<SnapshotId, Sealed>,
     pub(crate) held: BTreeSet<SnapshotId>,
     pub(crate) indexes: BTreeMap<IndexName, IndexState>,
     pub(crate) condemned: BTreeMap<PackName, u64>,
@@ -82,6 +84,7 @@ impl State {
             writers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            remarks: BTreeMap::new(),
             held: BTreeSet::new(),
             indexes: BTreeMap::new(),
             condemned: BTreeMap::new(),
@@ -143,6 +146,16 @@ impl State {
     /// its chunks can be opened alone does not make it so.
     pub fn is_vouched(&self, snapshot: &SnapshotId) -> bool {
         self.snapshots.get(snapshot).is_some_and(|s| s.vouched)
+    }
+
+    /// What the administrator says of snapshots that can be restored.
+    pub fn remarks(&self) -> &BTreeMap<SnapshotId, Sealed> {
+        &self.remarks
+    }
+
+    /// Whether a snapshot is pinned: then it cannot be forgotten.
+    pub fn is_pinned(&self, snapshot: &SnapshotId) -> bool {
+        self.remarks.get(snapshot).is_some_and(|remark| remark.pinned)
     }
 
     /// Snapshots that were forgotten while an open session builds on them: still to be marked.

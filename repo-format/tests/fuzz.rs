@@ -24,6 +24,7 @@ fn objects_as_seeds() -> Vec<Seed> {
         let (target, bytes) = match name {
             "config" | "checkpoint" => (name, unsigned(&bytes)),
             "pack" | "index" | "snapshot" => (name, bytes),
+            "checkpoint-remark" => ("checkpoint", unsigned(&bytes)),
             "pack-metadata" => ("pack", bytes),
             "key-file" => ("key_file", bytes),
             "paper" | "recipient" | "identity" => (name, bytes),
@@ -39,6 +40,13 @@ fn objects_as_seeds() -> Vec<Seed> {
         (target, name.to_string(), bytes)
     };
     objects().into_iter().map(seed).collect()
+}
+
+/// What a remark seals.
+fn plain_remark() -> Vec<u8> {
+    let mut bytes = b"\x03why\x01\x02\x01a\x02bc".to_vec();
+    bytes.resize(64, 0);
+    bytes
 }
 
 /// What is sealed inside objects, and names.
@@ -69,6 +77,7 @@ fn sealed_seeds() -> Vec<Seed> {
         ("index_parts", "head", head),
         ("index_parts", "table", table),
         ("key_ring", "write-read", ring),
+        ("remark", "pinned", plain_remark()),
         ("machine", "sealed", repo_format::machine::seal(&admin(), &repo(), b"fuzz", &[7; 24], b"{}").unwrap()),
     ] {
         all.push((target, name.to_string(), bytes));

@@ -12,6 +12,7 @@ use repo_format::log_rules::Outcome;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
 use repo_format::recipient::{Grant, Recipient};
+use repo_format::remark::{Remark, Sealed};
 use std::collections::BTreeMap;
 use support::{admin, config, config_object, pack_name, wrapped};
 
@@ -83,7 +84,7 @@ impl Log {
                 packs.iter_mut().for_each(|p| name(&mut p.session));
             }
             Body::Lost { lost } => lost.iter_mut().for_each(|l| name(&mut l.pack.session)),
-            Body::Forget { .. } | Body::Writers { .. } | Body::Epoch { .. } => {}
+            Body::Forget { .. } | Body::Writers { .. } | Body::Epoch { .. } | Body::Remark { .. } => {}
         }
     }
 
@@ -154,6 +155,7 @@ fn only_the_administrator_takes_away() {
         Body::Fence { session: s(2) },
         Body::Writers { writers: vec![(OTHER, Roles::NONE)], credentials: vec![] },
         Body::Retire { packs: vec![] },
+        Body::Remark { remarks: vec![] },
         Body::Epoch { content: ContentPublic { epoch: 2, key: [9; 32] }, grants: vec![] },
     ];
     for body in bodies {
@@ -337,6 +339,31 @@ fn forgotten_bases_are_held_until_their_sessions_end() {
     log.void(OTHER, open(3, None, vec![snap(1)]), "base");
     log.ok(admin().id(), Body::Fence { session: s(2) });
     assert!(log.0.held().is_empty());
+}
+
+#[test]
+fn what_is_pinned_is_not_forgotten() {
+    let mut log = Log::new();
+    let key = support::ring().repo.index;
+    let sealed = |n, pinned| {
+        Remark { pinned, reason: "why".to_owned(), labels: None }.seal(&snap(n), &support::repo(), &key, [n; 24])
+    };
+    let remark = |n, sealed: Sealed| Body::Remark { remarks: vec![(snap(n), sealed)] };
+    for n in [1, 2] {
+        log.open(WRITER, n);
+        log.commit(WRITER, n);
+    }
+    log.void(admin().id(), remark(3, sealed(3, true).unwrap()), "no such snapshot");
+    log.ok(admin().id(), remark(1, sealed(1, true).unwrap()));
+    log.ok(admin().id(), remark(2, sealed(2, false).unwrap()));
+    assert!(log.0.is_pinned(&snap(1)) && !log.0.is_pinned(&snap(2)) && log.0.remarks().len() == 2);
+    // Nor are those that are named beside it.
+    log.void(admin().id(), Body::Forget { snapshots: vec![snap(1), snap(2)] }, "pinned");
+    log.ok(admin().id(), Body::Forget { snapshots: vec![snap(2)] });
+    assert!(!log.0.remarks().contains_key(&snap(2)), "what was said of it goes with it");
+    log.ok(admin().id(), remark(1, Sealed::NONE));
+    assert!(log.0.remarks().is_empty());
+    log.ok(admin().id(), Body::Forget { snapshots: vec![snap(1)] });
 }
 
 #[test]

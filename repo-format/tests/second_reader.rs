@@ -220,6 +220,40 @@ proptest! {
     }
 }
 
+/// A remark is opened as SPEC says, without the library, and read.
+#[test]
+fn remarks() {
+    use chacha20poly1305::aead::{Aead, Payload};
+    use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+    use repo_format::remark::Remark;
+    let (of, key) = (support::snapshot_object().0, support::ring().repo.index);
+    let aad = [support::repo().0, of.0].concat();
+    let labels = |all: &[&str]| Some(all.iter().map(|label| (*label).to_owned()).collect());
+    let long = "x".repeat(200);
+    for remark in [
+        support::remark(),
+        Remark { pinned: true, ..Remark::default() },
+        Remark { labels: labels(&[]), ..Remark::default() },
+        Remark { pinned: false, reason: long.clone(), labels: labels(&["", "a", &long]) },
+    ] {
+        let sealed = remark.seal(&of, &support::repo(), &key, [7; 24]).unwrap();
+        let cipher = XChaCha20Poly1305::new(&(*key.expose()).into());
+        let plain = cipher.decrypt(&sealed.nonce.into(), Payload { msg: &sealed.bytes, aad: &aad }).unwrap();
+        let (reason, labels) = plain::remark(&plain);
+        assert_eq!(
+            (reason, labels.map(|all| all.into_iter().collect())),
+            (remark.reason.clone(), remark.labels.clone())
+        );
+        assert_eq!(Remark::open(&sealed, &of, &support::repo(), &key).unwrap(), remark);
+    }
+    assert_eq!(
+        Remark::default().seal(&of, &support::repo(), &key, [7; 24]).unwrap(),
+        repo_format::remark::Sealed::NONE
+    );
+    let too_long = Remark { reason: "x".repeat(4095), ..Remark::default() };
+    assert!(too_long.seal(&of, &support::repo(), &key, [7; 24]).is_err());
+}
+
 #[test]
 fn golden_chunks() {
     for (name, bytes) in chunks() {

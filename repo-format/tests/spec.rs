@@ -52,6 +52,7 @@ fn diagrams_are_those_of_the_modules() {
         "index",
         "snapshot",
         "log",
+        "remark",
         "checkpoint",
         "record",
         "ints",
@@ -222,11 +223,12 @@ fn numbers_are_those_of_the_code() {
     }
 
     let entries = numbered(&["kind", "entry"]);
-    assert_eq!(entries.iter().map(|e| e.0).collect::<Vec<_>>(), (1..=11).collect::<Vec<u8>>());
+    assert_eq!(entries.iter().map(|e| e.0).collect::<Vec<_>>(), (1..=12).collect::<Vec<u8>>());
     for (sample, bytes) in log().0 {
         let name = match sample.trim_start_matches("log-") {
             "adopt" | "open-base" => "open",
             "removed" => "writers",
+            "remark-gone" => "remark",
             other => other,
         };
         let body = bytes[90];
@@ -243,6 +245,7 @@ fn numbers_are_those_of_the_code() {
     }
     assert_eq!(numbered(&["purpose", "secret"]).iter().map(|p| p.0).collect::<Vec<_>>(), (1..=7).collect::<Vec<u8>>());
     assert!(spec().contains(&format!("Bloom, {FILTER_BITS} bits for each chunk")));
+    assert!(spec().contains(&format!("multiple of {} bytes, tag aside", repo_format::remark::REMARK_PADDING)));
     assert!(spec().contains(&format!("{FILTER_HASHES} probes")));
     assert!(spec().contains(&format!("{} entries; the root", repo_format::blob::BLOB_FANOUT)));
     assert!(spec().contains(&format!("`{}`", repo_format::keyfile::KEY_FILE_TITLE)));
@@ -385,6 +388,7 @@ fn limits_are_those_of_the_code() {
         LOG_ENTRY_MAX,
         LOG_LIST_MAX,
         ADOPTED_MAX,
+        REMARK_MAX,
         CHECKPOINT_EVERY,
         CHECKPOINT_MAX,
         SNAPSHOT_MAX,

@@ -168,6 +168,7 @@ pub fn backup(
         cluster: options.cluster.clone(),
         host: options.host.clone(),
         tags: options.tags.clone(),
+        given_tags: None,
         accepted: options.accepted.clone(),
         started_ms,
         finished_ms: now_ms(),

@@ -3,6 +3,7 @@
 mod filter;
 mod forget;
 mod keys;
+mod remark;
 mod restore;
 mod status;
 mod tables;
@@ -17,6 +18,7 @@ use crate::repo::check::{Reads, Share};
 pub use filter::Filter;
 pub use forget::{Forget, Prune};
 pub use keys::{AddKey, ExportKey, KeyCommand, Role};
+pub use remark::{Pin, Tag, Unpin};
 pub use restore::Restore;
 pub use status::{Age, Status};
 pub use tables::{Chosen, Form, Given, command, known, source, target};
@@ -124,6 +126,12 @@ pub enum Command {
     Forget(Box<Forget>),
     /// Take away what no snapshot needs any more.
     Prune(Prune),
+    /// Pin snapshots: nothing forgets them until they are unpinned.
+    Pin(Pin),
+    /// Unpin snapshots.
+    Unpin(Unpin),
+    /// Give snapshots other labels than the backup did.
+    Tag(Tag),
     /// Get data back.
     Restore(Box<Restore>),
     /// Say what holds, of profile, environment and command line.

@@ -19,7 +19,9 @@ pub fn run(global: &Global, args: &Forget, output: &Output) -> Result<Outcome> {
         by_policy(&repo, args, output)?
     } else {
         let named = forget::named(&repo, &args.snapshots, args.unsafe_allow_remove_all)?;
-        named.iter().try_for_each(|info| told(info, &json!({ "cluster": null, "group": null }), &[], output))?;
+        named.iter().try_for_each(|info| {
+            told(info, &json!({ "cluster": null, "group": null, "tags": null, "pinned": false }), &[], output)
+        })?;
         named
     };
     if args.simulate {
@@ -68,8 +70,9 @@ fn by_policy(repo: &Repo, args: &Forget, output: &Output) -> Result<Vec<Snapshot
         return Ok(Vec::new());
     }
     for judged in &judgement.judged {
-        let Judged { info, says, group, reasons } = judged;
-        told(info, &json!({ "cluster": says.cluster, "group": group }), reasons, output)?;
+        let Judged { info, says, remark, group, reasons } = judged;
+        let of = json!({ "cluster": says.cluster, "group": group, "tags": says.tags, "pinned": remark.pinned });
+        told(info, &of, reasons, output)?;
     }
     let gone = judgement.judged.iter().filter(|judged| judged.reasons.is_empty());
     Ok(gone.map(|judged| judged.info).collect())
@@ -80,11 +83,13 @@ fn told(info: &SnapshotInfo, of: &serde_json::Value, reasons: &[String], output:
     if output.is_json() {
         return output.object(&json!({
             "message_type": "verdict", "id": info.id.to_string(), "time": info.time_ms / 1000, "cluster": of["cluster"],
-            "group": of["group"], "verdict": verdict, "reasons": reasons,
+            "group": of["group"], "tags": of["tags"], "pinned": of["pinned"], "verdict": verdict, "reasons": reasons,
         }));
     }
     let id: String = info.id.to_string().chars().take(10).collect();
     let group = of["group"].as_str().map(|group| format!("  {group}")).unwrap_or_default();
+    let tags = of["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
+    let tags: String = tags.map(|tag| format!("  #{tag}")).collect();
     let why = if reasons.is_empty() { String::new() } else { format!("  {}", reasons.join("; ")) };
-    output.line(&format!("{verdict:6}  {id}  {}{group}{why}", time(info.time_ms / 1000)))
+    output.line(&format!("{verdict:6}  {id}  {}{group}{tags}{why}", time(info.time_ms / 1000)))
 }

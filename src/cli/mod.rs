@@ -21,6 +21,7 @@ mod progress;
 mod prune;
 mod recover;
 mod repair;
+mod remark;
 mod restore;
 mod secret;
 mod show;
@@ -108,6 +109,9 @@ fn run(
         Command::Check(a) => check::run(global, a, engines, output),
         Command::Recover(a) => recover::run(global, a, output),
         Command::Repair(a) => repair::run(global, a, engines, output),
+        Command::Pin(a) => remark::pin(global, a, output),
+        Command::Unpin(a) => remark::unpin(global, a, output),
+        Command::Tag(a) => remark::tag(global, a, output),
         Command::Restore(a) => {
             let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");
             restore::run(global, a, &args::target(engines, of_command)?.ok_or_else(none)?, engines, output)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use repo_format::remark::Remark;
 use serde_json::json;
 
 use super::access;
@@ -59,7 +60,7 @@ pub fn snapshots(global: &Global, filter: &Filter, output: &Output) -> Result<Ou
     snapshot::read_each(&repo, &all, &mut |read| {
         let Some(info) = infos.next() else { return Ok(()) };
         match read {
-            Ok(s) if filter.fits(&s) => listed(info, &s, output),
+            Ok(s) if filter.fits(&s) => listed(info, &s, &repo.remark(&info.id), output),
             Ok(_) => Ok(()),
             Err(e) if e.kind() == Kind::Denied => Err(e),
             Err(e) => {
@@ -71,22 +72,31 @@ pub fn snapshots(global: &Global, filter: &Filter, output: &Output) -> Result<Ou
     Ok(outcome)
 }
 
-fn listed(info: &SnapshotInfo, s: &Snapshot, output: &Output) -> Result<()> {
+fn listed(info: &SnapshotInfo, s: &Snapshot, remark: &Remark, output: &Output) -> Result<()> {
     let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
     if output.is_json() {
         return output.object(&json!({
             "message_type": "snapshot", "id": info.id.to_string(), "time": info.time_ms / 1000,
             "cluster": s.cluster, "host": s.host, "tags": s.tags, "engine": s.engine, "complete": s.complete,
             "cut": s.cut, "window": s.window, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
-            "bytes_read": s.bytes_read,
+            "bytes_read": s.bytes_read, "pinned": remark.pinned, "reason": remark.reason,
         }));
     }
     let (id, cluster, nodes, tables) = (short(info), &s.cluster, s.nodes.len(), s.shards.len());
     let (when, read, verdict) = (time(info.time_ms / 1000), bytes(s.bytes_read), verdict(s));
     let tags: String = s.tags.iter().map(|tag| format!("  {tag}")).collect();
+    let pinned = if remark.pinned { format!("  {}", pinned(remark)) } else { String::new() };
     output.line(&format!(
-        "{id}  {when}  {cluster}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {verdict}{tags}"
+        "{id}  {when}  {cluster}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {verdict}{tags}{pinned}"
     ))
+}
+
+/// That it is pinned, and why.
+pub fn pinned(remark: &Remark) -> String {
+    match remark.reason.as_str() {
+        "" => "pinned".to_owned(),
+        reason => format!("pinned: {reason}"),
+    }
 }
 
 fn unreadable(info: &SnapshotInfo, e: &Error, output: &Output) -> Result<()> {
@@ -109,12 +119,15 @@ fn unreadable(info: &SnapshotInfo, e: &Error, output: &Output) -> Result<()> {
 pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let (info, s) = load(&repo, &args.snapshot, &args.filter, output)?;
+    let remark = repo.remark(&info.id);
     if output.is_json() {
         let mut all = serde_json::to_value(&s).map_err(|e| crate::Error::damaged("snapshot", e))?;
         let shards = serde_json::to_value(&s.shards).map_err(|e| crate::Error::damaged("snapshot", e))?;
         (all["shards"], all["description"]) = (shards, s.description.clone());
         all["message_type"] = "snapshot".into();
         all["id"] = info.id.to_string().into();
+        (all["given_tags"], all["pinned"]) = (json!(s.given_tags), remark.pinned.into());
+        all["reason"] = remark.reason.into();
         output.object(&all)?;
         return Ok(Outcome::Fine);
     }
@@ -123,6 +136,13 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("host       {}", s.host.as_deref().unwrap_or("-")))?;
     for tag in &s.tags {
         output.line(&format!("tag        {tag}"))?;
+    }
+    if let Some(given) = &s.given_tags {
+        let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
+        output.line(&format!("tags       are the administrator's; the backup was given {given}"))?;
+    }
+    if remark.pinned {
+        output.line(&format!("pinned     {}", if remark.reason.is_empty() { "-" } else { &remark.reason }))?;
     }
     output.line(&format!("committed  {}", time(info.time_ms / 1000)))?;
     output.line(&format!("window     {} to {}", time(s.window.0), time(s.window.1)))?;

@@ -1,11 +1,13 @@
 //! Takes snapshots off the list: those that are named, or those that a policy does not keep.
 
 pub mod policy;
+pub mod remarks;
 
 use std::collections::BTreeSet;
 
 use repo_format::credential::Sets;
 use repo_format::id::SnapshotId;
+use repo_format::remark::Remark;
 
 use self::policy::{Candidate, Policy, Verdict};
 use crate::error::{Error, Kind, Result};
@@ -45,6 +47,8 @@ pub struct Judged {
     pub info: SnapshotInfo,
     /// What it says.
     pub says: Snapshot,
+    /// What the administrator says of it.
+    pub remark: Remark,
     /// The group it is in.
     pub group: String,
     /// Why it stays; none: it goes.
@@ -83,7 +87,8 @@ pub fn judge(repo: &Repo, options: &Options) -> Result<Judgement> {
             Ok(says) if options.filter.fits(&says) => {
                 let writer = state.writer_of(&info.id).map(|writer| writer.to_string()).unwrap_or_default();
                 let group = group(&options.by, &writer, &says);
-                judged.push(Judged { info, says, group, reasons: Vec::new() });
+                let remark = repo.remark(&info.id);
+                judged.push(Judged { info, says, remark, group, reasons: Vec::new() });
             }
             Ok(_) => {}
             Err(e) if e.kind() == Kind::Denied => return Err(e),
@@ -111,17 +116,23 @@ fn nothing_left() -> Error {
 
 /// Forgets the snapshots that are named, each by the beginning of its id or as `latest`. Needs *admin*.
 ///
-/// Errors: one is not there; none would be left.
+/// Errors: one is not there, or is pinned; none would be left.
 pub fn named(repo: &Repo, names: &[String], allow_nothing: bool) -> Result<Vec<SnapshotInfo>> {
     let state = repo.refresh()?;
-    let found = names.iter().map(|name| repo.find_snapshot(name)).collect::<Result<Vec<_>>>()?;
+    let found = remarks::found(repo, names)?;
+    if let Some(info) = found.iter().find(|info| state.is_pinned(&info.id)) {
+        let why = match repo.remark(&info.id).reason {
+            reason if reason.is_empty() => "is pinned".to_owned(),
+            reason => format!("is pinned: {reason}"),
+        };
+        let id: String = info.id.to_string().chars().take(10).collect();
+        return Err(Error::new(Kind::Usage, format_args!("snapshot {id}"), why)
+            .hint(format_args!("nothing was forgotten; `onefold unpin {id}` first, if it may go")));
+    }
     let ids: BTreeSet<SnapshotId> = found.iter().map(|info| info.id).collect();
     if ids.len() == state.snapshots().len() && !allow_nothing {
         return Err(nothing_left());
     }
-    let mut found = found;
-    found.sort_by_key(|info| info.n);
-    found.dedup();
     Ok(found)
 }
 
@@ -129,7 +140,8 @@ fn candidate(judged: &Judged) -> Candidate {
     let s = &judged.says;
     let shards = s.shards.iter().map(|shard| format!("{} {} {}", s.engine, s.cluster, shard.id)).collect();
     let (id, time_ms) = (judged.info.id, judged.info.time_ms);
-    Candidate { id, time_ms, group: judged.group.clone(), tags: s.tags.clone(), complete: s.complete, shards }
+    let pinned = judged.remark.pinned.then(|| judged.remark.reason.clone());
+    Candidate { id, time_ms, group: judged.group.clone(), tags: s.tags.clone(), pinned, complete: s.complete, shards }
 }
 
 fn group(by: &BTreeSet<By>, writer: &str, s: &Snapshot) -> String {
@@ -189,7 +201,7 @@ pub fn simulate(judgement: &Judgement, policy: &Policy) -> Vec<Simulated> {
             id[..8].copy_from_slice(&number.to_be_bytes());
             let (group, tags) = (group.to_owned(), Vec::new());
             let (id, shards) = (SnapshotId(id), shards.clone());
-            all.push(Candidate { id, time_ms: time, group, tags, complete: true, shards });
+            all.push(Candidate { id, time_ms: time, group, tags, pinned: None, complete: true, shards });
             let verdicts = policy.judge(&all, time);
             let mut stays = verdicts.iter().map(|verdict| !verdict.reasons.is_empty());
             all.retain(|_| stays.next().unwrap_or(true));

@@ -66,6 +66,8 @@ pub struct Candidate {
     pub group: String,
     /// Labels.
     pub tags: Vec<String>,
+    /// Whether it is pinned, and why; an empty reason is none.
+    pub pinned: Option<String>,
     /// Whether it is complete.
     pub complete: bool,
     /// What it holds of which cluster: a shard's id, with what makes it one of many alike.
@@ -117,9 +119,12 @@ impl Policy {
             if candidate.time_ms.saturating_add(self.grace_ms) > now_ms {
                 reasons.insert("within the grace".to_owned());
             }
-            if self.tags.iter().any(|tags| tags.iter().all(|tag| candidate.tags.contains(tag))) {
-                reasons.insert("has a label that is kept".to_owned());
-            }
+            let fitting = self.tags.iter().filter(|tags| tags.iter().all(|tag| candidate.tags.contains(tag)));
+            reasons.extend(fitting.map(|tags| format!("tag {}", tags.join(","))));
+            reasons.extend(candidate.pinned.as_deref().map(|reason| match reason {
+                "" => "pinned".to_owned(),
+                reason => format!("pinned: {reason}"),
+            }));
         }
         let verdict =
             |(c, reasons): (&Candidate, BTreeSet<String>)| Verdict { id: c.id, reasons: reasons.into_iter().collect() };

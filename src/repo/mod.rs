@@ -24,6 +24,7 @@ pub mod prune;
 pub mod reader;
 pub mod rehearsal;
 pub mod repair;
+mod remarks;
 pub mod session;
 pub mod sightings;
 pub mod sink;

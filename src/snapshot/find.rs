@@ -30,9 +30,9 @@ impl Filter {
     }
 }
 
-/// Reads a snapshot. Needs *read*.
+/// Reads a snapshot. Labels that the administrator set stand in place of those that the backup was given. Needs *read*.
 pub fn read(repo: &Repo, id: &SnapshotId) -> Result<Snapshot> {
-    decode(id, repo.snapshot(id))
+    decode(repo, id, repo.snapshot(id))
 }
 
 /// Reads many snapshots, some side by side, and shows each in order. Errors: those of `visit`.
@@ -42,11 +42,16 @@ pub fn read_each(
     visit: &mut dyn FnMut(Result<Snapshot>) -> Result<()>,
 ) -> Result<()> {
     let ids: Vec<SnapshotId> = infos.iter().map(|info| info.id).collect();
-    repo.each_snapshot(&ids, |id, stored| visit(decode(id, stored)))
+    repo.each_snapshot(&ids, |id, stored| visit(decode(repo, id, stored)))
 }
 
-fn decode(id: &SnapshotId, stored: Result<repo_format::snapshot::Snapshot>) -> Result<Snapshot> {
-    Snapshot::decode(&stored?.says).map_err(|e| e.within(format!("snapshot {id}")))
+fn decode(repo: &Repo, id: &SnapshotId, stored: Result<repo_format::snapshot::Snapshot>) -> Result<Snapshot> {
+    let mut snapshot = Snapshot::decode(&stored?.says).map_err(|e| e.within(format!("snapshot {id}")))?;
+    if let Some(labels) = repo.remark(id).labels {
+        let given = std::mem::replace(&mut snapshot.tags, labels.into_iter().collect());
+        snapshot.given_tags = Some(given);
+    }
+    Ok(snapshot)
 }
 
 /// The snapshot that `name` means: the beginning of an id, or `latest`, the newest one that fits `filter`. Those that cannot

@@ -318,6 +318,25 @@ pub fn reference(bytes: &[u8]) -> Reference {
     reference
 }
 
+/// What a remark seals: reason, and labels where there is a list of them.
+pub fn remark(bytes: &[u8]) -> (String, Option<Vec<String>>) {
+    assert_eq!(bytes.len() % 64, 0, "a multiple of 64");
+    let mut input = Input(bytes);
+    let text = |input: &mut Input<'_>| String::from_utf8(input.string()).unwrap();
+    let reason = text(&mut input);
+    let labels = match input.u8() {
+        0 => None,
+        1 => {
+            let count = input.varint();
+            Some((0..count).map(|_| text(&mut input)).collect::<Vec<_>>())
+        }
+        n => panic!("{n} is neither 0 nor 1"),
+    };
+    assert!(labels.iter().flatten().is_sorted_by(|a, b| a < b), "labels ascend");
+    assert!(input.0.len() < 64 && input.0.iter().all(|byte| *byte == 0), "zeros");
+    (reason, labels)
+}
+
 /// First key, id, records, blobs.
 pub type Child = (Vec<u8>, [u8; 32], u64, u64);
 

@@ -320,5 +320,6 @@ fn kind(body: &Body) -> &'static str {
         Body::Writers { .. } => "writers",
         Body::Retire { .. } => "retire",
         Body::Epoch { .. } => "epoch",
+        Body::Remark { .. } => "remark",
     }
 }

@@ -16,6 +16,7 @@ use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackClass, PackName};
 use repo_format::pack::{BuiltPack, PackBuilder};
 use repo_format::recipient::Identity;
+use repo_format::remark::{Remark, Sealed};
 use repo_format::snapshot::{Says, Snapshot};
 
 pub const PASSWORD: &[u8] = b"correct horse battery staple";
@@ -181,6 +182,15 @@ pub fn epoch() -> Body {
     Body::Epoch { content: second().public(), grants }
 }
 
+pub fn remark() -> Remark {
+    let labels = Some(["audit-2026".to_owned(), "nightly".to_owned()].into());
+    Remark { pinned: true, reason: "kept for the auditors".to_owned(), labels }
+}
+
+pub fn sealed_remark() -> Sealed {
+    remark().seal(&snapshot_object().0, &repo(), &ring().repo.index, [0xac; 24]).unwrap()
+}
+
 pub fn key_file() -> KeyFile {
     KeyFile::from_bytes([0xee; 32])
 }
@@ -196,6 +206,7 @@ pub fn bodies() -> Vec<(&'static str, Body)> {
     let (index, _) = index();
     let packs = vec![pack().name];
     let frames = vec![26, 4122];
+    let remarks = |sealed| Body::Remark { remarks: vec![(snapshot, sealed)] };
     vec![
         (
             "log-writers",
@@ -213,9 +224,11 @@ pub fn bodies() -> Vec<(&'static str, Body)> {
         ("log-adopt", Body::Open { session: s3, key: wrapped(&s3), adopts: Some(s2), bases: vec![snapshot] }),
         ("log-lost", Body::Lost { lost: vec![LostFrames { pack: pack().name, frames }] }),
         ("log-found", Body::Found { packs: packs.clone() }),
+        ("log-remark", remarks(sealed_remark())),
+        ("log-remark-gone", remarks(Sealed::NONE)),
         ("log-forget", Body::Forget { snapshots: vec![snapshot] }),
         ("log-fence", Body::Fence { session: s3 }),
-        ("log-condemn", Body::Condemn { computed: 10, packs: packs.clone() }),
+        ("log-condemn", Body::Condemn { computed: 12, packs: packs.clone() }),
         ("log-retire", Body::Retire { packs }),
         (
             "log-removed",
@@ -232,15 +245,26 @@ pub fn needs_admin(body: &Body) -> bool {
     use Body::*;
     matches!(
         body,
-        Writers { .. } | Vouch { .. } | Forget { .. } | Fence { .. } | Condemn { .. } | Retire { .. } | Epoch { .. }
+        Writers { .. }
+            | Vouch { .. }
+            | Forget { .. }
+            | Fence { .. }
+            | Condemn { .. }
+            | Retire { .. }
+            | Epoch { .. }
+            | Remark { .. }
     )
 }
 
 /// The log made of [`bodies`], and the state after all of it.
 pub fn log() -> (Vec<(&'static str, Vec<u8>)>, State) {
+    log_of(bodies())
+}
+
+fn log_of(bodies: Vec<(&'static str, Body)>) -> (Vec<(&'static str, Vec<u8>)>, State) {
     let mut state = State::new(ObjectHash::of(&config_object()), &config());
     let mut objects = Vec::new();
-    for (name, body) in bodies() {
+    for (name, body) in bodies {
         let key = if needs_admin(&body) { admin() } else { writer() };
         let n = state.n() + 1;
         let entry = Entry { n, previous: state.head(), writer: key.id(), time_ms: 1_700_000_000_000 + n, body };
@@ -253,6 +277,12 @@ pub fn log() -> (Vec<(&'static str, Vec<u8>)>, State) {
 
 pub fn checkpoint() -> (Name, Vec<u8>) {
     log().1.to_checkpoint(&repo(), &admin()).unwrap()
+}
+
+/// The state while a snapshot stands, and a remark on it.
+pub fn checkpoint_with_remark() -> (Name, Vec<u8>) {
+    let until = bodies().iter().position(|(name, _)| *name == "log-remark").unwrap();
+    log_of(bodies()[..=until].to_vec()).1.to_checkpoint(&repo(), &admin()).unwrap()
 }
 
 /// One object of every kind, by the name of its golden vector.
@@ -273,6 +303,7 @@ pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("index", index().1),
         ("snapshot", snapshot_object().1),
         ("checkpoint", checkpoint().1),
+        ("checkpoint-remark", checkpoint_with_remark().1),
     ];
     all.extend(log().0);
     all

@@ -8,7 +8,7 @@ const START: u64 = 1_772_409_600_000;
 fn candidate(n: u8, time_ms: u64) -> Candidate {
     let shards = BTreeSet::from(["t".to_owned()]);
     let (id, group, tags) = (SnapshotId([n; 32]), "g".to_owned(), vec![]);
-    Candidate { id, time_ms, group, tags, complete: true, shards }
+    Candidate { id, time_ms, group, tags, pinned: None, complete: true, shards }
 }
 
 fn policy(counts: &[(Period, u32)]) -> Policy {
@@ -97,6 +97,11 @@ fn spans_labels_graces_and_groups() {
     all[6].tags = vec!["a".to_owned()];
     let tags = Policy { tags: vec![vec!["a".to_owned(), "b".to_owned()]], ..Policy::default() };
     assert_eq!(kept(&tags, &all, now), [5]);
+    all[8].pinned = Some("why".to_owned());
+    all[9].pinned = Some(String::new());
+    assert_eq!(kept(&tags, &all, now), [5, 8, 9]);
+    assert_eq!(tags.judge(&all, now)[8].reasons, ["pinned: why"]);
+    assert_eq!((all[8].pinned.take(), all[9].pinned.take().as_deref()), (Some("why".to_owned()), Some("")));
     let grace = Policy { grace_ms: DAY, ..policy(&[(Period::Last, 1)]) };
     assert_eq!(kept(&grace, &all, now), [99], "24 hours to the millisecond are over");
     assert_eq!(kept(&grace, &all, now - 1), [98, 99]);
