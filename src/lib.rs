@@ -13,6 +13,7 @@ pub mod drift;
 pub mod engine;
 pub mod error;
 pub mod forget;
+pub mod maintain;
 pub mod merge;
 pub mod pace;
 pub mod prices;

@@ -7,11 +7,14 @@ use repo_format::names::PackName;
 
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
+use crate::repo::log::Trimmed;
 use crate::repo::prune::{Done, Limits, Marked, Marks, Survey};
 use crate::run::{ChunkId, ChunkSource, Reached};
 use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
+/// How long entries of the log stay, milliseconds: 30 days, or the grace, if that is longer.
+pub const LOG_GRACE: u64 = 30 * 86_400_000;
 /// How often it begins anew because a backup ended meanwhile.
 const TRIES: usize = 3;
 
@@ -32,6 +35,9 @@ pub struct Pruned {
     /// What was done; of a dry run what would be.
     #[serde(flatten)]
     pub done: Done,
+    /// What became of the log.
+    #[serde(flatten)]
+    pub log: Trimmed,
     /// Packs that are condemned, and wait for the grace to end.
     pub packs_waiting: u64,
     /// Their bytes.
@@ -87,9 +93,12 @@ pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch)
         (pruned.packs_waiting, pruned.bytes_waiting) = (garbage.waiting.len() as u64, garbage.waiting.values().sum());
         repo.delete(&garbage, watch, &mut done)?;
         if writes {
-            repo.tidy_up(&survey, &garbage, &mut done)?;
+            repo.tidy_up(&survey, &garbage, watch, &mut done)?;
         }
         pruned.done = done;
+    }
+    if repo.ring().sets().has(Sets::ADMIN) {
+        pruned.log = repo.trim(options.grace_ms.max(LOG_GRACE), options.dry_run)?;
     }
     survey.problems.iter().for_each(|e| watch.problem(true, e.subject(), e.message()));
     if survey.lost > 0 {

@@ -29,6 +29,7 @@ pub struct Watch {
     /// Records written.
     pub records: AtomicU64,
     stop: AtomicBool,
+    over: AtomicBool,
     problems: Mutex<Vec<Problem>>,
     left_out: Mutex<Vec<(String, Error)>>,
 }
@@ -92,10 +93,23 @@ impl Watch {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Fails once somebody asked the work to stop.
+    /// The time that was given is over: the work stops at the next safe place.
+    pub fn time_is_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the time that was given is over.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Fails once somebody asked the work to stop, or its time is over.
     pub fn check(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::new(Kind::Interrupted, "interrupted", "the work was ended before it was done"));
+        }
+        if self.is_over() {
+            return Err(Error::new(Kind::Interrupted, "interrupted", "the time that was given is over"));
         }
         Ok(())
     }

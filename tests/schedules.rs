@@ -199,14 +199,16 @@ fn a_success_is_told_and_nothing_else() {
 fn the_units_are_what_systemd_takes() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/systemd");
     let here = tempfile::tempdir().unwrap();
-    for name in ["onefold-backup@.service", "onefold-backup@.timer"] {
+    let names =
+        ["onefold-backup@.service", "onefold-backup@.timer", "onefold-maintain@.service", "onefold-maintain@.timer"];
+    for name in names {
         let text = fs::read_to_string(units.join(name)).unwrap();
         assert!(name.ends_with("timer") || text.contains("ExecStart=/usr/local/bin/onefold --profile %i"), "{text}");
         let text = text.replace("/usr/local/bin/onefold", env!("CARGO_BIN_EXE_onefold")).replace("Documentation=", "#");
         fs::write(here.path().join(name), text).unwrap();
     }
     let mut command = Command::new("systemd-analyze");
-    command.arg("verify").args(["onefold-backup@.timer", "onefold-backup@.service"].map(|name| here.path().join(name)));
+    command.arg("verify").args(names.map(|name| here.path().join(name)));
     match command.output() {
         Ok(told) => {
             let complaints = String::from_utf8_lossy(&told.stderr);

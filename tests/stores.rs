@@ -76,6 +76,20 @@ pub fn contract(store: &dyn Store) {
     assert_eq!(names(store, "packs/cd"), [name("packs/cd/cdef", 1)]);
     assert_eq!(names(store, "").len(), 5);
     assert!(names(store, "pack").is_empty());
+    for (after, shown) in [
+        ("packs/ab/abcd", &["packs/ab/abce", "packs/cd/cdef"][..]),
+        ("packs/zz", &[]),
+        ("a", &["packs/ab/abcd", "packs/ab/abce", "packs/cd/cdef"]),
+    ] {
+        let mut found = Vec::new();
+        let visit = &mut |name: &str, _| {
+            found.push(name.to_string());
+            Ok(())
+        };
+        store.list_after("packs", after, visit).unwrap();
+        found.sort();
+        assert_eq!(found, shown, "after {after}");
+    }
     store.sweep().unwrap();
     assert_eq!(names(store, "").len(), 5);
 

@@ -20,14 +20,14 @@ const LAYERS: [(usize, &[&str]); 6] = [
     (
         5,
         &[
-            "snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "repair", "stats",
-            "prices", "capture",
+            "snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "maintain",
+            "repair", "stats", "prices", "capture",
         ],
     ),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 17] = [
+const SIBLINGS: [(&str, &str); 19] = [
     ("ssh", "error"),
     ("ssh", "pace"),
     ("watch", "error"),
@@ -41,6 +41,8 @@ const SIBLINGS: [(&str, &str); 17] = [
     ("prune", "snapshot"),
     ("repair", "check"),
     ("stats", "snapshot"),
+    ("maintain", "forget"),
+    ("maintain", "prune"),
     ("view", "snapshot"),
     ("restore", "view"),
     ("drift", "view"),

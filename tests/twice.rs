@@ -207,54 +207,6 @@ fn a_lost_reply_is_read_back() {
     restore(&open(&(memory as Arc<dyn Store>), None).unwrap(), &chunks(1, 6));
 }
 
-/// Stores a checkpoint of the administrator twice. Gives its name.
-pub fn admin_checkpoint(repo: &Repo, store: &dyn Store) -> Name {
-    let key = repo.ring().admin_key.as_ref().unwrap();
-    let (name, bytes) = repo.state().to_checkpoint(&repo.config().repo, key).unwrap();
-    [name.to_string(), name.copy()].iter().for_each(|name| store.create(name, &bytes).unwrap());
-    name
-}
-
-/// Deletes the entries of the log up to `n`.
-pub fn trim(store: &dyn Store, n: u64) {
-    for n in 1..=n {
-        [Name::Log(n).to_string(), Name::Log(n).copy()].iter().for_each(|name| store.delete(name).unwrap());
-    }
-}
-
-/// Below a checkpoint of the administrator, stored twice, the log may be deleted: reading and verifying start there.
-#[test]
-fn a_trimmed_log_begins_with_a_checkpoint_of_the_administrator() {
-    let memory = Arc::new(store_of(BACKUPS));
-    let store: Arc<dyn Store> = memory.clone();
-    let dir = tempfile::tempdir().unwrap();
-    let repo = open(&store, Some(dir.path())).unwrap();
-    let state = repo.state();
-    let old = memory.fork();
-    let name = admin_checkpoint(&repo, &*memory);
-    backup(&repo, &chunks(BACKUPS, 6));
-    trim(&*memory, state.n());
-    for lost in [None, Some(name.to_string()), Some(name.copy())] {
-        let trimmed = Arc::new(memory.fork());
-        lost.iter().for_each(|name| trimmed.delete(name).unwrap());
-        let store: Arc<dyn Store> = trimmed;
-        let named: Vec<String> = problems(&open(&store, None).unwrap(), true);
-        assert_eq!(named.len(), lost.iter().len(), "{named:?}");
-        assert!(lost.iter().all(|lost| named[0].starts_with(&format!("{lost}: is missing"))), "{named:?}");
-        assert_eq!(problems(&open(&store, None).unwrap(), true), Vec::<String>::new(), "{lost:?}");
-        all_works(&store, None, BACKUPS + 1, "trimmed");
-    }
-    // A machine that has seen an entry which was trimmed since is not told of a rollback.
-    let seen = tempfile::tempdir().unwrap();
-    open(&(Arc::new(old) as Arc<dyn Store>), Some(seen.path())).unwrap();
-    all_works(&store, Some(seen.path()), BACKUPS + 1, "seen before");
-    // Without the checkpoint it is no trimming but a loss.
-    let lost = memory.fork();
-    [name.to_string(), name.copy()].iter().for_each(|name| lost.delete(name).unwrap());
-    let store: Arc<dyn Store> = Arc::new(lost);
-    assert!(open(&store, None).unwrap().stopped().is_some());
-}
-
 /// Of a store whose creates have several winners the repository says so, and takes no second writer.
 #[test]
 fn a_store_with_several_winners_has_one_writer() {

@@ -23,13 +23,13 @@ use crate::remark::Remark;
 use crate::snapshot::Snapshot;
 use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader};
-use crate::{Result, blob, header, machine, paper, record, snapshot, tree};
+use crate::{Result, blob, header, machine, paper, record, snapshot, tree, trim};
 
 /// A target: its name, which is that of its corpus folder, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 27] = [
     ("blob", blob_list),
     ("branch", branch),
     ("checkpoint", checkpoint),
@@ -56,6 +56,7 @@ pub const TARGETS: [Target; 26] = [
     ("reference", reference),
     ("remark", remark),
     ("snapshot", snapshot_object),
+    ("trim", trim_mark),
 ];
 
 const REPO: RepoId = RepoId([0x11; 32]);
@@ -226,6 +227,18 @@ pub fn index(data: &[u8]) -> bool {
 /// What an index object seals: the head or the table.
 pub fn index_parts(data: &[u8]) -> bool {
     read_head(data).is_ok() | read_table(data, &[(named(data, PackClass::Content), 0)]).is_ok()
+}
+
+/// Marks of trimming, without their signature.
+pub fn trim_mark(data: &[u8]) -> bool {
+    let object = signed(Signed::Trim, &REPO, data);
+    let n = data.get(10..18).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let config = Config::new(REPO, ContentPublic { epoch: 1, key: [0; 32] }, signer().id(), true);
+    if trim::verify(n, &object, &config).is_err() {
+        return false;
+    }
+    assert_eq!(trim::encode(n, &REPO, &signer()), Ok((Name::Trim(n), object)));
+    true
 }
 
 /// What a remark seals.

@@ -198,6 +198,8 @@ pub enum Signed {
     Snapshot = 5,
     /// An index object.
     Index = 7,
+    /// A mark of trimming.
+    Trim = 8,
 }
 
 /// An Ed25519 secret key, of a writer or of the administrator.

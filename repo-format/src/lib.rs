@@ -33,6 +33,7 @@ mod log_lists;
 pub mod log_rules;
 pub mod log_state;
 pub mod remark;
+pub mod trim;
 
 pub mod frame;
 pub mod index;

@@ -64,6 +64,8 @@ pub const ADOPTED_MAX: usize = 1024;
 pub const REMARK_MAX: usize = 4096;
 /// A checkpoint is due every so many log entries.
 pub const CHECKPOINT_EVERY: u64 = 100;
+/// The log is trimmed to multiples of it.
+pub const TRIM_EVERY: u64 = 1000;
 /// One checkpoint.
 pub const CHECKPOINT_MAX: usize = 64 << 20;
 

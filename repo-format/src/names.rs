@@ -119,11 +119,13 @@ pub enum ObjectKind {
     Pack = 6,
     /// Index objects.
     Index = 7,
+    /// Marks of trimming.
+    Trim = 8,
 }
 
 impl ObjectKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [ObjectKind; 7] = [
+    pub const ALL: [ObjectKind; 8] = [
         ObjectKind::Config,
         ObjectKind::Key,
         ObjectKind::Log,
@@ -131,6 +133,7 @@ impl ObjectKind {
         ObjectKind::Snapshot,
         ObjectKind::Pack,
         ObjectKind::Index,
+        ObjectKind::Trim,
     ];
 
     /// The word its names start with; what follows is a slash, but for the configuration.
@@ -143,6 +146,7 @@ impl ObjectKind {
             ObjectKind::Snapshot => "snapshot",
             ObjectKind::Pack => "pack",
             ObjectKind::Index => "index",
+            ObjectKind::Trim => "trim",
         }
     }
 
@@ -156,6 +160,7 @@ impl ObjectKind {
             ObjectKind::Snapshot => "snapshot/",
             ObjectKind::Pack => "pack/",
             ObjectKind::Index => "index/",
+            ObjectKind::Trim => "trim/",
         }
     }
 }
@@ -180,6 +185,8 @@ pub enum Name {
     Pack(PackName),
     /// `index/<session>-<hash>`
     Index(IndexName),
+    /// `trim/<n>`
+    Trim(u64),
 }
 
 impl Name {
@@ -193,13 +200,14 @@ impl Name {
             Name::Snapshot(_) => ObjectKind::Snapshot,
             Name::Pack(_) => ObjectKind::Pack,
             Name::Index(_) => ObjectKind::Index,
+            Name::Trim(_) => ObjectKind::Trim,
         }
     }
 
-    /// The hash of the object's bytes that the name carries; `None` for `config` and log entries.
+    /// The hash of the object's bytes that the name carries; `None` for `config`, log entries and marks of trimming.
     pub fn hash(&self) -> Option<ObjectHash> {
         match self {
-            Name::Config | Name::Log(_) => None,
+            Name::Config | Name::Log(_) | Name::Trim(_) => None,
             Name::Key(id) => Some(ObjectHash(id.0)),
             Name::Checkpoint(_, hash) => Some(*hash),
             Name::Snapshot(id) => Some(ObjectHash(id.0)),
@@ -245,6 +253,7 @@ impl Name {
         match word {
             "key" => CredentialId::from_hex(rest).map(Name::Key),
             "log" => number(rest).map(Name::Log),
+            "trim" => number(rest).map(Name::Trim),
             "checkpoint" => {
                 let (n, hash) = two()?;
                 Ok(Name::Checkpoint(number(n)?, ObjectHash::from_hex(hash)?))
@@ -285,6 +294,7 @@ impl fmt::Display for Name {
             Name::Snapshot(id) => write!(f, "snapshot/{id}"),
             Name::Pack(name) => name.fmt(f),
             Name::Index(name) => name.fmt(f),
+            Name::Trim(n) => write!(f, "trim/{n:020}"),
         }
     }
 }

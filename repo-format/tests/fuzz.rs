@@ -22,7 +22,7 @@ fn objects_as_seeds() -> Vec<Seed> {
     let unsigned = |bytes: &[u8]| bytes[..bytes.len() - 64].to_vec();
     let seed = |(name, bytes): (&'static str, Vec<u8>)| {
         let (target, bytes) = match name {
-            "config" | "checkpoint" => (name, unsigned(&bytes)),
+            "config" | "checkpoint" | "trim" => (name, unsigned(&bytes)),
             "pack" | "index" | "snapshot" => (name, bytes),
             "checkpoint-remark" => ("checkpoint", unsigned(&bytes)),
             "pack-metadata" => ("pack", bytes),

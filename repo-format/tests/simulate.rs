@@ -182,6 +182,7 @@ each_rule_is_needed! {
     without_coverage: "replacing index objects cover what is not condemned", |p| p.merge_keeps_coverage = false;
     without_uncovered: "only uncovered packs are retired", |p| p.retires_uncovered = false;
     without_exclusion: "a conditional create has one winner", |p| p.create_is_exclusive = false;
+    without_marks: "the number of an entry that was trimmed stays taken", |p| p.looks_for_marks = false;
     without_condemning: "packs are condemned before they are deleted", |p| p.deletes_condemned_only = false;
 }
 

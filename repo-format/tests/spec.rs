@@ -54,6 +54,7 @@ fn diagrams_are_those_of_the_modules() {
         "log",
         "remark",
         "checkpoint",
+        "trim",
         "record",
         "ints",
         "reference",
@@ -214,7 +215,7 @@ fn numbers_are_those_of_the_code() {
         assert_eq!(class[0], (PackClass::of(kind) as u8).to_string(), "{name}");
     }
 
-    let signed = [Signed::Config, Signed::LogEntry, Signed::Checkpoint, Signed::Snapshot, Signed::Index];
+    let signed = [Signed::Config, Signed::LogEntry, Signed::Checkpoint, Signed::Snapshot, Signed::Index, Signed::Trim];
     let signed: Vec<u8> = signed.iter().map(|s| *s as u8).collect();
     let spec_signed = numbered(&["number", "signed"]);
     assert_eq!(spec_signed.iter().map(|s| s.0).collect::<Vec<_>>(), signed);
@@ -302,6 +303,7 @@ fn names_and_contexts_are_those_of_the_code() {
         Name::Snapshot(SnapshotId([1; 32])),
         Name::Pack(support::pack_name(2, 1)),
         Name::Index(repo_format::names::IndexName { session: SessionId([2; 16]), hash: ObjectHash([1; 32]) }),
+        Name::Trim(5),
     ];
     let rows = table(&["object", "name"]);
     assert_eq!(rows.len(), samples.len());
@@ -390,6 +392,7 @@ fn limits_are_those_of_the_code() {
         ADOPTED_MAX,
         REMARK_MAX,
         CHECKPOINT_EVERY,
+        TRIM_EVERY,
         CHECKPOINT_MAX,
         SNAPSHOT_MAX,
         SNAPSHOT_ROOTS_MAX,

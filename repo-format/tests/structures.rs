@@ -283,6 +283,18 @@ fn checkpoints_round_trip_at_every_entry_and_are_believed_from_few() {
 }
 
 #[test]
+fn a_mark_of_trimming_is_of_its_number_and_the_administrators() {
+    use repo_format::trim::{encode, mark_of, verify};
+    let (name, mark) = encode(3000, &repo(), &admin()).unwrap();
+    assert_eq!((name, mark_of(2000), mark_of(2999)), (Name::Trim(3000), name, name));
+    assert_eq!((mark_of(0), mark_of(3000)), (Name::Trim(1000), Name::Trim(4000)));
+    assert!(verify(3000, &mark, &config()).is_ok() && verify(4000, &mark, &config()).is_err());
+    assert!([0, 1, 999, 3001].iter().all(|n| encode(*n, &repo(), &admin()).is_err()));
+    assert!(verify(3000, &encode(3000, &repo(), &writer()).unwrap().1, &config()).is_err());
+    damage(&mark, |bytes| verify(3000, bytes, &config()).is_err());
+}
+
+#[test]
 fn padme_adds_little_and_repeats() {
     for n in (0..100_000).chain([usize::MAX, usize::MAX / 2, 1 << 40]) {
         let padded = padme(n);

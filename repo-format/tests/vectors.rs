@@ -113,6 +113,7 @@ fn names_have_one_spelling() {
         Name::Snapshot(snapshot_object().0),
         Name::Pack(pack().name),
         Name::Index(index().0),
+        Name::Trim(3000),
     ];
     for name in names {
         let text = name.to_string();

@@ -3,6 +3,7 @@
 mod filter;
 mod forget;
 mod keys;
+mod maintain;
 mod remark;
 mod restore;
 mod status;
@@ -18,6 +19,7 @@ use crate::repo::check::{Reads, Share};
 pub use filter::Filter;
 pub use forget::{Forget, Prune};
 pub use keys::{AddKey, ExportKey, KeyCommand, Role};
+pub use maintain::Maintain;
 pub use remark::{Pin, Tag, Unpin};
 pub use restore::Restore;
 pub use status::{Age, Status};
@@ -126,6 +128,8 @@ pub enum Command {
     Forget(Box<Forget>),
     /// Take away what no snapshot needs any more.
     Prune(Prune),
+    /// Do what is due, for a timer: take away what nobody needs, merge index objects, trim the log, verify a share of the data.
+    Maintain(Maintain),
     /// Pin snapshots: nothing forgets them until they are unpinned.
     Pin(Pin),
     /// Unpin snapshots.

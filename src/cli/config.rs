@@ -25,12 +25,15 @@ pub fn run(
     for name in profile.backup.keys() {
         args::known(engines, profile, name)?;
     }
+    profile.forget()?;
     let options = options(global, given);
     let backup: Map<String, Value> =
         profile.backup.keys().filter_map(|name| Some((name.clone(), profile.of_backup(name)?))).collect();
     let hooks: BTreeMap<&str, Value> = profile.hooks.all().map(|(name, hook)| (name, shown(hook))).collect();
     let status =
         json!({ "max_age_seconds": profile.status.max_age.map(|age| age.0 / 1000), "cluster": profile.status.cluster });
+    let forget =
+        profile.forget.as_ref().map_or(Value::Null, |table| super::profile::json(&toml::Value::Table(table.clone())));
     let ping = profile.hooks.ping.as_deref().map(ping::host);
     if output.is_json() {
         let options: Map<String, Value> = options
@@ -39,7 +42,7 @@ pub fn run(
             .collect();
         output.object(&json!({
             "message_type": "config", "profile": profile.path, "options": options, "backup": backup, "status": status,
-            "hooks": hooks, "ping": ping,
+            "forget": forget, "hooks": hooks, "ping": ping,
         }))?;
         return Ok(Outcome::Fine);
     }
@@ -54,6 +57,9 @@ pub fn run(
     }
     for (key, value) in status.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         output.line(&format!("status  {key} = {value}"))?;
+    }
+    for (key, value) in forget.as_object().into_iter().flatten() {
+        output.line(&format!("forget  {key} = {value}"))?;
     }
     for (name, hook) in hooks {
         output.line(&format!("hook {name}  {hook}"))?;

@@ -7,16 +7,17 @@ use serde_json::json;
 use super::access;
 use super::args::{Forget, Global, Prune};
 use super::output::time;
+use super::profile::Profile;
 use super::{Outcome, Output, prune};
 use crate::error::Result;
 use crate::forget::{self, Judged, Options};
 use crate::repo::{Repo, SnapshotInfo};
 
 /// Takes snapshots off the list, and says why the others stay.
-pub fn run(global: &Global, args: &Forget, output: &Output) -> Result<Outcome> {
+pub fn run(global: &Global, args: &Forget, profile: &Profile, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
     let forgotten: Vec<SnapshotInfo> = if args.snapshots.is_empty() {
-        by_policy(&repo, args, output)?
+        by_policy(&repo, args, profile, output)?
     } else {
         let named = forget::named(&repo, &args.snapshots, args.unsafe_allow_remove_all)?;
         named.iter().try_for_each(|info| {
@@ -50,9 +51,13 @@ pub fn run(global: &Global, args: &Forget, output: &Output) -> Result<Outcome> {
     }
 }
 
-fn by_policy(repo: &Repo, args: &Forget, output: &Output) -> Result<Vec<SnapshotInfo>> {
-    let (policy, by, filter) = (args.keep.policy(args.grace), args.by(), args.filter.of());
-    let options = Options { policy, by, filter, allow_nothing: args.unsafe_allow_remove_all };
+fn by_policy(repo: &Repo, args: &Forget, profile: &Profile, output: &Output) -> Result<Vec<SnapshotInfo>> {
+    let mut options = args.options();
+    if options.policy.is_empty()
+        && let Some(policy) = profile.forget()?
+    {
+        options = Options { allow_nothing: options.allow_nothing, ..policy.options() };
+    }
     let judgement = forget::judge(repo, &options)?;
     for (info, e) in &judgement.unreadable {
         output.damage(&e.again().within(format_args!("snapshot {}, which stays", info.id)));

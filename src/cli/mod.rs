@@ -13,6 +13,7 @@ mod hooks;
 mod init;
 mod key;
 mod ls;
+mod maintain;
 mod output;
 mod ping;
 mod plan;
@@ -20,8 +21,8 @@ mod profile;
 mod progress;
 mod prune;
 mod recover;
-mod repair;
 mod remark;
+mod repair;
 mod restore;
 mod secret;
 mod show;
@@ -104,11 +105,12 @@ fn run(
         Command::Drift(a) => drift::run(global, a, engines, output),
         Command::Status(a) => status::run(global, a, &profile.status, output),
         Command::Stats(a) => stats::run(global, a, output),
-        Command::Forget(a) => forget::run(global, a, output),
+        Command::Forget(a) => forget::run(global, a, profile, output),
         Command::Prune(a) => prune::run(global, a, output),
         Command::Check(a) => check::run(global, a, engines, output),
         Command::Recover(a) => recover::run(global, a, output),
         Command::Repair(a) => repair::run(global, a, engines, output),
+        Command::Maintain(a) => maintain::run(global, a, profile, output),
         Command::Pin(a) => remark::pin(global, a, output),
         Command::Unpin(a) => remark::unpin(global, a, output),
         Command::Tag(a) => remark::tag(global, a, output),

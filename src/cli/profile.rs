@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use toml::Value as Toml;
 
 use super::access;
-use super::args::{Age, Global};
+use super::args::{Age, Forget, Global};
 use super::hooks::Hooks;
 use crate::error::{Error, Kind, Result};
 
@@ -54,6 +54,9 @@ pub struct Profile {
     /// Of `status`.
     #[serde(default)]
     pub status: Status,
+    /// Options of `forget`: the policy of `maintain --forget`, and of `forget` where none is given.
+    #[serde(default)]
+    pub forget: Option<toml::Table>,
     /// What a backup runs besides.
     #[serde(default)]
     pub hooks: Hooks,
@@ -68,6 +71,9 @@ pub struct Status {
     /// `--cluster`
     pub cluster: Option<String>,
 }
+
+/// Options of `forget` that say nothing of what is kept.
+const NO_POLICY: [&str; 4] = ["dry-run", "simulate", "prune", "unsafe-allow-remove-all"];
 
 /// Text that stands for an option that takes any bytes.
 #[derive(Debug, Clone, Deserialize)]
@@ -126,6 +132,37 @@ impl Profile {
         self.backup.get(name).map(|table| json(&Toml::Table(table.clone())))
     }
 
+    /// The policy that it gives.
+    ///
+    /// Errors: `Usage` where an option of `forget` is not known, or is none of a policy.
+    pub fn forget(&self) -> Result<Option<Forget>> {
+        let Some(table) = &self.forget else { return Ok(None) };
+        let wrong = |message: String| Error::new(Kind::Usage, format_args!("{}: [forget]", self.name()), message);
+        let mut words = Vec::new();
+        for (key, value) in table {
+            if NO_POLICY.contains(&key.as_str()) {
+                return Err(wrong(format!("{key} is no part of a policy: give it on the command line")));
+            }
+            let all = match value {
+                Toml::Array(all) => &all[..],
+                one => std::slice::from_ref(one),
+            };
+            for value in all {
+                let text = match value {
+                    Toml::String(text) => text.clone(),
+                    Toml::Integer(number) => number.to_string(),
+                    _ => return Err(wrong(format!("{key} is neither text nor a number"))),
+                };
+                words.extend([format!("--{key}={text}")]);
+            }
+        }
+        let policy = Forget::of_words(&words).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
+        match policy.snapshots.is_empty() {
+            true => Ok(Some(policy)),
+            false => Err(wrong("names snapshots".to_owned())),
+        }
+    }
+
     /// Its place, for errors.
     pub fn name(&self) -> String {
         self.path.as_ref().map_or_else(|| "profile".to_owned(), |path| path.display().to_string())
@@ -163,7 +200,7 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// The same value in JSON; times as text.
-fn json(value: &Toml) -> Json {
+pub fn json(value: &Toml) -> Json {
     match value {
         Toml::String(text) => text.as_str().into(),
         Toml::Integer(number) => (*number).into(),

@@ -10,8 +10,9 @@ use super::output::bytes;
 use super::progress::Progress;
 use super::{Outcome, Output};
 use crate::error::Result;
-use crate::prune::{self, Options, Pruned};
+use crate::prune::{self, Pruned};
 use crate::repo::Repo;
+use crate::repo::log::Trimmed;
 use crate::watch::Watch;
 
 /// Takes away what no snapshot needs.
@@ -23,8 +24,10 @@ pub fn run(global: &Global, args: &Prune, output: &Output) -> Result<Outcome> {
 pub fn with(repo: &Repo, args: &Prune, global: &Global, output: &Output) -> Result<Outcome> {
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "prune", !global.quiet, output)?;
-    let options = Options { grace_ms: args.grace.0, limits: args.limits(), dry_run: args.dry_run };
-    let pruned = prune::prune(repo, &options, &watch)?;
+    let pruned = prune::prune(repo, &args.options(), &watch)?;
+    if !args.dry_run {
+        repo.remember_prune();
+    }
     drop(progress);
     access::notes(repo, output);
     let problems = watch.problems();
@@ -41,6 +44,11 @@ fn report(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
         (all["message_type"], all["dry_run"]) = (json!("summary"), json!(dry_run));
         return output.object(&all);
     }
+    lines(pruned, dry_run, output)
+}
+
+/// The same for people.
+pub fn lines(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
     let Pruned { done, .. } = pruned;
     let would = if dry_run { "would be " } else { "" };
     output.line(&format!(
@@ -64,9 +72,22 @@ fn report(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
         done.others_deleted,
         bytes(done.bytes_deleted)
     ))?;
+    log(&pruned.log, would, output)?;
     if pruned.packs_waiting > done.packs_condemned {
         let waiting = pruned.packs_waiting - done.packs_condemned;
         output.line(&format!("{waiting} packs that were condemned before wait for their grace to end"))?;
+    }
+    Ok(())
+}
+
+/// What became of the log.
+pub fn log(log: &Trimmed, would: &str, output: &Output) -> Result<()> {
+    if let Some(n) = log.log_checkpoint {
+        output.line(&format!("checkpoint {would}written after entry {n} of the log"))?;
+    }
+    if log.log_objects_deleted > 0 {
+        let (n, count) = (log.log_trimmed_to, log.log_objects_deleted);
+        output.line(&format!("log {would}trimmed to entry {n}: {count} objects"))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! DIR/<repository>/sessions-<place>/<id>  locked while the process that opened the session lives
 //! DIR/<repository>/sightings-<place>  what was seen missing or damaged there, see `sightings`
 //! DIR/<repository>/verified-<place>  when its packs were last read and found whole, see `verified`
+//! DIR/<repository>/pruned-<place>  the number of the last entry of the log when what nobody needs was taken away
 //! DIR/<repository>/turn            how often a part of the packs was looked at
 //! DIR/<repository>/kept/           frames of metadata, see `kept`; of packs named by hashes, so of no place
 //! DIR/<repository>/index-<place>/  RocksDB, see `index_rocksdb`
@@ -48,6 +49,7 @@ pub struct RepoCache {
     dir: PathBuf,
     state: PathBuf,
     sightings: PathBuf,
+    pruned: PathBuf,
     verified: PathBuf,
     sessions: PathBuf,
     index: PathBuf,
@@ -77,7 +79,8 @@ impl Cache {
         let of_place = |what: &str| dir.join(format!("{what}-{:?}", ObjectHash::of(place.as_bytes())));
         let (sessions, index) = (of_place("sessions"), of_place("index"));
         let (sightings, verified) = (of_place("sightings"), of_place("verified"));
-        RepoCache { state: of_place("state"), sightings, verified, sessions, index, dir }
+        let pruned = of_place("pruned");
+        RepoCache { state: of_place("state"), sightings, pruned, verified, sessions, index, dir }
     }
 
     fn place_path(&self, place: &str) -> PathBuf {
@@ -99,6 +102,16 @@ impl RepoCache {
     /// Where sealed bytes are kept.
     pub fn kept_dir(&self) -> PathBuf {
         self.dir.join("kept")
+    }
+
+    /// The number of the last entry of the log when what nobody needs was last taken away at this place.
+    pub fn pruned(&self) -> Option<u64> {
+        fs::read_to_string(&self.pruned).ok()?.trim_end().parse().ok()
+    }
+
+    /// Remembers it.
+    pub fn set_pruned(&self, n: u64) -> Result<()> {
+        replace(&self.pruned, format!("{n}\n").as_bytes())
     }
 
     /// What was seen missing or damaged at this place.

@@ -14,6 +14,7 @@ use repo_format::credential::Credential;
 use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
+use repo_format::trim;
 
 use super::locate::Purpose;
 use super::opened::Opened;
@@ -102,6 +103,7 @@ impl Repo {
         check.credentials(&listing)?;
         stats.log_entries = self.core.log.verify(&mut |e| check.problem(&e))?;
         check.checkpoints(&listing)?;
+        check.marks(&listing)?;
         check.snapshots(&listing, &mut stats)?;
         let packs = check.data(&listing, &reads, &mut stats)?;
         self.core.remember_sightings(&check.sightings);
@@ -246,7 +248,7 @@ impl Check<'_> {
             }
         }
         let newest = self.state.n() - self.state.n() % CHECKPOINT_EVERY;
-        let there = |n: u64| listing.keys().any(|name| matches!(name, Name::Checkpoint(m, _) if *m == n));
+        let there = |n: u64| listing.keys().any(|name| matches!(name, Name::Checkpoint(m, _) if *m >= n));
         if newest > 0 && !there(newest) {
             let message = format!("none after entry {newest}: opening without a cache takes longer");
             self.watch.problem(false, "checkpoint", message);
@@ -255,6 +257,14 @@ impl Check<'_> {
             if matches!(name, Name::Log(n) if *n > self.state.n()) {
                 self.tell::<()>(name, Err(Error::damaged(name, "lies beyond a missing entry of the log")))?;
             }
+        }
+        Ok(())
+    }
+
+    fn marks(&self, listing: &Listing) -> Result<()> {
+        for name in listing.keys() {
+            let Name::Trim(n) = name else { continue };
+            self.twice(name, |bytes| trim::verify(*n, bytes, &self.core.config))?;
         }
         Ok(())
     }

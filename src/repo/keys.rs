@@ -70,8 +70,8 @@ pub enum Removed {
 /// Ids of all credentials, under whichever of their two names.
 pub(super) fn ids(store: &dyn Store) -> Result<BTreeSet<CredentialId>> {
     let mut ids = BTreeSet::new();
-    for folder in [ObjectKind::Key.word(), COPIES] {
-        store.list(folder, &mut |text, _| {
+    for folder in [ObjectKind::Key.word().to_owned(), format!("{COPIES}/{}", ObjectKind::Key.word())] {
+        store.list(&folder, &mut |text, _| {
             if let Ok(Name::Key(id)) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
                 ids.insert(id);
             }

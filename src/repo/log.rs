@@ -1,7 +1,12 @@
 //! The log of one repository: reading it cheaply, appending to it, noticing that something is hidden. Every entry is
 //! stored twice; which of several writers wins a number is decided under the first name.
 
+mod checkpoints;
+mod trimming;
+mod verify;
+
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
 
 use repo_format::FormatError;
 use repo_format::config::Config;
@@ -11,11 +16,15 @@ use repo_format::log::{Body, Entry};
 use repo_format::log_rules::Outcome;
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind};
+use repo_format::trim;
 
+use self::checkpoints::checkpoint;
 use super::{twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::fetched::{AT_ONCE, Fetched};
-use crate::store::{Store, lock, read_if_exists};
+use crate::store::{Store, create_or_same, lock, read_if_exists};
+
+pub use trimming::Trimmed;
 
 /// Attempts to append before we give up: each lost race means that another entry was written.
 const ATTEMPTS: usize = 100;
@@ -67,7 +76,8 @@ impl Log {
         if let Some(seen) = &seen {
             // What stands and what comes next, at once.
             let [stands, next] = [Name::Log(seen.n()), Name::Log(seen.n() + 1)];
-            ahead = Fetched::of(&*log.store, [stands.to_string(), next.to_string(), next.copy()]);
+            let names = [stands.to_string(), next.to_string(), next.copy(), trim::mark_of(seen.n() + 1).to_string()];
+            ahead = Fetched::of(&*log.store, names);
         }
         match seen {
             Some(seen) if log.stands(&seen, &mut ahead)? => {
@@ -154,14 +164,25 @@ impl Log {
             let name = Name::Log(state.n() + 1);
             if !ahead.has(&name.to_string()) {
                 let names = (1..=window).map(|i| Name::Log(state.n() + i).to_string());
-                // Most often there is no next one, under neither name.
-                ahead = Fetched::of(&*self.store, names.chain((window == 1).then(|| name.copy())));
+                // Most often there is no next one, under neither name, and nothing was trimmed.
+                let (copy, mark) = ((window == 1).then(|| name.copy()), trim::mark_of(state.n() + 1));
+                ahead = Fetched::of(&*self.store, names.chain(copy).chain([mark.to_string()]));
                 window = (2 * window).min(AT_ONCE as u64);
             }
             let mut read = |name: &str| ahead.read(&*self.store, name);
             let found = match twice::read_by(&mut read, &name, |bytes| follows(state, bytes, &self.start.config)) {
                 Ok(Some(found)) => found,
-                Ok(None) => break,
+                Ok(None) if !self.is_trimmed(state.n() + 1, &mut ahead)? => break,
+                Ok(None) => match self.beyond(state.n() + 1)? {
+                    Some(checkpoint) => {
+                        (newer, turn.stopped, ahead) = (Some(checkpoint), None, Fetched::default());
+                        continue;
+                    }
+                    None => {
+                        turn.stopped = Some(Error::damaged(name, NO_CHECKPOINT).hint(STOPPED));
+                        break;
+                    }
+                },
                 Err(e) if !e.is_of_bytes() => return Err(e),
                 Err(e) => {
                     turn.stopped = Some(e.hint(STOPPED));
@@ -199,7 +220,9 @@ impl Log {
             if let Some(stopped) = &turn.stopped {
                 return Err(stopped.again());
             }
-            self.copy_head(&mut turn, &state)?;
+            if !self.copy_head(&mut turn, &state)? {
+                continue;
+            }
             let n = state.n() + 1;
             let entry =
                 Entry { n, previous: state.head(), writer: key.id(), time_ms: world::now_ms(), body: make(&state)? };
@@ -211,9 +234,18 @@ impl Log {
             if !self.create(&name, &bytes)? {
                 continue;
             }
-            match crate::store::create_or_same(&*self.store, &name.copy(), &bytes) {
-                Ok(()) => turn.copied = n,
-                Err(e) => self.note(e.within("the entry stands, but has no second copy until the next is written")),
+            match self.settle(n, &bytes)? {
+                Some(Ok(())) => turn.copied = n,
+                Some(Err(e)) => {
+                    self.note(e.within("the entry stands, but has no second copy until the next is written"))
+                }
+                None => {
+                    let now = self.read_on(&mut turn, Fetched::default())?;
+                    if is_done(&now, &entry.body) {
+                        return Ok(now);
+                    }
+                    continue;
+                }
             }
             if state.checkpoint_due()
                 && let Err(e) = self.checkpoint(&state, key)
@@ -238,21 +270,51 @@ impl Log {
         }
     }
 
-    /// Nothing is built on an entry before it is stored twice: whoever wrote it may have died between.
-    fn copy_head(&self, turn: &mut Turn, state: &State) -> Result<()> {
+    /// Writes the second object of an entry that was created, and looks meanwhile whether its number was trimmed (`None`): we slept, and what
+    /// was created goes. If we slept before it was, another had taken the number, and it is no entry.
+    ///
+    /// Errors: nobody knows whether it is one.
+    fn settle(&self, n: u64, bytes: &[u8]) -> Result<Option<Result<()>>> {
+        let (store, name, mark) = (&*self.store, Name::Log(n), trim::mark_of(n));
+        let look = || {
+            let mut both = Fetched::of(store, [mark.to_string(), mark.copy()]);
+            self.is_marked(&mark, &mut |name| both.read(store, name))
+        };
+        let (second, is_trimmed) = thread::scope(|scope| {
+            let beside = thread::Builder::new().spawn_scoped(scope, look);
+            let second = create_or_same(store, &name.copy(), bytes);
+            // Where there is no thread to be had, one after the other.
+            (second, beside.ok().and_then(|beside| beside.join().ok()).unwrap_or_else(look))
+        });
+        let unknown = |e: Error| e.within("an entry was written, but may have come too late");
+        if !is_trimmed.map_err(unknown)? {
+            return Ok(Some(second));
+        }
+        // What stays is no part of the log, and goes with the next trimming.
+        [name.to_string(), name.copy()].iter().for_each(|name| drop(store.delete(name)));
+        Ok(None)
+    }
+
+    /// Nothing is built on an entry before it is stored twice: whoever wrote it may have died between. `false`: it was trimmed meanwhile.
+    fn copy_head(&self, turn: &mut Turn, state: &State) -> Result<bool> {
         if state.n() == 0 || turn.copied >= state.n() {
-            return Ok(());
+            return Ok(true);
         }
         let name = Name::Log(state.n());
         if read_if_exists(&*self.store, &name.copy())?.is_none() {
-            let bytes = self.store.read(&name.to_string())?;
+            let Some(bytes) = read_if_exists(&*self.store, &name.to_string())? else {
+                return match self.is_trimmed(state.n(), &mut Fetched::default())? {
+                    true => Ok(false),
+                    false => Err(Error::damaged(name, "is gone since it was read").hint(STOPPED)),
+                };
+            };
             if ObjectHash::of(&bytes) != state.head() {
                 return Err(Error::damaged(name, "is no longer the entry that was read").hint(STOPPED));
             }
-            crate::store::create_or_same(&*self.store, &name.copy(), &bytes)?;
+            create_or_same(&*self.store, &name.copy(), &bytes)?;
         }
         turn.copied = state.n();
-        Ok(())
+        Ok(true)
     }
 
     /// For [`Log::take_notes`].
@@ -265,12 +327,12 @@ impl Log {
         if key.id() == state.admin() {
             return twice::create(&*self.store, &name, &bytes);
         }
-        crate::store::create_or_same(&*self.store, &name.to_string(), &bytes)
+        create_or_same(&*self.store, &name.to_string(), &bytes)
     }
 
     /// Entries follow one another without a gap: one that is listed beyond the head has lost its predecessor.
     fn check_no_gap(&self) -> Result<()> {
-        let last = self.numbers()?.last().copied().unwrap_or(0);
+        let last = self.last_listed(self.state().n())?;
         // Entries may have been added while we listed; they are there.
         let mut turn = lock(&self.turn);
         if last > self.state().n() && self.read_on(&mut turn, Fetched::default())?.n() < last && turn.stopped.is_none()
@@ -282,69 +344,37 @@ impl Log {
         Ok(())
     }
 
-    /// The numbers that are listed under either name, ascending.
-    fn numbers(&self) -> Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        listed(&*self.store, ObjectKind::Log, &mut |name| {
-            numbers.extend(match name {
-                Name::Log(n) => Some(n),
-                _ => None,
-            })
-        })?;
-        numbers.sort_unstable();
-        Ok(numbers)
+    /// The greatest number above `n` that is listed under either name, or `n`.
+    fn last_listed(&self, n: u64) -> Result<u64> {
+        let mut last = n;
+        let copies = format!("{COPIES}/{}", ObjectKind::Log.word());
+        for (folder, after) in [(ObjectKind::Log.word(), Name::Log(n).to_string()), (&copies, Name::Log(n).copy())] {
+            self.store.list_after(folder, &after, &mut |text, _| {
+                if let Ok(Name::Log(n)) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
+                    last = last.max(n);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(last)
     }
+}
 
-    /// Reads both objects of every entry anew, from the first (or, where the administrator trimmed the log, from the
-    /// checkpoint that it begins with), and compares with the state; shows each problem. Returns the entries read.
-    pub fn verify(&self, problem: &mut dyn FnMut(Error)) -> Result<u64> {
-        let known = self.state();
-        let Some(mut state) = self.beginning()? else {
-            let name = Name::Log(1);
-            problem(Error::damaged(name, "is missing, and no checkpoint of the administrator says what it was"));
-            return Ok(0);
-        };
-        if self.start.mends {
-            // Between its two objects an entry is whole, only not yet safe.
-            self.copy_head(&mut lock(&self.turn), &known)?;
+/// Whether the log has gone on from this entry, which is gone: its snapshot is listed, or its index objects stand.
+fn is_done(state: &State, body: &Body) -> bool {
+    match body {
+        Body::Commit { snapshot: Some(id), .. } => state.snapshots().contains_key(id),
+        Body::Commit { indexes, .. } => {
+            !indexes.is_empty() && indexes.iter().all(|index| state.indexes().contains_key(index))
         }
-        let from = state.n();
-        let mut ahead = Fetched::default();
-        while state.n() < known.n() {
-            let name = Name::Log(state.n() + 1);
-            if !ahead.has(&name.to_string()) {
-                let window = (state.n() + 1..=known.n()).take(AT_ONCE / 2).map(Name::Log);
-                ahead = Fetched::of(&*self.store, window.flat_map(|name| [name.to_string(), name.copy()]));
-            }
-            let mut read = |name: &str| ahead.read(&*self.store, name);
-            let fits = |bytes: &[u8]| follows(&state, bytes, &self.start.config);
-            let found = twice::check(&*self.store, &mut read, &name, self.start.mends, fits, problem)?;
-            let Some((hash, entry)) = found else {
-                return Ok(state.n() - from);
-            };
-            state.apply(hash, &entry)?;
-        }
-        if state != *known {
-            problem(Error::damaged(Name::Log(state.n()), "does not lead to the state that is known"));
-        }
-        if let Some(stopped) = self.stopped() {
-            problem(stopped);
-        }
-        Ok(state.n() - from)
-    }
-
-    /// The state before the first entry that is there.
-    fn beginning(&self) -> Result<Option<State>> {
-        let Start { config, hash, .. } = &self.start;
-        match self.numbers()?.first() {
-            Some(first) if *first > 1 => checkpoint(&*self.store, config, None, Some(*first)),
-            _ => Ok(Some(State::new(*hash, config))),
-        }
+        // What was opened is opened anew; what the administrator says is worked out anew.
+        _ => false,
     }
 }
 
 const ROLLED_BACK: &str =
     "find out who rolled the repository back; if that was you, delete this machine's cache directory";
+const NO_CHECKPOINT: &str = "was trimmed, and no checkpoint after it can be read";
 const STOPPED: &str = "what the log says up to there still stands and can be restored; before anything is added, put \
                        the entry back from another copy of the store";
 
@@ -353,42 +383,4 @@ fn follows(state: &State, bytes: &[u8], config: &Config) -> std::result::Result<
     let (hash, entry) = Entry::parse(bytes, &config.repo)?;
     state.expects(&entry)?;
     Ok((hash, entry))
-}
-
-/// The state in the newest checkpoint that we may believe and that is whole; with `least` in the oldest that the entry of
-/// this number may follow. Others are passed over: they only save time.
-fn checkpoint(store: &dyn Store, config: &Config, own: Option<&WriterId>, least: Option<u64>) -> Result<Option<State>> {
-    let mut names = Vec::new();
-    listed(store, ObjectKind::Checkpoint, &mut |name| {
-        if let Name::Checkpoint(n, _) = name {
-            names.push((n, name));
-        }
-    })?;
-    names.sort_unstable();
-    names.dedup();
-    match least {
-        Some(least) => names.retain(|(n, _)| *n + 1 >= least),
-        None => names.reverse(),
-    }
-    for (_, name) in names {
-        match twice::read(store, &name, |bytes| State::from_checkpoint(&name, bytes, config, own)) {
-            Ok(Some(found)) => return Ok(Some(found.value)),
-            Err(e) if e.kind() == Kind::Io => return Err(e),
-            Ok(None) | Err(_) => {}
-        }
-    }
-    Ok(None)
-}
-
-/// Shows every object of a kind that is listed under either of its names.
-fn listed(store: &dyn Store, kind: ObjectKind, visit: &mut dyn FnMut(Name)) -> Result<()> {
-    for folder in [kind.word().to_string(), format!("{COPIES}/{}", kind.word())] {
-        store.list(&folder, &mut |text, _| {
-            if let Ok(name) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
-                visit(name);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
 }

@@ -343,7 +343,7 @@ fn class_at(at: usize) -> PackClass {
 }
 
 /// Bytes at which a pack is closed.
-fn target(pack_target: u32, class: PackClass) -> u32 {
+pub(super) fn target(pack_target: u32, class: PackClass) -> u32 {
     match class {
         PackClass::Content => pack_target,
         PackClass::Metadata => pack_target / METADATA_PART,

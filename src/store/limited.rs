@@ -93,6 +93,11 @@ impl<S: Store> Store for Limited<S> {
         self.inner.list(folder, visit)
     }
 
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.wait(None);
+        self.inner.list_after(folder, after, visit)
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.wait(None);
         self.inner.delete(name)

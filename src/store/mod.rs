@@ -60,6 +60,12 @@ pub trait Store: Send + Sync {
     /// bytes, in no order. A folder that does not exist holds nothing.
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
 
+    /// Shows of what [`Store::list`] shows only those objects whose names come after `after`, compared bytewise. A store that can asks
+    /// for no others.
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list(folder, &mut |name, size| if name > after { visit(name, size) } else { Ok(()) })
+    }
+
     /// Removes an object.
     fn delete(&self, name: &str) -> Result<()>;
 
@@ -100,6 +106,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         (**self).list(folder, visit)
+    }
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        (**self).list_after(folder, after, visit)
     }
     fn delete(&self, name: &str) -> Result<()> {
         (**self).delete(name)

@@ -122,6 +122,24 @@ impl<S: Store> Retry<S> {
     }
 }
 
+/// Shows each object of a listing.
+type Visit<'a> = &'a mut dyn FnMut(&str, u64) -> Result<()>;
+
+impl<S: Store> Retry<S> {
+    /// Collected first: an attempt that failed half-way must not have shown its half.
+    fn listed(&self, list: &mut dyn FnMut(Visit<'_>) -> Result<()>, visit: Visit<'_>) -> Result<()> {
+        let found = self.attempt(|| {
+            let mut found = Vec::new();
+            list(&mut |name, len| {
+                found.push((name.to_string(), len));
+                Ok(())
+            })?;
+            Ok(found)
+        })?;
+        found.iter().try_for_each(|(name, len)| visit(name, *len))
+    }
+}
+
 impl<S: Store> Store for Retry<S> {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut unsure = false;
@@ -160,16 +178,11 @@ impl<S: Store> Store for Retry<S> {
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        // Collected first: an attempt that failed half-way must not have shown its half.
-        let found = self.attempt(|| {
-            let mut found = Vec::new();
-            self.inner.list(folder, &mut |name, len| {
-                found.push((name.to_string(), len));
-                Ok(())
-            })?;
-            Ok(found)
-        })?;
-        found.iter().try_for_each(|(name, len)| visit(name, *len))
+        self.listed(&mut |each| self.inner.list(folder, each), visit)
+    }
+
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.listed(&mut |each| self.inner.list_after(folder, after, each), visit)
     }
 
     fn delete(&self, name: &str) -> Result<()> {

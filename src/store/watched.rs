@@ -141,6 +141,12 @@ impl<S: Store> Store for Watched<S> {
         self.ask(|| self.inner.list(folder, visit))
     }
 
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.count(LISTS, 1);
+        self.note(|| Request::List(folder.to_string()));
+        self.ask(|| self.inner.list_after(folder, after, visit))
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.count(DELETES, 1);
         self.note(|| Request::Delete(name.to_string()));

@@ -39,6 +39,8 @@ pub struct Protocol {
     pub merge_keeps_coverage: bool,
     /// Only packs that no standing index object covers are retired.
     pub retires_uncovered: bool,
+    /// Who takes a number looks for the mark of its trimming.
+    pub looks_for_marks: bool,
     /// A conditional create has exactly one winner.
     pub create_is_exclusive: bool,
     /// Packs are condemned before they are deleted.
@@ -61,6 +63,7 @@ impl Protocol {
         prune_marks_held: true,
         merge_keeps_coverage: true,
         retires_uncovered: true,
+        looks_for_marks: true,
         create_is_exclusive: true,
         deletes_condemned_only: true,
         fences: true,
@@ -127,6 +130,8 @@ pub struct World {
     serial: u64,
     entries: Vec<Entry>,
     states: Vec<Rc<State>>,
+    /// Entries before this number are gone.
+    trimmed: u64,
     pub packs: BTreeMap<PackName, Chunks>,
     pub indexes: BTreeMap<IndexName, Vec<(PackName, Chunks)>>,
     pub snapshots: BTreeMap<SnapshotId, Stored>,
@@ -156,6 +161,7 @@ impl World {
             serial: 0,
             entries: Vec::new(),
             states: vec![Rc::new(State::new(ObjectHash([0; 32]), &config))],
+            trimmed: 0,
             packs: BTreeMap::new(),
             indexes: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -181,9 +187,20 @@ impl World {
         if self.protocol.reads_all_before { known.clone() } else { self.head() }
     }
 
+    /// Takes entries away that a checkpoint covers.
+    pub fn trim(&mut self) {
+        self.trimmed = self.head().n() / 8 * 8;
+    }
+
     /// Conditional create of the entry after `known`.
     pub fn append(&mut self, known: &Rc<State>, writer: WriterId, time_ms: u64, body: Body) -> Append {
         let head = self.head();
+        if known.n() + 1 < self.trimmed && !self.protocol.looks_for_marks {
+            // The name is free. Nobody will read what stands there.
+            let entry = Entry { n: known.n() + 1, previous: known.head(), writer, time_ms, body };
+            let outcome = State::clone(known).apply_with(self.hash(), &entry, self.protocol.state);
+            return if outcome == Ok(Outcome::Applied) { Append::Done } else { Append::Void };
+        }
         let overwrites = !self.protocol.create_is_exclusive && known.n() + 1 == head.n();
         if overwrites {
             self.entries.pop();

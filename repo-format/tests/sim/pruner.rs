@@ -138,7 +138,10 @@ impl Pruner {
                 self.job = Job::Open { session: SessionId::new(known.n() + 1, &self.id), known, then: Then::Merge }
             }
             10 | 13 => self.retire(world, known),
-            _ => self.delete_garbage(world, &known),
+            _ => {
+                world.trim();
+                self.delete_garbage(world, &known);
+            }
         }
     }
 

@@ -304,6 +304,7 @@ pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("snapshot", snapshot_object().1),
         ("checkpoint", checkpoint().1),
         ("checkpoint-remark", checkpoint_with_remark().1),
+        ("trim", repo_format::trim::encode(3000, &repo(), &admin()).unwrap().1),
     ];
     all.extend(log().0);
     all

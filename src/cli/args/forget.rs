@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{Args as ClapArgs, FromArgMatches, ValueEnum};
 
 use super::{Age, Filter};
-use crate::forget::By;
 use crate::forget::policy::{Period, Policy, Span2};
+use crate::forget::{self, By};
+use crate::prune;
 use crate::repo::check;
 use crate::repo::prune::Limits;
 
@@ -149,6 +150,18 @@ pub enum GroupBy {
 }
 
 impl Forget {
+    /// As the operation takes it.
+    pub fn options(&self) -> forget::Options {
+        let (policy, by, filter) = (self.keep.policy(self.grace), self.by(), self.filter.of());
+        forget::Options { policy, by, filter, allow_nothing: self.unsafe_allow_remove_all }
+    }
+
+    /// From words as the command line has them.
+    pub fn of_words(words: &[String]) -> Result<Forget, clap::Error> {
+        let command = Forget::augment_args(clap::Command::new("[forget]").no_binary_name(true));
+        Forget::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+
     /// What makes a group.
     pub fn by(&self) -> BTreeSet<By> {
         let by = |by: &GroupBy| match by {
@@ -179,6 +192,11 @@ pub struct Prune {
 }
 
 impl Prune {
+    /// As the operation takes it.
+    pub fn options(&self) -> prune::Options {
+        prune::Options { grace_ms: self.grace.0, limits: self.limits(), dry_run: self.dry_run }
+    }
+
     /// How much is moved.
     pub fn limits(&self) -> Limits {
         Limits { unused: self.max_unused.0, moved: self.max_repack_size.map_or(u64::MAX, |bytes| bytes.0) }

@@ -6,7 +6,9 @@
 //! place deletes the right one.
 
 mod carry;
+mod indexes;
 mod moved;
+mod recent;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -118,6 +120,21 @@ impl Repo {
             _ => e,
         })?;
         Ok((snapshot.writer, snapshot))
+    }
+
+    /// Whether something may be there to be taken away: the log has gone on since the last time, as far as this machine remembers, or
+    /// packs wait for their grace to end.
+    pub fn is_prune_due(&self) -> bool {
+        let state = self.state();
+        let last = self.core.cache.as_ref().and_then(|cache| cache.pruned());
+        last != Some(state.n()) || !state.condemned().is_empty()
+    }
+
+    /// What nobody needs was taken away. Where that cannot be remembered, it is looked for once more than needed.
+    pub fn remember_prune(&self) {
+        if let Some(cache) = &self.core.cache {
+            let _ = cache.set_pruned(self.state().n());
+        }
     }
 
     /// Where sorted runs can lie.

@@ -1,15 +1,23 @@
 //! Packs of which little is needed are emptied: what is needed moves into packs of one's own, frame by frame, sealed as it is.
 
-use repo_format::names::PackName;
+use std::collections::BTreeSet;
+
+use repo_format::names::{PackClass, PackName};
 use repo_format::pack::{PackFrame, open_pack};
 
 use super::carry::Done;
 use super::survey::{Held, Survey, split};
 use crate::error::{Error, Result};
 use crate::repo::mover::{Frames, Mover};
+use crate::repo::packer::target;
 use crate::repo::session::Adopts;
 use crate::repo::{Core, Repo};
 use crate::watch::Watch;
+
+/// A pack is small below this part of what a pack of its class has.
+const SMALL_PART: u64 = 8;
+/// So many small ones are moved together, and not fewer.
+const SMALL_ONES: usize = 16;
 
 /// How much is moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +53,35 @@ impl Survey {
             moved += held.needed;
             chosen.push(*pack);
         }
+        for class in PackClass::ALL {
+            self.choose_small(class, limits.moved.saturating_sub(moved), &mut chosen);
+        }
         chosen
+    }
+
+    /// Adds the packs that are small, where there are many of them.
+    fn choose_small(&self, class: PackClass, mut left: u64, chosen: &mut Vec<PackName>) {
+        let small = u64::from(target(self.pack_target, class)) / SMALL_PART;
+        let before: BTreeSet<PackName> = chosen.iter().copied().collect();
+        let is_small = |(pack, size): &(PackName, u64), held: &Held| {
+            pack.class == class
+                && *size <= small
+                && held.needed > 0
+                && !self.state.condemned().contains_key(pack)
+                && !self.state.spared(&pack.session)
+                && !before.contains(pack)
+        };
+        let all: Vec<_> = self.packs.iter().zip(&self.held).filter(|(pack, held)| is_small(pack, held)).collect();
+        if all.len() < SMALL_ONES {
+            return;
+        }
+        for ((pack, _), held) in all {
+            if held.needed > left {
+                return;
+            }
+            left -= held.needed;
+            chosen.push(*pack);
+        }
     }
 
     /// Bytes of frames that nobody needs in packs of which others are needed, and bytes that emptying `packs` would move.
@@ -102,8 +138,8 @@ impl Repo {
     }
 }
 
-/// The frames of a pack that are needed, each opened.
-fn verified(
+/// Those frames of a pack, each opened: nobody carries over what it has not seen.
+pub(super) fn verified(
     core: &Core,
     opened: &mut Frames<'_>,
     pack: &PackName,

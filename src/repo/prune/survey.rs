@@ -35,6 +35,8 @@ pub struct Survey {
     pub(super) named: BTreeMap<IndexName, Vec<PackName>>,
     /// Needed chunks that no pack of the store is known to hold.
     pub lost: u64,
+    /// Bytes at which a pack of content is closed.
+    pub(super) pack_target: u32,
     /// What is wrong: index objects that cannot be read, packs that are condemned and needed.
     pub problems: Vec<Error>,
     /// Whether all that is stored is known. If not, what nobody names is left alone: it may be what is missed.
@@ -67,6 +69,7 @@ impl Survey {
             frames,
             named: BTreeMap::new(),
             lost: 0,
+            pack_target: core.config.pack_target,
             problems: Vec::new(),
             sees_all: true,
         };

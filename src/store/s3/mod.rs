@@ -149,6 +149,24 @@ impl S3 {
         }
     }
 
+    fn listed(&self, folder: &str, after: Option<&str>, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        let path = self.path(folder)?;
+        let below = Some(&path).filter(|p| !p.as_ref().is_empty());
+        let mut pages = match after {
+            None => self.client.list(below),
+            Some(after) => self.client.list_with_offset(below, &self.path(after)?),
+        }
+        .ready_chunks(PAGE);
+        loop {
+            // Shown outside the runtime: whoever looks may ask the store for more.
+            let page = self.ask(Verb::List, folder, async {
+                pages.next().await.map(|page| page.into_iter().collect::<object_store::Result<Vec<_>>>()).transpose()
+            })?;
+            let Some(page) = page else { return Ok(()) };
+            page.iter().try_for_each(|found| self.visit(found, visit))?;
+        }
+    }
+
     fn visit(&self, found: &ObjectMeta, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let key = found.location.as_ref();
         let name = key.strip_prefix(&self.root).ok_or_else(|| {
@@ -194,18 +212,13 @@ impl Store for S3 {
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        let path = self.path(folder)?;
-        let mut pages = self.client.list(Some(&path).filter(|p| !p.as_ref().is_empty())).ready_chunks(PAGE);
-        loop {
-            // Shown outside the runtime: whoever looks may ask the store for more.
-            let page = self.ask(Verb::List, folder, async {
-                pages.next().await.map(|page| page.into_iter().collect::<object_store::Result<Vec<_>>>()).transpose()
-            })?;
-            let Some(page) = page else { return Ok(()) };
-            page.iter().try_for_each(|found| self.visit(found, visit))?;
-        }
+        self.listed(folder, None, visit)
     }
 
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        // Servers that take no notice of where to begin show all.
+        self.listed(folder, Some(after), &mut |name, size| if name > after { visit(name, size) } else { Ok(()) })
+    }
     fn delete(&self, name: &str) -> Result<()> {
         // `DeleteObject` says the same of what is there and of what is not.
         self.length(name)?;

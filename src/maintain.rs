@@ -1,0 +1,148 @@
+//! What a repository needs from time to time, in a bounded time: what a policy does not keep is forgotten, what nobody needs is taken
+//! away, small index objects are merged, the log is trimmed, and a share of the data is verified.
+
+use repo_format::credential::Sets;
+
+use crate::error::{Error, Kind, Result};
+use crate::forget;
+use crate::prune::{self, LOG_GRACE, Pruned};
+use crate::repo::Repo;
+use crate::repo::check::{CheckStats, Reads, Share};
+use crate::repo::log::Trimmed;
+use crate::watch::Watch;
+
+/// What is done, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// What a policy does not keep is forgotten; none: nothing is.
+    pub forget: Option<forget::Options>,
+    /// How what nobody needs is taken away; whether all is said only, and not done.
+    pub prune: prune::Options,
+    /// The share of the packs that is read and opened.
+    pub share: Share,
+}
+
+/// What was done; of a dry run what would be.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Maintained {
+    /// Ids of snapshots that were forgotten.
+    pub forgotten: Vec<String>,
+    /// What was taken away; none: nothing has changed since the last time, or it is left.
+    pub pruned: Option<Pruned>,
+    /// Small index objects that were merged where nothing was taken away.
+    pub indexes_merged: u64,
+    /// What became of the log where nothing was taken away.
+    pub log: Option<Trimmed>,
+    /// What was verified.
+    pub verified: Option<CheckStats>,
+    /// What was declared lost, or found again.
+    pub declared: Vec<String>,
+    /// What is left to be done.
+    pub left: Vec<Left>,
+}
+
+/// Something that was not done, or not to its end.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Left {
+    /// What.
+    pub step: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+/// Does what is due and what this credential may, until the time of `watch` is over. Each step is safe by itself: it may be ended at any
+/// moment. Damage goes into `watch`, and does not keep the other steps from being done.
+///
+/// Errors: somebody ended it; the store.
+pub fn maintain(repo: &Repo, options: &Options, watch: &Watch) -> Result<Maintained> {
+    let (sets, is_dry) = (repo.ring().sets(), options.prune.dry_run);
+    let mut steps = Steps { watch, left: Vec::new() };
+    let mut done = Maintained::default();
+    repo.refresh()?;
+    if let Some(policy) = &options.forget
+        && steps.may("forget", sets, Sets(Sets::READ.0 | Sets::ADMIN.0))
+    {
+        done.forgotten = steps.step("forget", || forgotten(repo, policy, is_dry))?.unwrap_or_default();
+    }
+    if steps.may("prune", sets, Sets(Sets::READ.0 | Sets::ADMIN.0)) && repo.is_prune_due() {
+        done.pruned = steps.step("prune", || prune::prune(repo, &options.prune, watch))?;
+        if done.pruned.is_some() && !is_dry {
+            repo.remember_prune();
+        }
+    }
+    if done.pruned.is_none() {
+        if sets.has(Sets::WRITE) {
+            done.indexes_merged = steps.step("index", || repo.merge_indexes(watch, is_dry))?.unwrap_or_default();
+        }
+        if sets.has(Sets::ADMIN) {
+            let grace_ms = options.prune.grace_ms.max(LOG_GRACE);
+            done.log = steps.step("log", || repo.trim(grace_ms, is_dry))?;
+        }
+    }
+    if !is_dry && steps.may("verify", sets, Sets::READ) {
+        let verified = steps.step("verify", || verify(repo, options.share, watch))?;
+        if let Some((stats, declared)) = verified {
+            (done.verified, done.declared) = (Some(stats), declared);
+        }
+    }
+    done.left = steps.left;
+    Ok(done)
+}
+
+fn forgotten(repo: &Repo, policy: &forget::Options, is_dry: bool) -> Result<Vec<String>> {
+    let goes = forget::judge(repo, policy)?.forgotten();
+    if !is_dry && !goes.is_empty() {
+        repo.forget(&goes)?;
+    }
+    Ok(goes.iter().map(ToString::to_string).collect())
+}
+
+fn verify(repo: &Repo, share: Share, watch: &Watch) -> Result<(CheckStats, Vec<String>)> {
+    let examined = repo.check(Reads::Share(share), watch)?;
+    Ok((examined.stats, repo.declare(&examined, false)?))
+}
+
+struct Steps<'a> {
+    watch: &'a Watch,
+    left: Vec<Left>,
+}
+
+impl Steps<'_> {
+    fn leave(&mut self, step: &'static str, why: impl std::fmt::Display) {
+        self.left.push(Left { step, why: why.to_string() });
+    }
+
+    /// Whether the credential holds what a step needs.
+    fn may(&mut self, step: &'static str, sets: Sets, needs: Sets) -> bool {
+        let may = sets.has(needs);
+        if !may {
+            self.leave(step, format_args!("needs {needs}, and this credential holds {sets}"));
+        }
+        may
+    }
+
+    /// Does a step, if there is time; what keeps it from ending, but not the others from being done, is left.
+    fn step<T>(&mut self, step: &'static str, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        if self.watch.is_over() {
+            self.leave(step, "no time was left");
+            return Ok(None);
+        }
+        match work() {
+            Ok(done) => return Ok(Some(done)),
+            Err(e) if e.kind() == Kind::Interrupted && self.watch.is_over() => self.leave(step, OVER),
+            Err(e) if e.kind() == Kind::Busy => self.leave(step, said(&e)),
+            Err(e) if e.is_of_bytes() => {
+                self.watch.problem(true, e.subject(), e.message());
+                self.leave(step, format_args!("damage is in the way: {}", said(&e)));
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(None)
+    }
+}
+
+const OVER: &str = "the time was over before it ended: give more, if this happens again";
+
+fn said(e: &Error) -> String {
+    format!("{}: {}", e.subject(), e.message())
+}
