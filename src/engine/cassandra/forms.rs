@@ -113,7 +113,7 @@ const SPARE: Group = Group {
             "node-disk-max",
             Takes::Number(1, 100),
             "PERCENT",
-            "A node whose disk is fuller gets no snapshot; one whose disk fills so far while it is held is cleared at once. It is left              out. 100 looks at no disk [default: 90 where files are frozen, else 100]",
+            "A node whose disk is fuller gets no snapshot; one whose disk fills so far while it is held is cleared at once. It is left              out. 100 looks at no disk [default: 90 with --take-snapshot, --before-node or --after-node, else 100]",
         ),
         Param::new(
             "node-latency-max",
