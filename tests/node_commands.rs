@@ -115,6 +115,17 @@ fn a_node_that_cannot_be_frozen_is_left_out_and_let_go_of() {
     }
 }
 
+/// What a command starts may hold on to its output for ever.
+#[test]
+fn a_command_is_given_up_whatever_it_left_running() {
+    let cluster = with_commands(Cluster::new(None));
+    let begun = Instant::now();
+    let mut command = cluster.of("prod", &nodes(&cluster));
+    ran(command.args(["--before-node", "setsid sleep 100 & sleep 100", "--node-timeout", "2"]))
+        .failed(1, &["--before-node", "did not end within 2 seconds"]);
+    assert!(begun.elapsed() < Duration::from_secs(100));
+}
+
 #[test]
 fn what_is_not_let_go_of_is_said_and_tried_by_the_next_run() {
     let cluster = with_commands(Cluster::new(None));

@@ -133,11 +133,12 @@ fn run(mut command: Command, limit: Duration) -> std::result::Result<Ran, Failed
         end();
     }
     let status = child.wait().map_err(Failed::Wait);
-    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-    match late {
-        true => Err(Failed::Late(limit)),
-        false => Ok(Ran { code: status?.code(), out, err }),
+    if late {
+        // What left the group may hold the pipes for ever: nobody waits for who listens.
+        return Err(Failed::Late(limit));
     }
+    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    Ok(Ran { code: status?.code(), out, err })
 }
 
 type Pipe = Box<dyn Read + Send>;
@@ -179,6 +180,8 @@ mod tests {
         );
         let late = here(&["sleep", "60"], Duration::from_millis(50)).unwrap_err();
         assert!(late.message().contains("did not end"), "{late}");
+        let escaped = here(&["sh", "-c", "setsid sleep 20 & sleep 60"], Duration::from_millis(50)).unwrap_err();
+        assert!(escaped.message().contains("did not end"), "{escaped}");
         assert_eq!(sh("yes | head -c 1000000").unwrap().out.len(), WRITTEN_MAX);
     }
 }
