@@ -37,6 +37,7 @@ mod kill;
 mod large_values;
 mod left_links;
 mod like;
+mod log_store;
 mod maintain;
 mod many_files;
 mod measure;
@@ -79,6 +80,8 @@ mod state;
 mod status;
 mod stolen;
 mod stores;
+#[cfg(feature = "swift")]
+mod swift;
 mod system_tables;
 mod take_snapshot;
 mod tidy;

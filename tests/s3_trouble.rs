@@ -216,3 +216,139 @@ fn policies_are_enough_and_no_more() {
     other.init((admin.0, &admin.1)).failed(1, &["shared"]);
     assert!(names(&server.open("shared"), "").iter().all(|(name, _)| name.starts_with("prod/")));
 }
+
+/// Now, by the machine that the server runs on, once the second is over: versions are dated in seconds.
+fn between_seconds() -> String {
+    thread::sleep(Duration::from_millis(1100));
+    let now = jiff::Timestamp::now();
+    thread::sleep(Duration::from_millis(1100));
+    now.to_string()
+}
+
+/// A server that dates versions: versitygw 1.8 gives a version the time of its removal.
+fn dating() -> Option<Server> {
+    Server::start().filter(|_| std::env::var("ONEFOLD_S3").as_deref() == Ok("minio"))
+}
+
+/// Somebody deletes everything, and writes something else in its place. As of the time before, all is there, and nothing is
+/// written; in a bucket with retention, too.
+#[test]
+fn what_a_hostile_delete_left_is_read_as_of_a_time() {
+    let Some(server) = dating() else { return };
+    ask(&server, &["PUT", "/versions"]).fine();
+    ask(&server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
+    ask(&server, &["PUT", "/locked", "", "x-amz-bucket-object-lock-enabled: true"]).fine();
+    ask(&server, &["PUT", "/locked?object-lock=", RETENTION]).fine();
+    for bucket in ["versions", "locked"] {
+        let of = InBucket::made(&server, &format!("{bucket}/prod"));
+        of.run(&of.backup(&[])).fine();
+        let rows = ["restore", "latest", "--to", "json", "--table", "lab.users"];
+        let expected = of.run(&rows).fine();
+        let listed = of.run(&["snapshots"]).fine();
+        let time = between_seconds();
+        let store = server.open(&format!("{bucket}/prod"));
+        let there: Vec<String> = names(&store, "").into_iter().map(|(name, _)| name).collect();
+        store.delete_all(&there).unwrap();
+        ask(&server, &["PUT", &format!("/{bucket}/prod/config"), "something else"]).fine();
+        assert_ne!(of.run(&["snapshots", "--no-cache"]).code, Some(0));
+        let as_of = |args: &[&str]| of.run(&[args, &["--as-of", &time]].concat());
+        assert_eq!(as_of(&["snapshots"]).fine(), listed);
+        assert_eq!(as_of(&rows).fine(), expected);
+        let checked = as_of(&["check", "--read-data"]).fine();
+        assert!(checked.contains("no damage found"), "{checked}");
+        as_of(&of.backup(&[])).failed(1, &["not written to", "--as-of"]);
+        assert_eq!(names(&store, "").len(), 1, "nothing was written");
+    }
+}
+
+/// What stands is what there was, if nothing went since; before there was anything there was no repository.
+#[test]
+fn a_bucket_is_read_as_of_a_time_and_not_written_to() {
+    let Some(server) = Server::start() else { return };
+    let before_all = between_seconds();
+    let of = InBucket::made(&server, "bucket/plain");
+    of.run(&of.backup(&[])).fine();
+    let (time, there) = (between_seconds(), names(&server.open("bucket/plain"), ""));
+    let rows = ["restore", "latest", "--to", "json", "--table", "lab.users"];
+    assert_eq!(of.run(&[&rows[..], &["--as-of", &time]].concat()).fine(), of.run(&rows).fine());
+    of.run(&[&of.backup(&[])[..], &["--as-of", &time]].concat()).failed(1, &["not written to", "--as-of"]);
+    assert_eq!(names(&server.open("bucket/plain"), ""), there);
+    of.run(&["snapshots", "--as-of", &before_all]).failed(10, &["no repository"]);
+    let folder = of.user.path("folder");
+    let log = ["--log-store", folder.to_str().unwrap()];
+    of.run(&[&["snapshots", "--as-of", &time], &log[..]].concat()).failed(1, &["log store", "--as-of"]);
+    of.run(&["snapshots", "--as-of", &time, "-r", folder.to_str().unwrap()]).failed(1, &["keep versions"]);
+}
+
+/// Listings of versions of several pages.
+#[test]
+fn a_thousand_versions_are_listed_page_by_page() {
+    let Some(server) = dating() else { return };
+    ask(&server, &["PUT", "/versions"]).fine();
+    ask(&server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
+    let store = server.open("versions/many");
+    let all: Vec<String> = (0..1234).map(|n| format!("index/{n:04}")).collect();
+    all.iter().for_each(|name| store.create(name, name.as_bytes()).unwrap());
+    let time = between_seconds();
+    store.delete_all(&all).unwrap();
+    assert!(names(&store, "").is_empty());
+    let keys = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    let variables = keys.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let place = server.place("versions/many");
+    let then = onefold::store::s3::S3::as_of(place.as_ref(), &variables, time.parse().unwrap()).unwrap();
+    let found: Vec<String> = names(&then, "index").into_iter().map(|(name, _)| name).collect();
+    assert!(found == all, "{} versions", found.len());
+    assert!(names(&then, "inde").is_empty());
+    for name in [&all[0], &all[1233]] {
+        assert_eq!(then.read(name).unwrap(), name.as_bytes());
+        assert_eq!(then.read_range(name, 6..8).unwrap(), &name.as_bytes()[6..8]);
+    }
+    assert_eq!(then.read_range(&all[7], 3..11).unwrap_err().kind(), onefold::Kind::Damaged);
+    assert_eq!(then.read("index/x").unwrap_err().kind(), onefold::Kind::NotFound);
+    for refused in [then.create("a", b"x"), then.delete(&all[0])] {
+        assert_eq!(refused.unwrap_err().kind(), onefold::Kind::Unsupported);
+    }
+}
+
+/// Where nothing may be deleted, taking away fails by name and harms nothing: what was forgotten is off the list, and the rest is whole.
+#[test]
+fn deletes_that_are_refused_are_named_and_do_no_harm() {
+    let Some(server) = Server::start().filter(|_| std::env::var("ONEFOLD_S3").as_deref() != Ok("minio")) else {
+        return;
+    };
+    ask(&server, &["PUT", "/kept"]).fine();
+    let account = "<Account><Access>keeper</Access><Secret>secret-of-keeper</Secret><Role>user</Role></Account>";
+    ask(&server, &["PATCH", "/create-user", account]).fine();
+    let of = InBucket::made(&server, "kept/prod");
+    let actions = r#""s3:GetObject","s3:PutObject""#;
+    let statements = statements("keeper", actions).replace("shared", "kept");
+    ask(&server, &["PUT", "/kept?policy=", &format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#)])
+        .fine();
+    let run = |args: &[&str]| ran(&mut of.command(("keeper", "secret-of-keeper"), args));
+    for _ in 0..2 {
+        run(&of.backup(&[])).fine();
+    }
+    let of_first = run(&["snapshots", "--json"]).objects();
+    let first = of_first.iter().find_map(|object| object["id"].as_str()).unwrap();
+    run(&["forget", first]).fine();
+    let held = names(&server.open("kept/prod"), "pack");
+    let mut named = false;
+    for _ in 0..3 {
+        let pruned = run(&["prune", "--grace", "0s", "--max-unused", "0"]);
+        if pruned.code != Some(0) {
+            pruned.failed(1, &["s3:DeleteObject"]);
+            named = true;
+        }
+    }
+    assert!(named, "a prune had nothing to delete");
+    let checked = run(&["check", "--read-data"]).fine();
+    assert!(checked.contains("no damage found"), "{checked}");
+    let rows = ["restore", "latest", "--to", "json", "--table", "lab.users"];
+    assert!(!run(&rows).fine().is_empty());
+    run(&of.backup(&[])).fine();
+    assert!(held.iter().all(|pack| names(&server.open("kept/prod"), "pack").contains(pack)), "nothing is gone");
+    // Who may goes on with it.
+    of.run(&["prune", "--grace", "0s"]).fine();
+    let checked = of.run(&["check", "--read-data"]).fine();
+    assert!(checked.contains("no damage found"), "{checked}");
+}

@@ -55,7 +55,11 @@ const ENGINE_NAMED: &[&str] = &[];
 /// Words of single databases, lower-case. Ours are others: shard, group, record, place.
 const ENGINE_WORDS: [&str; 7] = ["keyspace", "token", "partition", "clustering", "sstable", "nodetool", "cql"];
 /// Where these are parts of something else.
-const OTHER_WORDS: [&str; 7] = [
+const OTHER_WORDS: [&str; 10] = [
+    // Those of Keystone and Swift.
+    "-token\"",
+    "/tokens\"",
+    "get(\"token\")",
     "partition_point",
     // What proves a session to S3.
     "session_token",
@@ -111,7 +115,8 @@ const FACES: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs"];
 /// `ssh` is the transport of what lies on other machines.
 const PROGRAMS: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/ssh/connection.rs", "src/ssh/command.rs"];
 /// A provider's credentials are where all its programs look for them, and `ssh` finds its settings by a place.
-const ENVIRONMENT: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/store/s3/mod.rs", "src/ssh/host.rs"];
+const ENVIRONMENT: &[&str] =
+    &["src/cli/", "src/cli.rs", "src/main.rs", "src/store/s3/mod.rs", "src/store/swift/mod.rs", "src/ssh/host.rs"];
 /// Measures how long something took, or how old it is in this process; never what time it is.
 const CLOCK: &[&str] = &[
     "src/repo/world.rs",

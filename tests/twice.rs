@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onefold::Kind;
-use onefold::repo::{Repo, WriteOptions};
+use onefold::repo::WriteOptions;
 use onefold::store::Store;
 use onefold::store::faulty::{Fault, Faulty, Operation};
 use onefold::store::memory::Memory;
 use repo_format::limits::CHECKPOINT_EVERY;
-use repo_format::log::{Body, Roles};
+use repo_format::log::Body;
 use repo_format::names::{COPIES, Name};
 
-use crate::repo::{backup, chunks, init, open, problems, put_all, restore};
+use crate::repo::{backup, chunks, init, open, problems, restore};
 
 const BACKUPS: u64 = 3;
 
@@ -205,24 +205,4 @@ fn a_lost_reply_is_read_back() {
     let store: Arc<dyn Store> = Arc::new(faulty);
     backup(&open(&store, None).unwrap(), &chunks(1, 6));
     restore(&open(&(memory as Arc<dyn Store>), None).unwrap(), &chunks(1, 6));
-}
-
-/// Of a store whose creates have several winners the repository says so, and takes no second writer.
-#[test]
-fn a_store_with_several_winners_has_one_writer() {
-    let store: Arc<dyn Store> = Arc::new(crate::stores::LastWins(Memory::new()));
-    let repo: Repo = init(&store, None);
-    assert!(!repo.config().create_atomic);
-    let data = chunks(1, 6);
-    backup(&repo, &data);
-    restore(&open(&store, None).unwrap(), &data);
-    let second = repo_format::key::SignKey::from_bytes(&[10; 32]).id();
-    let refused = repo
-        .administer(&mut |_| Ok(Body::Writers { writers: vec![(second, Roles::WRITE)], credentials: vec![] }))
-        .unwrap_err();
-    assert!(refused.kind() == Kind::Denied && refused.message().contains("writers"), "{refused}");
-    assert_eq!(repo.state().writers().len(), 1);
-    let writer = repo.writer(WriteOptions::default()).unwrap();
-    let roots = put_all(&writer, &data);
-    writer.commit(roots, Default::default()).unwrap();
 }

@@ -20,14 +20,18 @@ use crate::wire::{Put, Reader};
 pub const CHUNKER_FASTCDC: u8 = 1;
 /// Flag: of several conditional creates of one name, exactly one wins.
 const FLAG_ATOMIC: u8 = 1;
+/// Flag: the first names of log and configuration lie in a store of their own.
+const FLAG_LOG_STORE: u8 = 2;
 
 /// What is fixed when a repository is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The repository.
     pub repo: RepoId,
-    /// Whether its store's conditional create has exactly one winner. Where not, it has one writer.
+    /// Whether the conditional create of the store that holds the log has exactly one winner. Where not, it has one writer.
     pub create_atomic: bool,
+    /// Whether the first names of log and configuration lie in a store of their own, the log store.
+    pub log_store: bool,
     /// How data is cut; [`CHUNKER_FASTCDC`].
     pub chunker: u8,
     /// Mean length of a data chunk in bytes, a power of two; the minimum is half of it.
@@ -47,11 +51,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// With default sizes.
+    /// With default sizes, and the log beside all else.
     pub fn new(repo: RepoId, content: ContentPublic, admin: WriterId, create_atomic: bool) -> Config {
         Config {
             repo,
             create_atomic,
+            log_store: false,
             chunker: CHUNKER_FASTCDC,
             cut_average: CUT_AVERAGE,
             frame_target: FRAME_TARGET,
@@ -82,7 +87,8 @@ impl Config {
         let mut out = Vec::new();
         header::put(&mut out, ObjectKind::Config);
         out.extend_from_slice(&self.repo.0);
-        out.push(if self.create_atomic { FLAG_ATOMIC } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(flag(self.create_atomic, FLAG_ATOMIC) | flag(self.log_store, FLAG_LOG_STORE));
         out.push(self.chunker);
         out.put_u32(self.cut_average);
         out.put_u32(self.frame_target);
@@ -113,6 +119,7 @@ impl Config {
         let config = Config {
             repo,
             create_atomic: flags & FLAG_ATOMIC != 0,
+            log_store: flags & FLAG_LOG_STORE != 0,
             chunker: r.u8()?,
             cut_average: r.u32()?,
             frame_target: r.u32()?,
@@ -124,7 +131,7 @@ impl Config {
         };
         r.end()?;
         config.admin.verify(Signed::Config, &repo, signed, signature)?;
-        if flags & !FLAG_ATOMIC != 0 {
+        if flags & !(FLAG_ATOMIC | FLAG_LOG_STORE) != 0 {
             return Err(FormatError::Unsupported(format!("configuration flag {flags:#x}")));
         }
         config.check()?;

@@ -9,6 +9,7 @@ use repo_format::error::FormatError;
 use repo_format::frame::{FrameHeader, FramePlain, Opener, Sealer};
 use repo_format::id::*;
 use repo_format::index::{INDEX_HEADER_LEN, Index, IndexBuilder, IndexHead};
+use repo_format::key::Signed;
 use repo_format::keyfile::KeyFile;
 use repo_format::limits::*;
 use repo_format::log::Entry;
@@ -24,6 +25,22 @@ fn config_round_trip_and_damage() {
     let (hash, parsed) = Config::parse(&bytes).unwrap();
     assert_eq!((hash, &parsed), (ObjectHash::of(&bytes), &config()));
     damage(&bytes, |b| Config::parse(b).is_err());
+}
+
+#[test]
+fn where_the_log_lies_is_part_of_the_configuration() {
+    for (create_atomic, log_store) in [(false, false), (true, false), (false, true), (true, true)] {
+        let config = Config { create_atomic, log_store, ..config() };
+        let bytes = config.encode(&admin()).unwrap();
+        assert_eq!(bytes[42], u8::from(create_atomic) | u8::from(log_store) << 1);
+        assert_eq!(Config::parse(&bytes).unwrap().1, config);
+    }
+    let mut other = config_object();
+    let signed = other.len() - 64;
+    other[42] |= 4;
+    let signature = admin().sign(Signed::Config, &repo(), &other[..signed]);
+    other[signed..].copy_from_slice(&signature);
+    assert!(matches!(Config::parse(&other), Err(FormatError::Unsupported(_))));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! From arguments and environment to an open repository.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,25 @@ use super::secret::{self, Secret};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::store::limited::{Limited, Limits};
+use crate::store::with_log::WithLog;
 use crate::store::{self, Store};
 
-/// The store that `--repository` names.
+/// The store that `--repository` names, with the log in that of `--log-store`.
 pub fn store(global: &Global) -> Result<Arc<dyn Store>> {
     let place = global.repository.as_deref().ok_or_else(|| {
         Error::new(Kind::Usage, "repository", "none was given").hint("use -r PLACE or set ONEFOLD_REPOSITORY")
     })?;
-    let store = store::open(place)?;
+    let main = match global.as_of {
+        Some(time) => store::open_as_of(place, time)?,
+        None => store::open(place)?,
+    };
+    let store = match &global.log_store {
+        Some(place) if global.as_of.is_some() => {
+            return Err(Error::new(Kind::Usage, place.display(), "is a log store, which is not read as of a time")
+                .hint("leave --as-of out, or read another copy of the repository"));
+        }
+        of_log => with_log(main, of_log.as_deref())?,
+    };
     let bytes = |kib: Option<u32>| kib.map(|kib| u64::from(kib) << 10);
     let limits = Limits {
         upload: bytes(global.limit_upload),
@@ -28,9 +40,18 @@ pub fn store(global: &Global) -> Result<Arc<dyn Store>> {
     Ok(if limits.is_empty() { store } else { Arc::new(Limited::new(store, limits)) })
 }
 
-/// The folder of the cache; `None` with `--no-cache` or where there is no home.
+/// A store, with the log in another where its place is given.
+pub fn with_log(main: Arc<dyn Store>, log: Option<&OsStr>) -> Result<Arc<dyn Store>> {
+    Ok(match log {
+        Some(place) => Arc::new(WithLog::new(main, store::open(place)?)?),
+        None => main,
+    })
+}
+
+/// The folder of the cache; `None` with `--no-cache` or where there is no home; and where what is read is older than what the
+/// cache has seen.
 pub fn cache_dir(global: &Global) -> Option<PathBuf> {
-    if global.no_cache {
+    if global.no_cache || global.as_of.is_some() {
         return None;
     }
     global.cache_dir.clone().or_else(|| standard("XDG_CACHE_HOME", ".cache"))

@@ -46,9 +46,17 @@ Exit codes: 0 done · 1 failed · 3 some source files could not be decoded and a
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// The repository: a folder, sftp://[USER@]HOST/PATH, or s3://BUCKET/PREFIX.
+    /// The repository: a folder, sftp://[USER@]HOST/PATH, s3://BUCKET/PREFIX, or swift://CONTAINER/PREFIX.
     #[arg(short, long, global = true, env = "ONEFOLD_REPOSITORY", value_name = "PLACE")]
     pub repository: Option<OsString>,
+    /// Where the log of the repository lies, if not in it: a store of its own, for a repository in Swift. Never the database that is
+    /// backed up.
+    #[arg(long, global = true, env = "ONEFOLD_LOG_STORE", value_name = "PLACE")]
+    pub log_store: Option<OsString>,
+    /// Read the repository as it was at this time (2026-11-28T22:00:00Z), whatever was deleted or overwritten since: for a bucket that
+    /// keeps versions. Nothing is written.
+    #[arg(long, global = true, value_name = "TIME")]
+    pub as_of: Option<jiff::Timestamp>,
     /// File whose first line is the password.
     #[arg(long, global = true, env = "ONEFOLD_PASSWORD_FILE", value_name = "FILE")]
     pub password_file: Option<PathBuf>,
@@ -136,6 +144,8 @@ pub enum Command {
     Unpin(Unpin),
     /// Give snapshots other labels than the backup did.
     Tag(Tag),
+    /// Fill an empty log store from what the repository holds of the log, after the one before it was lost for good.
+    RefillLog,
     /// Get data back.
     Restore(Box<Restore>),
     /// Say what holds, of profile, environment and command line.
@@ -162,6 +172,9 @@ pub struct Init {
     /// as --like-key-file or another option of that kind says; without one, by what opens the new one.
     #[arg(long, value_name = "PLACE")]
     pub like: Option<OsString>,
+    /// Where the log of the other repository lies, if not in it.
+    #[arg(long, value_name = "PLACE", requires = "like")]
+    pub like_log_store: Option<OsString>,
     /// Key file of the other repository.
     #[arg(long, value_name = "FILE", requires = "like", group = "like_opened_by")]
     pub like_key_file: Option<PathBuf>,

@@ -89,6 +89,7 @@ fn options(global: &Global, given: &ArgMatches) -> Vec<(&'static str, String, &'
     let number = |number: Option<u32>| number.map(|number| number.to_string());
     let all = [
         ("repository", "repository", text(&global.repository)),
+        ("log-store", "log_store", text(&global.log_store)),
         ("key-file", "key_file", path(&global.key_file)),
         ("identity", "identity", path(&global.identity)),
         ("key-command", "key_command", text(&global.key_command)),

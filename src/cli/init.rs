@@ -52,8 +52,9 @@ fn like(global: &Global, args: &Init) -> Result<Option<Like>> {
         Some(secret) => secret,
         None => secret::of(global)?,
     };
-    let other = Repo::open(store::open(place)?, secret.unlock(), access::cache_dir(global).as_deref())
-        .map_err(|e| e.within("--like"))?;
+    let other = access::with_log(store::open(place)?, args.like_log_store.as_deref())?;
+    let other =
+        Repo::open(other, secret.unlock(), access::cache_dir(global).as_deref()).map_err(|e| e.within("--like"))?;
     Ok(Some(Like::of(&other)))
 }
 

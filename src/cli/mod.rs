@@ -21,6 +21,7 @@ mod profile;
 mod progress;
 mod prune;
 mod recover;
+mod refill;
 mod remark;
 mod repair;
 mod restore;
@@ -114,6 +115,7 @@ fn run(
         Command::Pin(a) => remark::pin(global, a, output),
         Command::Unpin(a) => remark::unpin(global, a, output),
         Command::Tag(a) => remark::tag(global, a, output),
+        Command::RefillLog => refill::run(global, output),
         Command::Restore(a) => {
             let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");
             restore::run(global, a, &args::target(engines, of_command)?.ok_or_else(none)?, engines, output)

@@ -28,6 +28,8 @@ pub struct Profile {
     pub path: Option<PathBuf>,
     /// `--repository`
     pub repository: Option<OsText>,
+    /// `--log-store`
+    pub log_store: Option<OsText>,
     /// `--password-file`
     pub password_file: Option<PathBuf>,
     /// `--password-command`
@@ -112,6 +114,7 @@ impl Profile {
     pub fn fill(&self, global: &mut Global) {
         let text = |text: &Option<OsText>| text.as_ref().map(|text| text.0.clone());
         global.repository = global.repository.take().or_else(|| text(&self.repository));
+        global.log_store = global.log_store.take().or_else(|| text(&self.log_store));
         global.cache_dir = global.cache_dir.take().or_else(|| self.cache_dir.clone());
         let number = |given: Option<u32>, own: Option<NonZeroU32>| given.or(own.map(NonZeroU32::get));
         global.limit_upload = number(global.limit_upload, self.limit_upload);

@@ -41,13 +41,13 @@ pub(super) fn first_lock(unlock: Unlock<'_>, cost: PasswordCost) -> Result<(NewL
 }
 
 /// All keys of a new repository, and its configuration.
-pub(super) fn new_keys(atomic: bool, options: &InitOptions) -> Result<(KeyRing, Config)> {
+pub(super) fn new_keys(log_store: bool, options: &InitOptions) -> Result<(KeyRing, Config)> {
     let secret = Zeroizing::new(world::random::<32>()?);
     let content = ContentSecret::from_bytes(1, world::random()?);
     let admin = SignKey::from_bytes(&world::random()?);
     let writer = SignKey::from_bytes(&world::random()?);
     let repo_id = RepoId(world::random()?);
-    let mut config = Config::new(repo_id, content.public(), admin.id(), atomic);
+    let mut config = Config { log_store, ..Config::new(repo_id, content.public(), admin.id(), true) };
     let mut repo = RepoKeys::derive(&secret);
     if let Some(Like { chunk_id, cut, config: other }) = &options.like {
         // The others are this repository's own: what its indexes and digests show must not open there, nor be compared.

@@ -15,6 +15,7 @@ pub mod kept;
 pub mod keys;
 mod locate;
 pub mod log;
+mod log_store;
 mod losses;
 mod mover;
 pub mod open;

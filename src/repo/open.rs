@@ -19,11 +19,13 @@ use super::cache::Cache;
 use super::fresh::{Like, first_lock, new_keys};
 use super::kept::{KEPT_BYTES, Kept};
 use super::log::{Log, Start};
+use super::log_store::{self, NEEDS_LOG_STORE, SEVERAL};
 use super::{Core, Repo, anew, keys, may_write, twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::probe::{self, Verdict};
 use crate::store::retry::Retry;
 use crate::store::watched::Watched;
+use crate::store::with_log::PROBE;
 use crate::store::{Store, create_or_same, read_if_exists};
 
 /// What is chosen when a repository is made.
@@ -64,11 +66,17 @@ impl Repo {
         let (store, watched) = wrap(store);
         let place = store.place();
         let there = || Error::new(Kind::AlreadyExists, &place, "there is a repository here already");
-        if read_if_exists(&*store, &Name::Config.to_string())?.is_some() {
-            return Err(there());
+        // With a log store both names lie in different stores, and either may be taken.
+        for name in [Name::Config.to_string(), Name::Config.copy()] {
+            if read_if_exists(&*store, &name)?.is_some() {
+                return Err(there());
+            }
         }
-        let atomic = race(&*watched)? == Verdict::OneWinner;
-        let (ring, config) = new_keys(atomic, &options)?;
+        if race(&*watched)? == Verdict::SeveralWinners {
+            let at = store.log_place().unwrap_or(place);
+            return Err(Error::new(Kind::Unsupported, at, SEVERAL).hint(NEEDS_LOG_STORE));
+        }
+        let (ring, config) = new_keys(store.log_place().is_some(), &options)?;
         let (by, identity) = first_lock(unlock, options.cost)?;
         let made = Credential::seal(&ring, by, world::random()?, &world::random()?)?;
         let id = made.id;
@@ -117,9 +125,10 @@ fn open_known(
     // Read from the store each time: a credential that was removed opens nothing any more.
     let Ok(Some(found)) = keys::read(&**store, &id) else { return Ok(None) };
     let Ok(Opened { ring, own }) = found.value.open(unlock) else { return Ok(None) };
-    mend(&**store, &ring, &Name::Key(id), &found);
     let repo_cache = cache.repo(&repo, &store.place());
     let Some((_, hash, config)) = repo_cache.config(&ring) else { return Ok(None) };
+    log_store::is_here(&**store, &config, &hash)?;
+    mend(&**store, &ring, &Name::Key(id), &found);
     let Some(seen) = repo_cache.state(&config, &ring.repo) else { return Ok(None) };
     let (store, watched) = (store.clone(), watched.clone());
     finish(Parts { store, watched, credential: id, own, ring, config, hash, seen: Some(seen) }, Some(cache)).map(Some)
@@ -130,7 +139,7 @@ fn race(store: &dyn Store) -> Result<Verdict> {
     let mut last = None;
     for _ in 0..4 {
         let tag = SessionId(world::random()?);
-        match probe::race(store, &format!("probe/{tag}")) {
+        match probe::race(store, &format!("{PROBE}/{tag}")) {
             Err(e) if e.kind() == Kind::Io => last = Some(e),
             other => return other,
         }
@@ -249,6 +258,7 @@ struct Unlocked {
 /// Tries every credential of the repository. Where the configuration is lost or damaged under both its names, this
 /// machine's cache may know it, or a credential may hold what it was made of.
 fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> Result<Unlocked> {
+    log_store::is_of_the_mirror(store)?;
     let stored = match twice::read(store, &Name::Config, Config::parse) {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(no_repository(store)?),
@@ -267,7 +277,12 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> R
             remembered.or_else(|| anew::configuration(store, ring))
         }
     };
-    match (try_all(store, unlock, &fits), &stored) {
+    let unlocked = try_all(store, unlock, &fits);
+    if let Ok(Unlocked { config, hash, .. }) = &unlocked {
+        // Before anything is written.
+        log_store::is_here(store, config, hash)?;
+    }
+    match (unlocked, &stored) {
         (Ok(unlocked), Ok(found)) => {
             mend(store, &unlocked.opened.ring, &Name::Config, found);
             Ok(unlocked)

@@ -1,4 +1,4 @@
-//! Where the objects of a repository live: a folder, here or on another machine, or a bucket; later Swift and others.
+//! Where the objects of a repository live: a folder, here or on another machine, a bucket, or a container.
 //!
 //! An object is a named, immutable sequence of bytes. Names are slash-separated paths of `[a-z0-9.-]`, spelled by
 //! `repo_format::names` alone; the part before the first slash is the object's folder. Policies (retries, counting,
@@ -8,6 +8,8 @@ pub mod disk;
 pub mod faulty;
 pub mod fetched;
 pub mod folder;
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod http;
 pub mod limited;
 pub mod memory;
 pub mod probe;
@@ -16,7 +18,10 @@ pub mod retry;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod sftp;
+#[cfg(feature = "swift")]
+pub mod swift;
 pub mod watched;
+pub mod with_log;
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -35,7 +40,7 @@ pub const OBJECT_MAX: u64 = repo_format::limits::OBJECT_MAX as u64;
 ///
 /// * **Write once.** `create` never changes an object that exists. Of any number of racing creators of one name, in
 ///   any processes on any machines, exactly one is told `Ok`, and the object holds that one's bytes. `init` tests this
-///   with [`probe::race`] and writes into the configuration what it found.
+///   with [`probe::race`]; where it is not so, the log lies in another store ([`with_log`]).
 /// * **All or nothing.** Nobody ever sees part of an object, not after a crash either.
 /// * **Durable.** Once `create` or `delete` has returned `Ok`, it survives a loss of power. What `list` has shown
 ///   survives one too.
@@ -92,6 +97,17 @@ pub trait Store: Send + Sync {
     fn sweep(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Whether it is known beforehand that several of racing creators may win. No race has to show it then, which would do so by
+    /// chance only.
+    fn several_win(&self) -> bool {
+        false
+    }
+
+    /// The place of the log store, where the log does not lie in here ([`with_log`]).
+    fn log_place(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -128,15 +144,25 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn sweep(&self) -> Result<()> {
         (**self).sweep()
     }
+    fn several_win(&self) -> bool {
+        (**self).several_win()
+    }
+    fn log_place(&self) -> Option<String> {
+        (**self).log_place()
+    }
 }
 
-/// Opens the store that `place` names: a bucket (`s3://…`), a folder of another machine (`sftp://…`), or one of this, given by
+/// Opens the store that `place` names: a bucket (`s3://…`), a container of Swift (`swift://…`), a folder of another machine (`sftp://…`), or one of this, given by
 /// its path.
 pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Store>> {
     let place = place.as_ref();
     #[cfg(feature = "s3")]
     if s3::is_place(place) {
         return Ok(Arc::new(s3::S3::open(place)?));
+    }
+    #[cfg(feature = "swift")]
+    if swift::is_place(place) {
+        return Ok(Arc::new(swift::Swift::open(place)?));
     }
     if sftp::is_place(place) {
         return Ok(Arc::new(sftp::open(place)?));
@@ -145,6 +171,19 @@ pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Store>> {
     // The whole path: it is by its place that a machine knows a repository again.
     let path = std::path::absolute(place).map_err(|e| Error::io(place.display(), e))?;
     Ok(Arc::new(folder::Folder::new(disk::RealDisk::new(path))))
+}
+
+/// The store that `place` names as it was at `time`; nothing is written there. Only a bucket that keeps versions knows.
+///
+/// Errors: [`Kind::Unsupported`] for what is no bucket.
+pub fn open_as_of(place: impl AsRef<OsStr>, time: jiff::Timestamp) -> Result<Arc<dyn Store>> {
+    let place = place.as_ref();
+    #[cfg(feature = "s3")]
+    if s3::is_place(place) {
+        return Ok(Arc::new(s3::S3::open_as_of(place, time)?));
+    }
+    let what = format_args!("cannot be read as it was at {time}: only buckets keep versions");
+    Err(Error::new(Kind::Unsupported, place.display(), what).hint("leave --as-of out"))
 }
 
 /// Refuses what other programs take for a place elsewhere (`s3:…`, `me@host:/…`, `host:/…`, `scheme://…`), and a `~` that no
@@ -168,8 +207,8 @@ pub fn is_path(place: &OsStr) -> Result<()> {
         let (name, kind) = (place.display(), String::from_utf8_lossy(first.get(..colon).unwrap_or_default()));
         return Err(Error::new(Kind::Unsupported, &name, format_args!("no place is written {kind}:"))
             .hint(format_args!(
-                "give the path of a folder, sftp://[USER@]HOST/PATH or s3://BUCKET/PREFIX; ./{name} or an absolute path for a \
-                 folder that is called so"
+                "give the path of a folder, sftp://[USER@]HOST/PATH, s3://BUCKET/PREFIX or swift://CONTAINER/PREFIX; ./{name} or an \
+                 absolute path for a folder that is called so"
             )));
     }
     Ok(())

@@ -23,6 +23,9 @@ pub enum Verdict {
 /// Races creators against one another for a few names under `prefix` (unique to this call), and removes the objects.
 /// Any other failure of the store is an error: a store that cannot be written to is not judged.
 pub fn race(store: &dyn Store, prefix: &str) -> Result<Verdict> {
+    if store.several_win() {
+        return Ok(Verdict::SeveralWinners);
+    }
     let names: Vec<String> = (0..ROUNDS).map(|round| format!("{prefix}-{round}")).collect();
     let verdicts: Result<Vec<Verdict>> = names.iter().map(|name| race_once(store, name)).collect();
     let deleted = store.delete_all(&names);

@@ -115,4 +115,12 @@ impl Store for Rehearsed {
     fn sweep(&self) -> Result<()> {
         if self.rehearses { Ok(()) } else { self.inner.sweep() }
     }
+
+    fn several_win(&self) -> bool {
+        self.inner.several_win()
+    }
+
+    fn log_place(&self) -> Option<String> {
+        self.inner.log_place()
+    }
 }

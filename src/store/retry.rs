@@ -216,4 +216,12 @@ impl<S: Store> Store for Retry<S> {
     fn sweep(&self) -> Result<()> {
         self.inner.sweep()
     }
+
+    fn several_win(&self) -> bool {
+        self.inner.several_win()
+    }
+
+    fn log_place(&self) -> Option<String> {
+        self.inner.log_place()
+    }
 }

@@ -174,4 +174,12 @@ impl<S: Store> Store for Watched<S> {
     fn sweep(&self) -> Result<()> {
         self.inner.sweep()
     }
+
+    fn several_win(&self) -> bool {
+        self.inner.several_win()
+    }
+
+    fn log_place(&self) -> Option<String> {
+        self.inner.log_place()
+    }
 }

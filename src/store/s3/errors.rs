@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
-use super::super::{exists, missing};
+use super::super::{exists, http, missing};
 use super::wire::{Answer, Heard};
 use crate::error::{Error, Kind, chain};
 
@@ -20,6 +20,8 @@ pub enum Verb {
     Get,
     /// `ListObjectsV2`
     List,
+    /// `ListObjectVersions`
+    Versions,
     /// `DeleteObject`
     Delete,
 }
@@ -31,6 +33,7 @@ impl Verb {
             Verb::Put => "s3:PutObject",
             Verb::Get => "s3:GetObject",
             Verb::List => "s3:ListBucket",
+            Verb::Versions => "s3:ListBucketVersions",
             Verb::Delete => "s3:DeleteObject",
         }
     }
@@ -82,14 +85,8 @@ pub fn named(asked: &Asked<'_>, error: &object_store::Error, heard: &Heard) -> E
 
 /// No answer came.
 fn unreached(asked: &Asked<'_>, broken: &str) -> Error {
-    let lower = broken.to_lowercase();
-    if lower.contains("corrupt message") || lower.contains("wrong version number") {
-        return asked.never(broken).hint("the server does not speak TLS there: is it http:// in place of https://?");
-    }
-    if lower.contains("certificate") {
-        return asked.never(broken).hint(
-            "the server's certificate does not fit: is the host's name right? An authority of one's own is named by SSL_CERT_FILE",
-        );
+    if let Some(hint) = http::never_passes(broken) {
+        return asked.never(broken).hint(hint);
     }
     asked.error(Kind::Io, broken).hint("is the endpoint right, and the server up?")
 }

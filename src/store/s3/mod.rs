@@ -8,6 +8,7 @@
 mod errors;
 mod place;
 mod profile;
+pub mod versions;
 mod wire;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key, Checksum, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::{
@@ -28,6 +30,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::errors::{Asked, Verb};
 use self::place::Place;
 use self::profile::Profile;
+use self::versions::AsOf;
 use self::wire::Listening;
 use super::{Store, short};
 use crate::error::{self, Error, Kind, Result};
@@ -81,6 +84,22 @@ impl S3 {
 
     /// The same, in another environment than this process's.
     pub fn with(place: &OsStr, variables: &Variables) -> Result<S3> {
+        Ok(S3::at(place, variables)?.0)
+    }
+
+    /// A bucket that keeps versions, as it was at `time`.
+    pub fn open_as_of(place: &OsStr, time: Timestamp) -> Result<AsOf> {
+        S3::as_of(place, &env::vars_os().collect(), time)
+    }
+
+    /// The same, in another environment.
+    pub fn as_of(place: &OsStr, variables: &Variables, time: Timestamp) -> Result<AsOf> {
+        let (store, url, region) = S3::at(place, variables)?;
+        AsOf::new(store, url, region, time)
+    }
+
+    /// The store, where its bucket is asked for, and the region that requests are signed for.
+    fn at(place: &OsStr, variables: &Variables) -> Result<(S3, String, String)> {
         let mut builder = from_variables(variables);
         let profile = Profile::load(variables)?;
         let mut place = Place::parse(place)?;
@@ -94,10 +113,17 @@ impl S3 {
         if let Some(endpoint) = &place.endpoint {
             builder = builder.with_config(Key::S3Endpoint, endpoint).with_allow_http(endpoint.starts_with("http:"));
         }
+        let region = region.unwrap_or_else(|| "us-east-1".to_string());
+        let hosted = builder.get_config_value(&Key::VirtualHostedStyleRequest).is_some_and(|v| v == "true");
+        let url = match (&place.endpoint, hosted) {
+            (Some(endpoint), true) => endpoint.clone(),
+            (Some(endpoint), false) => format!("{endpoint}/{}", place.bucket),
+            (None, _) => format!("https://s3.{region}.amazonaws.com/{}", place.bucket),
+        };
         let retries = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let client = builder
             .with_bucket_name(&place.bucket)
-            .with_region(region.unwrap_or_else(|| "us-east-1".to_string()))
+            .with_region(&region)
             .with_config(Key::Client(ClientConfigKey::Timeout), REQUEST)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_checksum_algorithm(Checksum::SHA256)
@@ -110,7 +136,7 @@ impl S3 {
         let runtime = Builder::new_multi_thread().worker_threads(DRIVERS).thread_name("s3").enable_all().build();
         let runtime = runtime.map_err(|e| Error::io(place.name(), e))?;
         let root = if place.prefix.is_empty() { String::new() } else { format!("{}/", place.prefix) };
-        Ok(S3 { client, runtime, place: place.name(), bucket: place.bucket, root })
+        Ok((S3 { client, runtime, place: place.name(), bucket: place.bucket, root }, url, region))
     }
 
     fn path(&self, name: &str) -> Result<Path> {
@@ -135,9 +161,10 @@ impl S3 {
         self.ask(Verb::Get, name, self.client.get_opts(&path, GetOptions::default())).map(|got| got.meta.size)
     }
 
-    fn get(&self, name: &str, range: Option<Range<u64>>) -> Result<Vec<u8>> {
+    /// An object, or a part of it; that which is current, or a version.
+    fn get(&self, name: &str, range: Option<Range<u64>>, version: Option<String>) -> Result<Vec<u8>> {
         let path = self.path(name)?;
-        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions { range: range.clone().map(GetRange::Bounded), version, ..GetOptions::default() };
         let (answered, bytes) = self.ask(Verb::Get, name, async {
             let got = self.client.get_opts(&path, options).await?;
             Ok((got.range.clone(), got.bytes().await?))
@@ -200,12 +227,12 @@ impl Store for S3 {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.get(name, None)
+        self.get(name, None, None)
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
         if range.start < range.end {
-            return self.get(name, Some(range));
+            return self.get(name, Some(range), None);
         }
         // HTTP has no empty ranges.
         if self.length(name)? < range.end { Err(short(name, &range)) } else { Ok(Vec::new()) }
