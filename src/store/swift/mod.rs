@@ -145,7 +145,8 @@ impl Swift {
             .map_err(|e| asked.error(Kind::Unsupported, format_args!("the answer is no listing: {e}")))
     }
 
-    /// Removes some objects by one request; `false` where the server knows no such request.
+    /// Removes some objects by one request; `false` where they are to be asked for one by one: the server knows no such request, or
+    /// took no ticket in it.
     fn remove_at_once(&self, names: &[String]) -> Result<bool> {
         let first = names.first().map_or("", String::as_str);
         let asked = self.asked(Verb::Delete, first);
@@ -167,6 +168,9 @@ impl Swift {
         let refused = removed.errors.first().map(|(path, status)| (path.as_str(), status.as_str()));
         let refused = refused.or((!removed.status.starts_with("200")).then_some((first, removed.status.as_str())));
         match refused {
+            // Each object has an answer of its own, and none shows that the ticket has ended: whoever asks for one object sees
+            // it, and has a new one.
+            Some((_, status)) if status.starts_with("401") => Ok(false),
             Some((path, status)) => {
                 let code = status.split(' ').next().and_then(|code| code.parse().ok()).unwrap_or(0);
                 let name = path.rsplit_once(&self.root).map_or(path, |(_, name)| name);
