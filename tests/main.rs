@@ -42,6 +42,7 @@ mod maintain;
 mod many_files;
 mod measure;
 mod merge;
+mod nights;
 mod node_commands;
 mod node_guards;
 mod own_trees;

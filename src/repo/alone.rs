@@ -1,24 +1,22 @@
 //! What each snapshot alone needs, and so what forgetting it would free. Chunks are given by who walks trees; here they are compared
 //! with the index objects, as sorted runs.
 //!
-//! Memory: 70 bytes for each pack, an index object, and what [`super::sort`] states three times.
+//! Memory: an index object, 50 bytes for each frame of it, and what [`super::sort`] states twice.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use repo_format::names::{IndexName, PackName};
+use repo_format::names::IndexName;
 
 use super::Repo;
+use super::index::Parts;
 use super::sort::{Sorted, Sorter};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::run::ChunkId;
 
 /// Chunk 32 │ snapshot u32.
 const NEED: usize = 36;
-/// Chunk 32 │ 0 where it can be relied on, or else 1 │ pack u32 │ frame: offset u32, length u32 │ length of the chunk u32.
-const PLACE: usize = 49;
-/// Pack u32 │ offset u32 │ length u32 │ snapshot u32, or [`SEVERAL`].
-const FRAME: usize = 16;
+/// Chunk 32 │ 0 where it can be relied on, or else 1 │ its length u32 │ its part of its frame's bytes u32.
+const PLACE: usize = 41;
 
 /// In place of a snapshot's number.
 const SEVERAL: u32 = u32::MAX;
@@ -36,7 +34,7 @@ pub struct Alone {
     pub chunks: u64,
     /// Their plaintext, in bytes.
     pub bytes: u64,
-    /// Bytes of frames in which no other snapshot needs anything: what a prune can free once this one is forgotten.
+    /// Their parts of the bytes of frames: what a prune can free once this snapshot is forgotten.
     pub frees: u64,
 }
 
@@ -62,11 +60,10 @@ impl Repo {
         let needs = sorter.finish()?;
         let (places, problems) = self.places_of(&needs, &dir)?;
         let mut alone = vec![Alone::default(); snapshots];
-        let mut frames: Sorter<FRAME> = Sorter::new(&dir);
         let mut owners = needs.finder();
         let mut last = None;
         places.each(&mut |place| {
-            let Some((id, rest)) = place.split_first_chunk::<32>() else { return Ok(()) };
+            let Some((id, _)) = place.split_first_chunk::<32>() else { return Ok(()) };
             if last.replace(*id) == Some(*id) {
                 return Ok(());
             }
@@ -76,17 +73,13 @@ impl Repo {
                 owner = Some(if owner.is_none() { number } else { SEVERAL });
                 Ok(())
             })?;
-            let owner = owner.unwrap_or(SEVERAL);
-            if let Some(alone) = alone.get_mut(owner as usize) {
+            if let Some(alone) = owner.and_then(|owner| alone.get_mut(owner as usize)) {
                 alone.chunks += 1;
-                alone.bytes += u64::from(number(&place, 45));
+                alone.bytes += u64::from(number(&place, 33));
+                alone.frees += u64::from(number(&place, 37));
             }
-            let mut frame = [0; FRAME];
-            frame[..12].copy_from_slice(&rest[1..13]);
-            frame[12..].copy_from_slice(&owner.to_be_bytes());
-            frames.add(frame)
+            Ok(())
         })?;
-        sum_up(&frames.finish()?, &mut alone)?;
         Ok((alone, problems))
     }
 
@@ -94,7 +87,7 @@ impl Repo {
     fn places_of(&self, needs: &Sorted<NEED>, dir: &Path) -> Result<(Sorted<PLACE>, Vec<Error>)> {
         let state = self.state();
         let mut places: Sorter<PLACE> = Sorter::new(dir);
-        let (mut packs, mut problems): (HashMap<PackName, u32>, Vec<Error>) = (HashMap::new(), Vec::new());
+        let mut problems = Vec::new();
         let names: Vec<IndexName> = state.indexes().keys().copied().collect();
         self.core.each_index(&names, &state, |_, read| {
             let object = match read {
@@ -106,10 +99,8 @@ impl Repo {
                 Err(e) => return Err(e),
             };
             let mut needed = needs.finder();
+            let parts = Parts::of(&object);
             for entry in object.iter() {
-                let next = u32::try_from(packs.len())
-                    .map_err(|_| Error::new(Kind::TooLarge, "store", "has too many packs"))?;
-                let pack = *packs.entry(entry.pack).or_insert(next);
                 let mut is_needed = false;
                 needed.find(&entry.id.0, &mut |_| {
                     is_needed = true;
@@ -119,10 +110,8 @@ impl Repo {
                     let mut place = [0; PLACE];
                     place[..32].copy_from_slice(&entry.id.0);
                     place[32] = u8::from(!state.usable(&entry.pack, entry.frame_offset));
-                    let numbers = [pack, entry.frame_offset, entry.frame_length, entry.length];
-                    for (at, number) in (33..).step_by(4).zip(numbers) {
-                        place[at..at + 4].copy_from_slice(&number.to_be_bytes());
-                    }
+                    place[33..37].copy_from_slice(&entry.length.to_be_bytes());
+                    place[37..].copy_from_slice(&parts.part(&entry).to_be_bytes());
                     places.add(place)?;
                 }
             }
@@ -130,31 +119,6 @@ impl Repo {
         })?;
         Ok((places.finish()?, problems))
     }
-}
-
-/// Adds the frames that one snapshot alone needs.
-fn sum_up(frames: &Sorted<FRAME>, alone: &mut [Alone]) -> Result<()> {
-    // The frame last seen: its place, its length, who needs it.
-    let mut open: Option<([u8; 8], u32, u32)> = None;
-    let mut close = |open: Option<([u8; 8], u32, u32)>| {
-        if let Some((_, length, owner)) = open
-            && let Some(alone) = alone.get_mut(owner as usize)
-        {
-            alone.frees += u64::from(length);
-        }
-    };
-    frames.each(&mut |frame| {
-        let Some((place, _)) = frame.split_first_chunk::<8>() else { return Ok(()) };
-        let (length, owner) = (number(&frame, 8), number(&frame, 12));
-        match &mut open {
-            // Each owner stands once, so here is another.
-            Some((before, _, of)) if before == place => *of = SEVERAL,
-            _ => close(open.replace((*place, length, owner))),
-        }
-        Ok(())
-    })?;
-    close(open);
-    Ok(())
 }
 
 fn number(record: &[u8], at: usize) -> u32 {

@@ -52,6 +52,27 @@ pub trait Index: Send + Sync {
     fn size(&self) -> u64;
 }
 
+/// How much of its frame's bytes each chunk of an index object stands for: as much as of the plaintext.
+pub struct Parts(HashMap<(PackName, u32), u64>);
+
+impl Parts {
+    /// Of the chunks that `object` names.
+    pub fn of(object: &IndexObject) -> Parts {
+        let mut plain: HashMap<(PackName, u32), u64> = HashMap::new();
+        for entry in object.iter() {
+            *plain.entry((entry.pack, entry.frame_offset)).or_default() += u64::from(entry.length);
+        }
+        Parts(plain)
+    }
+
+    /// Bytes; of every chunk some. Rounded up: of a frame that is needed whole nothing is left over.
+    pub fn part(&self, entry: &IndexEntry) -> u32 {
+        let all = self.0.get(&(entry.pack, entry.frame_offset)).copied().unwrap_or_default().max(1);
+        let part = (u64::from(entry.frame_length) * u64::from(entry.length)).div_ceil(all);
+        u32::try_from(part).unwrap_or(u32::MAX).max(1)
+    }
+}
+
 /// A cache that others read but may not change, under the index objects that came after it.
 pub struct Layered {
     below: Arc<dyn Index>,

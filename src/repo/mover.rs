@@ -1,10 +1,10 @@
-//! A session that carries sealed frames, as they are, into packs of its own, and names packs in index objects of its own: what a prune
-//! moves out of packs of which little is needed, and what a repair saves.
+//! A session that carries sealed frames, as they are, into packs of its own, or chunks of frames, sealed anew; and names packs in index
+//! objects of its own: what a prune moves out of packs of which little is needed, and what a repair saves.
 //!
-//! Memory: two packs that are written, and an index object.
+//! Memory: two packs that are written, an open frame of each kind, and an index object.
 
-use repo_format::frame::{FrameHeader, Listed, Opener};
-use repo_format::id::ChunkKind;
+use repo_format::frame::{FrameHeader, FramePlain, Listed, Opener, Sealer};
+use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::index::IndexBuilder;
 use repo_format::log::Body;
 use repo_format::log_state::State;
@@ -14,12 +14,15 @@ use repo_format::pack::{PackBuilder, PackFrame};
 use super::index::Index;
 use super::packer::{INDEX_PACKS, room};
 use super::session::{Adopts, Session};
-use super::{Core, world};
+use super::{Core, WriteOptions, world};
 use crate::error::{Error, Result};
 
 /// Places in [`Mover::indexes`].
 const WRITTEN: usize = 0;
 const OTHERS: usize = 1;
+
+/// Takes a chunk: which it is of its frame, its id, its plaintext.
+pub(super) type Show<'s> = dyn FnMut(usize, ChunkId, &[u8]) -> Result<()> + 's;
 
 /// Opens frames: nobody carries over what it has not seen. Needs *read*.
 pub(super) struct Frames<'a> {
@@ -34,9 +37,15 @@ impl<'a> Frames<'a> {
 
     /// What a frame holds: each chunk was compared with its id.
     pub fn open(&mut self, sealed: &[u8]) -> Result<(ChunkKind, Vec<Listed>)> {
+        self.open_each(sealed, &mut |_, _, _| Ok(()))
+    }
+
+    /// The same, and shows each chunk: which it is of the frame, its id and its plaintext.
+    pub fn open_each(&mut self, sealed: &[u8], show: &mut Show<'_>) -> Result<(ChunkKind, Vec<Listed>)> {
         let head = FrameHeader::parse(sealed)?;
         let key = self.core.content_key(&head.session, &head.wrapped)?;
         let open = self.opener.open(&key, &self.core.ring.repo.chunk_id, sealed)?;
+        open.chunks().enumerate().try_for_each(|(at, (id, plain))| show(at, id, plain))?;
         Ok((open.kind(), open.list().to_vec()))
     }
 }
@@ -45,6 +54,8 @@ impl<'a> Frames<'a> {
 pub(super) struct Mover<'a> {
     core: &'a Core,
     session: Session,
+    /// Of each kind, chunks that are sealed anew.
+    frames: [FramePlain; ChunkKind::ALL.len()],
     open: [PackBuilder; 2],
     /// Of packs that were written, and of packs of other sessions: who takes over a session that died takes over the first alone.
     indexes: [IndexBuilder; 2],
@@ -57,13 +68,36 @@ impl<'a> Mover<'a> {
         let session = Session::open(core, Some(Vec::new()), adopts)?;
         let open = [PackClass::Content, PackClass::Metadata].map(|class| PackBuilder::new(session.id(), class));
         let indexes = [IndexBuilder::new(), IndexBuilder::new()];
-        Ok(Mover { core, session, open, indexes, written: Vec::new() })
+        let frames = ChunkKind::ALL.map(FramePlain::new);
+        Ok(Mover { core, session, frames, open, indexes, written: Vec::new() })
     }
 
     /// Takes over what a session that died has named, and shows it to `index`.
     pub fn adopt(&mut self, index: &dyn Index) -> Result<()> {
         self.written.extend(self.session.adopt(self.core, index)?);
         Ok(())
+    }
+
+    /// Carries a chunk, which was opened and compared with its id, in a frame with others.
+    pub fn chunk(&mut self, kind: ChunkKind, id: ChunkId, plain: &[u8]) -> Result<()> {
+        let frame = &mut self.frames[kind as usize - 1];
+        frame.push(id, plain)?;
+        match frame.is_full(self.core.config.frame_target) {
+            true => self.seal(kind),
+            false => Ok(()),
+        }
+    }
+
+    /// Seals the open frame of a kind, opens what was built and compares.
+    fn seal(&mut self, kind: ChunkKind) -> Result<()> {
+        let plain = std::mem::replace(&mut self.frames[kind as usize - 1], FramePlain::new(kind));
+        if plain.is_empty() {
+            return Ok(());
+        }
+        let (key, mut sealed) = (&self.session.key, Vec::new());
+        Sealer::new(WriteOptions::default().level)?.seal(key, &world::random()?, &plain, &mut sealed)?;
+        Opener::new()?.verify(&key.content, &plain, &sealed)?;
+        self.push(&sealed, kind, plain.list())
     }
 
     /// Carries a frame.
@@ -112,6 +146,7 @@ impl<'a> Mover<'a> {
 
     /// Ends the session: from now on what it carried and named counts, in place of those index objects that `replaces` gives.
     pub fn commit(mut self, replaces: &mut dyn FnMut(&State) -> Vec<IndexName>) -> Result<()> {
+        ChunkKind::ALL.into_iter().try_for_each(|kind| self.seal(kind))?;
         self.upload(0)?;
         self.upload(1)?;
         self.write_index(WRITTEN)?;

@@ -184,7 +184,7 @@ pub struct Prune {
     #[arg(long, value_name = "AGE", default_value = "3d")]
     pub grace: Age,
     /// How much of what is needed may lie beside it unneeded in the same packs: percent, or `unlimited`.
-    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    #[arg(long, value_name = "PERCENT", default_value = "3%")]
     pub max_unused: Unused,
     /// Move at most so many bytes out of packs that are partly unneeded: 500M, 20G.
     #[arg(long, value_name = "BYTES")]
@@ -205,7 +205,12 @@ impl Prune {
 
 impl Default for Prune {
     fn default() -> Prune {
-        Prune { dry_run: false, grace: Age(3 * 86_400_000), max_unused: Unused(0.05), max_repack_size: None }
+        Prune {
+            dry_run: false,
+            grace: Age(3 * 86_400_000),
+            max_unused: Unused(Limits::default().unused),
+            max_repack_size: None,
+        }
     }
 }
 

@@ -1,13 +1,15 @@
-//! Packs of which little is needed are emptied: what is needed moves into packs of one's own, frame by frame, sealed as it is.
+//! Packs of which little is needed are emptied: what is needed moves into packs of one's own. A frame moves sealed as it is where all of
+//! it is needed; of others the chunks that are needed are sealed anew, together.
 
 use std::collections::BTreeSet;
 
 use repo_format::names::{PackClass, PackName};
 use repo_format::pack::{PackFrame, open_pack};
 
+use super::MEANWHILE;
 use super::carry::Done;
-use super::survey::{Held, Survey, split};
-use crate::error::{Error, Result};
+use super::survey::{Held, Need, Survey};
+use crate::error::{Error, Kind, Result};
 use crate::repo::mover::{Frames, Mover};
 use crate::repo::packer::target;
 use crate::repo::session::Adopts;
@@ -26,6 +28,20 @@ pub struct Limits {
     pub unused: f64,
     /// Bytes that are moved at most.
     pub moved: u64,
+}
+
+impl Default for Limits {
+    /// With what pads packs and what may lie beside, 4 % more is stored than is needed.
+    fn default() -> Limits {
+        Limits { unused: 0.03, moved: u64::MAX }
+    }
+}
+
+/// A frame, and which of its chunks are needed, ascending.
+struct Wanted {
+    offset: u32,
+    length: u32,
+    positions: Vec<u16>,
 }
 
 impl Survey {
@@ -91,13 +107,18 @@ impl Survey {
         (unused.sum(), moved.sum())
     }
 
-    /// The frames of a pack that are needed: offset and length.
-    fn frames_of(&self, pack: &PackName) -> Result<Vec<(u32, u32)>> {
+    /// The frames of a pack of which something is needed.
+    fn frames_of(&self, pack: &PackName) -> Result<Vec<Wanted>> {
         let Some(number) = self.number(pack).and_then(|at| u32::try_from(at).ok()) else { return Ok(Vec::new()) };
-        let mut frames = Vec::new();
-        self.frames.finder().find(&number.to_be_bytes(), &mut |frame| {
-            let (_, offset, length) = split(frame);
-            frames.push((offset, length));
+        let mut frames: Vec<Wanted> = Vec::new();
+        self.needs.finder().find(&number.to_be_bytes(), &mut |need| {
+            let Need { offset, length, position, .. } = Need::of(need);
+            match frames.last_mut().filter(|last| (last.offset, last.length) == (offset, length)) {
+                // Index objects may differ in what else they name of the frame.
+                Some(last) if last.positions.last() == Some(&position) => {}
+                Some(last) => last.positions.push(position),
+                None => frames.push(Wanted { offset, length, positions: vec![position] }),
+            }
             Ok(())
         })?;
         Ok(frames)
@@ -108,7 +129,7 @@ impl Repo {
     /// Moves what is needed out of these packs, and commits that. They are not condemned yet: a new survey says which can be.
     /// A pack that is damaged is left alone, and told to `watch`. Needs *write* and *read*.
     ///
-    /// Memory: one pack that is read, two that are written.
+    /// Memory: one pack that is read, and what [`Mover`] states.
     pub fn empty(&self, survey: &Survey, packs: &[PackName], watch: &Watch, done: &mut Done) -> Result<()> {
         if packs.is_empty() {
             return Ok(());
@@ -117,25 +138,53 @@ impl Repo {
         let (mut mover, mut opened) = (Mover::start(core, Adopts::None)?, Frames::new(core)?);
         for pack in packs {
             watch.check()?;
+            let wanted = survey.frames_of(pack)?;
+            let places: Vec<(u32, u32)> = wanted.iter().map(|frame| (frame.offset, frame.length)).collect();
             let bytes = core.store.read(&pack.to_string());
-            let needed = survey.frames_of(pack)?;
-            let whole = bytes.and_then(|bytes| Ok((verified(core, &mut opened, pack, &bytes, &needed)?, bytes)));
-            match whole {
+            match bytes.and_then(|bytes| Ok((verified(core, &mut opened, pack, &bytes, &places)?, bytes))) {
                 Ok((frames, bytes)) => {
-                    for frame in frames {
-                        done.bytes_moved += u64::from(frame.length);
-                        let sealed = bytes.get(frame.offset as usize..(frame.offset + frame.length) as usize);
-                        let cut = || Error::damaged("frame", "lies beyond the end of its pack");
-                        mover.push(sealed.ok_or_else(cut)?, frame.kind, &frame.chunks)?;
+                    for (frame, Wanted { positions, .. }) in frames.iter().zip(&wanted) {
+                        done.bytes_moved += take(&mut mover, &mut opened, &bytes, frame, positions)?;
                     }
                     done.packs_emptied += 1;
                 }
                 Err(e) if e.is_of_bytes() => watch.problem(true, e.subject(), e.message()),
+                // It was there a moment ago.
+                Err(e) if e.kind() == Kind::NotFound => {
+                    return Err(Error::new(Kind::Busy, core.store.place(), MEANWHILE));
+                }
                 Err(e) => return Err(e),
             }
         }
         mover.commit(&mut |_| Vec::new())
     }
+}
+
+/// Carries a frame of a pack, or these chunks of it. The bytes that it comes to, roughly.
+fn take(
+    mover: &mut Mover<'_>,
+    opened: &mut Frames<'_>,
+    pack: &[u8],
+    frame: &PackFrame,
+    positions: &[u16],
+) -> Result<u64> {
+    let sealed = pack.get(frame.offset as usize..(frame.offset + frame.length) as usize);
+    let sealed = sealed.ok_or_else(|| Error::damaged("frame", "lies beyond the end of its pack"))?;
+    if positions.len() == frame.chunks.len() {
+        mover.push(sealed, frame.kind, &frame.chunks)?;
+        return Ok(u64::from(frame.length));
+    }
+    let mut plain = 0;
+    opened.open_each(sealed, &mut |at, id, chunk| {
+        let is_needed = u16::try_from(at).is_ok_and(|at| positions.binary_search(&at).is_ok());
+        if is_needed {
+            plain += chunk.len() as u64;
+            mover.chunk(frame.kind, id, chunk)?;
+        }
+        Ok(())
+    })?;
+    let all: u64 = frame.chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
+    Ok(u64::from(frame.length) * plain / all.max(1))
 }
 
 /// Those frames of a pack, each opened: nobody carries over what it has not seen.

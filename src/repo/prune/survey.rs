@@ -9,13 +9,14 @@ use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use super::{MARK, MEANWHILE, Marked};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Core;
+use crate::repo::index::Parts;
 use crate::repo::sightings::Sightings;
 use crate::repo::sort::{Sorted, Sorter};
 
-/// Mark 34 │ 0 where it can be relied on, or else 1 │ pack, the youngest first, u32 │ frame: offset u32, length u32.
-const PLACE: usize = MARK + 1 + 4 + 4 + 4;
-/// Pack u32 │ offset u32 │ length u32.
-pub(super) const FRAME: usize = 12;
+/// Mark 34 │ 0 where it can be relied on, or else 1 │ pack, the youngest first, u32 │ the rest of a [`NEED`].
+const PLACE: usize = MARK + 1 + NEED;
+/// Pack u32 │ frame: offset u32, length u32 │ which of its chunks u16 │ that chunk's part of the frame's bytes u32.
+pub(super) const NEED: usize = 18;
 
 /// What of the store is needed, after a certain entry of the log.
 ///
@@ -25,12 +26,12 @@ pub struct Survey {
     pub(super) state: std::sync::Arc<State>,
     /// Packs of the store, ascending, and their lengths in bytes.
     pub(super) packs: Vec<(PackName, u64)>,
-    /// Of each pack: bytes of the frames that index objects name, and of those that are needed; whether any names it.
+    /// Of each pack: bytes of the frames that index objects name, and what of them is needed; whether any names it.
     pub(super) held: Vec<Held>,
     /// What this machine has seen missing or damaged: nobody relies on it.
     sightings: Sightings,
-    /// Frames that are needed, by pack.
-    pub(super) frames: Sorted<FRAME>,
+    /// Chunks that are needed, by pack and frame.
+    pub(super) needs: Sorted<NEED>,
     /// Index objects that could be read, and the packs that each names.
     pub(super) named: BTreeMap<IndexName, Vec<PackName>>,
     /// Needed chunks that no pack of the store is known to hold.
@@ -58,7 +59,7 @@ impl Survey {
             return Err(Error::new(Kind::Busy, core.store.place(), MEANWHILE));
         }
         let packs = packs(core)?;
-        let frames = Sorter::new(&marked.dir).finish()?;
+        let needs = Sorter::new(&marked.dir).finish()?;
         let mut places = Sorter::new(&marked.dir);
         let sightings = core.sightings();
         let mut survey = Survey {
@@ -66,7 +67,7 @@ impl Survey {
             held: vec![Held::default(); packs.len()],
             packs,
             sightings,
-            frames,
+            needs,
             named: BTreeMap::new(),
             lost: 0,
             pack_target: core.config.pack_target,
@@ -135,6 +136,7 @@ impl Survey {
                 numbers.insert(*pack, (number, self.packs[at].1 == u64::from(*size) && !seen_wrong(pack)));
             }
         }
+        let parts = Parts::of(object);
         let trusts: Vec<bool> = marked.writers.iter().map(|writer| self.state.trusts(writer, name)).collect();
         let mut finder = marked.sorted.finder();
         for entry in object.iter() {
@@ -146,9 +148,14 @@ impl Survey {
                 place[..MARK].copy_from_slice(mark);
                 place[MARK] = u8::from(!(stands && trusted));
                 // What was copied from a pack that is to be emptied lies in a younger one.
-                place[MARK + 1..MARK + 5].copy_from_slice(&(u32::MAX - number).to_be_bytes());
-                place[MARK + 5..MARK + 9].copy_from_slice(&entry.frame_offset.to_be_bytes());
-                place[MARK + 9..].copy_from_slice(&entry.frame_length.to_be_bytes());
+                let need = Need {
+                    pack: u32::MAX - number,
+                    offset: entry.frame_offset,
+                    length: entry.frame_length,
+                    position: entry.position,
+                    part: parts.part(&entry),
+                };
+                place[MARK + 1..].copy_from_slice(&need.to_bytes());
                 places.add(place)
             })?;
         }
@@ -157,7 +164,7 @@ impl Survey {
 
     /// Chooses of each needed chunk one place to rely on; where there is none, keeps every place.
     fn choose(&mut self, marked: &Marked, places: &Sorted<PLACE>) -> Result<()> {
-        let mut frames: Sorter<FRAME> = Sorter::new(&marked.dir);
+        let mut needs: Sorter<NEED> = Sorter::new(&marked.dir);
         let (mut last, mut is_relied_on, mut found) = (None, false, 0);
         places.each(&mut |place| {
             let Some((mark, [not, rest @ ..])) = place.split_first_chunk::<MARK>() else { return Ok(()) };
@@ -168,20 +175,19 @@ impl Survey {
             } else if is_relied_on {
                 return Ok(());
             }
-            let mut frame = [0; FRAME];
-            frame.copy_from_slice(rest);
-            let pack = u32::MAX - u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
-            frame[..4].copy_from_slice(&pack.to_be_bytes());
-            frames.add(frame)
+            let mut need = [0; NEED];
+            need.copy_from_slice(rest);
+            let need = Need::of(&need);
+            needs.add(Need { pack: u32::MAX - need.pack, ..need }.to_bytes())
         })?;
         self.lost = marked.sorted.count() - found;
         self.sees_all &= self.lost == 0;
-        self.frames = frames.finish()?;
+        self.needs = needs.finish()?;
         let held = &mut self.held;
-        self.frames.each(&mut |frame| {
-            let (pack, _, length) = split(&frame);
-            if let Some(held) = held.get_mut(pack) {
-                held.needed += u64::from(length);
+        self.needs.each(&mut |need| {
+            let need = Need::of(&need);
+            if let Some(held) = held.get_mut(need.pack as usize) {
+                held.needed += u64::from(need.part);
             }
             Ok(())
         })?;
@@ -220,17 +226,48 @@ impl Survey {
         self.packs.iter().map(|(_, size)| size).sum()
     }
 
-    /// Bytes of frames that are needed.
+    /// Bytes that are needed: of a frame as much as of its plaintext.
     pub fn needed_bytes(&self) -> u64 {
         self.held.iter().map(|held| held.needed).sum()
     }
 }
 
-/// Pack, offset and length.
-pub(super) fn split(frame: &[u8; FRAME]) -> (usize, u32, u32) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = *frame;
-    let number = |four| u32::from_be_bytes(four);
-    (number([a, b, c, d]) as usize, number([e, f, g, h]), number([i, j, k, l]))
+/// A chunk that is needed, and where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    /// Number of the pack.
+    pub pack: u32,
+    /// Where the frame starts in it, and its length, bytes.
+    pub offset: u32,
+    pub length: u32,
+    /// Which chunk of the frame.
+    pub position: u16,
+    /// Its part of the frame's bytes.
+    pub part: u32,
+}
+
+impl Need {
+    fn to_bytes(self) -> [u8; NEED] {
+        let mut bytes = [0; NEED];
+        bytes[..4].copy_from_slice(&self.pack.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.offset.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.length.to_be_bytes());
+        bytes[12..14].copy_from_slice(&self.position.to_be_bytes());
+        bytes[14..].copy_from_slice(&self.part.to_be_bytes());
+        bytes
+    }
+
+    pub fn of(bytes: &[u8; NEED]) -> Need {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = *bytes;
+        let number = |four| u32::from_be_bytes(four);
+        Need {
+            pack: number([a, b, c, d]),
+            offset: number([e, f, g, h]),
+            length: number([i, j, k, l]),
+            position: u16::from_be_bytes([m, n]),
+            part: number([o, p, q, r]),
+        }
+    }
 }
 
 /// Packs of the store, ascending, and their lengths.
