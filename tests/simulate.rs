@@ -4,7 +4,7 @@
 //! byte for byte; and in the end nothing is left that nobody needs.
 //!
 //! (`repo-format/tests/simulate.rs` does the same to the protocol alone, and shows that each of its rules is needed.
-//! `tools/long planted` takes rules out of the code, one at a time, and this must find each.) `ONEFOLD_HISTORIES=n` runs more.
+//! `tools/planted` takes rules out of the code, one at a time, and this must find each.) `ONEFOLD_HISTORIES=n` runs more.
 
 mod stage;
 mod thief;
