@@ -45,7 +45,6 @@ fn what_is_a_place_elsewhere_is_no_folder() {
         "b2:bucket:cass",
         "sftp:me@host:/srv/repo",
         "rclone:remote:path",
-        "swift:box:/x",
         "gs:bucket:/x",
         "azure:box:/x",
         "rest:https://host/",
@@ -70,6 +69,7 @@ fn what_is_a_place_elsewhere_is_no_folder() {
         let out = ["restore", "--to", "json", "--out", place];
         ran(user.command().current_dir(&here).args(out)).failed(1, &[place]);
     }
+    run(OsStr::new("swift:box:/x"), false, &["init"]).failed(1, &["swift:box:/x", "swift://CONTAINER"]);
     assert_eq!(fs::read_dir(&here).unwrap().count(), 0, "something was made of a place elsewhere");
 
     // Folders may be called anything: by a path, or where they are there.

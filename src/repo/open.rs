@@ -272,9 +272,11 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> R
             let ours = ring.repo_id == config.repo && ring.admin == config.admin;
             ours.then(|| (found.bytes.clone(), *hash, config.clone()))
         }
-        Err(_) => {
+        Err(e) => {
             let remembered = cache.and_then(|c| c.repo(&ring.repo_id, &store.place()).config(ring));
-            remembered.or_else(|| anew::configuration(store, ring))
+            // What a newer program wrote is not lost.
+            let is_lost = e.kind() != Kind::Unsupported;
+            remembered.or_else(|| if is_lost { anew::configuration(store, ring) } else { None })
         }
     };
     let unlocked = try_all(store, unlock, &fits);
