@@ -139,7 +139,7 @@ fn a_node_that_is_slow_is_cleared_and_left_out() {
 
 /// The machine of a node is paused, or gone, while the node is read. What stays on it the next run clears.
 #[test]
-#[ignore = "waits for time-outs of minutes: by hand"]
+#[ignore = "run by tools/long nodes"]
 fn a_node_that_is_paused_or_gone_is_left_out_and_cleared_when_it_is_back() {
     for paused in [false, true] {
         let (Some(mut cluster), Some(mut far)) = (over_ssh(), Sshd::start()) else { return };
