@@ -56,15 +56,16 @@ pub struct Left {
 /// Errors: somebody ended it; the store.
 pub fn maintain(repo: &Repo, options: &Options, watch: &Watch) -> Result<Maintained> {
     let (sets, is_dry) = (repo.ring().sets(), options.prune.dry_run);
+    let takes_away = Sets::READ.with(Sets::ADMIN);
     let mut steps = Steps { watch, left: Vec::new() };
     let mut done = Maintained::default();
     repo.refresh()?;
     if let Some(policy) = &options.forget
-        && steps.may("forget", sets, Sets(Sets::READ.0 | Sets::ADMIN.0))
+        && steps.may("forget", sets, takes_away)
     {
         done.forgotten = steps.step("forget", || forgotten(repo, policy, is_dry))?.unwrap_or_default();
     }
-    if steps.may("prune", sets, Sets(Sets::READ.0 | Sets::ADMIN.0)) && repo.is_prune_due() {
+    if steps.may("prune", sets, takes_away) && repo.is_prune_due() {
         done.pruned = steps.step("prune", || prune::prune(repo, &options.prune, watch))?;
         if done.pruned.is_some() && !is_dry {
             repo.remember_prune();

@@ -1,13 +1,12 @@
 //! What requests and bytes cost, by a table of prices that the user gives: providers' lists change, and differ by region and contract.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::store::watched::Requests;
+use crate::whole;
 
 /// The longest table, bytes.
 const LENGTH_MAX: u64 = 64 << 10;
@@ -50,12 +49,7 @@ impl Prices {
     ///
     /// Errors: it cannot be read; by key, what is no price.
     pub fn read(path: &Path) -> Result<Prices> {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(LENGTH_MAX + 1).read_to_string(&mut text));
-        read.map_err(|e| Error::io(path.display(), e))?;
-        if text.len() as u64 > LENGTH_MAX {
-            return Err(Error::new(Kind::TooLarge, path.display(), "is longer than 64 KiB: no table of prices"));
-        }
+        let text = whole::read_text(path, LENGTH_MAX, "is longer than 64 KiB: no table of prices")?;
         Prices::parse(&text).map_err(|e| e.within(path.display()))
     }
 

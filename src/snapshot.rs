@@ -159,6 +159,11 @@ impl From<Root> for Tree {
     }
 }
 
+/// The first digits of an id, enough to name it.
+pub fn short(id: &str) -> &str {
+    id.get(..10).unwrap_or(id)
+}
+
 /// Bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

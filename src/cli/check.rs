@@ -15,6 +15,7 @@ use crate::check::{Checked, Harmed, Options, check};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::repo::check::Reads;
+use crate::snapshot::short;
 use crate::watch::{Problem, Watch};
 
 /// Problems of one kind that are printed; of the others their number. `--json` has all.
@@ -125,7 +126,7 @@ pub fn harmed(checked: &Checked, output: &Output) -> Result<()> {
         }
     }
     for (id, parts) in snapshots.iter().take(SNAPSHOTS) {
-        output.line(&format!("snapshot {}: {}", id.get(..10).unwrap_or(id), of_parts(parts)))?;
+        output.line(&format!("snapshot {}: {}", short(id), of_parts(parts)))?;
     }
     if snapshots.len() > SNAPSHOTS {
         output.line(&format!("… and {} more snapshots (--json lists all)", snapshots.len() - SNAPSHOTS))?;

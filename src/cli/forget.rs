@@ -12,6 +12,7 @@ use super::{Outcome, Output, prune};
 use crate::error::Result;
 use crate::forget::{self, Judged, Options};
 use crate::repo::{Repo, SnapshotInfo};
+use crate::snapshot::short;
 
 /// Takes snapshots off the list, and says why the others stay.
 pub fn run(global: &Global, args: &Forget, profile: &Profile, output: &Output) -> Result<Outcome> {
@@ -91,10 +92,10 @@ fn told(info: &SnapshotInfo, of: &serde_json::Value, reasons: &[String], output:
             "group": of["group"], "tags": of["tags"], "pinned": of["pinned"], "verdict": verdict, "reasons": reasons,
         }));
     }
-    let id: String = info.id.to_string().chars().take(10).collect();
+    let id = info.id.to_string();
     let group = of["group"].as_str().map(|group| format!("  {group}")).unwrap_or_default();
     let tags = of["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
     let tags: String = tags.map(|tag| format!("  #{tag}")).collect();
     let why = if reasons.is_empty() { String::new() } else { format!("  {}", reasons.join("; ")) };
-    output.line(&format!("{verdict:6}  {id}  {}{group}{tags}{why}", time(info.time_ms / 1000)))
+    output.line(&format!("{verdict:6}  {}  {}{group}{tags}{why}", short(&id), time(info.time_ms / 1000)))
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::epochs::Rotated;
 use crate::repo::keys::{Added, CredentialInfo, Removed, WriterInfo};
+use crate::snapshot::short;
 
 /// Lists, adds, removes, rotates and exports.
 pub fn run(global: &Global, command: &KeyCommand, output: &Output) -> Result<Outcome> {
@@ -84,11 +85,6 @@ fn writer(one: &WriterInfo, output: &Output) -> Result<()> {
     let vouches = if vouches { "  vouches" } else { "" };
     let id = one.id.to_string();
     output.line(&format!("writer      {}  {} snapshots{last}{vouches}{}", short(&id), one.snapshots, own(one.own)))
-}
-
-/// The first digits of an id, enough to name it.
-fn short(id: &str) -> &str {
-    id.get(..10).unwrap_or(id)
 }
 
 fn own(own: bool) -> &'static str {

@@ -14,6 +14,7 @@ use super::{Outcome, Output, access, prune};
 use crate::error::{Error, Kind, Result};
 use crate::forget;
 use crate::maintain::{Maintained, Options, maintain};
+use crate::snapshot::short;
 use crate::watch::Watch;
 
 /// Does what is due, in a bounded time; 5 if damage was found.
@@ -69,7 +70,7 @@ fn report(done: &Maintained, dry_run: bool, output: &Output) -> Result<()> {
     }
     let would = if dry_run { "would be " } else { "" };
     for id in &done.forgotten {
-        output.line(&format!("snapshot {} {would}forgotten", id.get(..10).unwrap_or(id)))?;
+        output.line(&format!("snapshot {} {would}forgotten", short(id)))?;
     }
     if let Some(pruned) = &done.pruned {
         prune::lines(pruned, dry_run, output)?;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +13,7 @@ use super::access;
 use super::args::{Age, Forget, Global};
 use super::hooks::Hooks;
 use crate::error::{Error, Kind, Result};
+use crate::whole;
 
 /// The longest profile, bytes.
 const LENGTH_MAX: u64 = 1 << 20;
@@ -96,7 +95,7 @@ impl Profile {
     pub fn load(name: Option<&OsStr>) -> Result<Profile> {
         let Some(name) = name else { return Ok(Profile::default()) };
         let path = find(name)?;
-        let text = read(&path)?;
+        let text = whole::read_text(&path, LENGTH_MAX, "is longer than 1 MiB: no profile")?;
         let bad = |e: toml::de::Error| {
             let line = e.span().map(|at| text.as_bytes()[..at.start.min(text.len())].split(|b| *b == b'\n').count());
             let place =
@@ -190,16 +189,6 @@ fn find(name: &OsStr) -> Result<PathBuf> {
         Error::new(Kind::NotFound, format_args!("profile {}", name.display()), "there is no such profile")
             .hint(format_args!("write {}, or give the path of a file", places.join(" or ")))
     })
-}
-
-fn read(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LENGTH_MAX + 1).read_to_string(&mut text));
-    read.map_err(|e| Error::io(path.display(), e))?;
-    if text.len() as u64 > LENGTH_MAX {
-        return Err(Error::new(Kind::TooLarge, path.display(), "is longer than 1 MiB: no profile"));
-    }
-    Ok(text)
 }
 
 /// The same value in JSON; times as text.

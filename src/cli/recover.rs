@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::{Outcome, Output, access, check, secret};
 use crate::error::Result;
 use crate::repo::Repo;
+use crate::snapshot::short;
 use crate::store::rehearsed::Rehearsed;
 use crate::watch::Watch;
 
@@ -42,7 +43,7 @@ pub fn run(global: &Global, args: &Recover, output: &Output) -> Result<Outcome> 
             output.line(&format!("{kind}: {count} {would}written again"))?;
         }
         for one in &unlisted {
-            let id = one.id.get(..10).unwrap_or(&one.id);
+            let id = short(&one.id);
             output.line(&format!(
                 "snapshot {id} is whole, but whether it counts is lost with the log: its session was opened by entry {}",
                 one.opened

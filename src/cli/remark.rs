@@ -9,6 +9,7 @@ use super::{Outcome, Output, access};
 use crate::error::Result;
 use crate::forget::remarks;
 use crate::repo::{Repo, SnapshotInfo};
+use crate::snapshot::short;
 
 /// `onefold pin`
 pub fn pin(global: &Global, args: &Pin, output: &Output) -> Result<Outcome> {
@@ -54,11 +55,11 @@ fn told(
             "tags": remark.labels,
         }));
     }
-    let id: String = info.id.to_string().chars().take(10).collect();
+    let id = info.id.to_string();
     let says = match labels {
         Some(labels) if labels.is_empty() => "no labels".to_owned(),
         Some(labels) => labels.iter().map(String::as_str).collect::<Vec<_>>().join("  "),
         None => remark.reason,
     };
-    output.line(format!("{verb}  {id}  {says}").trim_end())
+    output.line(format!("{verb}  {}  {says}", short(&id)).trim_end())
 }

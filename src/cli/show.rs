@@ -13,18 +13,13 @@ use crate::engine::split_name;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
 use crate::run::ChunkSource;
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Snapshot, short};
 
 /// Finds one snapshot and reads it. Newer ones that cannot be read are named: they may be what was meant.
 pub fn load(repo: &Repo, name: &str, filter: &Filter, output: &Output) -> Result<(SnapshotInfo, Snapshot)> {
     snapshot::find(repo, name, &filter.of(), &mut |e| {
         output.note(&format!("passed over, though it may be meant: {}: {}", e.subject(), e.message()))
     })
-}
-
-/// The first digits of an id, enough to name it.
-fn short(info: &SnapshotInfo) -> String {
-    info.id.to_string().chars().take(10).collect()
 }
 
 fn verdict(snapshot: &Snapshot) -> &'static str {
@@ -82,12 +77,13 @@ fn listed(info: &SnapshotInfo, s: &Snapshot, remark: &Remark, output: &Output) -
             "bytes_read": s.bytes_read, "pinned": remark.pinned, "reason": remark.reason,
         }));
     }
-    let (id, cluster, nodes, tables) = (short(info), &s.cluster, s.nodes.len(), s.shards.len());
+    let (id, cluster, nodes, tables) = (info.id.to_string(), &s.cluster, s.nodes.len(), s.shards.len());
     let (when, read, verdict) = (time(info.time_ms / 1000), bytes(s.bytes_read), verdict(s));
     let tags: String = s.tags.iter().map(|tag| format!("  {tag}")).collect();
     let pinned = if remark.pinned { format!("  {}", pinned(remark)) } else { String::new() };
     output.line(&format!(
-        "{id}  {when}  {cluster}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {verdict}{tags}{pinned}"
+        "{}  {when}  {cluster}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {verdict}{tags}{pinned}",
+        short(&id)
     ))
 }
 
@@ -108,7 +104,7 @@ fn unreadable(info: &SnapshotInfo, e: &Error, output: &Output) -> Result<()> {
     }
     output.line(&format!(
         "{}  {}  CANNOT BE READ: {}: {}",
-        short(info),
+        short(&info.id.to_string()),
         time(info.time_ms / 1000),
         e.subject(),
         e.message()

@@ -14,6 +14,7 @@ use super::{Outcome, Output};
 use crate::error::{Kind, Result};
 use crate::repo::Repo;
 use crate::repo::verified::Verification;
+use crate::snapshot::short;
 use crate::stats;
 use crate::store::read_if_exists;
 use crate::watch::Watch;
@@ -79,9 +80,10 @@ fn by_snapshot(repo: &Repo, global: &Global, output: &Output) -> Result<Outcome>
             }))?;
             continue;
         }
-        let id: String = info.id.to_string().chars().take(10).collect();
+        let id = info.id.to_string();
         output.line(&format!(
-            "{id}  {}  alone {} in {} chunks, forgetting it frees {}",
+            "{}  {}  alone {} in {} chunks, forgetting it frees {}",
+            short(&id),
             time(info.time_ms / 1000),
             bytes(alone.bytes),
             alone.chunks,

@@ -8,6 +8,7 @@ use super::output::time;
 use super::{Outcome, Output, profile};
 use crate::error::Result;
 use crate::repo::world;
+use crate::snapshot::short;
 use crate::status::{self, Cluster, Late, Seen};
 
 /// Says how old the last complete snapshot of each cluster is.
@@ -46,9 +47,9 @@ pub fn run(global: &Global, args: &Status, profile: &profile::Status, output: &O
 fn line(cluster: &Cluster, now: u64, late: Option<Late>) -> String {
     let Cluster { name, engine, newest, complete, incomplete_since: since } = cluster;
     let shown = |seen: &Seen| {
-        let id: String = seen.id.to_string().chars().take(10).collect();
+        let id = seen.id.to_string();
         let narrowed: String = seen.narrowed.iter().map(|line| format!(", narrowed: {line}")).collect();
-        format!("{id} {}, {} ago{narrowed}", time(seen.time_ms / 1000), span(seen.age(now)))
+        format!("{} {}, {} ago{narrowed}", short(&id), time(seen.time_ms / 1000), span(seen.age(now)))
     };
     let last = match complete {
         Some(complete) => format!("complete {}", shown(complete)),

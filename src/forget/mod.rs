@@ -125,7 +125,8 @@ pub fn named(repo: &Repo, names: &[String], allow_nothing: bool) -> Result<Vec<S
             reason if reason.is_empty() => "is pinned".to_owned(),
             reason => format!("is pinned: {reason}"),
         };
-        let id: String = info.id.to_string().chars().take(10).collect();
+        let id = info.id.to_string();
+        let id = snapshot::short(&id);
         return Err(Error::new(Kind::Usage, format_args!("snapshot {id}"), why)
             .hint(format_args!("nothing was forgotten; `onefold unpin {id}` first, if it may go")));
     }
@@ -146,7 +147,7 @@ fn candidate(judged: &Judged) -> Candidate {
 
 fn group(by: &BTreeSet<By>, writer: &str, s: &Snapshot) -> String {
     let part = |by: &By| match by {
-        By::Writer => format!("writer {}", writer.chars().take(10).collect::<String>()),
+        By::Writer => format!("writer {}", snapshot::short(writer)),
         By::Cluster => format!("cluster {} ({})", s.cluster, s.engine),
         By::Host => format!("host {}", s.host.as_deref().unwrap_or("-")),
         By::Tags => format!("tags {}", s.tags.join(",")),

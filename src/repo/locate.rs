@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use repo_format::id::{ChunkId, SessionId};
+use repo_format::id::{ChunkId, RepoId, SessionId};
 use repo_format::index::{Index as IndexObject, IndexBuilder};
+use repo_format::key::{IndexKey, SignKey};
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name};
 
@@ -102,9 +103,7 @@ impl Core {
         index: Option<&dyn Index>,
     ) -> Result<IndexName> {
         let (repo, key) = (&self.ring.repo_id, &self.ring.repo.index);
-        let nonces = [world::random()?, world::random()?];
-        let (name, bytes) = builder.finish(*session, repo, key, &nonces, self.sign_key()?)?;
-        let object = IndexObject::open(&name, &bytes, repo, key)?;
+        let (name, bytes, object) = seal_index(builder, session, repo, key, self.sign_key()?)?;
         self.store.create(&Name::Index(name).to_string(), &bytes)?;
         index.map_or(Ok(()), |index| index.add(&name, &object))?;
         Ok(name)
@@ -138,6 +137,20 @@ impl Core {
         }
         Ok(object)
     }
+}
+
+/// An index object: its name, its bytes, and what they open to.
+pub(super) fn seal_index(
+    builder: IndexBuilder,
+    session: &SessionId,
+    repo: &RepoId,
+    key: &IndexKey,
+    sign: &SignKey,
+) -> Result<(IndexName, Vec<u8>, IndexObject)> {
+    let nonces = [world::random()?, world::random()?];
+    let (name, bytes) = builder.finish(*session, repo, key, &nonces, sign)?;
+    let object = IndexObject::open(&name, &bytes, repo, key)?;
+    Ok((name, bytes, object))
 }
 
 #[cfg(feature = "rocksdb")]

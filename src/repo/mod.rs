@@ -45,7 +45,7 @@ use repo_format::config::Config;
 use repo_format::credential::{KeyRing, Sets};
 use repo_format::id::{CredentialId, ObjectHash, SessionId, SnapshotId};
 use repo_format::key::{ContentKey, SignKey, WrappedKey};
-use repo_format::log::Body;
+use repo_format::log::{Body, Roles};
 use repo_format::log_state::State;
 use repo_format::names::Name;
 use repo_format::recipient::Identity;
@@ -269,6 +269,11 @@ impl Core {
 
     fn sign_key(&self) -> Result<&SignKey> {
         self.ring.writer.as_ref().ok_or_else(|| self.lacks(Sets::WRITE))
+    }
+
+    /// Whether the log believes this credential's writer when it stands for what others wrote.
+    fn vouches(&self, state: &State) -> bool {
+        self.ring.writer.as_ref().is_some_and(|key| state.roles(&key.id()).has(Roles::VOUCH))
     }
 
     fn append(&self, key: &SignKey, make: &mut dyn FnMut(&State) -> Result<Body>) -> Result<Arc<State>> {

@@ -6,7 +6,6 @@
 use repo_format::frame::{FrameHeader, FramePlain, Listed, Opener, Sealer};
 use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::index::IndexBuilder;
-use repo_format::log::Body;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackClass, PackName};
 use repo_format::pack::{PackBuilder, PackFrame};
@@ -54,6 +53,8 @@ impl<'a> Frames<'a> {
 pub(super) struct Mover<'a> {
     core: &'a Core,
     session: Session,
+    sealer: Sealer,
+    opener: Opener,
     /// Of each kind, chunks that are sealed anew.
     frames: [FramePlain; ChunkKind::ALL.len()],
     open: [PackBuilder; 2],
@@ -69,7 +70,8 @@ impl<'a> Mover<'a> {
         let open = [PackClass::Content, PackClass::Metadata].map(|class| PackBuilder::new(session.id(), class));
         let indexes = [IndexBuilder::new(), IndexBuilder::new()];
         let frames = ChunkKind::ALL.map(FramePlain::new);
-        Ok(Mover { core, session, frames, open, indexes, written: Vec::new() })
+        let (sealer, opener) = (Sealer::new(WriteOptions::default().level)?, Opener::new()?);
+        Ok(Mover { core, session, sealer, opener, frames, open, indexes, written: Vec::new() })
     }
 
     /// Takes over what a session that died has named, and shows it to `index`.
@@ -95,8 +97,8 @@ impl<'a> Mover<'a> {
             return Ok(());
         }
         let (key, mut sealed) = (&self.session.key, Vec::new());
-        Sealer::new(WriteOptions::default().level)?.seal(key, &world::random()?, &plain, &mut sealed)?;
-        Opener::new()?.verify(&key.content, &plain, &sealed)?;
+        self.sealer.seal(key, &world::random()?, &plain, &mut sealed)?;
+        self.opener.verify(&key.content, &plain, &sealed)?;
         self.push(&sealed, kind, plain.list())
     }
 
@@ -151,13 +153,6 @@ impl<'a> Mover<'a> {
         self.upload(1)?;
         self.write_index(WRITTEN)?;
         self.write_index(OTHERS)?;
-        self.written.sort_unstable();
-        self.written.dedup();
-        let (session, indexes) = (self.session.id(), self.written);
-        self.core.append(self.core.sign_key()?, &mut |state| {
-            Ok(Body::Commit { session, snapshot: None, indexes: indexes.clone(), replaces: replaces(state) })
-        })?;
-        self.session.forget(self.core);
-        Ok(())
+        self.session.end(self.core, self.written, replaces)
     }
 }

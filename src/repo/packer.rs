@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::frame::{FramePlain, Opener, Sealer};
 use repo_format::id::{ChunkId, ChunkKind, RepoId};
-use repo_format::index::{Index as IndexObject, IndexBuilder};
+use repo_format::index::IndexBuilder;
 use repo_format::key::{RepoKeys, SessionKey, SignKey};
 use repo_format::names::{IndexName, Name, PackClass};
 use repo_format::pack::{BuiltPack, PackBuilder};
 
 use super::index::Index;
+use super::locate::seal_index;
 use super::uploads::Uploads;
 use super::world;
 use crate::error::{Error, Kind, Result};
@@ -321,9 +322,7 @@ impl Shared {
             return Ok(());
         }
         let Setup { repo, key, keys, sign, .. } = &self.setup;
-        let nonces = [world::random()?, world::random()?];
-        let (name, bytes) = builder.finish(key.session, repo, &keys.index, &nonces, sign)?;
-        let object = IndexObject::open(&name, &bytes, repo, &keys.index)?;
+        let (name, bytes, object) = seal_index(builder, &key.session, repo, &keys.index, sign)?;
         self.setup.store.create(&Name::Index(name).to_string(), &bytes)?;
         self.counters.index_objects.fetch_add(1, Ordering::Relaxed);
         self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -9,8 +9,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use repo_format::id::SessionId;
-use repo_format::key::{ContentKey, SessionKey};
+use repo_format::key::SessionKey;
 use repo_format::log::{Body, Entry};
 use repo_format::snapshot::Says;
 
@@ -19,7 +18,7 @@ use super::index::{Index, Layered};
 use super::index_memory::MemoryIndex;
 use super::locate::Purpose;
 use super::sink::{Before, Sink, WriteOptions, WriteStats};
-use super::{Core, world, writer};
+use super::{Core, session, world, writer};
 use crate::error::Result;
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
 use crate::store::watched::{Requests, Watched};
@@ -35,11 +34,8 @@ pub struct Rehearsal {
 
 impl Rehearsal {
     pub(super) fn open(core: Arc<Core>, options: &WriteOptions) -> Result<Rehearsal> {
-        let sign = core.sign_key()?;
         let state = core.log.state();
-        let id = SessionId::new(state.n() + 1, &sign.id());
-        let content = ContentKey::from_bytes(world::random()?);
-        let key = SessionKey::new(&state.content(), &core.ring.repo_id, id, content, world::random()?)?;
+        let key = session::next_key(&core, &state)?;
         // What is added is of objects that do not exist: it must not reach the cache.
         let index: Arc<dyn Index> = Arc::new(Layered::new(core.index(Purpose::Read)?, Arc::new(MemoryIndex::new())));
         let doubts = doubt::look(&core, &*index, &state)?;

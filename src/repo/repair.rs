@@ -11,7 +11,6 @@ use std::sync::Arc;
 use repo_format::credential::Sets;
 use repo_format::frame::{FrameHeader, Listed};
 use repo_format::id::{ChunkId, ChunkKind};
-use repo_format::log::Roles;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use repo_format::pack::{open_pack, salvage};
@@ -236,10 +235,11 @@ impl<'a> Work<'a> {
 
     /// Commits what was carried and named, in place of index objects that cannot be read.
     fn end(mut self) -> Result<(Mended, BTreeSet<PackName>)> {
-        let own = self.core.ring.writer.as_ref().map(|key| key.id());
+        let core = self.core;
+        let own = core.ring.writer.as_ref().map(|key| key.id());
         let dead = self.examined.unsound.indexes.clone();
         let replaced = move |state: &State| -> Vec<IndexName> {
-            let vouches = own.is_some_and(|own| state.roles(&own).has(Roles::VOUCH));
+            let vouches = core.vouches(state);
             let standing = state.indexes().iter().filter(|(name, _)| dead.contains(*name));
             standing.filter(|(_, index)| vouches || Some(index.writer) == own).map(|(name, _)| *name).collect()
         };

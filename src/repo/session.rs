@@ -41,10 +41,8 @@ impl Session {
         // Named by the entry that opens it, so made anew for each number that another writer takes first.
         let mut made = None;
         let state = core.append(sign, &mut |state| {
-            let id = SessionId::new(state.n() + 1, &sign.id());
-            let content = ContentKey::from_bytes(world::random()?);
-            let key = SessionKey::new(&state.content(), &core.ring.repo_id, id, content, world::random()?)?;
-            let wrapped = key.wrapped;
+            let key = next_key(core, state)?;
+            let (id, wrapped) = (key.session, key.wrapped);
             made = Some(key);
             let adopts = dead_session(core, state, adopts);
             Ok(Body::Open { session: id, key: wrapped, adopts, bases: standing(state, bases.as_deref()) })
@@ -103,12 +101,36 @@ impl Session {
         Ok(adopted)
     }
 
+    /// Ends a session that makes no snapshot: from now on its index objects count, in place of those that `replaces` gives.
+    pub fn end(
+        self,
+        core: &Core,
+        mut indexes: Vec<IndexName>,
+        replaces: &mut dyn FnMut(&State) -> Vec<IndexName>,
+    ) -> Result<()> {
+        indexes.sort_unstable();
+        indexes.dedup();
+        let session = self.id();
+        core.append(core.sign_key()?, &mut |state| {
+            Ok(Body::Commit { session, snapshot: None, indexes: indexes.clone(), replaces: replaces(state) })
+        })?;
+        self.forget(core);
+        Ok(())
+    }
+
     /// The session has ended.
     pub fn forget(&self, core: &Core) {
         if let Some(cache) = &core.cache {
             self.adopted.iter().chain([&self.id()]).for_each(|id| cache.forget_session(id));
         }
     }
+}
+
+/// What a session seals with that the next entry of the log opens.
+pub(super) fn next_key(core: &Core, state: &State) -> Result<SessionKey> {
+    let id = SessionId::new(state.n() + 1, &core.sign_key()?.id());
+    let content = ContentKey::from_bytes(world::random()?);
+    Ok(SessionKey::new(&state.content(), &core.ring.repo_id, id, content, world::random()?)?)
 }
 
 /// The newest open session of this writer that nobody works on.

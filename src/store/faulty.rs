@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use super::{Store, cut, lock};
 use crate::error::{Error, Kind, Result};
@@ -165,19 +164,7 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.place()
     }
 
-    fn patience(&self) -> Duration {
-        self.inner.patience()
-    }
-
-    fn sweep(&self) -> Result<()> {
-        self.inner.sweep()
-    }
-
-    fn several_win(&self) -> bool {
-        self.inner.several_win()
-    }
-
-    fn log_place(&self) -> Option<String> {
-        self.inner.log_place()
+    fn under(&self) -> Option<&dyn Store> {
+        Some(&self.inner)
     }
 }

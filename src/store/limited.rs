@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Store;
-use super::retry::{RealTime, Time};
+use super::retry::Time;
 use crate::error::Result;
-use crate::pace::Pace;
+use crate::pace::{Clock, Pace};
 
 /// How much a second, and how long what may pass is tried again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Limited<S> {
 impl<S: Store> Limited<S> {
     /// Wraps a store.
     pub fn new(inner: S, limits: Limits) -> Limited<S> {
-        Limited::with(inner, limits, Box::new(RealTime::new()))
+        Limited::with(inner, limits, Box::new(Clock::default()))
     }
 
     /// The same, in a time of one's own.
@@ -120,15 +120,7 @@ impl<S: Store> Store for Limited<S> {
         self.patience.unwrap_or_else(|| self.inner.patience())
     }
 
-    fn sweep(&self) -> Result<()> {
-        self.inner.sweep()
-    }
-
-    fn several_win(&self) -> bool {
-        self.inner.several_win()
-    }
-
-    fn log_place(&self) -> Option<String> {
-        self.inner.log_place()
+    fn under(&self) -> Option<&dyn Store> {
+        Some(&self.inner)
     }
 }

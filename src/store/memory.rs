@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use super::{Store, cut, exists, lock, missing};
+use super::{Store, cut, exists, is_under, lock, missing};
 use crate::error::Result;
 
 /// Objects in a map.
@@ -76,8 +76,7 @@ impl Store for Memory {
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let objects = lock(&self.objects).clone();
         for (name, bytes) in objects {
-            let under = folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-            if under {
+            if is_under(&name, folder) {
                 visit(&name, bytes.len() as u64)?;
             }
         }

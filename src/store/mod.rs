@@ -76,10 +76,7 @@ pub trait Store: Send + Sync {
 
     /// Removes objects, in as few requests as the store can; that one is missing is fine. After an error some may be gone.
     fn delete_all(&self, names: &[String]) -> Result<()> {
-        names.iter().try_for_each(|name| match self.delete(name) {
-            Err(e) if e.kind() == Kind::NotFound => Ok(()),
-            other => other,
-        })
+        names.iter().try_for_each(|name| gone(self.delete(name)))
     }
 
     /// How many requests at once make sense. A hint, not a limit.
@@ -88,25 +85,30 @@ pub trait Store: Send + Sync {
     /// The place, as the user gave it; for messages.
     fn place(&self) -> String;
 
+    /// The store that this one wraps: of what follows it says what the wrapper does not say otherwise. None: it wraps none.
+    fn under(&self) -> Option<&dyn Store> {
+        None
+    }
+
     /// How long it makes sense to try again what may pass. What a folder's disk says seldom passes; a server comes back.
     fn patience(&self) -> Duration {
-        Duration::from_secs(1)
+        self.under().map_or(Duration::from_secs(1), |under| under.patience())
     }
 
     /// Removes what crashed writers left behind and nobody can see. Never anything that a live writer works on.
     fn sweep(&self) -> Result<()> {
-        Ok(())
+        self.under().map_or(Ok(()), |under| under.sweep())
     }
 
     /// Whether it is known beforehand that several of racing creators may win. No race has to show it then, which would do so by
     /// chance only.
     fn several_win(&self) -> bool {
-        false
+        self.under().is_some_and(|under| under.several_win())
     }
 
     /// The place of the log store, where the log does not lie in here ([`with_log`]).
     fn log_place(&self) -> Option<String> {
-        None
+        self.under().and_then(|under| under.log_place())
     }
 }
 
@@ -240,6 +242,19 @@ pub fn create_or_same(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()>
 /// Locks a mutex whose holders leave the value whole even when they panic.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A delete whose object is gone is done: an earlier try may have been carried out.
+pub(crate) fn gone(deleted: Result<()>) -> Result<()> {
+    match deleted {
+        Err(e) if e.kind() == Kind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether an object's name lies under `folder`; all do under none.
+pub(crate) fn is_under(name: &str, folder: &str) -> bool {
+    folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 pub(crate) fn missing(name: &str) -> Error {

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use super::{Store, cut, lock};
+use super::{Store, cut, is_under, lock};
 use crate::error::{Kind, Result};
 
 /// See the module. Memory of a rehearsal: all that it creates.
@@ -84,8 +83,7 @@ impl Store for Rehearsed {
             true => Ok(()),
             false => visit(name, length),
         })?;
-        let is_under = |name: &str| name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-        let under = created.iter().filter(|(name, _)| folder.is_empty() || is_under(name));
+        let under = created.iter().filter(|(name, _)| is_under(name, folder));
         under.map(|(name, bytes)| (name, bytes.len() as u64)).try_for_each(|(name, length)| visit(name, length))
     }
 
@@ -108,19 +106,11 @@ impl Store for Rehearsed {
         self.inner.place()
     }
 
-    fn patience(&self) -> Duration {
-        self.inner.patience()
+    fn under(&self) -> Option<&dyn Store> {
+        Some(&*self.inner)
     }
 
     fn sweep(&self) -> Result<()> {
         if self.rehearses { Ok(()) } else { self.inner.sweep() }
-    }
-
-    fn several_win(&self) -> bool {
-        self.inner.several_win()
-    }
-
-    fn log_place(&self) -> Option<String> {
-        self.inner.log_place()
     }
 }

@@ -9,12 +9,13 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use repo_format::names::Name;
 
 use super::Store;
 use crate::error::{Error, Kind, Result};
+use crate::pace::Clock;
 
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -44,19 +45,9 @@ pub trait Time: Send + Sync {
 }
 
 /// As it passes.
-pub struct RealTime(Instant);
-
-impl RealTime {
-    /// From now on.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> RealTime {
-        RealTime(Instant::now())
-    }
-}
-
-impl Time for RealTime {
+impl Time for Clock {
     fn now(&self) -> Duration {
-        self.0.elapsed()
+        Clock::now(self)
     }
 
     fn sleep(&self, pause: Duration) {
@@ -79,7 +70,7 @@ impl<S: Store> Retry<S> {
     pub fn new(inner: S) -> Retry<S> {
         #[allow(clippy::disallowed_methods)] // only spreads pauses; `repo::world` lies above
         let seed = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        Retry::with(inner, Box::new(RealTime::new()), seed)
+        Retry::with(inner, Box::new(Clock::default()), seed)
     }
 
     /// The same, in a time of one's own, and with pauses that `seed` decides.
@@ -209,19 +200,7 @@ impl<S: Store> Store for Retry<S> {
         self.inner.place()
     }
 
-    fn patience(&self) -> Duration {
-        self.inner.patience()
-    }
-
-    fn sweep(&self) -> Result<()> {
-        self.inner.sweep()
-    }
-
-    fn several_win(&self) -> bool {
-        self.inner.several_win()
-    }
-
-    fn log_place(&self) -> Option<String> {
-        self.inner.log_place()
+    fn under(&self) -> Option<&dyn Store> {
+        Some(&self.inner)
     }
 }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::{Store, lock};
 use crate::error::Result;
@@ -167,19 +166,7 @@ impl<S: Store> Store for Watched<S> {
         self.inner.place()
     }
 
-    fn patience(&self) -> Duration {
-        self.inner.patience()
-    }
-
-    fn sweep(&self) -> Result<()> {
-        self.inner.sweep()
-    }
-
-    fn several_win(&self) -> bool {
-        self.inner.several_win()
-    }
-
-    fn log_place(&self) -> Option<String> {
-        self.inner.log_place()
+    fn under(&self) -> Option<&dyn Store> {
+        Some(&self.inner)
     }
 }

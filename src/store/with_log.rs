@@ -68,6 +68,13 @@ impl Store for WithLog {
         self.main.list("", &mut |name, len| if is_won(name) { Ok(()) } else { visit(name, len) })
     }
 
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        match folder {
+            "" => self.list(folder, &mut |name, len| if name > after { visit(name, len) } else { Ok(()) }),
+            folder => self.of(folder).list_after(folder, after, visit),
+        }
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.of(name).delete(name)
     }

@@ -3,7 +3,7 @@
 pub mod arguments;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,23 @@ pub fn unused(path: &Path) -> Result<()> {
             .hint("give a path where nothing is yet, or remove what is there")),
         Err(_) => Ok(()),
     }
+}
+
+/// A file of `most` bytes at most; `too_long` says what is wrong with a longer one.
+pub fn read(path: &Path, most: u64, too_long: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|e| Error::io(path.display(), e))?;
+    if bytes.len() as u64 > most {
+        return Err(Error::new(Kind::TooLarge, path.display(), too_long));
+    }
+    Ok(bytes)
+}
+
+/// The same of text.
+pub fn read_text(path: &Path, most: u64, too_long: &str) -> Result<String> {
+    let text = String::from_utf8(read(path, most, too_long)?);
+    text.map_err(|e| Error::io(path.display(), io::Error::new(io::ErrorKind::InvalidData, e.utf8_error())))
 }
 
 /// The longest name of a file, in bytes.

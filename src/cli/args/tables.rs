@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, ValueParser};
 use clap::parser::ValueSource;
@@ -17,6 +15,7 @@ use crate::engine::params::{Group, Param, Params, Takes, Value};
 use crate::engine::{self, Engine, form};
 use crate::error::{Error, Kind, Result};
 use crate::restore::forms::{self, FormOf};
+use crate::whole;
 
 /// A form that was chosen, and what was given for it.
 pub struct Chosen<'e> {
@@ -206,7 +205,8 @@ fn option(param: &'static Param, heading: Option<&'static str>, from: Given) -> 
 fn values(given: &ArgMatches, params: &[&Param], profile: Params) -> Result<Params> {
     let mut all = profile;
     if let Some(path) = given.get_one::<PathBuf>(PARAMS) {
-        let said = Params::given(params, &read(path)?);
+        let said =
+            Params::given(params, &whole::read(path, PARAMS_MAX, "is longer than 1 MiB: no file of parameters")?);
         all.overlay(said.map_err(|e| e.within(format_args!("{}", path.display())))?);
     }
     for param in params {
@@ -220,17 +220,6 @@ fn values(given: &ArgMatches, params: &[&Param], profile: Params) -> Result<Para
     }
     all.check(params)?;
     Ok(all)
-}
-
-/// The file of parameters.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(PARAMS_MAX + 1).read_to_end(&mut text));
-    read.map_err(|e| Error::io(path.display(), e))?;
-    if text.len() as u64 > PARAMS_MAX {
-        return Err(Error::new(Kind::TooLarge, path.display(), "is longer than 1 MiB: no file of parameters"));
-    }
-    Ok(text)
 }
 
 /// What the command line gives for one parameter.

@@ -13,7 +13,7 @@ use super::survey::Survey;
 use super::{MEANWHILE, Marked};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Core, Repo, SNAPSHOTS, twice};
-use crate::store::fetched;
+use crate::store::{fetched, gone};
 
 /// What is to be deleted, and what waits. Bytes are lengths of objects.
 #[derive(Debug, Default)]
@@ -132,14 +132,6 @@ impl Repo {
             done.bytes_deleted += size;
         }
         Ok(())
-    }
-}
-
-/// A delete whose object is gone is done: an earlier try may have been carried out.
-fn gone(deleted: Result<()>) -> Result<()> {
-    match deleted {
-        Err(e) if e.kind() == Kind::NotFound => Ok(()),
-        other => other,
     }
 }
 

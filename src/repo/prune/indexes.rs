@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use repo_format::index::{Index as IndexObject, IndexBuilder};
 use repo_format::limits::LOG_LIST_MAX;
-use repo_format::log::{Body, Roles};
+use repo_format::log::Body;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use repo_format::pack::PackFrame;
@@ -108,7 +108,7 @@ impl Core {
     fn may_replace(&self, name: &IndexName, state: &State) -> May {
         let Some(key) = self.ring.writer.as_ref() else { return May::Not };
         let own = key.id();
-        let vouches = state.roles(&own).has(Roles::VOUCH) && !self.ring.read.is_empty();
+        let vouches = self.vouches(state) && !self.ring.read.is_empty();
         match state.indexes().get(name) {
             None => May::Not,
             Some(index) if index.writer == own || (vouches && index.vouched) => May::AsItIs,
@@ -119,8 +119,7 @@ impl Core {
 
     /// Small index objects that are worth merging.
     fn small_indexes(&self, state: &State) -> Result<Vec<IndexName>> {
-        let own = self.ring.writer.as_ref().map(|key| key.id());
-        let vouches = own.is_some_and(|own| state.roles(&own).has(Roles::VOUCH));
+        let vouches = self.vouches(state);
         let mut small = Vec::new();
         self.store.list(ObjectKind::Index.word(), &mut |text, size| {
             let Ok(Name::Index(name)) = Name::parse(text) else { return Ok(()) };
@@ -220,19 +219,10 @@ fn take(packs: Vec<Contents>, builders: &mut Vec<IndexBuilder>) -> Result<()> {
 /// Commits a session that puts new index objects in place of others.
 fn replace(core: &Core, builders: Vec<IndexBuilder>, mut replaces: Vec<IndexName>) -> Result<()> {
     let session = Session::open(core, Some(Vec::new()), Adopts::None)?;
-    let key = core.sign_key()?;
-    let mut indexes = Vec::new();
-    for builder in builders {
-        indexes.push(core.write_index(&session.id(), builder, None)?);
-    }
-    indexes.sort_unstable();
+    let write = |builder| core.write_index(&session.id(), builder, None);
+    let indexes = builders.into_iter().map(write).collect::<Result<Vec<_>>>()?;
     replaces.sort_unstable();
-    let id = session.id();
-    core.append(key, &mut |_| {
-        Ok(Body::Commit { session: id, snapshot: None, indexes: indexes.clone(), replaces: replaces.clone() })
-    })?;
-    session.forget(core);
-    Ok(())
+    session.end(core, indexes, &mut |_| replaces.clone())
 }
 
 /// What an index object says, pack by pack, as the list of a pack says it; `None` where it names a frame in part.

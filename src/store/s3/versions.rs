@@ -13,7 +13,7 @@ use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, HttpResponse};
 use serde::Deserialize;
 
-use super::super::{Store, missing};
+use super::super::{Store, is_under, missing};
 use super::errors::{Asked, Verb, named};
 use super::wire::{self, Listening};
 use super::{REQUEST, S3};
@@ -212,9 +212,10 @@ impl Store for AsOf {
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        let within =
-            |name: &str| folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-        self.objects()?.iter().filter(|(name, _)| within(name)).try_for_each(|(name, found)| visit(name, found.len))
+        self.objects()?
+            .iter()
+            .filter(|(name, _)| is_under(name, folder))
+            .try_for_each(|(name, found)| visit(name, found.len))
     }
 
     fn delete(&self, name: &str) -> Result<()> {

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use self::answers::{Asked, Verb};
 use self::auth::Auth;
 use self::place::Place;
-use super::{OBJECT_MAX, Store, short};
+use super::{OBJECT_MAX, Store, gone, short};
 use crate::error::{self, Error, Kind, Result};
 
 pub use self::auth::Variables;
@@ -247,10 +247,7 @@ impl Store for Swift {
     fn delete_all(&self, names: &[String]) -> Result<()> {
         for some in names.chunks(REMOVED_AT_ONCE) {
             if !self.remove_at_once(some)? {
-                some.iter().try_for_each(|name| match self.delete(name) {
-                    Err(e) if e.kind() == Kind::NotFound => Ok(()),
-                    other => other,
-                })?;
+                some.iter().try_for_each(|name| gone(self.delete(name)))?;
             }
         }
         Ok(())
