@@ -139,36 +139,42 @@ fn a_node_that_is_slow_is_cleared_and_left_out() {
 
 /// The machine of a node is paused, or gone, while the node is read. What stays on it the next run clears.
 #[test]
-#[ignore = "run by tools/long nodes"]
-fn a_node_that_is_paused_or_gone_is_left_out_and_cleared_when_it_is_back() {
-    for paused in [false, true] {
-        let (Some(mut cluster), Some(mut far)) = (over_ssh(), Sshd::start()) else { return };
-        cluster.settings = Some(cluster.sshd.as_ref().unwrap().settings_for_both(&far));
-        cluster.ports[2] = Some(far.port);
-        let child = start(cluster.within(15).args(["--limit-read", "15"]));
-        wait_until("all have a snapshot", || ["node1", "node2", "node3"].iter().all(|node| held(&cluster, node) > 100));
-        thread::sleep(Duration::from_secs(2));
-        match paused {
-            true => far.pause(true),
-            false => far.crash(),
-        }
-        let done = ended(child);
-        done.failed(4, &["node n3: is left out"]);
-        others_complete(&cluster);
-        assert_eq!((held(&cluster, "node1"), held(&cluster, "node2")), (0, 0));
-        assert!(held(&cluster, "node3") > 0 && cluster.left().1 > 0, "nobody could clear it");
-        match paused {
-            true => far.pause(false),
-            false => far.restart(),
-        }
-        cluster.wait_for_programs();
-        let next = ran(&mut cluster.within(20));
-        assert!(
-            next.err.contains("node n3: snapshot onefold-") && next.err.contains("of a run that was killed, cleared"),
-            "{next:?}"
-        );
-        assert_eq!(held(&cluster, "node3"), 0);
+fn a_node_that_is_paused_is_left_out_and_cleared_when_it_goes_on() {
+    away_while_read(true);
+}
+
+#[test]
+fn a_node_that_is_gone_is_left_out_and_cleared_when_it_is_back() {
+    away_while_read(false);
+}
+
+fn away_while_read(paused: bool) {
+    let (Some(mut cluster), Some(mut far)) = (over_ssh(), Sshd::start()) else { return };
+    cluster.settings = Some(cluster.sshd.as_ref().unwrap().settings_for_both(&far));
+    cluster.ports[2] = Some(far.port);
+    let child = start(cluster.within(15).args(["--limit-read", "15"]));
+    wait_until("all have a snapshot", || ["node1", "node2", "node3"].iter().all(|node| held(&cluster, node) > 100));
+    thread::sleep(Duration::from_secs(2));
+    match paused {
+        true => far.pause(true),
+        false => far.crash(),
     }
+    let done = ended(child);
+    done.failed(4, &["node n3: is left out"]);
+    others_complete(&cluster);
+    assert_eq!((held(&cluster, "node1"), held(&cluster, "node2")), (0, 0));
+    assert!(held(&cluster, "node3") > 0 && cluster.left().1 > 0, "nobody could clear it");
+    match paused {
+        true => far.pause(false),
+        false => far.restart(),
+    }
+    cluster.wait_for_programs();
+    let next = ran(&mut cluster.within(20));
+    assert!(
+        next.err.contains("node n3: snapshot onefold-") && next.err.contains("of a run that was killed, cleared"),
+        "{next:?}"
+    );
+    assert_eq!(held(&cluster, "node3"), 0);
 }
 
 /// Ends a process and those that it started.
