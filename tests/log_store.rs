@@ -18,11 +18,11 @@ use repo_format::names::Name;
 
 use crate::repo::{backup, chunks, init, key_file, open, problems, restore, small};
 use crate::sim_disk::SimDisk;
-use crate::stores::{LastWins, contract, lossy, names};
+use crate::stores::{Odd, contract, last_wins, lossy, names};
 use crate::user::{User, capture, ran, three};
 
 /// A main store that lets several win, with this log store.
-fn with(main: &Arc<LastWins>, log: &Arc<dyn Store>) -> Arc<dyn Store> {
+fn with(main: &Arc<Odd>, log: &Arc<dyn Store>) -> Arc<dyn Store> {
     Arc::new(WithLog::new(main.clone(), log.clone()).unwrap())
 }
 
@@ -30,13 +30,13 @@ fn log_store() -> Arc<dyn Store> {
     Arc::new(Memory::new())
 }
 
-fn last_wins() -> Arc<LastWins> {
-    Arc::new(LastWins(Memory::new()))
+fn several_win() -> Arc<Odd> {
+    Arc::new(last_wins("last wins"))
 }
 
 /// A repository with two backups, its main store and its log store.
-fn made() -> (Arc<LastWins>, Arc<dyn Store>) {
-    let (main, log) = (last_wins(), log_store());
+fn made() -> (Arc<Odd>, Arc<dyn Store>) {
+    let (main, log) = (several_win(), log_store());
     let repo = init(&with(&main, &log), None);
     assert!(repo.config().create_atomic && repo.config().log_store);
     for seed in 0..2 {
@@ -52,40 +52,17 @@ fn all(store: &dyn Store) -> Vec<(String, u64)> {
 
 #[test]
 fn with_a_log_store_every_store_keeps_the_contract() {
-    struct Overwrites(Memory);
     // As Swift: what exists is refused, but of those who race several win.
-    impl Store for Overwrites {
-        fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
-            match self.0.create(name, bytes) {
-                Err(e) if e.kind() == Kind::AlreadyExists && name.starts_with("probe/") => {
-                    self.0.overwrite(name, bytes);
-                    Ok(())
-                }
-                other => other,
-            }
+    let create = |memory: &Memory, name: &str, bytes: &[u8]| match memory.create(name, bytes) {
+        Err(e) if e.kind() == Kind::AlreadyExists && name.starts_with("probe/") => {
+            memory.overwrite(name, bytes);
+            Ok(())
         }
-        fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
-            self.0.read(name)
-        }
-        fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
-            self.0.read_range(name, range)
-        }
-        fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
-            self.0.list(folder, visit)
-        }
-        fn delete(&self, name: &str) -> onefold::Result<()> {
-            self.0.delete(name)
-        }
-        fn concurrency(&self) -> usize {
-            1
-        }
-        fn place(&self) -> String {
-            "overwrites".to_string()
-        }
-    }
+        other => other,
+    };
     let new = || {
         let log: Arc<dyn Store> = Arc::new(Folder::new(SimDisk::new()));
-        WithLog::new(Arc::new(Overwrites(Memory::new())), log).unwrap()
+        WithLog::new(Arc::new(Odd { inner: Memory::new(), place: "overwrites", create }), log).unwrap()
     };
     contract(&new());
     contract(&Watched::new(new()));
@@ -102,45 +79,19 @@ fn with_a_log_store_every_store_keeps_the_contract() {
 
 #[test]
 fn a_store_with_several_winners_holds_no_log_alone() {
-    let main = last_wins();
+    let main = several_win();
     let store: Arc<dyn Store> = main.clone();
     let refused = Repo::init(store, Unlock::KeyFile(&key_file()), None, small()).err().unwrap();
     assert!(refused.kind() == Kind::Unsupported && refused.advice().unwrap().contains("--log-store"), "{refused}");
     assert!(all(&*main).is_empty(), "nothing was made");
     // Nor does another of its kind.
     let refused = Repo::init(
-        Arc::new(WithLog::new(main.clone(), Arc::new(Named("log", LastWins(Memory::new())))).unwrap()),
+        Arc::new(WithLog::new(main.clone(), Arc::new(last_wins("log"))).unwrap()),
         Unlock::KeyFile(&key_file()),
         None,
         small(),
     );
     assert!(refused.err().unwrap().subject().contains("log"));
-}
-
-/// A store of another place.
-struct Named<S>(&'static str, S);
-impl<S: Store> Store for Named<S> {
-    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
-        self.1.create(name, bytes)
-    }
-    fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
-        self.1.read(name)
-    }
-    fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> onefold::Result<Vec<u8>> {
-        self.1.read_range(name, range)
-    }
-    fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> onefold::Result<()>) -> onefold::Result<()> {
-        self.1.list(folder, visit)
-    }
-    fn delete(&self, name: &str) -> onefold::Result<()> {
-        self.1.delete(name)
-    }
-    fn concurrency(&self) -> usize {
-        1
-    }
-    fn place(&self) -> String {
-        self.0.to_string()
-    }
 }
 
 /// The log store holds what one must win and nothing else; the main store holds its second copies and all else.
@@ -180,8 +131,10 @@ fn a_log_is_not_looked_for_where_it_is_not() {
         refused(&alone, cache, "--log-store PLACE");
         refused(&with(&main, &empty), cache, "refill-log");
         refused(&with(&main, &others), cache, "another repository");
-        let beside: Arc<dyn Store> =
-            Arc::new(WithLog::new(plain.clone(), Arc::new(Named("log", Memory::new()))).unwrap());
+        let beside: Arc<dyn Store> = Arc::new(
+            WithLog::new(plain.clone(), Arc::new(Odd { inner: Memory::new(), place: "log", create: Memory::create }))
+                .unwrap(),
+        );
         refused(&beside, None, "leave --log-store out");
     }
     // Where there is a repository no other is made, whatever is given for its log.
@@ -220,7 +173,7 @@ fn a_lost_log_store_is_filled_from_the_mirror() {
     let refused = |store: &dyn Store| refill(store).unwrap_err().kind();
     assert_eq!(refused(&*with(&main, &again)), Kind::AlreadyExists);
     assert_eq!(refused(&*main), Kind::Usage);
-    assert_eq!(refused(&*with(&last_wins(), &log_store())), Kind::NoRepository);
+    assert_eq!(refused(&*with(&several_win(), &log_store())), Kind::NoRepository);
 }
 
 /// An entry that stands in the log store stands, whatever becomes of its mirror; what differs is named.
@@ -235,14 +188,14 @@ fn the_log_store_is_the_truth() {
     assert_eq!(repo.state().n(), n);
     backup(&repo, &chunks(5, 6));
     assert_eq!(main.read(&mirror).unwrap(), log.read(&last).unwrap(), "made up for before the next");
-    main.0.overwrite(&mirror, b"another entry");
+    main.inner.overwrite(&mirror, b"another entry");
     let repo = open(&store, None).unwrap();
     restore(&repo, &chunks(5, 6));
     let found = problems(&repo, false);
     assert!(found.len() == 1 && found[0].contains(&mirror), "{found:?}");
     // The other way round: the mirror serves, as long as the log store is this repository's.
     log.delete(&last).unwrap();
-    main.0.overwrite(&mirror, b"");
+    main.inner.overwrite(&mirror, b"");
     assert!(open(&store, None).unwrap().stopped().is_some(), "what is lost in both is said");
 }
 

@@ -21,6 +21,7 @@ use onefold::{backup, forget, prune};
 use repo_format::credential::{PasswordCost, Unlock};
 use repo_format::record::{BodyWriter, Class};
 
+use crate::dice::Dice;
 use crate::repo::{key_file, memory, open};
 use crate::user::{capture, copy, mend_manifest};
 
@@ -50,11 +51,8 @@ fn rows() -> Vec<Row> {
 
 /// What a night changes: a stretch of keys, as a job writes them, and a few rows anywhere.
 fn change(rows: &mut [Row], night: u64) {
-    let mut dice = night.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut below = |n: usize| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (dice >> 33) as usize % n
-    };
+    let mut dice = Dice(night.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut below = |n: usize| dice.below(n as u64) as usize;
     let (stretch, all) = (rows.len() / 25, rows.len());
     let from = below(all - stretch);
     rows[from..from + stretch].iter_mut().for_each(|row| row.night = night);

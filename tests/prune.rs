@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::prune::{Options, Pruned, of_marked};
 use onefold::repo::alone::Needs;
@@ -10,7 +9,6 @@ use onefold::repo::prune::{Limits, Marked, Marks};
 use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
 use onefold::store::Store;
-use onefold::store::faulty::{Fault, Faulty};
 use onefold::store::folder::Folder;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
@@ -18,7 +16,8 @@ use onefold::{Error, Kind, Result};
 use repo_format::id::SnapshotId;
 use repo_format::snapshot::Says;
 
-use crate::repo::{backup, chunks, init, memory, open, problems, put_all};
+use crate::dice::Dice;
+use crate::repo::{backup, chunks, each_request_fails, init, memory, open, problems, put_all};
 use crate::sim_disk::{Loss, SimDisk};
 
 type Plain = Vec<(ChunkKind, Vec<u8>)>;
@@ -26,7 +25,7 @@ type Plain = Vec<(ChunkKind, Vec<u8>)>;
 const ALL: Options = Options { grace_ms: 0, limits: Limits { unused: 0.05, moved: u64::MAX }, dry_run: false };
 
 /// What the snapshots need, where each names all its chunks.
-fn mark(repo: &Repo) -> Result<Marked> {
+pub fn mark(repo: &Repo) -> Result<Marked> {
     let mut marks = Marks::new(&repo.scratch_dir());
     for id in repo.needed_snapshots()? {
         let (writer, snapshot) = repo.needed_snapshot(&id)?;
@@ -170,11 +169,8 @@ fn beside_backups_nothing_is_lost() {
         let store = memory();
         init(&store, None);
         let mut model = Model::new();
-        let mut dice = seed;
-        let mut next = |below: u64| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (dice >> 33) % below
-        };
+        let mut dice = Dice(seed);
+        let mut next = |below: u64| dice.below(below);
         for step in 0..12 {
             let context = format!("seed {seed}, step {step}");
             let plain: Plain = (0..3).flat_map(|_| chunks(next(6), 12)).collect();
@@ -277,29 +273,18 @@ fn every_request_of_a_prune_fails_once() {
         prune(&repo, &Options { limits: Limits { unused: f64::INFINITY, ..ALL.limits }, ..ALL }).unwrap();
         (shared, model)
     };
-    let mut states = 0;
-    for fault in [Fault::Error(Kind::Io), Fault::Error(Kind::Full), Fault::LostReply] {
-        for n in 0.. {
-            let (store, model) = make();
-            let (seen, told) = (Arc::new(AtomicUsize::new(0)), fault.clone());
-            let count = seen.clone();
-            let script = move |_, _: &str| (count.fetch_add(1, Ordering::Relaxed) == n).then(|| told.clone());
-            let faulty: Arc<dyn Store> = Arc::new(Faulty::new(store.clone(), script));
-            let context = format!("{fault:?} of request {n}");
-            // Whether it fails or is tried again with success: what counts is what is left.
-            let _ = open(&faulty, None).and_then(|repo| prune(&repo, &ALL));
-            states += 1;
-            let repo = open(&store, None).unwrap();
-            verify(&repo, &model, &context);
-            prune(&repo, &ALL).unwrap_or_else(|e| panic!("{context}: {e}"));
-            prune(&repo, &ALL).unwrap_or_else(|e| panic!("{context}: {e}"));
-            verify(&repo, &model, &context);
-            assert_eq!(problems(&repo, false), Vec::<String>::new(), "{context}");
-            if seen.load(Ordering::Relaxed) <= n {
-                break;
-            }
-        }
-    }
+    let states = each_request_fails(|fails, context| {
+        let (store, model) = make();
+        let faulty = fails(store.clone());
+        // Whether it fails or is tried again with success: what counts is what is left.
+        let _ = open(&faulty, None).and_then(|repo| prune(&repo, &ALL));
+        let repo = open(&store, None).unwrap();
+        verify(&repo, &model, context);
+        prune(&repo, &ALL).unwrap_or_else(|e| panic!("{context}: {e}"));
+        prune(&repo, &ALL).unwrap_or_else(|e| panic!("{context}: {e}"));
+        verify(&repo, &model, context);
+        assert_eq!(problems(&repo, false), Vec::<String>::new(), "{context}");
+    });
     assert!(states > 100, "{states}");
 }
 

@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::repo::Repo;
 use onefold::repo::check::Unlisted;
 use onefold::store::Store;
-use onefold::store::faulty::{Fault, Faulty};
 use onefold::store::memory::Memory;
 use onefold::store::rehearsed::Rehearsed;
 use onefold::watch::Watch;
 use onefold::{Kind, Result};
 use repo_format::names::Name;
 
-use crate::repo::{backup, chunks, init, open, restore};
+use crate::repo::{backup, chunks, each_request_fails, init, open, restore};
 use crate::user::{User, capture, files_below, three};
 
 fn store_of(backups: u64) -> Arc<Memory> {
@@ -157,24 +155,14 @@ fn every_request_of_a_recovery_fails_once() {
     all.keys().filter(|name| ["log/", "snapshot/", "config"].iter().any(|f| name.starts_with(f))).for_each(|name| {
         lost.delete(name).unwrap();
     });
-    let mut states = 0;
-    for fault in [Fault::Error(Kind::Io), Fault::Error(Kind::Full), Fault::LostReply] {
-        for n in 0.. {
-            let memory = Arc::new(lost.fork());
-            let (seen, told) = (Arc::new(AtomicUsize::new(0)), fault.clone());
-            let count = seen.clone();
-            let script = move |_, _: &str| (count.fetch_add(1, Ordering::Relaxed) == n).then(|| told.clone());
-            let faulty: Arc<dyn Store> = Arc::new(Faulty::new(memory.clone(), script));
-            let _ = recover(&faulty, None);
-            states += 1;
-            assert!(objects(&memory).iter().all(|(name, bytes)| all[name] == *bytes), "{fault:?} of request {n}");
-            recover(&(memory.clone() as Arc<dyn Store>), None).unwrap();
-            assert!(objects(&memory) == all, "{fault:?} of request {n}");
-            if seen.load(Ordering::Relaxed) <= n {
-                break;
-            }
-        }
-    }
+    let states = each_request_fails(|fails, context| {
+        let memory = Arc::new(lost.fork());
+        let faulty = fails(memory.clone());
+        let _ = recover(&faulty, None);
+        assert!(objects(&memory).iter().all(|(name, bytes)| all[name] == *bytes), "{context}");
+        recover(&(memory.clone() as Arc<dyn Store>), None).unwrap();
+        assert!(objects(&memory) == all, "{context}");
+    });
     assert!(states > 60, "{states}");
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::check::{self, ranges};
 use onefold::engine::Engine;
@@ -22,7 +21,7 @@ use onefold::{Kind, Result};
 use repo_format::snapshot::Says;
 
 use crate::flow;
-use crate::repo::{backup, chunks, init, memory, open, put_all, restore};
+use crate::repo::{backup, chunks, each_request_fails, init, memory, open, put_all, restore};
 use crate::sim_disk::{Loss, SimDisk};
 use crate::user::capture;
 
@@ -224,27 +223,16 @@ fn every_request_of_a_repair_fails_once() {
     let made: Arc<Memory> = Arc::new(Memory::new());
     let dynamic: Arc<dyn Store> = made.clone();
     let (all, sound, packs) = damaged(&dynamic);
-    let mut states = 0;
-    for fault in [Fault::Error(Kind::Io), Fault::Error(Kind::Full), Fault::LostReply] {
-        for n in 0.. {
-            let store: Arc<dyn Store> = Arc::new(made.fork());
-            let (seen, told) = (Arc::new(AtomicUsize::new(0)), fault.clone());
-            let count = seen.clone();
-            let script = move |_, _: &str| (count.fetch_add(1, Ordering::Relaxed) == n).then(|| told.clone());
-            let faulty: Arc<dyn Store> = Arc::new(Faulty::new(store.clone(), script));
-            let context = format!("{fault:?} of request {n}");
-            let before = readable(&store);
-            // Whether it fails or is tried again with success: what counts is what is left.
-            let _ = open(&faulty, None).and_then(|repo| mend(&repo, false));
-            states += 1;
-            assert!(readable(&store).is_superset(&before), "{context}");
-            mend(&open(&store, None).unwrap(), false).unwrap_or_else(|e| panic!("{context}: {e}"));
-            is_mended(&store, &sound, &packs, &all, &context);
-            if seen.load(Ordering::Relaxed) <= n {
-                break;
-            }
-        }
-    }
+    let states = each_request_fails(|fails, context| {
+        let store: Arc<dyn Store> = Arc::new(made.fork());
+        let faulty = fails(store.clone());
+        let before = readable(&store);
+        // Whether it fails or is tried again with success: what counts is what is left.
+        let _ = open(&faulty, None).and_then(|repo| mend(&repo, false));
+        assert!(readable(&store).is_superset(&before), "{context}");
+        mend(&open(&store, None).unwrap(), false).unwrap_or_else(|e| panic!("{context}: {e}"));
+        is_mended(&store, &sound, &packs, &all, context);
+    });
     assert!(states > 100, "{states}");
 }
 

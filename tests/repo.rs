@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::Kind;
 use onefold::repo::check::Reads;
 use onefold::repo::{InitOptions, Repo, WriteOptions};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
 use onefold::store::Store;
+use onefold::store::faulty::{Fault, Faulty};
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
 use proptest::prelude::*;
@@ -76,6 +78,31 @@ pub fn restore(repo: &Repo, chunks: &[(ChunkKind, Vec<u8>)]) {
     for ((kind, id), (_, plain)) in snapshot.roots.iter().zip(chunks) {
         assert_eq!(&reader.get(*kind, id).unwrap(), plain);
     }
+}
+
+/// In front of a store, what fails.
+pub type Fails<'a> = &'a dyn Fn(Arc<dyn Store>) -> Arc<dyn Store>;
+
+/// Each request of some work in turn fails, or is done though it is reported failed. `each` puts what fails in front of a store, does the
+/// work, and looks at what is left; it is called until the work ends before its request fails. Returns how often that was.
+pub fn each_request_fails(mut each: impl FnMut(Fails<'_>, &str)) -> usize {
+    let mut states = 0;
+    for fault in [Fault::Error(Kind::Io), Fault::Error(Kind::Full), Fault::LostReply] {
+        for n in 0.. {
+            let seen = Arc::new(AtomicUsize::new(0));
+            let fails = |store: Arc<dyn Store>| -> Arc<dyn Store> {
+                let (count, told) = (seen.clone(), fault.clone());
+                let script = move |_, _: &str| (count.fetch_add(1, Ordering::Relaxed) == n).then(|| told.clone());
+                Arc::new(Faulty::new(store, script))
+            };
+            each(&fails, &format!("{fault:?} of request {n}"));
+            states += 1;
+            if seen.load(Ordering::Relaxed) <= n {
+                break;
+            }
+        }
+    }
+    states
 }
 
 pub fn problems(repo: &Repo, read_data: bool) -> Vec<String> {

@@ -2,10 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -18,13 +16,12 @@ use onefold::store::s3::{S3, Variables};
 use onefold::store::watched::Watched;
 use tempfile::TempDir;
 
+use crate::server;
 use crate::stores::{contract, lossy, names};
 use crate::user::{Ran, User, capture, nodes, ran, three};
 
 pub const ID: &str = "onefoldtest";
 pub const SECRET: &str = "onefold-test-secret";
-/// Said by `tools/stores/serve` where there is no server.
-const NOT_INSTALLED: i32 = 3;
 
 /// A server with one bucket.
 pub struct Server {
@@ -43,11 +40,8 @@ impl Drop for Server {
 /// Buckets lie in `dir/buckets`, what else the server knows in `dir/state`.
 fn serve(dir: &Path, port: u16) -> Child {
     let name = std::env::var("ONEFOLD_S3").unwrap_or("versitygw".into());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/stores/serve");
-    let mut command = Command::new(script);
-    command.arg(name).arg(dir.join("buckets")).arg(port.to_string());
-    command.env("ONEFOLD_SERVER_STATE", dir.join("state"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    let mut command = server::serve([name.as_ref(), dir.join("buckets").as_os_str(), port.to_string().as_ref()]);
+    command.env("ONEFOLD_SERVER_STATE", dir.join("state")).spawn().unwrap()
 }
 
 impl Server {
@@ -55,31 +49,20 @@ impl Server {
     pub fn start() -> Option<Server> {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("buckets/bucket")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = server::free_port();
         let mut server = Server { child: serve(dir.path(), port), port, dir };
         if server.wait() {
             return Some(server);
         }
-        assert!(std::env::var_os("ONEFOLD_S3").is_none(), "the server that ONEFOLD_S3 names is not installed");
-        // Past the harness, which shows nothing of tests that pass.
-        let said = b"SKIPPED: no S3 server is installed; `tools/stores/setup` installs one\n";
-        std::io::stderr().write_all(said).unwrap();
+        server::is_missing("an S3 server", "ONEFOLD_S3", "");
         None
     }
 
     /// Waits until it answers; false where it is not installed.
     fn wait(&mut self) -> bool {
-        for _ in 0..600 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                assert_eq!(status.code(), Some(NOT_INSTALLED), "the server ended");
-                return false;
-            }
-            if self.open("bucket").list("", &mut |_, _| Ok(())).is_ok() {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the server does not answer");
+        let bucket = self.open("bucket");
+        let lists = || bucket.list("", &mut |_, _| Ok(())).is_ok();
+        server::answers(&mut self.child, "the server", Duration::from_millis(50), lists)
     }
 
     /// Starts it again, where it was.

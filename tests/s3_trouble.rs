@@ -116,6 +116,15 @@ fn newest(server: &Server, bucket: &str, name: &str, of: &str) -> String {
     found.split("<VersionId>").nth(1).unwrap().split('<').next().unwrap().to_owned()
 }
 
+/// Makes a bucket that keeps versions, and one whose objects nobody can remove before a day is over.
+fn keeping(server: &Server) -> [&'static str; 2] {
+    ask(server, &["PUT", "/versions"]).fine();
+    ask(server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
+    ask(server, &["PUT", "/locked", "", "x-amz-bucket-object-lock-enabled: true"]).fine();
+    ask(server, &["PUT", "/locked?object-lock=", RETENTION]).fine();
+    ["versions", "locked"]
+}
+
 /// In a bucket that keeps versions, and in one whose objects nobody can remove before a day is over, all works as in others. What
 /// was deleted is still there, as a version, and comes back with the marker's removal.
 #[test]
@@ -123,11 +132,7 @@ fn buckets_with_versions_and_with_retention_are_buckets() {
     let Some(server) = Server::start().filter(|_| std::env::var("ONEFOLD_S3").as_deref() != Ok("minio")) else {
         return;
     };
-    ask(&server, &["PUT", "/versions"]).fine();
-    ask(&server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
-    ask(&server, &["PUT", "/locked", "", "x-amz-bucket-object-lock-enabled: true"]).fine();
-    ask(&server, &["PUT", "/locked?object-lock=", RETENTION]).fine();
-    for bucket in ["versions", "locked"] {
+    for bucket in keeping(&server) {
         let of = InBucket::made(&server, &format!("{bucket}/prod"));
         of.run(&of.backup(&[])).fine();
         let read_key = of.user.path("read-key").to_str().unwrap().to_owned();
@@ -236,11 +241,7 @@ fn dating() -> Option<Server> {
 #[test]
 fn what_a_hostile_delete_left_is_read_as_of_a_time() {
     let Some(server) = dating() else { return };
-    ask(&server, &["PUT", "/versions"]).fine();
-    ask(&server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
-    ask(&server, &["PUT", "/locked", "", "x-amz-bucket-object-lock-enabled: true"]).fine();
-    ask(&server, &["PUT", "/locked?object-lock=", RETENTION]).fine();
-    for bucket in ["versions", "locked"] {
+    for bucket in keeping(&server) {
         let of = InBucket::made(&server, &format!("{bucket}/prod"));
         of.run(&of.backup(&[])).fine();
         let rows = ["restore", "latest", "--to", "json", "--table", "lab.users"];

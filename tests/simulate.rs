@@ -17,7 +17,7 @@ use std::thread;
 
 use onefold::prune::{Options, of_marked};
 use onefold::repo::check::Reads;
-use onefold::repo::prune::{Limits, Marks};
+use onefold::repo::prune::Limits;
 use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkKind, ChunkSink, ChunkSource};
 use onefold::watch::{Problem, Watch};
@@ -30,8 +30,10 @@ use repo_format::log::Body;
 use repo_format::names::{Name, PackName};
 use repo_format::snapshot::Says;
 
+use crate::dice::Dice;
+use crate::prune::mark;
 use crate::repo::{chunks, small};
-use stage::{Dice, Process, Stage};
+use stage::{Process, Stage, dice};
 
 pub type Plain = Vec<(ChunkKind, Vec<u8>)>;
 
@@ -125,16 +127,9 @@ fn write(process: &Process, dice: &mut Dice) {
     }
 }
 
-/// What the snapshots need, where each names all its chunks.
 fn prune(repo: &Repo, grace_ms: u64, dice: &mut Dice) -> Result<()> {
-    let mut marks = Marks::new(&repo.scratch_dir());
-    for id in repo.needed_snapshots()? {
-        let (writer, snapshot) = repo.needed_snapshot(&id)?;
-        let number = marks.snapshot(id, writer)?;
-        snapshot.roots.iter().try_for_each(|(_, chunk)| marks.add(number, chunk))?;
-    }
     let limits = Limits { unused: [0.0, 0.2, f64::INFINITY][dice.below(3) as usize], moved: u64::MAX };
-    of_marked(repo, &marks.finish()?, &Options { grace_ms, limits, dry_run: false }, &Watch::new()).map(drop)
+    of_marked(repo, &mark(repo)?, &Options { grace_ms, limits, dry_run: false }, &Watch::new()).map(drop)
 }
 
 fn administer(process: &Process, dice: &mut Dice) {
@@ -225,7 +220,7 @@ fn end(stage: &Arc<Stage>) {
         repo.administer(&mut |_| Ok(Body::Fence { session })).unwrap();
     }
     for _ in 0..3 {
-        prune(&open(), 0, &mut Dice::new(0)).unwrap();
+        prune(&open(), 0, &mut dice(0)).unwrap();
     }
     let repo = open();
     verify(stage, &repo, "after the last prune");

@@ -2,11 +2,9 @@
 //! `ONEFOLD_SFTP=openssh` forbids that.
 
 use std::fs;
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use onefold::store::folder::Folder;
@@ -14,8 +12,7 @@ use onefold::store::sftp::{self, Remote};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Said by `tools/stores/serve` where there is no server.
-const NOT_INSTALLED: i32 = 3;
+use crate::server;
 
 pub struct Sshd {
     child: Child,
@@ -32,10 +29,8 @@ impl Drop for Sshd {
 }
 
 fn serve(dir: &Path, port: u16, subsystem: &str) -> Child {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/stores/serve");
-    let mut command = Command::new(script);
-    command.arg("openssh").arg(dir).arg(port.to_string()).arg(subsystem);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    let port = port.to_string();
+    server::serve(["openssh".as_ref(), dir.as_os_str(), port.as_ref(), subsystem.as_ref()]).spawn().unwrap()
 }
 
 impl Sshd {
@@ -46,31 +41,20 @@ impl Sshd {
     /// With another line of its settings behind `Subsystem`.
     pub fn offering(subsystem: &str) -> Option<Sshd> {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = server::free_port();
         let mut sshd = Sshd { child: serve(dir.path(), port, subsystem), port, dir };
         if sshd.wait() {
             return Some(sshd);
         }
-        assert!(std::env::var_os("ONEFOLD_SFTP").is_none(), "there is no sshd, and ONEFOLD_SFTP says that there is");
-        // Past the harness, which shows nothing of tests that pass.
-        let said = b"SKIPPED: no OpenSSH server is installed; `tools/stores/setup openssh` installs one\n";
-        std::io::stderr().write_all(said).unwrap();
+        server::is_missing("OpenSSH", "ONEFOLD_SFTP", " openssh");
         None
     }
 
     /// Waits until it answers; false where it is not installed.
     fn wait(&mut self) -> bool {
-        for _ in 0..600 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                assert_eq!(status.code(), Some(NOT_INSTALLED), "sshd ended");
-                return false;
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("sshd does not answer");
+        let port = self.port;
+        let connects = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        server::answers(&mut self.child, "sshd", Duration::from_millis(50), connects)
     }
 
     /// Ends the server and all sessions, as a crash of its machine does.

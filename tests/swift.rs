@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -21,11 +21,9 @@ use onefold::store::with_log::WithLog;
 use onefold::store::{Store, disk::RealDisk};
 use tempfile::TempDir;
 
+use crate::server;
 use crate::stores::{contract, lossy, names};
 use crate::user::{User, capture, expected, lines, nodes, ran, three};
-
-/// Said by `tools/stores/serve` where there is no server.
-const NOT_INSTALLED: i32 = 3;
 
 /// A cluster with one container.
 struct Cluster {
@@ -43,66 +41,51 @@ impl Drop for Cluster {
 }
 
 fn serve(dir: &Path, port: u16) -> Child {
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/stores/serve"));
-    command.arg("swift").arg(dir).arg(port.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    server::serve([OsStr::new("swift"), dir.as_os_str(), OsStr::new(&port.to_string())]).spawn().unwrap()
+}
+
+fn auth(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/auth/v1.0")
+}
+
+/// As its owner does, once.
+fn make_container(port: u16) -> bool {
+    let http = |args: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--fail", "--include"]).args(args).output().ok().filter(|ran| ran.status.success())
+    };
+    let given = http(&["-H", "X-Auth-User: test:tester", "-H", "X-Auth-Key: testing", &auth(port)]);
+    let Some(given) = given else { return false };
+    let text = String::from_utf8(given.stdout).unwrap();
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap();
+        line.split_once(": ").unwrap().1.trim().to_owned()
+    };
+    let (token, account) = (value("x-auth-token:"), value("x-storage-url:"));
+    http(&["-X", "PUT", "-H", &format!("X-Auth-Token: {token}"), &format!("{account}/box")]).is_some()
 }
 
 impl Cluster {
     /// `None`, and says so, where no server is installed; `tools/long` sets `ONEFOLD_SWIFT`, and then it must be.
     fn start() -> Option<Cluster> {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = server::free_port();
         let mut cluster = Cluster { child: serve(dir.path(), port), port, dir };
         if cluster.wait() {
             return Some(cluster);
         }
-        assert!(std::env::var_os("ONEFOLD_SWIFT").is_none(), "Swift is not installed");
-        // Past the harness, which shows nothing of tests that pass.
-        let said = b"SKIPPED: Swift is not installed; `tools/stores/setup swift` installs it\n";
-        std::io::stderr().write_all(said).unwrap();
+        server::is_missing("Swift", "ONEFOLD_SWIFT", " swift");
         None
     }
 
     /// Waits until it answers; false where it is not installed.
     fn wait(&mut self) -> bool {
-        for _ in 0..1200 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                assert_eq!(status.code(), Some(NOT_INSTALLED), "the cluster ended");
-                return false;
-            }
-            if self.make_container() {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        panic!("the cluster does not answer");
-    }
-
-    /// As its owner does, once.
-    fn make_container(&self) -> bool {
-        let http = |args: &[&str]| {
-            let mut command = Command::new("curl");
-            command
-                .args(["--silent", "--fail", "--include"])
-                .args(args)
-                .output()
-                .ok()
-                .filter(|ran| ran.status.success())
-        };
-        let given = http(&["-H", "X-Auth-User: test:tester", "-H", "X-Auth-Key: testing", &self.auth()]);
-        let Some(given) = given else { return false };
-        let text = String::from_utf8(given.stdout).unwrap();
-        let value = |name: &str| {
-            let line = text.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap();
-            line.split_once(": ").unwrap().1.trim().to_owned()
-        };
-        let (token, account) = (value("x-auth-token:"), value("x-storage-url:"));
-        http(&["-X", "PUT", "-H", &format!("X-Auth-Token: {token}"), &format!("{account}/box")]).is_some()
+        let port = self.port;
+        server::answers(&mut self.child, "Swift", Duration::from_millis(200), || make_container(port))
     }
 
     fn auth(&self) -> String {
-        format!("http://127.0.0.1:{}/auth/v1.0", self.port)
+        auth(self.port)
     }
 
     fn variables(&self) -> [(&'static str, String); 3] {

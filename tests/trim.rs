@@ -1,21 +1,20 @@
 //! The log is trimmed: what is read begins at a checkpoint, and nobody who slept takes a number anew.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use onefold::Result;
 use onefold::repo::{Repo, WriteOptions};
 use onefold::store::Store;
-use onefold::store::faulty::{Fault, Faulty};
 use onefold::store::folder::Folder;
 use onefold::store::memory::Memory;
-use onefold::{Kind, Result};
 use repo_format::id::ObjectHash;
 use repo_format::limits::{CHECKPOINT_EVERY, TRIM_EVERY};
 use repo_format::log::{Body, Entry};
 use repo_format::log_state::State;
 use repo_format::names::Name;
 
-use crate::repo::{backup, chunks, init, open, problems, put_all, restore};
+use crate::repo::{backup, chunks, each_request_fails, init, open, problems, put_all, restore};
 use crate::sim_disk::{Loss, SimDisk};
 
 /// Entries that say nothing, by the writer, until the log has `n`: written as the log writes them, and checkpoints too.
@@ -238,27 +237,16 @@ fn who_sleeps_while_the_log_is_trimmed_loses_nothing() {
 fn every_request_of_a_trimming_fails_once() {
     let whole = Arc::new(Memory::new());
     let state = long(&(whole.clone() as Arc<dyn Store>)).state();
-    let mut states = 0;
-    for fault in [Fault::Error(Kind::Io), Fault::Error(Kind::Full), Fault::LostReply] {
-        for n in 0.. {
-            let memory: Arc<dyn Store> = Arc::new(whole.fork());
-            let (seen, told) = (Arc::new(AtomicUsize::new(0)), fault.clone());
-            let count = seen.clone();
-            let script = move |_, _: &str| (count.fetch_add(1, Ordering::Relaxed) == n).then(|| told.clone());
-            let faulty: Arc<dyn Store> = Arc::new(Faulty::new(memory.clone(), script));
-            let context = format!("{fault:?} of request {n}");
-            let _ = open(&faulty, None).and_then(|repo| repo.trim(0, false));
-            let repo = open(&memory, None).unwrap_or_else(|e| panic!("{context}: {e}"));
-            assert!(*repo.state() == *state, "{context}");
-            repo.trim(0, false).unwrap_or_else(|e| panic!("{context}: {e}"));
-            assert_eq!(problems(&open(&memory, None).unwrap(), false), Vec::<String>::new(), "{context}");
-            assert_eq!(numbers(&*memory, "log")[0], TRIM_EVERY, "{context}");
-            states += 1;
-            if seen.load(Ordering::Relaxed) <= n {
-                break;
-            }
-        }
-    }
+    let states = each_request_fails(|fails, context| {
+        let memory: Arc<dyn Store> = Arc::new(whole.fork());
+        let faulty = fails(memory.clone());
+        let _ = open(&faulty, None).and_then(|repo| repo.trim(0, false));
+        let repo = open(&memory, None).unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert!(*repo.state() == *state, "{context}");
+        repo.trim(0, false).unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert_eq!(problems(&open(&memory, None).unwrap(), false), Vec::<String>::new(), "{context}");
+        assert_eq!(numbers(&*memory, "log")[0], TRIM_EVERY, "{context}");
+    });
     assert!(states > 40, "{states}");
 }
 

@@ -6,21 +6,10 @@ use onefold::engine::cassandra::comparable::{self, Clustering};
 use onefold::engine::cassandra::schema::Table;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
+use crate::dice::Dice;
 use crate::world::Plain;
 
-/// A stream of choices out of one seed.
-struct Dice(u64);
-
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
     fn of<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize].clone()
     }

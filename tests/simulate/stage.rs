@@ -16,23 +16,11 @@ use repo_format::id::SnapshotId;
 use repo_format::keyfile::KeyFile;
 
 use super::Plain;
+use crate::dice::Dice;
 
-/// Numbers from a seed.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n.max(1)
-    }
-
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
+/// Of seeds that follow each other, streams that do not.
+pub fn dice(seed: u64) -> Dice {
+    Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
 }
 
 /// What must be there, whatever happens.
@@ -90,14 +78,14 @@ enum Fate {
 impl Stage {
     pub fn new(seed: u64, actors: usize, steps: u64) -> Arc<Stage> {
         let turns =
-            Turns { dice: Dice::new(seed), step: 0, last: steps, current: 0, actors: vec![Actor::default(); actors] };
+            Turns { dice: dice(seed), step: 0, last: steps, current: 0, actors: vec![Actor::default(); actors] };
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         Arc::new(Stage { store, model: Mutex::default(), turns: Mutex::new(turns), turn: Condvar::new() })
     }
 
     /// Lets `play` have processes of `actor` until the play is over.
     pub fn act(self: &Arc<Stage>, actor: usize, key: u8, play: &mut dyn FnMut(&Process, &mut Dice)) {
-        let mut dice = Dice::new(actor as u64 ^ self.turns.lock().unwrap().dice.0);
+        let mut dice = self::dice(actor as u64 ^ self.turns.lock().unwrap().dice.0);
         // Clocks are wrong by up to a year, each by something else.
         world::shift(dice.below(2 * 365 * 86_400_000) as i64 - 365 * 86_400_000);
         let _leaves = Leaves(self, actor);

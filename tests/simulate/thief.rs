@@ -10,7 +10,8 @@ use repo_format::pack::open_pack;
 use repo_format::snapshot::{Says, Snapshot};
 
 use super::part;
-use super::stage::{Dice, Process};
+use super::stage::Process;
+use crate::dice::Dice;
 use onefold::repo::{Repo, world};
 
 /// Signs an entry and puts it under the log's next number, whatever the rules say of it.
