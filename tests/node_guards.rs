@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sshd::{Mounted, Sshd};
-use crate::take_snapshot::{Cluster, over_ssh};
+use crate::take_snapshot::{Cluster, over_ssh, wait_until};
 use crate::user::{Ran, capture, expected, files_below, ran};
 
 fn start(command: &mut Command) -> Child {
@@ -29,14 +29,6 @@ fn held(cluster: &Cluster, node: &str) -> usize {
     files_below(&cluster.path(node)).iter().filter(|file| ours(file)).count()
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(200), "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Two nodes, of which nothing is missing.
 #[track_caller]
 fn others_complete(cluster: &Cluster) {
@@ -44,11 +36,18 @@ fn others_complete(cluster: &Cluster) {
     assert_eq!(cluster.user.rows("latest", "lab.users"), expected(&capture("cassandra-5.0"), "users"));
 }
 
-/// Puts a node on a disk of its own; `None` where that is not allowed.
+/// Puts each node on a disk of its own, which may be as full as disks may where nobody says how full; `None` where that is not
+/// allowed.
+fn on_small_disks(cluster: &mut Cluster) -> Option<Vec<Mounted>> {
+    cluster.disk_max = None;
+    ["node1", "node2", "node3"].into_iter().map(|node| on_a_small_disk(cluster, node)).collect()
+}
+
 fn on_a_small_disk(cluster: &Cluster, node: &str) -> Option<Mounted> {
-    fs::rename(cluster.path(node), cluster.path("moved")).unwrap();
+    let from = cluster.path(&format!("{node}-moved"));
+    fs::rename(cluster.path(node), &from).unwrap();
     let mounted = Mounted::small(cluster.path(node))?;
-    let moved = Command::new("cp").arg("-a").arg(cluster.path("moved/.")).arg(cluster.path(node)).status();
+    let moved = Command::new("cp").arg("-a").arg(from.join(".")).arg(cluster.path(node)).status();
     assert!(moved.unwrap().success());
     Some(mounted)
 }
@@ -64,15 +63,16 @@ fn fill(cluster: &Cluster, node: &str) {
 
 #[test]
 fn a_node_whose_disk_is_full_gets_no_snapshot() {
-    for cluster in [Some(Cluster::new(None)), over_ssh()].into_iter().flatten() {
-        let Some(_disk) = on_a_small_disk(&cluster, "node2") else { return };
+    for mut cluster in [Some(Cluster::new(None)), over_ssh()].into_iter().flatten() {
+        let Some(_disks) = on_small_disks(&mut cluster) else { return };
         fill(&cluster, "node2");
         cluster.backup().failed(4, &["node n2: is left out", "% full, and more than 90 % is too much"]);
         others_complete(&cluster);
         assert!(!cluster.calls().iter().any(|call| call.contains("node2")), "nothing is asked of it");
         assert_eq!((held(&cluster, "node1"), held(&cluster, "node2"), held(&cluster, "node3")), (0, 0, 0));
         // All the same, if the operator says so.
-        let done = ran(cluster.command().args(["--node-disk-max", "100"]));
+        cluster.disk_max = Some(100);
+        let done = cluster.backup();
         assert!(done.code == Some(0) || !done.err.contains("left out"), "{done:?}");
         assert_eq!(cluster.user.show()["nodes"].as_array().unwrap().len(), 3);
     }
@@ -80,8 +80,8 @@ fn a_node_whose_disk_is_full_gets_no_snapshot() {
 
 #[test]
 fn a_node_whose_disk_fills_is_cleared_at_once() {
-    for cluster in [Some(Cluster::new(None)), over_ssh()].into_iter().flatten() {
-        let Some(_disk) = on_a_small_disk(&cluster, "node2") else { return };
+    for mut cluster in [Some(Cluster::new(None)), over_ssh()].into_iter().flatten() {
+        let Some(_disks) = on_small_disks(&mut cluster) else { return };
         let mut child = start(cluster.command().args(["--limit-read", "15"]));
         wait_until("all have a snapshot", || ["node1", "node2", "node3"].iter().all(|node| held(&cluster, node) > 100));
         thread::sleep(Duration::from_secs(1));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sshd::Sshd;
 use crate::user::{Ran, User, capture, expected, files_below, ran, three};
@@ -19,6 +19,8 @@ pub struct Cluster {
     pub settings: Option<PathBuf>,
     /// Ports of the nodes' servers; without one they are here.
     pub ports: [Option<u16>; 3],
+    /// How full a node's disk may be, in percent. 100 unless the disk is what a test is about: that of the machine may be nearly full.
+    pub disk_max: Option<u8>,
 }
 
 /// Tables of which the nodes have files.
@@ -71,7 +73,7 @@ impl Cluster {
             fs::write(dir.join("system/_paxos_repair_state/ballot.meta"), "state").unwrap();
         }
         let (settings, ports) = (sshd.as_ref().map(Sshd::settings), [sshd.as_ref().map(|sshd| sshd.port); 3]);
-        Cluster { user, dir, sshd, settings, ports }
+        Cluster { user, dir, sshd, settings, ports, disk_max: Some(100) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -91,6 +93,9 @@ impl Cluster {
                 None => dir.display().to_string(),
             };
             command.arg(format!("--node={node}={place}"));
+        }
+        if let Some(percent) = self.disk_max {
+            command.args(["--node-disk-max", &percent.to_string()]);
         }
         command
     }
@@ -144,9 +149,7 @@ impl Cluster {
             let words = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
             words.into_iter().any(|words| String::from_utf8_lossy(&words).contains(&program))
         };
-        while goes_on() {
-            thread::sleep(Duration::from_millis(50));
-        }
+        wait_until("no program of a killed run goes on", || !goes_on());
     }
 
     /// What a killed run asked for may still be under way: the next run leaves it alone, and a later one clears it.
@@ -160,6 +163,17 @@ impl Cluster {
             }
         }
         panic!("{:?}", self.left());
+    }
+}
+
+/// # Panics
+///
+/// Where it is not so within minutes.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(200), "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -252,9 +266,7 @@ fn a_run_that_is_stopped_clears_and_one_that_is_killed_is_cleared_after() {
         // While one is at work, another leaves its snapshot alone.
         fs::write(cluster.path("wait"), "").unwrap();
         let mut at_work = cluster.command().spawn().unwrap();
-        while !cluster.path("waiting").exists() {
-            thread::sleep(Duration::from_millis(50));
-        }
+        wait_until("a snapshot is being taken", || cluster.path("waiting").exists());
         let done = cluster.backup();
         assert!(done.code == Some(0) || done.code == Some(4) || done.code == Some(11), "{done:?}");
         let (snapshots, written) = cluster.left();
