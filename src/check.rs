@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use repo_format::credential::Sets;
 
-use crate::engine::KeyRange;
+use crate::engine::{Engine, KeyRange};
 use crate::error::{Error, Kind, Result};
 use crate::repo::check::{CheckStats, Examined, Reads};
 use crate::repo::{Reader, Repo};
@@ -66,9 +66,9 @@ pub struct Harmed {
 /// Objects that are named for one table.
 const BLAMED: usize = 4;
 
-/// Verifies the repository. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
+/// Verifies the repository. `engines` explain its tables. Damage goes into `watch`; an error means that checking itself failed. Without *read* only
 /// objects are verified, and none of their contents: reading packs is denied.
-pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
+pub fn check(repo: &Repo, engines: &[&dyn Engine], options: Options, watch: &Watch) -> Result<Checked> {
     if options.reads != Reads::None {
         // Without it packs can be hashed, but nothing in them be opened: that is not what is asked for.
         repo.needs(Sets::READ)?;
@@ -78,7 +78,7 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
         let checked = Checked { objects: examined.stats, ..Checked::default() };
         (examined, checked)
     } else {
-        with_trees(repo, options.reads, watch)?
+        with_trees(repo, engines, options.reads, watch)?
     };
     match repo.declare(&examined, options.declare_lost) {
         Ok(said) => checked.declared = said,
@@ -89,10 +89,10 @@ pub fn check(repo: &Repo, options: Options, watch: &Watch) -> Result<Checked> {
 }
 
 /// Tables are read first, and the frames opened for them are not opened again for the packs.
-fn with_trees(repo: &Repo, reads: Reads, watch: &Watch) -> Result<(Examined, Checked)> {
+fn with_trees(repo: &Repo, engines: &[&dyn Engine], reads: Reads, watch: &Watch) -> Result<(Examined, Checked)> {
     repo.refresh()?;
     let reader = repo.reader()?;
-    let mut proofs = (reads == Reads::All).then(|| Proofs::new(&reader, watch));
+    let mut proofs = (reads == Reads::All).then(|| Proofs::new(&reader, engines, watch));
     if let Some(proofs) = &mut proofs {
         reader.remember_opened();
         proofs.read(repo)?;

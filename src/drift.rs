@@ -1,6 +1,6 @@
 //! How nodes differ, in depth: samples with both sides, counts by range of keys, what a repair would have to move.
 //!
-//! Patches are read, and of the view the branches and those leaves that patches speak of.
+//! Patches are read, and of the view the branches and those leaves that patches speak of; where it has layers, all of it.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use repo_format::record::Class;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::merge::{Purge, State};
 use crate::run::Record;
 use crate::tree::{Difference, Drift, NodeSide, differences};
@@ -171,10 +171,6 @@ fn sample(view: &View<'_>, d: &Difference<'_>) -> Result<Option<Sample>> {
 /// Shows every difference of every node.
 fn survey(view: &View<'_>, watch: &Watch, each: &mut dyn FnMut(&Difference<'_>) -> Result<()>) -> Result<()> {
     let (s, shard, schema, chunks) = (view.snapshot(), view.shard(), view.schema(), view.chunks());
-    if shard.layers.len() > 1 {
-        return Err(Error::new(Kind::Unsupported, &shard.name, "has layers: drift is known of a base alone"));
-    }
-    let base = shard.layers.first().map(|tree| tree.root()).transpose()?;
     let mut nodes = Vec::new();
     for (patch, owned) in s.patches(shard, chunks)?.iter().zip(schema.owned(&s.description, s.nodes.len())?) {
         nodes.push(NodeSide::new(patch, owned, chunks));
@@ -182,7 +178,7 @@ fn survey(view: &View<'_>, watch: &Watch, each: &mut dyn FnMut(&Difference<'_>) 
     // What a node may have purged by the first capture, as the backup reckoned.
     let purge = Purge::new(schema.rule(), u32::try_from(s.window.0).unwrap_or(u32::MAX));
     watch.bytes_total.store(shard.bytes_read, Ordering::Relaxed);
-    differences(base, &mut nodes, purge, chunks, &mut |d| {
+    differences(view.leaves()?, &mut nodes, purge, &mut |d| {
         watch.check()?;
         if let Some(record) = d.view.or(d.held) {
             // How far along the keys: what lies between is not read.

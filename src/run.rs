@@ -233,6 +233,16 @@ impl RecordBatch {
         &self.bytes[s.start as usize..s.end as usize]
     }
 
+    /// The first record from the `from`-th on that is not `wanted`, of which none is that follows one that is not.
+    pub fn partition_from(&self, from: usize, wanted: impl Fn(Record<'_>) -> bool) -> usize {
+        let (mut low, mut high) = (from, self.slots.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if wanted(self.get(middle)) { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     /// Copies records of `other` in, from the `from`-th on: as many as `wanted` accepts, `most` of them, until the batch is full.
     /// Gives the first that was not copied.
     #[inline]
@@ -345,6 +355,11 @@ impl<R: Run + ?Sized> Run for Box<R> {
 pub trait ChunkSink: Send + Sync {
     /// Stores `plain` unless it is there already.
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId>;
+    /// Whether an earlier session stored the chunk and it can be relied on; it is then, up to the commit. So what refers to it need not
+    /// store it again. By default nothing is.
+    fn relies_on(&self, _id: &ChunkId) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a walk from a root comes by: what marking and checking follow.
@@ -374,6 +389,10 @@ pub trait ChunkSource: Send + Sync {
     fn prefetch(&self, _ids: &[ChunkId]) {}
     /// The key of the digests that say what runs of these chunks yield. Without it, none is compared.
     fn digest_key(&self) -> Option<RunDigestKey> {
+        None
+    }
+    /// The secret of the breaks of trees: where the leaves of a run end that several of them hold.
+    fn tree_secret(&self) -> Option<[u8; 16]> {
         None
     }
 }

@@ -25,8 +25,11 @@ pub use patches::{NUMBERS, PATCH_BYTES, Patch, write as write_patches};
 /// Version of the body. Readers refuse newer ones.
 pub const VERSION: u32 = 0;
 
-/// Features of bodies that this reader knows (SPEC "Snapshot body"). There are none yet.
-const FEATURES: [&str; 0] = [];
+/// Features of bodies that this reader knows (SPEC "Snapshot body").
+const FEATURES: [&str; 1] = [LAYERS];
+
+/// A shard stands on what an earlier snapshot stored.
+pub const LAYERS: &str = "layers";
 
 /// Is shown each chunk: the part that needs it, of a table the keys that it speaks of, and what was reached; says whether to go on
 /// below it.
@@ -106,7 +109,7 @@ pub struct Shard {
     pub rows: u64,
     /// What reading the layers must give (SPEC "Digest of a run"), 64 hex digits.
     pub digest: String,
-    /// Trees from the bottom up: a base, and layers of what changed. Merged when read.
+    /// Trees from the bottom up: a base, and layers of what changed since (SPEC "Layers").
     pub layers: Vec<Tree>,
     /// The nodes whose captures had no place for it, by their places in [`Snapshot::nodes`]. What was captured and holds
     /// nothing is empty; what was not, nobody knows.
@@ -122,6 +125,13 @@ pub struct Shard {
     pub bytes_read: u64,
     /// What the engine says of it: columns and types.
     pub description: serde_json::Value,
+}
+
+impl Shard {
+    /// The roots of its layers.
+    pub fn roots(&self) -> Result<Vec<Root>> {
+        self.layers.iter().map(Tree::root).collect()
+    }
 }
 
 /// Root of a tree.
@@ -220,6 +230,11 @@ impl Snapshot {
         let shards = says.shards.iter().map(|shard| serde_json::from_slice(shard));
         snapshot.shards = shards.collect::<serde_json::Result<_>>().map_err(damaged)?;
         Ok(snapshot)
+    }
+
+    /// The time that the cells of its shards are brought to when they are read; `None` where they were stored so.
+    pub fn settles_at(&self) -> Option<u32> {
+        self.must.iter().any(|feature| feature == LAYERS).then_some(self.cut.seconds)
     }
 
     /// Every chunk that the documents name.

@@ -12,12 +12,12 @@ use crate::error::{Error, Kind, Result};
 use crate::merge::Merge;
 use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::{Shard, Snapshot};
-use crate::tree::{NodeView, Root, TreeRun, Within};
+use crate::tree::{LeafByLeaf, Leafwise, Leaves, NodeView, Root, TreeRun, Within, stack};
 use crate::watch::Watch;
 use chain::Chain;
 use watched::Watched;
 
-pub use proved::{DIFFERS, digest};
+pub use proved::DIFFERS;
 
 /// Whose records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +57,7 @@ impl<'a> View<'a> {
         chunks: &'a dyn ChunkSource,
     ) -> Result<View<'a>> {
         let schema = engine.schema(&shard.name, &shard.description)?;
-        let layers = shard.layers.iter().map(|tree| tree.root()).collect::<Result<_>>()?;
+        let layers = shard.roots()?;
         Ok(View { snapshot, shard, schema, chunks, layers, side: Side::Reconciled, watch: None })
     }
 
@@ -151,30 +151,54 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The reconciled records in a range of keys: the base under its layers.
+    /// The reconciled records in a range of keys: the base under its layers, as they stand at the cut.
     fn reconciled(&self, (from, to): KeyRange) -> Box<dyn Run + '_> {
         let to = Some(to).filter(|to| !to.is_empty());
-        let layer = |root: &Root| TreeRun::range(Some(*root), self.chunks, from.clone(), to.clone());
-        match self.layers.as_slice() {
-            [] => Box::new(TreeRun::new(None, self.chunks)),
-            [only] => Box::new(layer(only)),
-            all => {
-                let runs = all.iter().map(|root| Box::new(layer(root)) as Box<dyn Run + '_>).collect();
-                Box::new(Merge::of(runs, self.schema.rule()))
-            }
+        stack(&self.layers, self.chunks, self.schema.rule(), self.snapshot.settles_at(), (from, to))
+    }
+
+    /// The tree that all reconciled records lie in; `None` where they lie in several, or are not as they were stored.
+    fn alone(&self) -> Option<Option<Root>> {
+        match (self.layers.as_slice(), self.snapshot.settles_at()) {
+            ([], _) => Some(None),
+            ([base], None) => Some(Some(*base)),
+            _ => None,
         }
+    }
+
+    fn leaf_by_leaf(&self) -> Result<LeafByLeaf<'_>> {
+        let Some(secret) = self.chunks.tree_secret() else {
+            let message = "has layers, and where its leaves would end is not known here";
+            return Err(Error::new(Kind::Unsupported, &self.shard.name, message));
+        };
+        Ok(LeafByLeaf::new(self.reconciled(ALL), secret, self.shard.leaf_records))
+    }
+
+    /// The leaves that patches speak of.
+    pub fn leaves(&self) -> Result<Leaves<'_>> {
+        Ok(match self.alone() {
+            Some(root) => Leaves::Tree(root, self.chunks),
+            None => Leaves::Run(self.leaf_by_leaf()?),
+        })
+    }
+
+    /// The same as a run.
+    fn leafwise(&self) -> Result<Box<dyn Leafwise + '_>> {
+        Ok(match self.alone() {
+            Some(root) => Box::new(TreeRun::new(root, self.chunks)),
+            None => Box::new(self.leaf_by_leaf()?),
+        })
+    }
+
+    /// Reads all: the digest of what comes out, as a snapshot says it. `None` where there is no key for digests.
+    ///
+    /// Errors: what reading gives.
+    pub fn digest(&self, watch: &Watch) -> Result<Option<String>> {
+        proved::digest(&mut *self.reconciled(ALL), self.chunks, watch)
     }
 
     /// All records of another side than the reconciled one.
     fn aside(&self) -> Result<Box<dyn Run + '_>> {
-        let base = match self.layers.as_slice() {
-            [] => None,
-            [base] => Some(*base),
-            _ => {
-                let message = "has layers: what single nodes held is known of a base alone";
-                return Err(Error::new(Kind::Unsupported, &self.shard.name, message));
-            }
-        };
         let s = self.snapshot;
         let patches = s.patches(self.shard, self.chunks)?;
         let mut sides = patches.iter().zip(self.schema.owned(&s.description, patches.len())?);
@@ -185,14 +209,13 @@ impl<'a> View<'a> {
             }
             let missing = || Error::damaged("snapshot", format!("says nothing of node {wanted}"));
             let (patch, owned) = sides.nth(wanted).ok_or_else(missing)?;
-            return Ok(Box::new(NodeView::new(base, patch, owned, self.chunks)));
+            return Ok(Box::new(NodeView::new(self.leafwise()?, patch, owned, self.chunks)));
         }
         let mut others: Vec<Box<dyn Run + '_>> = Vec::new();
         for (patch, owned) in sides.filter(|(patch, _)| patch.held.is_some()) {
-            others.push(Box::new(NodeView::outside(base, patch, owned, self.chunks)));
+            others.push(Box::new(NodeView::outside(self.leafwise()?, patch, owned, self.chunks)));
         }
-        let owners = Box::new(TreeRun::new(base, self.chunks));
-        Ok(Box::new(Merge::with_unowned(owners, others, self.schema.rule())))
+        Ok(Box::new(Merge::with_unowned(self.reconciled(ALL), others, self.schema.rule())))
     }
 
     fn watching<'v>(&'v self, run: Box<dyn Run + 'v>) -> Box<dyn Run + 'v> {

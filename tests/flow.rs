@@ -19,7 +19,7 @@ use onefold::run::{RecordBatch, Run};
 use onefold::snapshot::{Shard, Snapshot};
 use onefold::store::Store;
 use onefold::store::folder::Folder;
-use onefold::tree::NodeView;
+use onefold::tree::{NodeView, TreeRun};
 use onefold::view::{Side, View};
 use onefold::watch::Watch;
 use onefold::{Error, Kind};
@@ -141,7 +141,7 @@ fn every_nodes_view_reads_back() {
                 let own = batches(&mut Merge::across(vec![Box::new(own)], rule, snapshot.cut.seconds, across));
                 let base = stored.layers.first().map(|tree| tree.root().unwrap());
                 let patch = snapshot.patches(stored, &reader).unwrap()[node];
-                let view = batches(&mut NodeView::new(base, &patch, owned, &reader));
+                let view = batches(&mut NodeView::new(Box::new(TreeRun::new(base, &reader)), &patch, owned, &reader));
                 assert!(records(&view) == records(&own), "{} of node {node}", shard.name);
 
                 let shown = if base.is_some() { rows(&repo, &snapshot, stored, Some(node), SHOW) } else { Vec::new() };

@@ -36,6 +36,7 @@ mod key_ways;
 mod keys;
 mod kill;
 mod large_values;
+mod layered;
 mod left_links;
 mod like;
 mod log_store;

@@ -1,6 +1,7 @@
 //! Merge, trees and patches against the plain model: however the same writes are spread over files and nodes. By Cassandra's
 //! rule here; beside, by that of an engine without groups and versions.
 
+mod overlaid;
 mod ranked;
 
 use std::collections::BTreeMap;
@@ -176,7 +177,8 @@ fn leaves_of_large_bodies_are_read_piece_by_piece() {
     }
     assert_eq!(read, 40);
     for (node, held) in nodes.iter().enumerate() {
-        let mut view = NodeView::new(folded.root, &folded.patches[node], Owned::All, &chunks);
+        let mut view =
+            NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[node], Owned::All, &chunks);
         assert!(collect(&mut view).unwrap() == *held, "the view of node {node}");
     }
 }
@@ -246,7 +248,7 @@ proptest! {
         let all = collect(&mut TreeRun::new(everyone.root, &chunks)).unwrap();
         let mut runs: Vec<Box<dyn Run + '_>> = vec![Box::new(TreeRun::new(folded.root, &chunks))];
         for (patch, owned) in folded.patches.iter().zip(owned()) {
-            runs.push(Box::new(NodeView::outside(folded.root, patch, owned, &chunks)));
+            runs.push(Box::new(NodeView::outside(Box::new(TreeRun::new(folded.root, &chunks)), patch, owned, &chunks)));
         }
         prop_assert_eq!(collect(&mut Merge::of(runs, &RULE)).unwrap(), all);
         let counted = folded.unowned != UnownedCount::default();
@@ -261,7 +263,7 @@ proptest! {
         let stored = collect(&mut TreeRun::new(folded.root, &chunks)).unwrap();
         prop_assert_eq!(stored, model(&answered(&history, &[0, 1, 2], CUT), true, Some(CUT)));
         for node in 0..3u8 {
-            let mut view = NodeView::new(folded.root, &folded.patches[usize::from(node)], Owned::All, &chunks);
+            let mut view = NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[usize::from(node)], Owned::All, &chunks);
             let expected = model(&reached(&history, 0b11 << (2 * node)), true, Some(CUT));
             prop_assert_eq!(collect(&mut view).unwrap(), expected);
         }
@@ -277,7 +279,7 @@ proptest! {
         counts.extend(answered(&history, &[2], CUT).into_iter().filter(|(p, _)| *p < 2));
         prop_assert_eq!(stored, model(&counts, true, Some(CUT)));
         for (node, owned) in owned.into_iter().enumerate() {
-            let mut view = NodeView::new(folded.root, &folded.patches[node], owned, &chunks);
+            let mut view = NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[node], owned, &chunks);
             let expected = model(&reached(&history, 0b11 << (2 * node)), true, Some(CUT));
             prop_assert_eq!(collect(&mut view).unwrap(), expected);
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use onefold::backup::{self, Done};
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::sstable::write::{Options as SsTableOptions, SsTableWriter};
 use onefold::engine::cassandra::{comparable, cql};
@@ -17,7 +18,7 @@ use onefold::repo::{InitOptions, Like, Repo, world};
 use onefold::run::Record;
 use onefold::store::Store;
 use onefold::watch::Watch;
-use onefold::{backup, forget, prune};
+use onefold::{forget, prune};
 use repo_format::credential::{PasswordCost, Unlock};
 use repo_format::record::{BodyWriter, Class};
 
@@ -30,14 +31,14 @@ const ROWS: i32 = 24_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// A row's key, the length of its group, and the night on which it was last written.
-struct Row {
-    key: Vec<u8>,
-    group_len: usize,
-    night: u64,
+pub struct Row {
+    pub key: Vec<u8>,
+    pub group_len: usize,
+    pub night: u64,
 }
 
 /// In the order of keys.
-fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<Row> {
     let row = |n: i32| {
         let mut key = Vec::new();
         let group_len = comparable::put_group(&mut key, &n.to_be_bytes());
@@ -60,7 +61,7 @@ fn change(rows: &mut [Row], night: u64) {
 }
 
 /// The node's capture of a night: one SSTable in place of the last one.
-fn write(folder: &Path, table: &Table, rows: &[Row]) {
+pub fn write(folder: &Path, table: &Table, rows: &[Row]) {
     fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).for_each(|path| {
         if path.extension().is_some_and(|e| e != "cql" && e != "json") {
             fs::remove_file(path).unwrap();
@@ -83,7 +84,7 @@ fn write(folder: &Path, table: &Table, rows: &[Row]) {
 }
 
 /// One node that owns everything, and where its table lies.
-fn site(dir: &Path) -> (PathBuf, PathBuf, Table) {
+pub fn site(dir: &Path) -> (PathBuf, PathBuf, Table) {
     let node = dir.join("node1");
     copy(&capture("cassandra-5.0").join("node1"), &node, &|table| {
         table == "lab/big_values" || table.starts_with("system_schema/")
@@ -96,7 +97,7 @@ fn site(dir: &Path) -> (PathBuf, PathBuf, Table) {
     (node, of_table, table)
 }
 
-fn night(repo: &Repo, dir: &Path, node: &Path) {
+pub fn night(repo: &Repo, dir: &Path, node: &Path) -> Done {
     let engine = ALL[0];
     let form = engine.sources().iter().find(|form| form.name == "cassandra").unwrap();
     let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
@@ -106,17 +107,16 @@ fn night(repo: &Repo, dir: &Path, node: &Path) {
     let params = Params::from_json(&takes, said.to_string().as_bytes()).unwrap();
     let watch = Arc::new(Watch::new());
     let env = Env { watch: &watch, state: None, secret: &|_| unreachable!() };
-    let done = backup::run(repo, engine, form, &params, &env).unwrap();
-    assert!(done.snapshot.complete, "{:?}", done.snapshot.problems);
+    backup::run(repo, engine, form, &params, &env).unwrap()
 }
 
 /// Cuts and names chunks as `like` does, so that both hold the same.
-fn init(store: &Arc<dyn Store>, like: Option<&Repo>) -> Repo {
+pub fn init(store: &Arc<dyn Store>, like: Option<&Repo>) -> Repo {
     let options = InitOptions { cost: PasswordCost::default(), sizes: None, like: like.map(Like::of) };
     Repo::init(store.clone(), Unlock::KeyFile(&key_file()), None, options).unwrap()
 }
 
-fn bytes(store: &dyn Store) -> (u64, u64) {
+pub fn bytes(store: &dyn Store) -> (u64, u64) {
     let mut sums = (0, 0);
     store
         .list("", &mut |name, size| {
@@ -147,7 +147,8 @@ fn sixty_nights_pruned_are_what_the_kept_ones_need() {
             if wanted(at as usize) {
                 clock(at);
                 write(&of_table, &table, &rows);
-                night(repo, dir.path(), &node);
+                let done = night(repo, dir.path(), &node);
+                assert!(done.snapshot.complete, "{:?}", done.snapshot.problems);
             }
         }
     };

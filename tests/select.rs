@@ -11,10 +11,10 @@ use onefold::engine::cassandra::cql;
 use onefold::engine::cassandra::rule::CassandraRule;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::ClusterDescription;
-use onefold::merge::{Deletion, Merge};
+use onefold::merge::{BeforeRun, Deletion, Layering, Merge};
 use onefold::run::{ChunkId, ChunkKind, ChunkSource, Cut, RecordBatch, Run, ShardKind};
 use onefold::snapshot::{Shard, Snapshot, Tree};
-use onefold::tree;
+use onefold::tree::{self, TreeRun, TreeWriter};
 use onefold::view::{Side, View};
 use onefold::watch::Watch;
 use proptest::prelude::*;
@@ -337,12 +337,21 @@ fn stored(writes: &[(i32, Write, bool)], chunks: &Chunks) -> (Snapshot, Vec<Plai
         let mine = writes.iter().filter(|(_, _, at)| layer.is_none_or(|layer| layer == *at));
         mine.map(|(k, write, _)| run_of(run(*k, write))).collect()
     };
-    let mut layers = Vec::new();
-    for layer in [false, true] {
-        let root = tree::write(&mut Merge::of(runs(Some(layer)), &RULE), chunks, &shape(4)).unwrap();
-        layers.extend(root.map(Tree::from));
+    let all = collect(&mut Merge::of(runs(None), &RULE)).unwrap();
+    let base = tree::write(&mut Merge::of(runs(Some(false)), &RULE), chunks, &shape(4)).unwrap();
+    let Some(base) = base else {
+        let root = tree::write(&mut *run_of(all.clone()), chunks, &shape(4)).unwrap();
+        return (snapshot(root.map(Tree::from).into_iter().collect()), all);
+    };
+    let mut layering = Layering::new(Box::new(BeforeRun::new(Box::new(TreeRun::new(Some(base), chunks)))));
+    let (mut writer, mut batch) = (TreeWriter::new(chunks, &shape(4)).of_layer(), RecordBatch::new());
+    let mut run = run_of(all.clone());
+    while run.next_batch(&mut batch).unwrap() {
+        layering.push(&batch, &mut |record| writer.push(record)).unwrap();
     }
-    (snapshot(layers), collect(&mut Merge::of(runs(None), &RULE)).unwrap())
+    layering.finish(&mut |record| writer.push(record)).unwrap();
+    let layers = [Some(base), writer.finish().unwrap()].into_iter().flatten().map(Tree::from).collect();
+    (snapshot(layers), all)
 }
 
 fn selected(s: &Snapshot, condition: &str, node: Option<usize>, chunks: &dyn ChunkSource) -> Vec<Plain> {

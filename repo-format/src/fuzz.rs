@@ -10,14 +10,14 @@ use crate::index::{Index, read_head, read_table};
 use crate::ints::{Ints, PLANES_MAX, StringsReader, put_ints};
 use crate::key::{ContentKey, ContentPublic, RepoKeys, SignKey, Signed, WrappedKey};
 use crate::keyfile::KeyFile;
-use crate::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, OpenDeletion, TimeUnit, beside, streams};
+use crate::leaf::{GroupCodec, InForce, Layout, LeafBuilder, LeafReader, TimeUnit, beside, streams};
 use crate::log::Entry;
 use crate::log_state::State;
 use crate::names::{IndexName, Name, PackClass, PackName};
 use crate::pack::{open_pack, parse_list, salvage};
 use crate::patch::LeafPatch;
 use crate::recipient::{Identity, Recipient};
-use crate::record::Class;
+use crate::record::{Class, Traits};
 use crate::reference::{Reference, references};
 use crate::remark::Remark;
 use crate::snapshot::Snapshot;
@@ -332,8 +332,8 @@ pub fn leaf(data: &[u8]) -> bool {
     let mut builder =
         LeafBuilder::new(Layout { groups: GroupCodec::Murmur3, unit, numeric_groups: true, numeric: vec![1] });
     builder.context(context.0, context.1);
-    for (key, group_len, class, body) in &records {
-        assert_eq!(builder.push(key, *group_len, *class, body), Ok(()));
+    for (key, group_len, class, marks, body) in &records {
+        assert_eq!(builder.push_to_layer(key, *group_len, *class, *marks, body), Ok(()));
     }
     let mut again = Vec::new();
     builder.finish(&mut again);
@@ -343,7 +343,7 @@ pub fn leaf(data: &[u8]) -> bool {
     true
 }
 
-type Leaf = ((OpenDeletion, OpenDeletion), Vec<(Vec<u8>, usize, Class, Vec<u8>)>);
+type Leaf = ((InForce, InForce), Vec<(Vec<u8>, usize, Class, Traits, Vec<u8>)>);
 
 fn read_leaf(data: &[u8]) -> Result<Leaf> {
     let mut leaf = LeafReader::new(data)?;
@@ -358,7 +358,7 @@ fn read_leaf(data: &[u8]) -> Result<Leaf> {
             Err(_) => assert!(has_blobs),
         }
         bytes += leaf.key().len() + body.len();
-        records.push((leaf.key().to_vec(), leaf.group_len(), class, body));
+        records.push((leaf.key().to_vec(), leaf.group_len(), class, leaf.marks(), body));
     }
     Ok((leaf.context(), records))
 }

@@ -139,6 +139,13 @@ impl CutKey {
     pub fn tree(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(blake3::derive_key(context::TREE_CUT, &self.0))
     }
+
+    /// The secret of the breaks of trees: the first 16 bytes of [`CutKey::tree`].
+    pub fn tree_secret(&self) -> [u8; 16] {
+        let mut secret = [0; 16];
+        secret.copy_from_slice(&self.tree()[..16]);
+        secret
+    }
 }
 
 impl FingerprintKey {

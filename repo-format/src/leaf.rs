@@ -9,7 +9,7 @@
 //!          │ shapes varint │ shapes × string │ ints shape numbers
 //!          │ times varint, ints │ dates varint, ints │ ttls varint, ints
 //!          │ columns varint │ columns × column
-//! deletion = 0 u8, or 1 u8 │ time i64 │ ldt u32
+//! deletion = 0 u8, or 1 u8 │ time i64 │ ldt u32, or 2 u8
 //! column   = number varint │ elements varint │ strings │ values varint │ strings
 //! ```
 
@@ -26,6 +26,7 @@ pub use stored::{Stored, Value, Values, beside, external_body, put_external_body
 pub use streams::streams;
 
 use crate::error::{FormatError, Result};
+use crate::record::{Class, Traits};
 use crate::wire::{Put, Reader};
 
 /// Most records in a leaf.
@@ -50,8 +51,33 @@ const EXPIRING: u8 = 1 << 3;
 const SAME_TIME: u8 = 1 << 4;
 const NO_VALUE: u8 = 1 << 5;
 
-/// A deletion in force where a leaf begins: its version and when it was made.
-pub type OpenDeletion = Option<(i64, u32)>;
+/// What is in force where a leaf begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum InForce {
+    /// No deletion; in a layer: none any more, whatever lies below.
+    #[default]
+    Nothing,
+    /// A deletion: its version, and when it was made, seconds since 1970.
+    Deleted(i64, u32),
+    /// In a layer: as below it.
+    Unsaid,
+}
+
+impl InForce {
+    /// The deletion, if one is said.
+    pub fn deletion(self) -> Option<(i64, u32)> {
+        match self {
+            InForce::Deleted(time, ldt) => Some((time, ldt)),
+            InForce::Nothing | InForce::Unsaid => None,
+        }
+    }
+}
+
+impl From<Option<(i64, u32)>> for InForce {
+    fn from(deletion: Option<(i64, u32)>) -> InForce {
+        deletion.map_or(InForce::Nothing, |(time, ldt)| InForce::Deleted(time, ldt))
+    }
+}
 
 /// What helps a compressor. It may change from leaf to leaf: a leaf says itself how it is laid out.
 #[derive(Debug, Clone, Default)]
@@ -82,18 +108,33 @@ fn is_dated(head: u8) -> bool {
     matches!(head & KIND, 0 | 3) || head & EXPIRING != 0
 }
 
-fn put_context(out: &mut Vec<u8>, deletion: OpenDeletion) {
-    out.push(u8::from(deletion.is_some()));
-    if let Some((time, ldt)) = deletion {
-        out.put_i64(time);
-        out.put_u32(ldt);
+fn put_context(out: &mut Vec<u8>, in_force: InForce) {
+    match in_force {
+        InForce::Nothing => out.push(0),
+        InForce::Deleted(time, ldt) => {
+            out.push(1);
+            out.put_i64(time);
+            out.put_u32(ldt);
+        }
+        InForce::Unsaid => out.push(2),
     }
 }
 
-fn read_context(r: &mut Reader<'_>) -> Result<OpenDeletion> {
+fn read_context(r: &mut Reader<'_>) -> Result<InForce> {
     match r.u8()? {
-        0 => Ok(None),
-        1 => Ok(Some((r.i64()?, r.u32()?))),
+        0 => Ok(InForce::Nothing),
+        1 => Ok(InForce::Deleted(r.i64()?, r.u32()?)),
+        2 => Ok(InForce::Unsaid),
         _ => Err(FormatError::Invalid("leaf context")),
     }
+}
+
+/// Class and marks of a record, from the first byte of its shape: the class in bits 0 and 1, marks above.
+fn class_and_marks(byte: u8) -> Result<(Class, Traits)> {
+    let class = Class::from_u8(byte & 3)?;
+    let marks = Traits(byte & !3);
+    let sense = marks.0 & !Traits::MARKS.0 == 0
+        && !(marks.has(Traits::ADDED) && marks.has(Traits::GONE))
+        && (class == Class::Marker || !marks.has(Traits::RESUMES));
+    if sense { Ok((class, marks)) } else { Err(FormatError::Invalid("marks of a record")) }
 }

@@ -107,7 +107,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Facts about a body that let a merge pass it by unread. Derived from the bytes, never stored.
+/// Facts about a body that let a merge pass it by unread, derived from the bytes and never stored; and, of records of a layer, what
+/// they change below ([`Traits::marks`]), which is stored with the class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traits(pub u8);
 
@@ -116,11 +117,34 @@ impl Traits {
     pub const EXPIRING: Traits = Traits(1);
     /// Some entry is a deletion or a tombstone.
     pub const DELETED: Traits = Traits(2);
+    /// Of a record of a layer: below it there is none at its key.
+    pub const ADDED: Traits = Traits(4);
+    /// Of a record of a layer: there is none at its key any more. Its body is empty; that of a marker holds the deletion that is in
+    /// force behind its key, if one is.
+    pub const GONE: Traits = Traits(8);
+    /// Of a marker of a layer: behind its key the layer says nothing more of what is in force, which is as below it.
+    pub const RESUMES: Traits = Traits(16);
+    /// All that a record of a layer may say besides its class and body.
+    pub const MARKS: Traits = Traits(4 | 8 | 16);
 
     /// Whether all bits of `other` are set.
     #[inline]
     pub fn has(self, other: Traits) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those of [`Traits::MARKS`].
+    #[inline]
+    #[must_use]
+    pub fn marks(self) -> Traits {
+        Traits(self.0 & Traits::MARKS.0)
+    }
+
+    /// Without those of `other`.
+    #[inline]
+    #[must_use]
+    pub fn without(self, other: Traits) -> Traits {
+        Traits(self.0 & !other.0)
     }
 
     /// Both.

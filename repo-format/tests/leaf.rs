@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use repo_format::leaf::GroupCodec::{self, Murmur3};
-use repo_format::leaf::{Layout, LeafBuilder, LeafReader, TimeUnit};
+use repo_format::leaf::{InForce, Layout, LeafBuilder, LeafReader, TimeUnit};
 use repo_format::names::PackClass;
 use repo_format::record::{self, BodyWriter, Class, Entry, EntryKind, Near, check};
 use repo_format::tree::{self, LEAF_BYTES_MAX};
@@ -13,7 +13,7 @@ use support::records::*;
 
 fn build(builder: &mut LeafBuilder, records: &[Plain]) -> Vec<u8> {
     let mut out = Vec::new();
-    builder.context(Some((1, 2)), None);
+    builder.context(InForce::Deleted(1, 2), InForce::Nothing);
     for (key, group_len, class, body, _) in records {
         builder.push(key, *group_len, *class, body).unwrap();
     }

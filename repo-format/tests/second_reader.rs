@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use repo_format::id::ChunkId;
 use repo_format::key::RunDigestKey;
-use repo_format::leaf::{GroupCodec, Layout, LeafBuilder, LeafReader, TimeUnit};
+use repo_format::leaf::{GroupCodec, InForce, Layout, LeafBuilder, LeafReader, TimeUnit};
 use repo_format::murmur3;
 use repo_format::names::PackClass;
 use repo_format::patch::{Differing, LeafPatch, Other};
+use repo_format::record::{Class, Traits};
 use repo_format::reference::Reference;
 use repo_format::run_digest::{Head, RunDigest};
 use repo_format::tree::{Breaks, Child, LEAF_BYTES_MAX, put_branch, read_branch};
@@ -26,10 +27,14 @@ fn read(bytes: &[u8]) -> (plain::Deletion, plain::Deletion, Vec<plain::Plain>) {
     while let Some(class) = leaf.next_key().unwrap() {
         let mut body = Vec::new();
         leaf.body(&mut body).unwrap();
-        records.push((leaf.key().to_vec(), leaf.group_len(), class as u8, body));
+        records.push((leaf.key().to_vec(), leaf.group_len(), class as u8 + leaf.marks().0, body));
     }
     let (group, marker) = leaf.context();
-    (group, marker, records)
+    (in_force(group), in_force(marker), records)
+}
+
+fn in_force(said: InForce) -> plain::Deletion {
+    if said == InForce::Unsaid { Err(plain::Below) } else { Ok(said.deletion()) }
 }
 
 fn read_reference(bytes: &[u8]) -> plain::Reference {
@@ -47,8 +52,16 @@ fn read_patch(bytes: &[u8]) -> plain::Patch {
     (wide(patch.missing), wide(patch.extra), stale.map(others).collect())
 }
 
-fn deletion() -> impl Strategy<Value = plain::Deletion> {
-    proptest::option::of((any::<i64>(), any::<u32>()))
+fn deletion() -> impl Strategy<Value = InForce> {
+    let deleted = (any::<i64>(), any::<u32>()).prop_map(|(time, ldt)| InForce::Deleted(time, ldt));
+    prop_oneof![Just(InForce::Nothing), Just(InForce::Unsaid), deleted]
+}
+
+/// What a record of a layer may say besides its class.
+fn marks(number: u8, class: Class) -> Traits {
+    let all = [Traits::default(), Traits::ADDED, Traits::GONE, Traits::RESUMES, Traits::ADDED.with(Traits::RESUMES)];
+    let marks = all[usize::from(number) % all.len()];
+    if class == Class::Marker { marks } else { marks.without(Traits::RESUMES) }
 }
 
 /// Records whose keys are numbers that grow, as those of time series, with a cell of 16 bytes and one of 4.
@@ -64,7 +77,7 @@ fn series() -> impl Strategy<Value = Vec<Plain>> {
             let (body, traits) = body(&parts);
             let group = group(&(i as u32 / u32::from(per_group)).to_be_bytes());
             let key = [&group[..], &[2, 0x40], &(i as u64).to_be_bytes(), &[0x38]].concat();
-            (key, group.len(), repo_format::record::Class::Row, body, traits)
+            (key, group.len(), Class::Row, body, traits)
         };
         let mut rows: Vec<Plain> = (0..n).map(row).collect();
         rows.sort_by(|a, b| a.0.cmp(&b.0));
@@ -113,18 +126,22 @@ proptest! {
         layout in layouts(),
         of_group in deletion(),
         of_marker in deletion(),
+        seed in any::<u8>(),
     ) {
         let mut builder = LeafBuilder::new(layout);
         builder.context(of_group, of_marker);
-        for (key, group_len, class, body, _) in &records {
-            builder.push(key, *group_len, *class, body).unwrap();
+        let mut put: Vec<plain::Plain> = Vec::new();
+        for (i, (key, group_len, class, body, _)) in records.iter().enumerate() {
+            // Every third seed makes no layer.
+            let marks = if seed % 3 == 0 { Traits::default() } else { marks(seed.wrapping_add(i as u8), *class) };
+            let body = if marks.has(Traits::GONE) { Vec::new() } else { body.clone() };
+            builder.push_to_layer(key, *group_len, *class, marks, &body).unwrap();
+            put.push((key.clone(), *group_len, *class as u8 + marks.0, body));
         }
         let mut bytes = Vec::new();
         builder.finish(&mut bytes);
         let second = plain::leaf(&bytes);
-        let plain = |(key, n, class, body, _): Plain| (key, n, class as u8, body);
-        let put: Vec<plain::Plain> = records.into_iter().map(plain).collect();
-        prop_assert_eq!(&second, &(of_group, of_marker, put));
+        prop_assert_eq!(&second, &(in_force(of_group), in_force(of_marker), put));
         prop_assert_eq!(second, read(&bytes));
     }
 
@@ -258,7 +275,7 @@ fn remarks() {
 fn golden_chunks() {
     for (name, bytes) in chunks() {
         match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" => {
+            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" | "leaf-layer" => {
                 assert_eq!(plain::leaf(&bytes), read(&bytes), "{name}");
             }
             "reference-blob" | "reference-tree" => {

@@ -261,7 +261,9 @@ fn chunks_begin_as_their_diagrams() {
     let spec = spec();
     for (name, bytes) in support::chunks::chunks() {
         let structure = match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" => "leaf",
+            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" | "leaf-layer" => {
+                "leaf"
+            }
             "branch" | "branch-metadata" => "branch",
             "patch" => name,
             _ => continue,

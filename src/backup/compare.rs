@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::merge::{Across, Held, Merge, Owned, Witness};
 use crate::run::{ChunkSource, Record, RecordBatch, Run};
 use crate::snapshot::Shard;
-use crate::tree::TreeRun;
+use crate::tree::stack;
 
 /// Live rows: tonight's, and of both nights merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +80,7 @@ pub fn fallen(attempt: &Attempt<'_>, without: &Without, now_rows: u64) -> Result
             _ => Fallen::Note(format!("table {}: {what}", attempt.shard.name)),
         });
     }
-    let reader = before.reader()?;
-    let live = match count(attempt, without, &last.shard, &reader) {
+    let live = match count(attempt, without, &last.shard, before.chunks()?) {
         Ok(live) => live,
         Err(e) if e.kind() == Kind::Damaged => {
             let what = unexplained(&last, now_rows, &format!("snapshot {}: {e}", last.of.id));
@@ -144,9 +143,8 @@ fn count(attempt: &Attempt<'_>, without: &Without, last: &Shard, chunks: &dyn Ch
     let both = attempt.merged(without, &mut Nobody, |run| {
         let mut runs: Vec<Box<dyn Run + '_>> =
             vec![Box::new(Counted { run, cut: attempt.common.cut, live: Arc::clone(&tonight) })];
-        for tree in &last.layers {
-            runs.push(Box::new(TreeRun::new(Some(tree.root()?), chunks)));
-        }
+        let everything = (Vec::new(), None);
+        runs.push(stack(&last.roots()?, chunks, attempt.rule, Some(attempt.common.cut), everything));
         let owned = runs.iter().map(|_| Owned::All).collect();
         let mut nobody = Nobody;
         let mut merge = Merge::across(runs, attempt.rule, attempt.common.cut, Across::new(owned, 0, &mut nobody));

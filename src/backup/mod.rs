@@ -52,6 +52,8 @@ pub struct Options {
     pub tags: Vec<String>,
     /// Shards that may have fallen to nothing, or by more than half, since the last complete snapshot.
     pub accepted: Vec<String>,
+    /// Every table is stored anew, whatever snapshots there are.
+    pub whole: bool,
 }
 
 /// Bytes of the parts of all nodes that a range of keys holds, where a shard is read in ranges.
@@ -83,9 +85,7 @@ impl<'a> Target<'a> {
     /// With the keys and sizes of a repository.
     pub fn of(repo: &Repo, before: Option<&'a Previous<'a>>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
         let keys = &repo.ring().repo;
-        let tree = keys.cut.tree();
-        let mut secret = [0; 16];
-        secret.copy_from_slice(&tree[..16]);
+        let secret = keys.cut.tree_secret();
         let blobs = Arc::new(blob::Chunker::new(&keys.cut, repo.config().cut_average)?);
         let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
         let fingerprint = *keys.fingerprint.expose();
@@ -139,8 +139,9 @@ pub fn backup(
     compare::check_accepted(source, target, options)?;
     let (files, patches) = (BTreeMap::new(), Vec::new());
     let captured = u32::try_from(times.window.0).unwrap_or(u32::MAX);
-    let common = Common { engine, source, target, node_views: options.node_views, captured, cut: times.cut, watch };
-    let mut work = Work { common, options, files, patches, notes: Vec::new() };
+    let (node_views, whole) = (options.node_views, options.whole);
+    let common = Common { engine, source, target, node_views, whole, captured, cut: times.cut, watch };
+    let mut work = Work { common, options, files, patches, stands: false, notes: Vec::new() };
     let shards = work.shards()?;
     work.kept()?;
     work.notes.extend(source.release());
@@ -151,6 +152,7 @@ pub fn backup(
     for (name, message) in missing.iter().filter(|(name, _)| !options.accepted.contains(name)) {
         watch.gap(format_args!("table {name}"), message);
     }
+    let must = if work.stands { vec![snapshot::LAYERS.to_owned()] } else { Vec::new() };
     let unread = shards.iter().any(|s: &snapshot::Shard| !s.unread.is_empty() || !s.ring_known);
     let problems = watch.problems();
     let files: Vec<snapshot::File> = std::mem::take(&mut work.files).into_values().collect();
@@ -163,7 +165,7 @@ pub fn backup(
     let cut = Cut { seconds: times.cut, position };
     Ok(Snapshot {
         version: snapshot::VERSION,
-        must: Vec::new(),
+        must,
         engine: engine.name().to_owned(),
         cluster: options.cluster.clone(),
         host: options.host.clone(),
@@ -203,7 +205,9 @@ struct Work<'a> {
     /// By node and name.
     files: BTreeMap<(usize, String), snapshot::File>,
     patches: Vec<Patch>,
-    /// What was seen in files, and is no loss.
+    /// Some shard stands on what was stored before.
+    stands: bool,
+    /// What was seen, and is no loss.
     notes: Vec<String>,
 }
 
@@ -229,7 +233,7 @@ impl Work<'_> {
         let mut without = Without::new();
         let description = self.common.source.describe(Some(shard))?;
         let schema = self.common.engine.schema(&shard.name, &description)?;
-        let attempt = Attempt { common: self.common, rule: schema.rule(), shard, alone: false };
+        let attempt = Attempt { common: self.common, schema: &*schema, rule: schema.rule(), shard, alone: false };
         loop {
             self.common.watch.check()?;
             let folded = match first.take().map_or_else(|| attempt.run(&without), Ok)? {
@@ -244,6 +248,8 @@ impl Work<'_> {
                     continue;
                 }
             };
+            self.stands |= folded.stands;
+            self.notes.extend(folded.note.clone());
             self.compare(&attempt, &without, &folded)?;
             self.found(shard, &without)?;
             let captured = self.common.source.captured(shard).into_iter().enumerate();
@@ -257,7 +263,7 @@ impl Work<'_> {
                 leaf_records: folded.leaf_records,
                 rows: folded.rows,
                 digest: snapshot::hex(&folded.digest),
-                layers: folded.root.map(Tree::from).into_iter().collect(),
+                layers: folded.layers.into_iter().map(Tree::from).collect(),
                 not_captured,
                 unowned: folded.unowned,
                 unread: shard.unread.clone(),

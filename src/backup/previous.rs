@@ -5,10 +5,10 @@
 //! read is passed over and named; it ends no backup. Who only writes has the machine's [`State`] in their place.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::state::{Found, Night, State};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::snapshot::{self, Shard, Snapshot};
 
@@ -60,6 +60,8 @@ pub struct Previous<'r> {
     engine: &'static str,
     cluster: String,
     read: Mutex<Read>,
+    /// What their trees are read from.
+    reader: OnceLock<Reader>,
 }
 
 /// What was read so far.
@@ -71,8 +73,10 @@ struct Read {
     count: usize,
     newest: Option<Arc<Of>>,
     complete: Option<Arc<Complete>>,
-    /// By the database's id.
+    /// By the database's id: of the newest complete snapshot that has it, else of the newest.
     shards: BTreeMap<String, Earlier>,
+    /// The same of the newest snapshot.
+    newest_shards: BTreeMap<String, Earlier>,
     passed_over: Vec<String>,
 }
 
@@ -89,7 +93,7 @@ impl<'r> Previous<'r> {
         if repo.ring().read.is_empty() {
             read.remember(repo, engine, cluster, state);
         }
-        Previous { repo, engine, cluster: cluster.to_owned(), read: Mutex::new(read) }
+        Previous { repo, engine, cluster: cluster.to_owned(), read: Mutex::new(read), reader: OnceLock::new() }
     }
 
     /// Whether their trees can be read.
@@ -111,9 +115,20 @@ impl<'r> Previous<'r> {
         read.complete.clone()
     }
 
-    /// What its trees are read from.
-    pub fn reader(&self) -> Result<Reader> {
-        self.repo.reader()
+    /// What their trees are read from.
+    pub fn chunks(&self) -> Result<&Reader> {
+        if self.reader.get().is_none() {
+            // Who comes second finds it set, and takes the first one's.
+            let _ = self.reader.set(self.repo.reader()?);
+        }
+        self.reader.get().ok_or_else(|| Error::damaged("reader", "was made and is gone"))
+    }
+
+    /// The shard with the database's id `id`, of the newest snapshot that has it.
+    pub fn newest_shard(&self, id: &str) -> Option<Earlier> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        while !read.newest_shards.contains_key(id) && self.read_on(&mut read) {}
+        read.newest_shards.get(id).cloned()
     }
 
     /// The shard with the database's id `id`: of the newest complete snapshot that has it, else of the newest.
@@ -179,8 +194,11 @@ impl Read {
             self.complete = Some(Arc::new(Complete { of: of.clone(), shards }));
         }
         for shard in s.shards {
+            let earlier = Earlier { of: of.clone(), shard: Arc::new(shard) };
+            let shard = &earlier.shard;
+            self.newest_shards.entry(shard.id.clone()).or_insert_with(|| earlier.clone());
             if self.shards.get(&shard.id).is_none_or(|known| !known.of.complete && of.complete) {
-                self.shards.insert(shard.id.clone(), Earlier { of: of.clone(), shard: Arc::new(shard) });
+                self.shards.insert(shard.id.clone(), earlier);
             }
         }
         self.newest.get_or_insert(of);

@@ -29,7 +29,7 @@ pub fn run(global: &Global, args: &Check, engines: &[&dyn Engine], output: &Outp
     let watch = Arc::new(Watch::new());
     let mut checked = {
         let _progress = Progress::start(&watch, "checking", !global.quiet, output)?;
-        check(&repo, Options { reads: args.reads(), declare_lost: args.declare_lost }, &watch)?
+        check(&repo, engines, Options { reads: args.reads(), declare_lost: args.declare_lost }, &watch)?
     };
     ranges::locate(&repo, engines, &mut checked.harmed)?;
     access::notes(&repo, output);

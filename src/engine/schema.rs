@@ -37,6 +37,9 @@ pub trait Schema: Send + Sync {
     ///
     /// Errors: `Usage`, by what is wrong with them.
     fn select(&self, conditions: &str, cut: u32) -> Result<Box<dyn Selection>>;
+    /// Whether records that were stored under an earlier description mean the same under this one: what differs between them is then
+    /// what changed. Columns that were added since do no harm.
+    fn continues(&self, earlier: &Value) -> bool;
     /// How people bring a file of CSV with all rows back into the database; `None` where nothing is known of that.
     fn csv_back(&self, _file: &str) -> Result<Option<String>> {
         Ok(None)

@@ -1,4 +1,5 @@
-//! Many runs, one run: compaction inside a node, reconciliation between nodes, a base read under its layers.
+//! Many runs, one run: compaction inside a node, reconciliation between nodes. Beside that: a base read under its layers, and what a
+//! run changes of another.
 //!
 //! The merge streams. A run is opened when its first key is reached, where that key is known. Per open input it holds one batch and the deletion its markers have in force; of the group it is in, the
 //! deletion of the group and the deletion that the merged markers have in force. Deletions come out in one normal
@@ -10,19 +11,27 @@ mod body;
 mod deletions;
 mod input;
 mod large;
+mod layering;
+mod overlay;
 mod owned;
 mod pass;
 mod purge;
 mod rule;
+mod settled;
+mod stacking;
 mod unowned;
 
 pub use across::{Across, Held, State, Witness, held};
 pub use ahead::ahead;
 pub use body::{Deletion, deletion, merge_bodies, push_deletion};
 pub use input::{Open, Waiting};
+pub use layering::{Before, BeforeRun, By, Changed, Known, Layering, Prints};
+pub use overlay::Overlay;
 pub use owned::{Owned, Owns};
 pub use purge::Purge;
 pub use rule::{Rule, Stands, Version};
+pub use settled::Settled;
+pub use stacking::Stacking;
 pub use unowned::Unowned;
 
 use repo_format::record::{Class, Traits};
@@ -57,7 +66,7 @@ pub struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Merges runs of equal standing: the files of a node, or a base and its layers.
+    /// Merges runs of equal standing: the files of a node.
     pub fn of(runs: Vec<Box<dyn Run + 'a>>, rule: &'a dyn Rule) -> Merge<'a> {
         Merge {
             waiting: Vec::new(),

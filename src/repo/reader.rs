@@ -134,6 +134,10 @@ impl ChunkSource for Reader {
         Some(self.inner.core.ring.repo.fingerprint.run_digest())
     }
 
+    fn tree_secret(&self) -> Option<[u8; 16]> {
+        Some(self.inner.core.ring.repo.cut.tree_secret())
+    }
+
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut got = self.inner.get(kind, id);
         // Perhaps it was our view of the index that was old, or its cache that was wrong; and again, where packs go quickly.

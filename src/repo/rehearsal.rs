@@ -75,6 +75,10 @@ impl Rehearsal {
 }
 
 impl ChunkSink for Rehearsal {
+    fn relies_on(&self, id: &ChunkId) -> Result<bool> {
+        self.sink.relies_on(id)
+    }
+
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
         self.sink.put(kind, plain)
     }

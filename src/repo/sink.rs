@@ -209,6 +209,10 @@ impl Sink {
 }
 
 impl ChunkSink for Sink {
+    fn relies_on(&self, id: &ChunkId) -> Result<bool> {
+        self.is_stored(id)
+    }
+
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
         if plain.len() > CHUNK_MAX {
             return Err(Error::new(Kind::TooLarge, "chunk", format!("{} bytes, more than {CHUNK_MAX}", plain.len())));

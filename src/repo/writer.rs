@@ -101,6 +101,10 @@ impl Drop for Writer {
 }
 
 impl ChunkSink for Writer {
+    fn relies_on(&self, id: &ChunkId) -> Result<bool> {
+        self.sink.relies_on(id)
+    }
+
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
         self.sink.put(kind, plain)
     }

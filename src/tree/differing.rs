@@ -9,10 +9,10 @@ use repo_format::tree::Child;
 
 use super::read::{TreeRun, fill_leaf};
 use super::view::Peek;
-use super::{NodePatch, Root};
+use super::{LeafByLeaf, Leafwise, Leaves, NodePatch};
 use crate::error::{Error, Result};
 use crate::merge::{Owned, Purge, State, held};
-use crate::run::{ChunkId, ChunkSource, PackClass, Record, RecordBatch};
+use crate::run::{ChunkId, ChunkSource, PackClass, Record, RecordBatch, Run};
 
 /// Leaves that are asked for ahead, at most.
 const ASKED_MOST: usize = 16;
@@ -49,60 +49,119 @@ impl<'a> NodeSide<'a> {
     }
 }
 
-/// Shows `each` every record in which a node differs, leaf by leaf in the order of keys and node by node within a leaf. Leaves of the
-/// view that no patch speaks of are not read. What nodes may have dropped
+/// Shows `each` every record in which a node differs, leaf by leaf in the order of keys and node by node within a leaf. Of a tree,
+/// leaves that no patch speaks of are not read. What nodes may have dropped
 /// (`purge`) may be missing without that being drift.
 pub fn differences(
-    view: Option<Root>,
+    view: Leaves<'_>,
     nodes: &mut [NodeSide<'_>],
     purge: Purge<'_>,
-    chunks: &dyn ChunkSource,
     each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
 ) -> Result<()> {
-    let class = view.map_or(PackClass::Content, |root| root.class);
-    let mut directory = TreeRun::new(view, chunks);
+    let mut directory = Directory::of(view);
     let (mut coming, mut ended, mut first) = (VecDeque::new(), false, true);
     // How many leaves are asked for ahead, and how many of those that come were.
     let (mut ahead, mut asked) = (0, 0);
     while first || !coming.is_empty() {
         // The one behind says where this one ends.
         while !ended && coming.len() < ahead + 2 {
-            match directory.next_child()? {
-                Some(child) => coming.push_back(child),
+            match directory.next_leaf()? {
+                Some(leaf) => coming.push_back(leaf),
                 None => ended = true,
             }
         }
         let leaf = coming.pop_front();
         asked = usize::saturating_sub(asked, 1);
-        let ids: Vec<ChunkId> = coming.iter().take(ahead).skip(asked).map(|child| child.id).collect();
-        chunks.prefetch(&ids);
-        asked += ids.len();
-        let mut records = Leaf { leaf: leaf.as_ref(), class, chunks, batch: None };
-        let end = coming.front().map(|child| child.first_key.as_slice());
+        let ahead_of_it: Vec<&Leaf<'_>> = coming.iter().take(ahead).skip(asked).collect();
+        asked += ahead_of_it.len();
+        directory.ask(&ahead_of_it);
+        let mut records = leaf.unwrap_or_default();
+        let end = coming.front().map(|leaf: &Leaf<'_>| leaf.first_key.as_slice());
         for (i, node) in nodes.iter_mut().enumerate() {
             node.leaf(i, &mut records, end, purge, each)?;
         }
         // Where nodes differ here they most likely differ in the leaves that follow.
-        ahead = if records.batch.is_some() { (2 * ahead).clamp(1, ASKED_MOST) } else { 0 };
+        ahead = if records.was_asked { (2 * ahead).clamp(1, ASKED_MOST) } else { 0 };
         first = false;
     }
     Ok(())
 }
 
-/// A leaf, read when asked for.
+/// The leaves of a view, one after the other.
+enum Directory<'a> {
+    Tree {
+        run: TreeRun<'a>,
+        class: PackClass,
+        chunks: &'a dyn ChunkSource,
+    },
+    /// With the first records of the leaf that comes next.
+    Run(LeafByLeaf<'a>, RecordBatch),
+}
+
+/// A leaf of the view; one of a tree is read when asked for. By default one that is not there.
+#[derive(Default)]
 struct Leaf<'a> {
-    leaf: Option<&'a Child>,
-    class: PackClass,
-    chunks: &'a dyn ChunkSource,
+    /// Empty where it is not known, or is so.
+    first_key: Vec<u8>,
+    /// Where it is read from.
+    from: Option<(&'a dyn ChunkSource, PackClass, ChunkId)>,
     batch: Option<RecordBatch>,
+    /// Whether its records were asked for.
+    was_asked: bool,
+    /// Whether there is one.
+    exists: bool,
+}
+
+impl<'a> Directory<'a> {
+    fn of(view: Leaves<'a>) -> Directory<'a> {
+        match view {
+            Leaves::Tree(root, chunks) => {
+                let class = root.map_or(PackClass::Content, |root| root.class);
+                Directory::Tree { run: TreeRun::new(root, chunks), class, chunks }
+            }
+            Leaves::Run(run) => Directory::Run(run, RecordBatch::new()),
+        }
+    }
+
+    fn next_leaf(&mut self) -> Result<Option<Leaf<'a>>> {
+        match self {
+            Directory::Tree { run, class, chunks } => {
+                let leaf = |Child { first_key, id, .. }| Leaf {
+                    first_key,
+                    from: Some((*chunks, *class, id)),
+                    exists: true,
+                    ..Leaf::default()
+                };
+                Ok(run.next_child()?.map(leaf))
+            }
+            Directory::Run(run, next) => {
+                let mut all = std::mem::take(next);
+                if all.is_empty() && !run.next_batch(&mut all)? {
+                    return Ok(None);
+                }
+                while run.next_batch(next)? && run.ordinal() > 0 {
+                    next.iter().for_each(|record| all.push(&record));
+                }
+                let first_key = all.get(0).key.to_vec();
+                Ok(Some(Leaf { first_key, batch: Some(all), exists: true, ..Leaf::default() }))
+            }
+        }
+    }
+
+    fn ask(&self, leaves: &[&Leaf<'_>]) {
+        let Directory::Tree { chunks, .. } = self else { return };
+        let ids: Vec<ChunkId> = leaves.iter().filter_map(|leaf| leaf.from.map(|(_, _, id)| id)).collect();
+        chunks.prefetch(&ids);
+    }
 }
 
 impl Leaf<'_> {
     fn records(&mut self) -> Result<&RecordBatch> {
+        self.was_asked = true;
         if self.batch.is_none() {
             let mut batch = RecordBatch::new();
-            if let Some(child) = self.leaf {
-                fill_leaf(self.chunks, self.class, &child.id, &mut batch)?;
+            if let Some((chunks, class, id)) = self.from {
+                fill_leaf(chunks, class, &id, &mut batch)?;
             }
             self.batch = Some(batch);
         }
@@ -120,14 +179,14 @@ impl NodeSide<'_> {
         purge: Purge<'_>,
         each: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
     ) -> Result<()> {
-        let patch = match leaf.leaf {
+        let patch = match leaf.exists {
             // The branches above a leaf say where it begins; one that is all there is has none above.
-            Some(child) if child.first_key.is_empty() => match leaf.records()? {
+            true if leaf.first_key.is_empty() => match leaf.records()? {
                 records if records.is_empty() => LeafPatch::default(),
                 records => self.bits.leaf_patch(records.get(0).key)?,
             },
-            Some(child) => self.bits.leaf_patch(&child.first_key)?,
-            None => LeafPatch::default(),
+            true => self.bits.leaf_patch(&leaf.first_key)?,
+            false => LeafPatch::default(),
         };
         for (ordinal, state, others) in listed(&patch) {
             let records = leaf.records()?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, Scope};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use repo_format::leaf::OpenDeletion;
+use repo_format::leaf::InForce;
 use repo_format::tree::Child;
 
 use super::branches::Branches;
@@ -22,12 +22,12 @@ const WAITING: usize = 2;
 /// Some records of a batch, of which others may be in other leaves.
 type Piece = (Arc<RecordBatch>, Range<usize>);
 /// The deletion of the group, and the open one.
-type InForce = (OpenDeletion, OpenDeletion);
+type AtStart = (InForce, InForce);
 
 /// One leaf to be made.
 struct Task {
     number: usize,
-    in_force: InForce,
+    in_force: AtStart,
     pieces: Vec<Piece>,
 }
 
@@ -44,7 +44,7 @@ pub struct WideTreeWriter<'a> {
     /// The records so far of the leaf that is open, unless it is made here.
     open: Vec<Piece>,
     /// At its first record.
-    in_force: InForce,
+    in_force: AtStart,
     /// Records of it.
     records: usize,
     first_key: Vec<u8>,
@@ -90,7 +90,7 @@ impl<'a> WideTreeWriter<'a> {
             cutter: Cutter::new(shape),
             branches: Branches::new(sink, shape),
             open: Vec::new(),
-            in_force: (None, None),
+            in_force: AtStart::default(),
             records: 0,
             first_key: Vec::new(),
             own: LeafMaker::new(sink, shape),
@@ -191,7 +191,7 @@ impl<'a> WideTreeWriter<'a> {
     }
 }
 
-fn make(maker: &mut LeafMaker<'_>, in_force: InForce, pieces: &[Piece]) -> Result<Child> {
+fn make(maker: &mut LeafMaker<'_>, in_force: AtStart, pieces: &[Piece]) -> Result<Child> {
     let mut records = pieces.iter().flat_map(|(batch, records)| records.clone().map(|i| batch.get(i))).peekable();
     if let Some(first) = records.peek() {
         maker.begin(first.key, in_force);

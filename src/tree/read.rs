@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use repo_format::leaf::LeafReader;
 use repo_format::limits::LEAF_TARGET;
+use repo_format::record::Traits;
 use repo_format::tree::{Child, read_branch};
 
 use super::ahead::Ahead;
@@ -102,6 +103,12 @@ impl<'a> TreeRun<'a> {
             ahead: Ahead::default(),
             ordinal: 0,
         }
+    }
+
+    /// The same of a layer: records have their marks, and what it does not say of deletions is as below it.
+    #[must_use]
+    pub fn of_layer(self) -> TreeRun<'a> {
+        TreeRun { context: Context::new(true), ..self }
     }
 
     /// The next leaf whose keys may lie in the range, as its branch names it; the first key of a lone leaf is not known.
@@ -205,6 +212,9 @@ impl<'a> TreeRun<'a> {
         let (mut key, mut body) = (Vec::new(), Vec::new());
         for ordinal in 0.. {
             let Some(class) = leaf.next_key()? else { break };
+            if leaf.marks() != Traits::default() && !self.context.is_layer() {
+                return Err(Error::damaged("tree", "has records of a layer, and is none"));
+            }
             if ordinal < of.next {
                 body.clear();
                 leaf.body(&mut body)?;
@@ -246,7 +256,7 @@ impl<'a> TreeRun<'a> {
                         of.found += 1;
                         large = true;
                         let begin = |count| self.ahead.step(count, self.chunks);
-                        beside::get(self.chunks, begin, buffer, start, traits)
+                        beside::get(self.chunks, begin, buffer, start, traits).map(|whole| whole.with(traits.marks()))
                     }
                 }
             })?;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use repo_format::patch::LeafPatch;
 use repo_format::record::Entries;
 
-use super::{NodePatch, Root, TreeRun};
+use super::{Leafwise, NodePatch, Root, TreeRun};
 use crate::error::{Error, Result};
 use crate::merge::Owned;
 use crate::run::{ChunkSource, Record, RecordBatch, Run};
@@ -13,7 +13,7 @@ use crate::run::{ChunkSource, Record, RecordBatch, Run};
 /// Reads what one node held, expired cells as tombstones. Exact for everything if the backup kept the views of nodes;
 /// otherwise stale rows are left out.
 pub struct NodeView<'a> {
-    view: TreeRun<'a>,
+    view: Box<dyn Leafwise + 'a>,
     /// Some records of the view, all of one leaf, and the one that comes next.
     batch: RecordBatch,
     at: usize,
@@ -91,9 +91,14 @@ impl<'a> Peek<'a> {
 
 impl<'a> NodeView<'a> {
     /// `owned` are the keys that the node answers for.
-    pub fn new(view: Option<Root>, patch: &NodePatch, owned: Owned, chunks: &'a dyn ChunkSource) -> NodeView<'a> {
+    pub fn new(
+        view: Box<dyn Leafwise + 'a>,
+        patch: &NodePatch,
+        owned: Owned,
+        chunks: &'a dyn ChunkSource,
+    ) -> NodeView<'a> {
         NodeView {
-            view: TreeRun::new(view, chunks),
+            view,
             batch: RecordBatch::new(),
             at: 0,
             patch: LeafPatch::default(),
@@ -105,7 +110,12 @@ impl<'a> NodeView<'a> {
     }
 
     /// Only what the node held outside its ranges; exact in every backup.
-    pub fn outside(view: Option<Root>, patch: &NodePatch, owned: Owned, chunks: &'a dyn ChunkSource) -> NodeView<'a> {
+    pub fn outside(
+        view: Box<dyn Leafwise + 'a>,
+        patch: &NodePatch,
+        owned: Owned,
+        chunks: &'a dyn ChunkSource,
+    ) -> NodeView<'a> {
         NodeView { side: Side::Outside, ..NodeView::new(view, patch, owned, chunks) }
     }
 

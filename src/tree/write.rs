@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use repo_format::leaf::{BODY_INLINE_MAX, LeafBuilder, OpenDeletion};
+use repo_format::leaf::{BODY_INLINE_MAX, InForce, LeafBuilder};
 use repo_format::reference::references;
 use repo_format::tree::{Breaks, Child};
 
@@ -22,11 +22,21 @@ pub(super) struct Cutter {
 
 impl Cutter {
     pub(super) fn new(shape: &Shape) -> Cutter {
-        Cutter { breaks: Breaks::new(shape.secret, 0, shape.leaf_records), context: Context::default() }
+        Cutter::of(shape.secret, shape.leaf_records)
+    }
+
+    /// By the secret of the breaks, and the mean number of records of a leaf.
+    pub(super) fn of(secret: [u8; 16], leaf_records: u32) -> Cutter {
+        Cutter { breaks: Breaks::new(secret, 0, leaf_records), context: Context::default() }
+    }
+
+    /// The same of a layer.
+    fn of_layer(self) -> Cutter {
+        Cutter { context: Context::new(true), ..self }
     }
 
     /// What is in force where a leaf begins with `r`: the deletion of its group, and the one that is open.
-    pub(super) fn context(&self, r: &Record<'_>) -> (OpenDeletion, OpenDeletion) {
+    pub(super) fn context(&self, r: &Record<'_>) -> (InForce, InForce) {
         self.context.within(r.group())
     }
 
@@ -61,7 +71,7 @@ impl<'a> LeafMaker<'a> {
     }
 
     /// Begins a leaf at `key`, with the deletions in force there.
-    pub(super) fn begin(&mut self, key: &[u8], (group_deletion, open): (OpenDeletion, OpenDeletion)) {
+    pub(super) fn begin(&mut self, key: &[u8], (group_deletion, open): (InForce, InForce)) {
         self.leaf.context(group_deletion, open);
         self.first_key.clear();
         self.first_key.extend_from_slice(key);
@@ -70,7 +80,7 @@ impl<'a> LeafMaker<'a> {
     /// Adds a record, and stores what of it is too large for a leaf.
     pub(super) fn push(&mut self, r: &Record<'_>) -> Result<()> {
         let body = beside::put(r.body, &self.blobs, self.sink)?;
-        self.leaf.push(r.key, r.group_len, r.class, &body)?;
+        self.leaf.push_to_layer(r.key, r.group_len, r.class, r.traits.marks(), &body)?;
         let has_blobs = matches!(body, Cow::Owned(_));
         if has_blobs && references(r.body).next().is_some() {
             // What hangs under a record is found in its leaf.
@@ -103,6 +113,12 @@ impl<'a> TreeWriter<'a> {
     pub fn new(sink: &'a dyn ChunkSink, shape: &Shape) -> TreeWriter<'a> {
         let (leaf, branches) = (LeafMaker::new(sink, shape), Branches::new(sink, shape));
         TreeWriter { cutter: Cutter::new(shape), leaf, branches }
+    }
+
+    /// The same of a layer, whose records have marks.
+    #[must_use]
+    pub fn of_layer(self) -> TreeWriter<'a> {
+        TreeWriter { cutter: self.cutter.of_layer(), ..self }
     }
 
     /// Adds a record.

@@ -2,10 +2,9 @@
 
 use repo_format::run_digest::RunDigest;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::run::{ChunkSource, RecordBatch, Run};
 use crate::snapshot::{self, Shard};
-use crate::tree::TreeRun;
 use crate::watch::Watch;
 
 /// `run`, which gives all records of the reconciled view of `shard`. At its end it fails where these are not the ones that
@@ -24,17 +23,9 @@ pub(super) fn proved<'a>(run: Box<dyn Run + 'a>, shard: &Shard, chunks: &dyn Chu
 /// What [`proved`] says where the records are others.
 pub const DIFFERS: &str = "what is read of it is not what was backed up: their digests differ";
 
-/// Reads all of a shard: the digest of what comes out, as a snapshot says it. `None` where `chunks` have no key for digests.
-///
-/// Errors: what reading gives.
-pub fn digest(shard: &Shard, chunks: &dyn ChunkSource, watch: &Watch) -> Result<Option<String>> {
+/// Reads a run: the digest of what comes out. `None` where `chunks` have no key for digests.
+pub(super) fn digest(run: &mut dyn Run, chunks: &dyn ChunkSource, watch: &Watch) -> Result<Option<String>> {
     let Some(key) = chunks.digest_key() else { return Ok(None) };
-    let root = match shard.layers.as_slice() {
-        [] => None,
-        [base] => Some(base.root()?),
-        _ => return Err(Error::new(Kind::Unsupported, &shard.name, "has layers")),
-    };
-    let mut run = TreeRun::new(root, chunks);
     let (mut batch, mut digest) = (RecordBatch::new(), RunDigest::new(&key));
     while run.next_batch(&mut batch)? {
         watch.check()?;

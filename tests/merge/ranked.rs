@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onefold::merge::{Across, Held, Merge, Owned, Owns, Purge, Rule, State, Unowned, Waiting, Witness};
 use onefold::run::{Record, Run};
-use onefold::tree::{NodePatch, NodeSide, NodeView, TreeRun, UnownedCount, differences};
+use onefold::tree::{Leaves, NodePatch, NodeSide, NodeView, TreeRun, UnownedCount, differences};
 use proptest::prelude::*;
 use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
 
@@ -134,7 +134,7 @@ proptest! {
         prop_assert_eq!(&collect(&mut TreeRun::new(folded.root, &chunks)).unwrap(), &come_to(nodes.iter().flatten()));
         for (n, files) in nodes.iter().enumerate() {
             prop_assert_eq!(&collect(&mut *node(files)).unwrap(), &come_to(files));
-            let mut view = NodeView::new(folded.root, &folded.patches[n], Owned::All, &chunks);
+            let mut view = NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[n], Owned::All, &chunks);
             prop_assert_eq!(&collect(&mut view).unwrap(), &come_to(files));
         }
     }
@@ -168,11 +168,11 @@ proptest! {
         let mut outside: Vec<Box<dyn Run + '_>> = Vec::new();
         let mut others: Vec<Plain> = Vec::new();
         for (n, files) in nodes.iter().enumerate() {
-            let mut view = NodeView::new(folded.root, &folded.patches[n], owned[n].clone(), &chunks);
+            let mut view = NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[n], owned[n].clone(), &chunks);
             let held = come_to(files);
             prop_assert_eq!(&collect(&mut view).unwrap(), &held);
             others.extend(held.into_iter().filter(|r| !owned[n].holds(&r.key)));
-            outside.push(Box::new(NodeView::outside(folded.root, &folded.patches[n], owned[n].clone(), &chunks)));
+            outside.push(Box::new(NodeView::outside(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[n], owned[n].clone(), &chunks)));
         }
         // An owner's record stands, whatever rank others had; they add what no owner has, the greatest bytes of it.
         let mut all: BTreeMap<Vec<u8>, Plain> = BTreeMap::new();
@@ -209,7 +209,7 @@ proptest! {
         let side = |(patch, owned): (&NodePatch, &Owned)| NodeSide::new(patch, owned.clone(), &chunks);
         let mut sides: Vec<NodeSide<'_>> = folded.patches.iter().zip(&owned).map(side).collect();
         let mut found: Vec<Differs> = Vec::new();
-        differences(folded.root, &mut sides, Purge::new(&Documents, 0), &chunks, &mut |d| {
+        differences(Leaves::Tree(folded.root, &chunks), &mut sides, Purge::new(&Documents, 0), &mut |d| {
             assert_eq!(d.purged, Some(false), "nothing is purged unless the rule says so");
             found.push((d.view.or(d.held).unwrap().key[0], d.node, d.state));
             Ok(())

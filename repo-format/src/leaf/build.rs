@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use super::{
-    COLUMN_MAX, ELEMENT, EXPIRING, GroupCodec, Layout, NO_VALUE, OpenDeletion, RECORDS_MAX, VERSION, has_time,
-    is_dated, put_context, refers,
+    COLUMN_MAX, ELEMENT, EXPIRING, GroupCodec, InForce, Layout, NO_VALUE, RECORDS_MAX, VERSION, has_time, is_dated,
+    put_context, refers,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Strings, put_ints};
-use crate::record::Class;
+use crate::record::{Class, Traits};
 use crate::tree::LEAF_BYTES_MAX;
 use crate::wire::{Put, Reader, zigzag};
 
@@ -23,7 +23,7 @@ struct Column {
 pub struct LeafBuilder {
     layout: Layout,
     count: usize,
-    context: (OpenDeletion, OpenDeletion),
+    context: (InForce, InForce),
     group: Vec<u8>,
     rest: Vec<u8>,
     last_key: Vec<u8>,
@@ -73,12 +73,24 @@ impl LeafBuilder {
     }
 
     /// What is in force where the leaf begins: the group's deletion and the open marker. To be said before the first record.
-    pub fn context(&mut self, group: OpenDeletion, open: OpenDeletion) {
+    pub fn context(&mut self, group: InForce, open: InForce) {
         self.context = (group, open);
     }
 
     /// Adds a record; keys ascend strictly, `group_len <= key.len()`.
     pub fn push(&mut self, key: &[u8], group_len: usize, class: Class, body: &[u8]) -> Result<()> {
+        self.push_to_layer(key, group_len, class, Traits::default(), body)
+    }
+
+    /// Adds a record of a layer, with its [marks](Traits::marks).
+    pub fn push_to_layer(
+        &mut self,
+        key: &[u8],
+        group_len: usize,
+        class: Class,
+        marks: Traits,
+        body: &[u8],
+    ) -> Result<()> {
         if self.count >= RECORDS_MAX {
             return Err(FormatError::TooLarge("records in a leaf"));
         }
@@ -93,7 +105,7 @@ impl LeafBuilder {
         let (group, rest) = key.split_at(group_len);
         self.push_key(group, rest);
         self.shape.clear();
-        self.shape.push(class as u8);
+        self.shape.push(class as u8 | marks.marks().0);
         self.push_body(body)?;
         let id = self.shape_id();
         self.shape_ids.push(id);
@@ -229,7 +241,7 @@ impl LeafBuilder {
     fn clear(&mut self) {
         self.count = 0;
         self.bytes = 0;
-        self.context = (None, None);
+        self.context = (InForce::Nothing, InForce::Nothing);
         self.shapes.clear();
         for bytes in [&mut self.group, &mut self.rest, &mut self.last_key, &mut self.shape_list, &mut self.last_shape.0]
         {

@@ -1,8 +1,8 @@
 //! A leaf into records.
 
 use super::{
-    COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, GroupCodec, KIND, KIND_CELL, NO_VALUE, OpenDeletion,
-    RECORDS_MAX, TimeUnit, VERSION, has_time, is_dated, read_context, refers,
+    COLUMN_MAX, ELEMENT, EXPIRING, EXTERNAL, EXTERNAL_BODY, GroupCodec, InForce, KIND, KIND_CELL, NO_VALUE,
+    RECORDS_MAX, TimeUnit, VERSION, class_and_marks, has_time, is_dated, read_context, refers,
 };
 use crate::error::{FormatError, Result};
 use crate::ints::{Ints, PLANES_MAX, StringsReader};
@@ -27,7 +27,7 @@ pub struct LeafReader<'a> {
     count: usize,
     at: usize,
     bytes: usize,
-    context: (OpenDeletion, OpenDeletion),
+    context: (InForce, InForce),
     codec: GroupCodec,
     unit: TimeUnit,
     group_sizes: Ints<'a>,
@@ -49,6 +49,7 @@ pub struct LeafReader<'a> {
     /// The key before, whole.
     last: Vec<u8>,
     shape: &'a [u8],
+    marks: Traits,
     refers: bool,
     buffer: [u8; PLANES_MAX],
 }
@@ -112,6 +113,7 @@ impl<'a> LeafReader<'a> {
             ended: false,
             last: Vec::new(),
             shape: &[],
+            marks: Traits::default(),
             refers: false,
             buffer: [0; PLANES_MAX],
         })
@@ -123,7 +125,7 @@ impl<'a> LeafReader<'a> {
     }
 
     /// What is in force where the leaf begins: the group's deletion and the open marker.
-    pub fn context(&self) -> (OpenDeletion, OpenDeletion) {
+    pub fn context(&self) -> (InForce, InForce) {
         self.context
     }
 
@@ -149,7 +151,9 @@ impl<'a> LeafReader<'a> {
         }
         let (class, shape) = shape.split_first().ok_or(FormatError::Invalid("shape"))?;
         self.shape = shape;
-        Ok(Some(Class::from_u8(*class)?))
+        let (class, marks) = class_and_marks(*class)?;
+        self.marks = marks;
+        Ok(Some(class))
     }
 
     fn read_key(&mut self) -> Result<()> {
@@ -212,17 +216,22 @@ impl<'a> LeafReader<'a> {
         self.group_len
     }
 
+    /// What the record stepped to, if it is of a layer, says besides ([`Traits::marks`]).
+    pub fn marks(&self) -> Traits {
+        self.marks
+    }
+
     /// Whether the body read last holds references ([`crate::reference`]).
     pub fn refers(&self) -> bool {
         self.refers
     }
 
-    /// Appends the body of the record stepped to, as it stands in the leaf; gives its traits, and whether it or values of it
+    /// Appends the body of the record stepped to, as it stands in the leaf; gives its traits and marks, and whether it or values of it
     /// lie beside the leaf.
     pub fn body(&mut self, out: &mut Vec<u8>) -> Result<(Traits, bool)> {
         let mut shape = Reader::new(self.shape, "shape");
         let mut time = 0i64;
-        let mut traits = Traits::default();
+        let mut traits = self.marks;
         let mut external = false;
         let start = out.len();
         self.refers = false;
@@ -287,7 +296,8 @@ pub(super) fn read_shapes<'a>(r: &mut Reader<'a>, count: usize) -> Result<Vec<&'
     for _ in 0..n {
         let shape = r.string()?;
         let mut entries = Reader::new(shape, "shape");
-        Class::from_u8(entries.u8()?)?;
+        let (class, marks) = class_and_marks(entries.u8()?)?;
+        let gone = marks.has(Traits::GONE);
         let (mut last, mut beside, mut refer) = (0, false, false);
         while !entries.is_empty() {
             let (head, column) = (entries.u8()?, entries.varint()?);
@@ -300,7 +310,9 @@ pub(super) fn read_shapes<'a>(r: &mut Reader<'a>, count: usize) -> Result<Vec<&'
             }
             last = column;
         }
-        if beside && refer {
+        // What is gone has no body, but for what a marker leaves in force: one deletion of the record.
+        let left = class == Class::Marker && shape.get(1..).is_some_and(|body| body == [NO_VALUE, 0]);
+        if beside && refer || gone && shape.len() > 1 && !left {
             return Err(FormatError::Invalid("shape"));
         }
         shapes.push(shape);

@@ -4,8 +4,12 @@
 
 pub mod hash;
 
-/// Deletion: time and ldt.
-pub type Deletion = Option<(i64, u32)>;
+/// What is in force: nothing, a deletion (time and ldt), or, inside, what lies below a layer.
+pub type Deletion = Result<Option<(i64, u32)>, Below>;
+
+/// A layer says nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Below;
 
 /// Bytes not yet read.
 pub struct Input<'a>(pub &'a [u8]);
@@ -45,8 +49,9 @@ impl<'a> Input<'a> {
 
     fn deletion(&mut self) -> Deletion {
         match self.u8() {
-            0 => None,
-            1 => Some((self.little_endian(8) as i64, self.little_endian(4) as u32)),
+            0 => Ok(None),
+            1 => Ok(Some((self.little_endian(8) as i64, self.little_endian(4) as u32))),
+            2 => Err(Below),
             n => panic!("{n} is no deletion"),
         }
     }

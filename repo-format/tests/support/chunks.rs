@@ -2,10 +2,10 @@
 
 use repo_format::blob::{BlobList, BlobRef};
 use repo_format::id::ChunkId;
-use repo_format::leaf::{EXTERNAL_BODY, GroupCodec, Layout, LeafBuilder, TimeUnit};
+use repo_format::leaf::{EXTERNAL_BODY, GroupCodec, InForce, Layout, LeafBuilder, TimeUnit};
 use repo_format::names::PackClass;
 use repo_format::patch::{Differing, LeafPatch, Other};
-use repo_format::record::{BodyWriter, Class, Entry, EntryKind};
+use repo_format::record::{BodyWriter, Class, Entry, EntryKind, Traits};
 use repo_format::reference::{Reference, TreeRef};
 use repo_format::tree::{Child, put_branch};
 use repo_format::wire::Put;
@@ -73,7 +73,7 @@ fn murmur3() -> Vec<u8> {
     records.sort_by_key(|r| (group(&[0, 0, 0, r.0]), r.1.clone()));
     let (groups, unit) = (GroupCodec::Murmur3, TimeUnit::Microsecond);
     let mut builder = LeafBuilder::new(Layout { groups, unit, numeric_groups: true, numeric: vec![1] });
-    builder.context(Some((TIME, LDT)), Some((-1, 7)));
+    builder.context(InForce::Deleted(TIME, LDT), InForce::Deleted(-1, 7));
     for (partition, rest, class, body) in &records {
         let group = group(&[0, 0, 0, *partition]);
         let key = [&group[..], rest].concat();
@@ -101,7 +101,7 @@ fn ungrouped() -> Vec<u8> {
     let deletion = body(&[Entry { time: TIME / 1000, ..entry(0, EntryKind::Deletion, None) }]);
     let row = body(&[Entry { time: TIME / 1000, ..entry(1, EntryKind::Cell, Some(b"v")) }]);
     let mut builder = LeafBuilder::new(Layout { unit: TimeUnit::Millisecond, ..Layout::default() });
-    builder.context(Some((7, 1)), None);
+    builder.context(InForce::Deleted(7, 1), InForce::Nothing);
     for (key, class, body) in [
         ("", Class::Row, &row),
         ("b", Class::Marker, &deletion),
@@ -110,6 +110,30 @@ fn ungrouped() -> Vec<u8> {
         ("cow", Class::Row, &row),
     ] {
         builder.push(key.as_bytes(), 0, class, body).unwrap();
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
+/// A leaf of a layer: rows that were added, changed and are gone; a deletion that is lifted, one that reaches further than below,
+/// and where what lies below is in force again.
+fn layer() -> Vec<u8> {
+    let deletion = body(&[Entry { time: TIME / 1000, ..entry(0, EntryKind::Deletion, None) }]);
+    let row = body(&[Entry { time: TIME / 1000, ..entry(1, EntryKind::Cell, Some(b"v")) }]);
+    let mut builder = LeafBuilder::new(Layout { unit: TimeUnit::Millisecond, ..Layout::default() });
+    builder.context(InForce::Unsaid, InForce::Nothing);
+    let none = Traits::default();
+    for (key, class, marks, body) in [
+        ("a", Class::Row, Traits::ADDED, &row),
+        ("b", Class::Marker, none, &deletion),
+        ("bee", Class::Row, none, &row),
+        ("c", Class::Marker, Traits::GONE, &deletion),
+        ("cat", Class::Row, Traits::GONE, &Vec::new()),
+        ("cow", Class::Marker, Traits::ADDED.with(Traits::RESUMES), &Vec::new()),
+        ("d", Class::Marker, Traits::GONE.with(Traits::RESUMES), &Vec::new()),
+    ] {
+        builder.push_to_layer(key.as_bytes(), 0, class, marks, body).unwrap();
     }
     let mut out = Vec::new();
     builder.finish(&mut out);
@@ -211,6 +235,7 @@ pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
         ("leaf-ungrouped", ungrouped()),
         ("leaf-referring", referring()),
         ("leaf-values", values()),
+        ("leaf-layer", layer()),
         ("branch", branch(PackClass::Content)),
         ("branch-metadata", branch(PackClass::Metadata)),
         ("patch", patch()),

@@ -1,5 +1,7 @@
 //! One shard of all nodes, folded into one tree and a patch for each node.
 
+mod below;
+mod layer;
 mod pace;
 mod parts;
 mod ranges;
@@ -9,12 +11,13 @@ use std::sync::PoisonError;
 use std::thread;
 
 use super::Target;
-use crate::engine::{EVERYTHING, Engine, KeyRange, NodeParts, Part, Shard, Source, Without};
+use crate::engine::{EVERYTHING, Engine, KeyRange, NodeParts, Part, Schema, Shard, Source, Without};
 use crate::error::{Error, Result};
 use crate::merge::{Across, Merge, Rule, Witness};
 use crate::run::{PackClass, RecordBatch, Run};
 use crate::tree::{NodePatch, Root, Shape, UnownedCount};
 use crate::watch::Watch;
+use below::Below;
 pub use parts::{Failed, Refused};
 use parts::{condemns, guarded, node_run, split};
 use sample::{Sampled, sample};
@@ -31,6 +34,8 @@ pub struct Common<'a> {
     pub source: &'a dyn Source,
     pub target: &'a Target<'a>,
     pub node_views: bool,
+    /// Nothing stands on what was stored before.
+    pub whole: bool,
     /// The first capture, seconds since 1970.
     pub captured: u32,
     pub cut: u32,
@@ -40,6 +45,7 @@ pub struct Common<'a> {
 /// One attempt to fold a shard.
 pub struct Attempt<'a> {
     pub common: Common<'a>,
+    pub schema: &'a dyn Schema,
     /// How versions of the shard merge.
     pub rule: &'a dyn Rule,
     pub shard: &'a Shard,
@@ -52,7 +58,12 @@ pub type Outcome = std::result::Result<Folded, Vec<Refused>>;
 
 /// What became of a shard.
 pub struct Folded {
-    pub root: Option<Root>,
+    /// A base, and the layers above it.
+    pub layers: Vec<Root>,
+    /// They are not all tonight's.
+    pub stands: bool,
+    /// What is to be said of that.
+    pub note: Option<String>,
     pub patches: Vec<NodePatch>,
     pub unowned: UnownedCount,
     pub rows: u64,
@@ -65,22 +76,56 @@ pub struct Folded {
 impl Attempt<'_> {
     /// Folds the shard without some parts. Gives all others that cannot be decoded, if there are any: each was read once
     /// by then, so that the shard need be folded only once more.
+    ///
+    /// It becomes a layer on what was stored before, where it may stand on that; a base otherwise, and where the layer would be
+    /// too large.
     pub fn run(&self, without: &Without) -> Result<Outcome> {
+        let (below, mut note) = Below::find(self, without)?;
+        if let Some(below) = &below {
+            match self.attempt(without, Some(below)) {
+                _ if below.has_failed() => {
+                    let what = "what it would stand on cannot be read";
+                    note = Some(format!("table {} is stored anew: {what}", self.shard.name));
+                }
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(folded))) => return Ok(Ok(folded)),
+                Ok(Err(refused)) => return Ok(Err(refused)),
+                Err(e) => return Err(e),
+            }
+        }
+        let Some(folded) = (match self.attempt(without, None)? {
+            Ok(folded) => folded,
+            Err(refused) => return Ok(Err(refused)),
+        }) else {
+            return Err(Error::damaged(&self.shard.name, "a base grew beyond what a layer may have"));
+        };
+        Ok(Ok(Folded { note, ..folded }))
+    }
+
+    /// The same, as a layer on `below`, or as a base. `None`: the layer would be too large.
+    fn attempt(
+        &self,
+        without: &Without,
+        below: Option<&Below<'_>>,
+    ) -> Result<std::result::Result<Option<Folded>, Vec<Refused>>> {
         let nodes = self.common.source.parts(self.shard, without, self.common.watch)?;
-        let (nodes, refused) = split(nodes)?;
+        let (mut nodes, refused) = split(nodes)?;
         if !refused.is_empty() {
             return Ok(Err(refused));
         }
+        if let Some(below) = below.filter(|below| below.stands_in) {
+            nodes.push(below.stand_in(nodes.len()));
+        }
         let ranges = self.ranges(&nodes, without)?;
         if ranges.len() > 1
-            && let Some(folded) = self.fold_in_ranges(&nodes, &ranges)?
+            && let Some(folded) = self.fold_in_ranges(&nodes, &ranges, below)?
         {
             return Ok(Ok(folded));
         }
         let failed = Failed::default();
-        let outcome = self.fold(&nodes, std::slice::from_ref(&EVERYTHING), &failed);
+        let outcome = self.fold(&nodes, std::slice::from_ref(&EVERYTHING), &failed, below);
         let refused = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if refused.is_empty() {
+        if refused.is_empty() || below.is_some_and(Below::has_failed) {
             return outcome.map(Ok);
         }
         let known = refused.iter().map(|r| (r.node, r.name.clone()));
@@ -113,9 +158,14 @@ impl Attempt<'_> {
     }
 
     /// `None` where it must be read whole: what keeps a range from being read may be no fault of the records.
-    fn fold_in_ranges(&self, nodes: &[NodeParts<'_>], ranges: &[KeyRange]) -> Result<Option<Folded>> {
+    fn fold_in_ranges(
+        &self,
+        nodes: &[NodeParts<'_>],
+        ranges: &[KeyRange],
+        below: Option<&Below<'_>>,
+    ) -> Result<Option<Option<Folded>>> {
         let failed = Failed::default();
-        let outcome = self.fold(nodes, ranges, &failed);
+        let outcome = self.fold(nodes, ranges, &failed, below);
         let failed = !failed.into_inner().unwrap_or_else(PoisonError::into_inner).is_empty();
         match outcome {
             Ok(folded) if !failed => Ok(Some(folded)),
@@ -156,8 +206,14 @@ impl Attempt<'_> {
         decoded().or_else(|e| if condemns(e.kind()) { Ok(()) } else { Err(e) })
     }
 
-    /// Folds what the nodes hold in `ranges`, which follow one another and leave no key out.
-    fn fold(&self, nodes: &[NodeParts<'_>], ranges: &[KeyRange], failed: &Failed) -> Result<Folded> {
+    /// Folds what the nodes hold in `ranges`, which follow one another and leave no key out. `None`: see [`Attempt::attempt`].
+    fn fold(
+        &self,
+        nodes: &[NodeParts<'_>],
+        ranges: &[KeyRange],
+        failed: &Failed,
+        below: Option<&Below<'_>>,
+    ) -> Result<Option<Folded>> {
         let bytes_read = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
         let mut runs = Vec::new();
         for node in nodes {
@@ -171,15 +227,21 @@ impl Attempt<'_> {
         let (layout, blobs) = (self.shard.layout.clone(), target.blobs.clone());
         let (secret, branch_children) = (target.secret, target.branch_children);
         let shape = Shape { secret, leaf_records, branch_children, class: PackClass::Content, layout, blobs };
-        let fold = ranges::Fold { attempt: self, nodes, shape: &shape, failed };
+        let fold = ranges::Fold { attempt: self, nodes, shape: &shape, failed, below };
         let written = if ranges.len() > 1 {
             drop(runs);
             fold.ranges(ranges)?
         } else {
             fold.whole(runs)?
         };
-        let ranges::Written { root, patches, unowned, rows, digest } = written;
-        Ok(Folded { root, patches, unowned, rows, digest, leaf_records, bytes_read })
+        let ranges::Written { root, mut patches, unowned, rows, digest } = written;
+        let Some(root) = root else { return Ok(None) };
+        let mut layers: Vec<Root> = below.map(|below| below.kept.clone()).unwrap_or_default();
+        layers.extend(root);
+        // What stood in is no node.
+        patches.truncate(self.common.source.nodes().len());
+        let (stands, note) = (below.is_some(), None);
+        Ok(Some(Folded { layers, stands, note, patches, unowned, rows, digest, leaf_records, bytes_read }))
     }
 
     /// The merge of `runs`, one for each of `nodes`, that `witness` is told of.

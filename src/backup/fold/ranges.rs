@@ -17,6 +17,8 @@ use repo_format::key::FingerprintKey;
 use repo_format::run_digest::RunDigest;
 
 use super::Attempt;
+use super::below::Below;
+use super::layer::Tree;
 use super::pace::Pace;
 use super::parts::{Failed, node_run};
 use super::sample::Sampled;
@@ -43,11 +45,13 @@ pub struct Fold<'a, 'p> {
     pub nodes: &'a [NodeParts<'p>],
     pub shape: &'a Shape,
     pub failed: &'a Failed,
+    pub below: Option<&'a Below<'a>>,
 }
 
 /// What became of it.
 pub struct Written {
-    pub root: Option<Root>,
+    /// Of the base, or the layer; `None` where the layer would have been too large.
+    pub root: Option<Option<Root>>,
     pub patches: Vec<NodePatch>,
     pub unowned: UnownedCount,
     pub rows: u64,
@@ -79,7 +83,7 @@ impl Spare {
 
 /// Writes what was merged.
 struct Writing<'a> {
-    tree: WideTreeWriter<'a>,
+    tree: Tree<'a>,
     patches: PatchWriter<'a>,
     digest: RunDigest,
     rows: u64,
@@ -114,14 +118,18 @@ impl Fold<'_, '_> {
         &'env self,
         scope: &'scope thread::Scope<'scope, 'env>,
         spare: &'env Spare,
-    ) -> Result<Writing<'env>> {
+    ) -> Result<Writing<'scope>> {
         let target = self.attempt.common.target;
         let makers = if self.attempt.alone || self.attempt.has_enough_threads() {
             0
         } else {
             target.cores.min(WORKERS_MAX).div_ceil(2)
         };
-        let tree = WideTreeWriter::start(scope, target.sink, self.shape, makers)?;
+        let tree = match self.below {
+            Some(below) if self.attempt.alone => Tree::layer(below, below.run(), target.sink, self.shape),
+            Some(below) => Tree::layer(below, ahead(scope, "before", 1, below.run())?, target.sink, self.shape),
+            None => Tree::Base(WideTreeWriter::start(scope, target.sink, self.shape, makers)?),
+        };
         let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
         let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
         Ok(Writing { tree, patches, digest: RunDigest::new(&key), rows: 0, spare })

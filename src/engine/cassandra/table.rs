@@ -102,6 +102,14 @@ impl TableSchema {
     fn layout(&self) -> Result<Layout> {
         Layout::of(&self.table)
     }
+
+    /// Whether all that records of `earlier` hold is the same here: its columns, with their numbers, types and drops, and its user's types.
+    fn says_all_of(&self, earlier: &Table) -> bool {
+        let table = &self.table;
+        (table.compact, table.counter, table.view) == (earlier.compact, earlier.counter, earlier.view)
+            && earlier.columns.iter().all(|column| table.columns.contains(column))
+            && earlier.types.iter().all(|known| table.types.contains(known))
+    }
 }
 
 /// Shares are tokens, counted from the least.
@@ -139,6 +147,10 @@ impl Schema for TableSchema {
 
     fn select(&self, conditions: &str, cut: u32) -> Result<Box<dyn Selection>> {
         Ok(Box::new(Conditions::parse(conditions, &self.table, self.layout()?, cut)?))
+    }
+
+    fn continues(&self, earlier: &Value) -> bool {
+        Table::read(earlier, &self.table.name).is_ok_and(|earlier| self.says_all_of(&earlier))
     }
 
     /// Column by column, as cqlsh has an order of its own.

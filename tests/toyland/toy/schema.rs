@@ -30,6 +30,10 @@ pub fn owned(intervals: &[Interval]) -> Owned {
 pub struct Table(pub String);
 
 impl Schema for Table {
+    fn continues(&self, _: &Value) -> bool {
+        true
+    }
+
     fn rule(&self) -> &dyn Rule {
         &Latest
     }

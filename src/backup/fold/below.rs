@@ -1,0 +1,202 @@
+//! What a night's shard stands on: the view before, as an earlier snapshot stored it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Attempt;
+use crate::engine::{KeyRange, NodeParts, Part, Without};
+use crate::error::Result;
+use crate::merge::{Owned, Rule};
+use crate::run::{ChunkSource, Reached, RecordBatch, Run};
+use crate::tree::{Root, reach, stack};
+
+/// So many layers lie above a base, at most.
+pub const LAYERS_MAX: usize = 6;
+
+/// What lies below tonight's layer.
+pub struct Below<'a> {
+    /// A base, and the layers above it that stay.
+    pub kept: Vec<Root>,
+    /// All that the view before lies in: these, and the layers that tonight's takes in.
+    all: Vec<Root>,
+    chunks: &'a dyn ChunkSource,
+    rule: &'a dyn Rule,
+    cut: u32,
+    /// An owner was not read: what only it holds stands in the view before, which takes part in the merge.
+    pub stands_in: bool,
+    /// It could not be read.
+    failed: AtomicBool,
+}
+
+impl<'a> Below<'a> {
+    /// What the shard stands on tonight, if it may stand on anything; with it, what there is to say of that.
+    ///
+    /// It is a snapshot of this writer or one that is vouched for: the newest complete one that has the shard, or, where an
+    /// owner was not read tonight, the newest, for that holds what was merged then. All its chunks must be there to be relied on.
+    pub fn find(attempt: &'a Attempt<'_>, without: &Without) -> Result<(Option<Below<'a>>, Option<String>)> {
+        let (common, shard) = (attempt.common, attempt.shard);
+        let Some(before) = common.target.before.filter(|before| before.can_read() && !common.whole) else {
+            return Ok((None, None));
+        };
+        let is_whole =
+            shard.unread.is_empty() && shard.ring_known && without.is_empty() && common.source.problems().is_empty();
+        let earlier = if is_whole { before.shard(&shard.id) } else { before.newest_shard(&shard.id) };
+        let Some(earlier) = earlier.filter(|e| e.shard.name == shard.name && e.shard.kind == shard.kind) else {
+            return Ok((None, None));
+        };
+        let anew = |why: &str| Ok((None, Some(format!("table {} is stored anew: {why}", shard.name))));
+        let roots = earlier.shard.roots()?;
+        let Some((base, layers)) = roots.split_first() else { return Ok((None, None)) };
+        if earlier.of.cut > common.cut {
+            return anew("its cut is before that of the snapshot that it would stand on");
+        }
+        if !attempt.schema.continues(&earlier.shard.description) {
+            return anew("its columns or types mean something else than before");
+        }
+        if is_whole && layers.len() + 1 > LAYERS_MAX && records(layers) >= most(base) {
+            return Ok((None, None));
+        }
+        let chunks = before.chunks()?;
+        if !are_relied_on(attempt, &roots, chunks)? {
+            return anew("not all that it would stand on can be relied on");
+        }
+        let kept = stays(layers);
+        let below = Below {
+            kept: roots.iter().take(1 + kept).copied().collect(),
+            all: roots.clone(),
+            chunks,
+            rule: attempt.rule,
+            cut: common.cut,
+            stands_in: !is_whole,
+            failed: AtomicBool::new(false),
+        };
+        Ok((Some(below), None))
+    }
+
+    /// Records that tonight's layer may have: with more, a base that holds all costs less in the long run. Where an owner was not
+    /// read there is no other choice.
+    pub fn most(&self) -> u64 {
+        match self.kept.split_first() {
+            Some((base, layers)) if !self.stands_in => most(base).saturating_sub(records(layers)),
+            _ => u64::MAX,
+        }
+    }
+
+    /// The view that tonight's layer lies upon, at tonight's cut.
+    pub fn run(&self) -> Box<dyn Run + '_> {
+        self.read(&self.kept, (Vec::new(), None))
+    }
+
+    /// The view before as one more node, which answers for everything.
+    pub fn stand_in(&self, node: usize) -> NodeParts<'_> {
+        let open = move |(from, to): &KeyRange| -> Result<Box<dyn Run + '_>> {
+            Ok(self.read(&self.all, (from.clone(), Some(to.clone()).filter(|to| !to.is_empty()))))
+        };
+        let part = Part {
+            name: "the snapshot before".to_owned(),
+            files: Vec::new(),
+            bytes: 0,
+            rank: 0,
+            from: Ok(Vec::new()),
+            open: Box::new(open),
+        };
+        NodeParts { node, owned: Owned::All, parts: vec![part] }
+    }
+
+    fn read(&self, roots: &[Root], range: (Vec<u8>, Option<Vec<u8>>)) -> Box<dyn Run + '_> {
+        let run = stack(roots, self.chunks, self.rule, Some(self.cut), range);
+        Box::new(Noting { run, failed: &self.failed })
+    }
+
+    /// Whether something of it could not be read.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Records of layers that may lie above a base: two thirds of its own.
+fn most(base: &Root) -> u64 {
+    base.records / 3 * 2
+}
+
+fn records(layers: &[Root]) -> u64 {
+    layers.iter().map(|layer| layer.records).sum()
+}
+
+/// How many of `layers` stay below a new one. All do, as long as there is room for it. Otherwise it takes in those on top that are no
+/// more than twice what lies above them: so a record is written about three times in sixty nights.
+///
+/// For example, nights of one size give 1 1 1 1 1 1, then 7, 7 1 1 1 1 1, 7 6, and after some more 7 6 5 4 3 2, then 28.
+fn stays(layers: &[Root]) -> usize {
+    if layers.len() < LAYERS_MAX {
+        return layers.len();
+    }
+    let mut above = layers.iter().map(|layer| layer.records).min().unwrap_or(0);
+    let mut stay = layers.len();
+    while let Some(layer) = stay.checked_sub(1).and_then(|at| layers.get(at)) {
+        if stay < layers.len() && layer.records > 2 * above {
+            break;
+        }
+        above += layer.records;
+        stay -= 1;
+    }
+    stay
+}
+
+/// Whether all chunks of the trees are there, where this writer may rely on them; they are relied on then.
+fn are_relied_on(attempt: &Attempt<'_>, roots: &[Root], chunks: &dyn ChunkSource) -> Result<bool> {
+    let mut all = true;
+    for root in roots {
+        reach(*root, chunks, &mut |reached| {
+            attempt.common.watch.check()?;
+            let more = match reached {
+                Reached::Chunk { id, more, .. } => {
+                    all = all && attempt.common.target.sink.relies_on(&id)?;
+                    more
+                }
+                Reached::Broken(_) => {
+                    all = false;
+                    false
+                }
+            };
+            Ok(all && more)
+        })?;
+        if !all {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Notes that a run could not be read.
+struct Noting<'a> {
+    run: Box<dyn Run + 'a>,
+    failed: &'a AtomicBool,
+}
+
+impl Run for Noting<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        self.run.next_batch(out).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{ChunkId, PackClass};
+
+    #[test]
+    fn a_record_is_written_about_three_times_in_sixty_nights() {
+        let layer = |records| Root { id: ChunkId([0; 32]), level: 0, records, blobs: 0, class: PackClass::Content };
+        let (mut layers, mut written, mut deepest) = (Vec::new(), 0, 0);
+        for _ in 0..60 {
+            let stay = stays(&layers);
+            let taken = records(&layers[stay..]);
+            layers.truncate(stay);
+            layers.push(layer(taken + 100));
+            written += taken + 100;
+            deepest = deepest.max(layers.len());
+        }
+        assert_eq!((deepest, records(&layers)), (LAYERS_MAX, 6000));
+        assert!((10_000..18_000).contains(&written), "{written}");
+    }
+}

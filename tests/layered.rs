@@ -1,0 +1,138 @@
+//! Nights that stand on those before: each costs what changed, and reads as what was backed up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use onefold::check::{self, check};
+use onefold::engine::ALL;
+use onefold::engine::cassandra::schema::Table;
+use onefold::repo::check::Reads;
+use onefold::repo::{Repo, world};
+use onefold::snapshot::{self, Snapshot};
+use onefold::store::Store;
+use onefold::view::View;
+use onefold::watch::Watch;
+
+use crate::dice::Dice;
+use crate::nights::{Row, bytes, init, night, rows, site, write};
+use crate::repo::{memory, open};
+use crate::world::collect;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// One in a hundred rows, anywhere.
+fn scatter(rows: &mut [Row], night: u64) -> usize {
+    let mut dice = Dice(night.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
+    let (all, few) = (rows.len(), rows.len() / 100);
+    (0..few).for_each(|_| rows[dice.below(all as u64) as usize].night = night);
+    few
+}
+
+struct Site {
+    dir: tempfile::TempDir,
+    node: PathBuf,
+    of_table: PathBuf,
+    table: Table,
+    store: Arc<dyn Store>,
+    repo: Repo,
+}
+
+impl Site {
+    fn new() -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, of_table, table) = site(dir.path());
+        let store: Arc<dyn Store> = memory();
+        let repo = init(&store, None);
+        Site { dir, node, of_table, table, store, repo }
+    }
+
+    /// Backs up a night's rows. Gives what the snapshot says, and by how many bytes packs grew.
+    fn night(&self, rows: &[Row], at: u64) -> (Snapshot, u64) {
+        world::shift(at as i64 * DAY_MS);
+        write(&self.of_table, &self.table, rows);
+        let before = bytes(&*self.store).0;
+        let done = night(&self.repo, self.dir.path(), &self.node);
+        assert!(done.snapshot.complete, "{:?}", done.snapshot.problems);
+        (done.snapshot, bytes(&*self.store).0 - before)
+    }
+}
+
+fn layers(snapshot: &Snapshot) -> Vec<u64> {
+    let shard = snapshot.shards.iter().find(|shard| shard.name == "lab.big_values").unwrap();
+    shard.layers.iter().map(|layer| layer.records).collect()
+}
+
+/// Every snapshot reads as what its backup merged.
+fn all_is_whole(store: &Arc<dyn Store>) {
+    let (repo, watch) = (open(store, None).unwrap(), Watch::new());
+    let options = check::Options { reads: Reads::All, declare_lost: false };
+    let checked = check(&repo, ALL, options, &watch).unwrap();
+    assert!(watch.problems().is_empty() && checked.harmed.is_empty(), "{:?}", watch.problems());
+    for info in repo.snapshots() {
+        let (s, reader) = (snapshot::read(&repo, &info.id).unwrap(), repo.reader().unwrap());
+        let shard = s.shard("lab.big_values").unwrap();
+        let all = collect(&mut *View::open(ALL[0], &s, shard, &reader).unwrap().run().unwrap()).unwrap();
+        assert_eq!(all.len() as u64, shard.rows);
+    }
+}
+
+#[test]
+fn nights_of_scattered_changes_cost_what_changed() {
+    let site = Site::new();
+    let mut rows = rows();
+    let (first, whole) = site.night(&rows, 0);
+    assert_eq!((layers(&first).len(), first.must.len()), (1, 0));
+    let (mut deepest, mut grown) = (0, 0);
+    for at in 1..=9 {
+        let changed = scatter(&mut rows, at);
+        let (snapshot, bytes) = site.night(&rows, at);
+        let layers = layers(&snapshot);
+        deepest = deepest.max(layers.len());
+        grown += bytes;
+        assert_eq!(layers[0], rows.len() as u64, "the base stays");
+        // 500 bytes a row that nothing makes smaller.
+        let changed = changed as u64 * 520;
+        assert!(
+            layers.len() == 2 && at == 7 || bytes * 10 <= changed * 16,
+            "night {at}: {bytes} bytes for {changed}: {layers:?}"
+        );
+        assert_eq!(snapshot.must, ["layers"]);
+    }
+    assert!(deepest == 7 && grown * 10 < whole * 3, "{deepest} layers, {grown} bytes beside {whole}");
+    // A night without changes.
+    let (same, bytes) = site.night(&rows, 10);
+    assert!(bytes * 500 < whole, "{bytes} of {whole}");
+    assert_eq!(same.shards[0].rows, first.shards[0].rows);
+    world::shift(0);
+    all_is_whole(&site.store);
+}
+
+#[test]
+fn rows_that_come_and_go_and_a_night_that_changes_most() {
+    let site = Site::new();
+    let mut rows = rows();
+    rows.truncate(6_000);
+    let mut away = Vec::new();
+    site.night(&rows, 0);
+    for at in 1..6 {
+        // Some are gone, and those of the night before are back.
+        rows.append(&mut away);
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut dice = Dice(at);
+        for _ in 0..40 {
+            away.push(rows.remove(dice.below(rows.len() as u64) as usize));
+        }
+        scatter(&mut rows, at);
+        let (snapshot, _) = site.night(&rows, at);
+        assert_eq!(
+            (layers(&snapshot).len() as u64, snapshot.shards.iter().map(|s| s.rows).max()),
+            (1 + at, Some(rows.len() as u64))
+        );
+    }
+    // All change: a base of its own costs less.
+    rows.iter_mut().for_each(|row| row.night = 99);
+    let (snapshot, _) = site.night(&rows, 6);
+    assert_eq!(layers(&snapshot), [rows.len() as u64]);
+    world::shift(0);
+    all_is_whole(&site.store);
+}
