@@ -233,16 +233,6 @@ impl RecordBatch {
         &self.bytes[s.start as usize..s.end as usize]
     }
 
-    /// The first record from the `from`-th on that is not `wanted`, of which none is that follows one that is not.
-    pub fn partition_from(&self, from: usize, wanted: impl Fn(Record<'_>) -> bool) -> usize {
-        let (mut low, mut high) = (from, self.slots.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if wanted(self.get(middle)) { low = middle + 1 } else { high = middle }
-        }
-        low
-    }
-
     /// Copies records of `other` in, from the `from`-th on: as many as `wanted` accepts, `most` of them, until the batch is full.
     /// Gives the first that was not copied.
     #[inline]
@@ -358,6 +348,10 @@ pub trait ChunkSink: Send + Sync {
     /// Whether an earlier session stored the chunk and it can be relied on; it is then, up to the commit. So what refers to it need not
     /// store it again. By default nothing is.
     fn relies_on(&self, _id: &ChunkId) -> Result<bool> {
+        Ok(false)
+    }
+    /// The same of everything that a snapshot needs, by its id, for who cannot walk its trees.
+    fn stands_on(&self, _snapshot: &str) -> Result<bool> {
         Ok(false)
     }
 }

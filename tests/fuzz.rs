@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onefold::backup::seen::entry::fuzz as seen;
 use onefold::engine::cassandra::fuzzing::*;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
 use onefold::engine::cassandra::sstable::write::fuzzing as written;
@@ -15,7 +16,7 @@ use repo_format::snapshot::Says;
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 26] = [
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),
@@ -30,6 +31,7 @@ const TARGETS: [Target; 25] = [
     ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
     ("params", params),
+    ("seen", seen),
     ("sftp_reply", onefold::ssh::fuzz),
     ("snapshot_body", snapshot_body),
     ("snapshot_record", snapshot_record),

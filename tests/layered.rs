@@ -35,6 +35,8 @@ struct Site {
     table: Table,
     store: Arc<dyn Store>,
     repo: Repo,
+    /// What the machine remembers.
+    state: Option<PathBuf>,
 }
 
 impl Site {
@@ -43,7 +45,7 @@ impl Site {
         let (node, of_table, table) = site(dir.path());
         let store: Arc<dyn Store> = memory();
         let repo = init(&store, None);
-        Site { dir, node, of_table, table, store, repo }
+        Site { dir, node, of_table, table, store, repo, state: None }
     }
 
     /// Backs up a night's rows. Gives what the snapshot says, and by how many bytes packs grew.
@@ -51,7 +53,7 @@ impl Site {
         world::shift(at as i64 * DAY_MS);
         write(&self.of_table, &self.table, rows);
         let before = bytes(&*self.store).0;
-        let done = night(&self.repo, self.dir.path(), &self.node);
+        let done = night(&self.repo, self.dir.path(), &self.node, self.state.as_deref());
         assert!(done.snapshot.complete, "{:?}", done.snapshot.problems);
         (done.snapshot, bytes(&*self.store).0 - before)
     }
@@ -78,7 +80,18 @@ fn all_is_whole(store: &Arc<dyn Store>) {
 
 #[test]
 fn nights_of_scattered_changes_cost_what_changed() {
-    let site = Site::new();
+    scattered(Site::new());
+}
+
+/// The same by what the machine remembers: the store is read for little more than the layers that are taken in.
+#[test]
+fn nights_that_are_remembered_read_little() {
+    let mut site = Site::new();
+    site.state = Some(site.dir.path().join("state"));
+    scattered(site);
+}
+
+fn scattered(site: Site) {
     let mut rows = rows();
     let (first, whole) = site.night(&rows, 0);
     assert_eq!((layers(&first).len(), first.must.len()), (1, 0));
@@ -100,7 +113,11 @@ fn nights_of_scattered_changes_cost_what_changed() {
     }
     assert!(deepest == 7 && grown * 10 < whole * 3, "{deepest} layers, {grown} bytes beside {whole}");
     // A night without changes.
+    let before = site.repo.requests();
     let (same, bytes) = site.night(&rows, 10);
+    let read = site.repo.requests().bytes_read - before.bytes_read;
+    let remembered = site.state.is_some();
+    assert!(remembered == (read * 5 < whole), "{read} bytes read of {whole}");
     assert!(bytes * 500 < whole, "{bytes} of {whole}");
     assert_eq!(same.shards[0].rows, first.shards[0].rows);
     world::shift(0);

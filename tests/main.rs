@@ -71,6 +71,7 @@ mod s3;
 #[cfg(feature = "s3")]
 mod s3_trouble;
 mod schedules;
+mod seen;
 mod select;
 mod server;
 mod sftp;

@@ -97,7 +97,7 @@ pub fn site(dir: &Path) -> (PathBuf, PathBuf, Table) {
     (node, of_table, table)
 }
 
-pub fn night(repo: &Repo, dir: &Path, node: &Path) -> Done {
+pub fn night(repo: &Repo, dir: &Path, node: &Path, state: Option<&Path>) -> Done {
     let engine = ALL[0];
     let form = engine.sources().iter().find(|form| form.name == "cassandra").unwrap();
     let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
@@ -106,7 +106,7 @@ pub fn night(repo: &Repo, dir: &Path, node: &Path) -> Done {
     });
     let params = Params::from_json(&takes, said.to_string().as_bytes()).unwrap();
     let watch = Arc::new(Watch::new());
-    let env = Env { watch: &watch, state: None, secret: &|_| unreachable!() };
+    let env = Env { watch: &watch, state: state.map(Path::to_owned), secret: &|_| unreachable!() };
     backup::run(repo, engine, form, &params, &env).unwrap()
 }
 
@@ -147,7 +147,7 @@ fn sixty_nights_pruned_are_what_the_kept_ones_need() {
             if wanted(at as usize) {
                 clock(at);
                 write(&of_table, &table, &rows);
-                let done = night(repo, dir.path(), &node);
+                let done = night(repo, dir.path(), &node, None);
                 assert!(done.snapshot.complete, "{:?}", done.snapshot.problems);
             }
         }

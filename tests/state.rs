@@ -54,7 +54,7 @@ impl Site {
     /// The only state there is.
     fn state(&self) -> PathBuf {
         let mut all = files_below(&self.user.path("state"));
-        all.retain(|path| path.extension().is_none());
+        all.retain(|path| path.extension().is_none() && path.iter().any(|part| part == "backup"));
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }

@@ -157,6 +157,7 @@ const MACHINE_FILES: &[(&str, &str)] = &[
     ("src/engine/cassandra/into_cql/state.rs", "what a restore remembers"),
     ("src/backup/run.rs", "the name of this machine"),
     ("src/backup/state.rs", "what this machine keeps of its own backups"),
+    ("src/backup/seen/", "what this machine remembers of the records that it stored"),
 ];
 
 /// Tests that print figures and prove nothing, and those that another test starts, may wait to be asked for.

@@ -9,24 +9,22 @@ mod compare;
 mod fold;
 mod previous;
 mod run;
+pub mod seen;
 mod small;
 mod state;
+mod target;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
-
-use repo_format::leaf::Layout;
 
 use crate::blob;
 use crate::engine::{self, Engine, Source, Without};
 use crate::error::{Error, Kind, Result};
-use crate::repo::Repo;
 use crate::repo::world::now_ms;
-use crate::run::{ChunkSink, Cut, PackClass};
+use crate::run::Cut;
 use crate::snapshot::{self, About, Patch, Snapshot, Tree};
-use crate::tree::{Shape, UnownedCount, leaf_records};
+use crate::tree::UnownedCount;
 use crate::volume::Place;
 use crate::watch::Watch;
 use compare::Fallen;
@@ -35,7 +33,9 @@ use small::Early;
 
 pub use previous::{Earlier, Of, Previous};
 pub use run::{DRY_RUN, Done, Planned, TAKES, plan, run};
+pub use seen::Seen;
 pub use state::State;
+pub use target::Target;
 
 /// What the operator chooses.
 #[derive(Debug, Clone, Default)]
@@ -54,67 +54,8 @@ pub struct Options {
     pub accepted: Vec<String>,
     /// Every table is stored anew, whatever snapshots there are.
     pub whole: bool,
-}
-
-/// Bytes of the parts of all nodes that a range of keys holds, where a shard is read in ranges.
-const RANGE_BYTES: u64 = 16 << 20;
-
-/// Where a backup writes to and what shapes its trees.
-pub struct Target<'a> {
-    /// Takes the chunks.
-    pub sink: &'a dyn ChunkSink,
-    /// Secret of the breaks of trees.
-    pub secret: [u8; 16],
-    /// Bytes of keys and bodies that a leaf aims at.
-    pub leaf_target: u32,
-    /// Children of a branch on average.
-    pub branch_children: u32,
-    /// Key of the hashes in patches; that of the digests of runs follows from it.
-    pub fingerprint: [u8; 32],
-    /// Bytes of the parts of all nodes that one thread reads at a time of a shard that can be cut.
-    pub range_bytes: u64,
-    /// Processors that there are.
-    pub cores: usize,
-    /// Cuts files and large records.
-    pub blobs: Arc<blob::Chunker>,
-    /// The snapshots before, where they can be read: tables keep the shape that they have.
-    pub before: Option<&'a Previous<'a>>,
-}
-
-impl<'a> Target<'a> {
-    /// With the keys and sizes of a repository.
-    pub fn of(repo: &Repo, before: Option<&'a Previous<'a>>, sink: &'a dyn ChunkSink) -> Result<Target<'a>> {
-        let keys = &repo.ring().repo;
-        let secret = keys.cut.tree_secret();
-        let blobs = Arc::new(blob::Chunker::new(&keys.cut, repo.config().cut_average)?);
-        let (leaf_target, branch_children) = (repo.config().leaf_target, repo.config().branch_children);
-        let fingerprint = *keys.fingerprint.expose();
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Target {
-            sink,
-            secret,
-            leaf_target,
-            branch_children,
-            fingerprint,
-            range_bytes: RANGE_BYTES,
-            cores,
-            blobs,
-            before,
-        })
-    }
-
-    /// For a tree in which the snapshot says something itself: records of so many bytes on average, of which some columns hold
-    /// numbers.
-    fn shape(&self, bytes: usize, numeric: &[u32]) -> Shape {
-        Shape {
-            secret: self.secret,
-            leaf_records: leaf_records(bytes, self.leaf_target),
-            branch_children: self.branch_children,
-            class: PackClass::Metadata,
-            layout: Layout { numeric: numeric.to_vec(), ..Layout::default() },
-            blobs: Arc::clone(&self.blobs),
-        }
-    }
+    /// What this machine remembers is written for the next backup.
+    pub remembers: bool,
 }
 
 /// Everything between reading the capture, which is `engine`'s, and committing the snapshot. The caller commits.
@@ -139,9 +80,8 @@ pub fn backup(
     compare::check_accepted(source, target, options)?;
     let (files, patches) = (BTreeMap::new(), Vec::new());
     let captured = u32::try_from(times.window.0).unwrap_or(u32::MAX);
-    let (node_views, whole) = (options.node_views, options.whole);
-    let common = Common { engine, source, target, node_views, whole, captured, cut: times.cut, watch };
-    let mut work = Work { common, options, files, patches, stands: false, notes: Vec::new() };
+    let common = Common { engine, source, target, options, captured, cut: times.cut, watch };
+    let mut work = Work { common, files, patches, stands: false, notes: Vec::new() };
     let shards = work.shards()?;
     work.kept()?;
     work.notes.extend(source.release());
@@ -201,7 +141,6 @@ fn notes(source: &dyn Source, target: &Target<'_>, options: &Options, dropped: V
 
 struct Work<'a> {
     common: Common<'a>,
-    options: &'a Options,
     /// By node and name.
     files: BTreeMap<(usize, String), snapshot::File>,
     patches: Vec<Patch>,
@@ -249,7 +188,7 @@ impl Work<'_> {
                 }
             };
             self.stands |= folded.stands;
-            self.notes.extend(folded.note.clone());
+            self.notes.extend(folded.notes.iter().cloned());
             self.compare(&attempt, &without, &folded)?;
             self.found(shard, &without)?;
             let captured = self.common.source.captured(shard).into_iter().enumerate();
@@ -285,7 +224,7 @@ impl Work<'_> {
             );
             self.common.watch.gap(format_args!("table {name}"), message);
         }
-        if self.options.accepted.contains(name) {
+        if self.common.options.accepted.contains(name) {
             return Ok(());
         }
         match compare::fallen(attempt, without, folded.rows)? {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::state::{Found, Night, State};
+use repo_format::id::SnapshotId;
+
 use crate::error::{Error, Result};
 use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::snapshot::{self, Shard, Snapshot};
@@ -94,6 +96,18 @@ impl<'r> Previous<'r> {
             read.remember(repo, engine, cluster, state);
         }
         Previous { repo, engine, cluster: cluster.to_owned(), read: Mutex::new(read), reader: OnceLock::new() }
+    }
+
+    /// The snapshots that a backup may stand on without reading them; `None` where it reads.
+    pub fn bases(&self) -> Option<Vec<SnapshotId>> {
+        if self.can_read() {
+            return None;
+        }
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids: Vec<&str> = read.shards.values().map(|earlier| earlier.of.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids.into_iter().filter_map(|id| Some(self.repo.find_snapshot(id).ok()?.id)).collect())
     }
 
     /// Whether their trees can be read.
@@ -184,6 +198,7 @@ impl Read {
         let shards = kept.shards.into_iter();
         self.shards =
             shards.map(|(id, kept)| (id, Earlier { of: of(&kept.of), shard: Arc::new(kept.shard) })).collect();
+        self.newest_shards = self.shards.clone();
     }
 
     fn take(&mut self, info: &SnapshotInfo, s: Snapshot) {

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Options, Previous, State, Target, backup};
+use super::{Options, Previous, Seen, State, Target, backup};
 use crate::engine::params::{Group, Param, Takes};
 use crate::engine::{Described, Engine, Env, Form, Params, Source};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, WriteOptions, WriteStats};
 use crate::run::{ChunkId, ChunkKind, ChunkSink};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Shard, Snapshot};
 use crate::store::watched::Requests;
 
 /// What every backup takes, whatever the database.
@@ -91,11 +91,19 @@ struct Job<'a> {
     env: &'a Env<'a>,
     options: Options,
     state: Option<State<'a>>,
+    seen: Option<Seen>,
 }
 
 impl<'a> Job<'a> {
     fn of(repo: &'a Repo, engine: &'a dyn Engine, params: &'a Params, env: &'a Env<'a>) -> Job<'a> {
-        Job { repo, engine, params, env, options: Options::of(params), state: State::of(repo, env.state.as_deref()) }
+        let mut options = Options::of(params);
+        options.remembers = !params.has(DRY_RUN);
+        let state = State::of(repo, env.state.as_deref());
+        let seen = Seen::of(repo, env.state.as_deref()).unwrap_or_else(|e| {
+            repo.note(e.within("the backup goes on; it reads what was there before, and remembers nothing"));
+            None
+        });
+        Job { repo, engine, params, env, options, state, seen }
     }
 
     /// Opens the source and gives it to `work`; anew, without the machines that were lost meanwhile.
@@ -135,11 +143,16 @@ impl<'a> Job<'a> {
     }
 
     /// The backup itself, of which `sink` takes the chunks.
-    fn backup(&self, night: &Night<'_>, sink: &dyn ChunkSink) -> Result<Snapshot> {
-        let target = Target::of(self.repo, Some(night.before), sink)?;
-        let snapshot = backup(self.engine, night.source, &target, &self.options, self.env.watch)?;
+    fn backup(&self, night: &Night<'_>, sink: &dyn ChunkSink, options: &Options) -> Result<Snapshot> {
+        let target = Target { seen: self.seen.as_ref(), ..Target::of(self.repo, Some(night.before), sink)? };
+        let snapshot = backup(self.engine, night.source, &target, options, self.env.watch)?;
         self.env.watch.check()?;
         Ok(snapshot)
+    }
+
+    /// For a backup of which nothing stays.
+    fn forgetful(&self) -> Options {
+        Options { remembers: false, ..self.options.clone() }
     }
 
     fn write_options(&self) -> WriteOptions {
@@ -149,12 +162,12 @@ impl<'a> Job<'a> {
     }
 
     fn count(&self, night: &Night<'_>) -> Result<Done> {
-        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo))?, stored: None })
+        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo), &self.forgetful())?, stored: None })
     }
 
     fn rehearse(&self, night: &Night<'_>) -> Result<Planned> {
         let sink = self.repo.rehearsal(&self.write_options())?;
-        let snapshot = self.backup(night, &sink)?;
+        let snapshot = self.backup(night, &sink, &self.forgetful())?;
         let (stats, writes) = sink.finish(snapshot.roots()?, snapshot.encode()?)?;
         let Requests { creates, bytes_created, .. } = writes;
         Ok(Planned { snapshot, stats, requests: Requests { creates, bytes_created, ..self.repo.requests() } })
@@ -162,8 +175,8 @@ impl<'a> Job<'a> {
 
     /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
     fn store(&self, night: &Night<'_>) -> Result<Done> {
-        let writer = self.repo.writer(self.write_options())?;
-        let snapshot = self.backup(night, &writer)?;
+        let writer = self.repo.writer(WriteOptions { bases: night.before.bases(), ..self.write_options() })?;
+        let snapshot = self.backup(night, &writer, &self.options)?;
         // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
         let state = self.state.as_ref();
         let aside = state.map(|state| state.write_aside(&writer.session(), &snapshot)).transpose();
@@ -172,6 +185,13 @@ impl<'a> Job<'a> {
         let (info, stats) = writer.commit(snapshot.roots()?, snapshot.encode()?)?;
         if let Some(Err(e)) = aside.map(|aside| aside.stands()) {
             unkept(e);
+        }
+        // A night on which somebody was missing can be stood on only by who reads it.
+        if let Some(seen) = self.seen.as_ref().filter(|_| snapshot.complete || night.before.can_read()) {
+            let each = |shard: &Shard| seen.stands(&snapshot.cluster, &shard.id);
+            if let Err(e) = snapshot.shards.iter().try_for_each(each) {
+                self.repo.note(e.within("the next backup reads what was there before"));
+            }
         }
         Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })
     }
@@ -191,6 +211,7 @@ impl Options {
             node_views: params.has("keep-node-views"),
             cut: params.number("cut").and_then(|cut| u32::try_from(cut).ok()),
             whole: params.has("whole"),
+            remembers: false,
             host: params.text("host").map(str::to_owned).or_else(host),
             tags: params.list("tag"),
             accepted: params.list("accept-emptied"),

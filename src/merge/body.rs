@@ -216,6 +216,16 @@ fn newest<'e>(bodies: &[Ranked<'e>]) -> Result<Option<Ranked<'e>>> {
     Ok(best.map(|(_, rank, body)| (rank, body)))
 }
 
+/// Appends a body with its cells as they stand at `cut` (seconds since 1970).
+pub fn at_cut(rule: &dyn Rule, body: &[u8], cut: u32, out: &mut Vec<u8>) -> Result<()> {
+    let bodies = BodyMerge::new(rule, Some(cut));
+    let mut writer = BodyWriter::new(out);
+    for entry in Entries::new(body) {
+        writer.push(&bodies.at_cut(entry.map_err(Error::from)?));
+    }
+    Ok(())
+}
+
 /// Appends what two bodies of one record come to, each as it stands. `None`, and nothing, where they say nothing.
 pub fn merge_bodies(rule: &dyn Rule, bodies: [&[u8]; 2], out: &mut Vec<u8>) -> Result<Option<Traits>> {
     let merged = BodyMerge::new(rule, None).merge(&bodies.map(|body| (0, body)), None, out)?;

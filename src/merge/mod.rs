@@ -23,7 +23,7 @@ mod unowned;
 
 pub use across::{Across, Held, State, Witness, held};
 pub use ahead::ahead;
-pub use body::{Deletion, deletion, merge_bodies, push_deletion};
+pub use body::{Deletion, at_cut, deletion, merge_bodies, push_deletion};
 pub use input::{Open, Waiting};
 pub use layering::{Before, BeforeRun, By, Changed, Known, Layering, Prints};
 pub use overlay::Overlay;

@@ -41,8 +41,7 @@ impl<'a> Overlay<'a> {
             out.swap(&mut base.batch);
             return base.refill().map(drop);
         }
-        let to = base.batch.partition_from(base.at, before_next);
-        let to = out.push_from(&base.batch, base.at, |_| true, to - base.at);
+        let to = out.push_from(&base.batch, base.at, before_next, usize::MAX);
         base.advance_to(to).map(drop)
     }
 

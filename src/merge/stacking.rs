@@ -6,46 +6,62 @@ use repo_format::record::{BodyWriter, Class, Traits};
 
 use super::body::{Deletion, deletion};
 use super::input::Input;
+use super::layering::Changed;
 use crate::error::Result;
 use crate::run::{Record, RecordBatch, Run};
 
 /// What a layer's markers say is in force; `None`: what lies below.
 type Said = Option<Option<Deletion>>;
 
-/// Joins two layers, itself the run of a layer.
+/// Puts a layer, record by record, above another.
 pub struct Stacking<'a> {
     lower: Input<'a>,
-    upper: Input<'a>,
     group: Vec<u8>,
     said: (Said, Said),
     started: bool,
+    /// Memory for a record that is made.
+    made: RecordBatch,
 }
 
 impl<'a> Stacking<'a> {
-    /// Of the runs of two layers, with their marks.
-    pub fn new(lower: Box<dyn Run + 'a>, upper: Box<dyn Run + 'a>) -> Stacking<'a> {
-        let (lower, upper) = (Input::new(lower, 0), Input::new(upper, 0));
-        Stacking { lower, upper, group: Vec::new(), said: (None, None), started: false }
+    /// Above the layer that is read by `lower`, with its marks.
+    pub fn new(lower: Box<dyn Run + 'a>) -> Stacking<'a> {
+        let (lower, made) = (Input::new(lower, 0), RecordBatch::new());
+        Stacking { lower, group: Vec::new(), said: (None, None), started: false, made }
     }
 
-    /// Which of them stand at the least key; `None` at the end.
-    fn standing(&self) -> Option<(bool, bool)> {
-        match (self.lower.is_at_end(), self.upper.is_at_end()) {
-            (true, true) => None,
-            (false, true) => Some((true, false)),
-            (true, false) => Some((false, true)),
-            (false, false) => Some(match self.lower.cmp(&self.upper) {
-                Ordering::Less => (true, false),
-                Ordering::Greater => (false, true),
-                Ordering::Equal => (true, true),
-            }),
+    /// Takes the next record of the upper layer; gives `out` what both come to up to its key.
+    pub fn push(&mut self, upper: &Record<'_>, out: &mut Changed<'_>) -> Result<()> {
+        while self.load()? {
+            match self.lower.key().cmp(upper.key) {
+                Ordering::Less => self.step(None, true, out)?,
+                Ordering::Equal => return self.step(Some(upper), true, out),
+                Ordering::Greater => break,
+            }
         }
+        self.step(Some(upper), false, out)
     }
 
-    fn step(&mut self, (in_lower, in_upper): (bool, bool), out: &mut RecordBatch) -> Result<()> {
+    /// Ends the upper layer.
+    pub fn finish(mut self, out: &mut Changed<'_>) -> Result<()> {
+        while self.load()? {
+            self.step(None, true, out)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the next record of the lower layer visible; `false` at its end.
+    fn load(&mut self) -> Result<bool> {
+        if !std::mem::replace(&mut self.started, true) || self.lower.is_before_large() {
+            self.lower.refill()?;
+        }
+        Ok(!self.lower.is_at_end())
+    }
+
+    /// Gives what both come to at the least key, at which the upper layer has a record, or the lower one, or both.
+    fn step(&mut self, upper: Option<&Record<'_>>, in_lower: bool, out: &mut Changed<'_>) -> Result<()> {
         let lower = in_lower.then(|| self.lower.record());
-        let upper = in_upper.then(|| self.upper.record());
-        let Some(top) = upper.or(lower) else { return Ok(()) };
+        let Some(top) = upper.copied().or(lower) else { return Ok(()) };
         if top.group() != self.group {
             self.group.clear();
             self.group.extend_from_slice(top.group());
@@ -56,16 +72,15 @@ impl<'a> Stacking<'a> {
             if let Some(lower) = &lower {
                 self.said.0 = said(lower)?;
             }
-            if let Some(upper) = &upper {
+            if let Some(upper) = upper {
                 self.said.1 = said(upper)?;
             }
         }
         let mut traits = top.traits;
-        if let (Some(lower), Some(upper)) = (&lower, &upper) {
+        let mut nothing = false;
+        if let (Some(lower), Some(upper)) = (&lower, upper) {
             let (was_added, is_gone) = (lower.traits.has(Traits::ADDED), upper.traits.has(Traits::GONE));
-            if was_added && is_gone && !is_marker {
-                return self.advance(in_lower, in_upper);
-            }
+            nothing = was_added && is_gone && !is_marker;
             traits = traits.without(Traits::ADDED);
             if was_added && !is_gone {
                 traits = traits.with(Traits::ADDED);
@@ -75,19 +90,17 @@ impl<'a> Stacking<'a> {
             traits = traits.without(Traits::RESUMES);
         }
         match (self.said.1, is_marker && upper.is_none() && top.traits.has(Traits::GONE)) {
+            _ if nothing => {}
             // What the upper one has in force reaches over a marker that the lower one took away.
-            (Some(in_force), true) => push_gone(out, &top, in_force),
-            _ => out.push(&Record { traits, ..top }),
+            (Some(in_force), true) => {
+                self.made.clear();
+                push_gone(&mut self.made, &top, in_force);
+                out(&self.made.get(0))?;
+            }
+            _ => out(&Record { traits, ..top })?,
         }
-        self.advance(in_lower, in_upper)
-    }
-
-    fn advance(&mut self, lower: bool, upper: bool) -> Result<()> {
-        if lower {
+        if in_lower {
             self.lower.advance()?;
-        }
-        if upper {
-            self.upper.advance()?;
         }
         Ok(())
     }
@@ -106,23 +119,4 @@ fn push_gone(out: &mut RecordBatch, like: &Record<'_>, in_force: Option<Deletion
         }
         Ok::<Traits, std::convert::Infallible>(writer.traits().with(Traits::GONE))
     });
-}
-
-impl Run for Stacking<'_> {
-    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        out.clear();
-        if !std::mem::replace(&mut self.started, true) {
-            self.lower.refill()?;
-            self.upper.refill()?;
-        }
-        while !out.is_full() {
-            if let Some(input) = [&mut self.lower, &mut self.upper].into_iter().find(|input| input.is_before_large()) {
-                input.refill()?;
-                continue;
-            }
-            let Some(standing) = self.standing() else { break };
-            self.step(standing, out)?;
-        }
-        Ok(!out.is_empty())
-    }
 }

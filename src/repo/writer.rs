@@ -105,6 +105,15 @@ impl ChunkSink for Writer {
         self.sink.relies_on(id)
     }
 
+    /// What lies under a base of an open session is not condemned (SPEC "Writing"); nothing may be lost, whosesoever it is.
+    fn stands_on(&self, snapshot: &str) -> Result<bool> {
+        let before = &self.sink.before;
+        let unsound = &before.doubts.unsound;
+        let whole = before.state.lost().is_empty() && unsound.packs.is_empty() && unsound.indexes.is_empty();
+        let open = before.state.open_sessions().get(&self.session.id());
+        Ok(whole && open.is_some_and(|open| open.bases.iter().any(|base| base.to_string() == snapshot)))
+    }
+
     fn put(&self, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
         self.sink.put(kind, plain)
     }

@@ -24,12 +24,14 @@ fn night(history: &History, cut: u32, chunks: &Chunks) -> Night {
     Night { run: collect(&mut TreeRun::new(root, chunks)).unwrap(), root }
 }
 
-fn write(run: &mut dyn Run, chunks: &Chunks) -> Option<Root> {
+/// Two layers as one.
+fn joined<'a>(lower: Box<dyn Run + 'a>, upper: &mut dyn Run, chunks: &Chunks) -> Option<Root> {
     let mut writer = TreeWriter::new(chunks, &shape(2)).of_layer();
-    let mut batch = RecordBatch::new();
-    while run.next_batch(&mut batch).unwrap() {
-        batch.iter().for_each(|record| writer.push(&record).unwrap());
+    let (mut stacking, mut batch) = (Stacking::new(lower), RecordBatch::new());
+    while upper.next_batch(&mut batch).unwrap() {
+        batch.iter().for_each(|record| stacking.push(&record, &mut |record| writer.push(record)).unwrap());
     }
+    stacking.finish(&mut |record| writer.push(record)).unwrap();
     writer.finish().unwrap()
 }
 
@@ -137,7 +139,7 @@ proptest! {
                 let at = join.index(layers.len() - 1);
                 let run = |root: Option<Root>| Box::new(TreeRun::new(root, &chunks).of_layer());
                 let upper = layers.remove(at + 1);
-                layers[at] = write(&mut Stacking::new(run(layers[at]), run(upper)), &chunks);
+                layers[at] = joined(run(layers[at]), &mut *run(upper), &chunks);
                 check(&nights, &layers, &chunks, partition)?;
             }
         }

@@ -1,13 +1,16 @@
 //! What a night's shard stands on: the view before, as an earlier snapshot stored it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Scope;
 
 use super::Attempt;
+use crate::backup::previous::Earlier;
+use crate::backup::seen::{self, Keys};
 use crate::engine::{KeyRange, NodeParts, Part, Without};
-use crate::error::Result;
-use crate::merge::{Owned, Rule};
+use crate::error::{Error, Kind, Result};
+use crate::merge::{Before, BeforeRun, Known, Owned, Rule, ahead};
 use crate::run::{ChunkSource, Reached, RecordBatch, Run};
-use crate::tree::{Root, reach, stack};
+use crate::tree::{Root, TreeRun, reach, stack};
 
 /// So many layers lie above a base, at most.
 pub const LAYERS_MAX: usize = 6;
@@ -18,7 +21,10 @@ pub struct Below<'a> {
     pub kept: Vec<Root>,
     /// All that the view before lies in: these, and the layers that tonight's takes in.
     all: Vec<Root>,
-    chunks: &'a dyn ChunkSource,
+    /// What they are read from; who only writes does without.
+    chunks: Option<&'a dyn ChunkSource>,
+    /// What this machine remembers of them.
+    seen: Option<Keys>,
     rule: &'a dyn Rule,
     cut: u32,
     /// An owner was not read: what only it holds stands in the view before, which takes part in the merge.
@@ -30,46 +36,71 @@ pub struct Below<'a> {
 impl<'a> Below<'a> {
     /// What the shard stands on tonight, if it may stand on anything; with it, what there is to say of that.
     ///
-    /// It is a snapshot of this writer or one that is vouched for: the newest complete one that has the shard, or, where an
-    /// owner was not read tonight, the newest, for that holds what was merged then. All its chunks must be there to be relied on.
-    pub fn find(attempt: &'a Attempt<'_>, without: &Without) -> Result<(Option<Below<'a>>, Option<String>)> {
+    /// It is a snapshot of this writer or one that is vouched for: the newest that has the shard, unless a complete one has another base
+    /// and no owner is unread tonight. All its chunks must be there to be relied on. What was there before is known from
+    /// what this machine remembers, if that is `wanted`; otherwise the view before is read.
+    pub fn find(attempt: &'a Attempt<'_>, without: &Without, wanted: bool) -> Result<Found<'a>> {
         let (common, shard) = (attempt.common, attempt.shard);
-        let Some(before) = common.target.before.filter(|before| before.can_read() && !common.whole) else {
-            return Ok((None, None));
-        };
+        let nothing = || Ok(Found { below: None, note: None });
+        let Some(before) = common.target.before.filter(|_| !common.options.whole) else { return nothing() };
         let is_whole =
             shard.unread.is_empty() && shard.ring_known && without.is_empty() && common.source.problems().is_empty();
-        let earlier = if is_whole { before.shard(&shard.id) } else { before.newest_shard(&shard.id) };
-        let Some(earlier) = earlier.filter(|e| e.shard.name == shard.name && e.shard.kind == shard.kind) else {
-            return Ok((None, None));
+        let complete = before.shard(&shard.id).filter(|_| is_whole);
+        let other_base = |newest: &Earlier| {
+            complete.as_ref().is_some_and(|complete| complete.shard.layers.first() != newest.shard.layers.first())
         };
-        let anew = |why: &str| Ok((None, Some(format!("table {} is stored anew: {why}", shard.name))));
+        let earlier = before.newest_shard(&shard.id).filter(|newest| !other_base(newest)).or_else(|| complete.clone());
+        let Some(earlier) = earlier.filter(|e| e.shard.name == shard.name && e.shard.kind == shard.kind) else {
+            return nothing();
+        };
+        let anew = |why: &str| {
+            let note = Some(format!("table {} is stored anew: {why}", shard.name));
+            Ok(Found { below: None, note })
+        };
         let roots = earlier.shard.roots()?;
-        let Some((base, layers)) = roots.split_first() else { return Ok((None, None)) };
+        let Some((base, layers)) = roots.split_first() else { return nothing() };
         if earlier.of.cut > common.cut {
             return anew("its cut is before that of the snapshot that it would stand on");
         }
         if !attempt.schema.continues(&earlier.shard.description) {
             return anew("its columns or types mean something else than before");
         }
-        if is_whole && layers.len() + 1 > LAYERS_MAX && records(layers) >= most(base) {
-            return Ok((None, None));
+        if is_whole && records(layers) >= most(base) {
+            return nothing();
         }
-        let chunks = before.chunks()?;
-        if !are_relied_on(attempt, &roots, chunks)? {
+        let mut note = None;
+        let mut seen = None;
+        if let Some(remembered) = common.target.seen.filter(|_| wanted) {
+            let of = seen::Of::of(&earlier.shard);
+            seen = remembered.keys(&common.options.cluster, &shard.id, &of).unwrap_or_else(|e| {
+                note = Some(format!("what this machine remembers of table {} is passed over: {e}", shard.name));
+                None
+            });
+        }
+        let chunks: Option<&dyn ChunkSource> = if before.can_read() { Some(before.chunks()?) } else { None };
+        let stay = stays(layers);
+        let needs_read = !is_whole || stay < layers.len() || seen.is_none();
+        if chunks.is_none() && needs_read {
+            return Ok(Found { below: None, note });
+        }
+        let relied_on = match chunks {
+            Some(chunks) => are_relied_on(attempt, &roots, chunks)?,
+            None => common.target.sink.stands_on(&earlier.of.id)?,
+        };
+        if !relied_on {
             return anew("not all that it would stand on can be relied on");
         }
-        let kept = stays(layers);
         let below = Below {
-            kept: roots.iter().take(1 + kept).copied().collect(),
+            kept: roots.iter().take(1 + stay).copied().collect(),
             all: roots.clone(),
             chunks,
+            seen,
             rule: attempt.rule,
             cut: common.cut,
             stands_in: !is_whole,
             failed: AtomicBool::new(false),
         };
-        Ok((Some(below), None))
+        Ok(Found { below: Some(below), note })
     }
 
     /// Records that tonight's layer may have: with more, a base that holds all costs less in the long run. Where an owner was not
@@ -81,9 +112,33 @@ impl<'a> Below<'a> {
         }
     }
 
-    /// The view that tonight's layer lies upon, at tonight's cut.
-    pub fn run(&self) -> Box<dyn Run + '_> {
-        self.read(&self.kept, (Vec::new(), None))
+    /// Whether what was before is known from what this machine remembers.
+    pub fn is_remembered(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// What was there before, at tonight's cut; read by a thread of `scope`, if there is one.
+    pub fn before<'s>(&'s self, scope: Option<&'s Scope<'s, '_>>) -> Result<Box<dyn Before + 's>> {
+        if let Some(seen) = &self.seen {
+            let keys = seen.read(self.cut).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+            return Ok(Box::new(NotingKeys { keys, failed: &self.failed }));
+        }
+        let run = self.read(&self.kept, (Vec::new(), None));
+        let run = match scope {
+            Some(scope) => ahead(scope, "before", 1, run)?,
+            None => run,
+        };
+        Ok(Box::new(BeforeRun::new(run)))
+    }
+
+    /// The layers that tonight's takes in, where it is held against the view above them: their runs, those on top last.
+    pub fn taken(&self) -> Vec<Box<dyn Run + '_>> {
+        let Some(chunks) = self.chunks.filter(|_| self.is_remembered()) else { return Vec::new() };
+        let run = |root: &Root| -> Box<dyn Run + '_> {
+            let run = Box::new(TreeRun::new(Some(*root), chunks).of_layer());
+            Box::new(Noting { run, failed: &self.failed })
+        };
+        self.all.iter().skip(self.kept.len()).map(run).collect()
     }
 
     /// The view before as one more node, which answers for everything.
@@ -103,7 +158,10 @@ impl<'a> Below<'a> {
     }
 
     fn read(&self, roots: &[Root], range: (Vec<u8>, Option<Vec<u8>>)) -> Box<dyn Run + '_> {
-        let run = stack(roots, self.chunks, self.rule, Some(self.cut), range);
+        let run: Box<dyn Run + '_> = match self.chunks {
+            Some(chunks) => stack(roots, chunks, self.rule, Some(self.cut), range),
+            None => Box::new(Unreadable),
+        };
         Box::new(Noting { run, failed: &self.failed })
     }
 
@@ -165,6 +223,38 @@ fn are_relied_on(attempt: &Attempt<'_>, roots: &[Root], chunks: &dyn ChunkSource
         }
     }
     Ok(true)
+}
+
+/// What [`Below::find`] came to.
+pub struct Found<'a> {
+    pub below: Option<Below<'a>>,
+    /// What there is to say.
+    pub note: Option<String>,
+}
+
+/// In the place of a run that this credential may not read.
+struct Unreadable;
+
+impl Run for Unreadable {
+    fn next_batch(&mut self, _: &mut RecordBatch) -> Result<bool> {
+        Err(Error::new(Kind::Denied, "the view before", "cannot be read without the read role"))
+    }
+}
+
+/// Notes that what is remembered could not be read.
+struct NotingKeys<'a> {
+    keys: seen::Reading,
+    failed: &'a AtomicBool,
+}
+
+impl Before for NotingKeys<'_> {
+    fn known(&mut self) -> Result<Option<Known<'_>>> {
+        self.keys.known().inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+    }
+
+    fn step(&mut self) {
+        self.keys.step();
+    }
 }
 
 /// Notes that a run could not be read.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::below::Below;
 use crate::error::Result;
-use crate::merge::{BeforeRun, Layering};
-use crate::run::{ChunkSink, RecordBatch, Run};
+use crate::merge::{Before, Layering, Stacking};
+use crate::run::{ChunkSink, Record, RecordBatch, Run};
 use crate::tree::{Cuts, Ended, Root, Shape, TreeWriter, WideTreeWriter};
 
 /// The tree that is being written.
@@ -17,20 +17,48 @@ pub enum Tree<'a> {
 /// A layer that is being written, and where the leaves of the whole view end: patches speak of these.
 pub struct Layer<'a> {
     layering: Layering<'a>,
-    tree: TreeWriter<'a>,
-    /// Records of it, and how many there may be.
-    records: u64,
+    /// Onto the layers that it takes in, the topmost first.
+    taken: Vec<Stacking<'a>>,
+    tree: Counted<'a>,
+    /// How many records there may be.
     most: u64,
     cuts: Cuts,
 }
 
+/// A tree, and how many records it has.
+struct Counted<'a> {
+    tree: TreeWriter<'a>,
+    records: u64,
+}
+
+impl Counted<'_> {
+    fn push(&mut self, record: &Record<'_>) -> Result<()> {
+        self.records += 1;
+        self.tree.push(record)
+    }
+}
+
+/// Puts a record above layers, and what comes of that into the tree.
+fn put(taken: &mut [Stacking<'_>], tree: &mut Counted<'_>, record: &Record<'_>) -> Result<()> {
+    match taken.split_first_mut() {
+        Some((topmost, others)) => topmost.push(record, &mut |record| put(others, tree, record)),
+        None => tree.push(record),
+    }
+}
+
 impl<'a> Tree<'a> {
-    /// A layer on `below`, which `run` reads.
-    pub fn layer(below: &Below<'_>, run: Box<dyn Run + 'a>, sink: &'a dyn ChunkSink, shape: &Shape) -> Tree<'a> {
+    /// A layer on `below`, of what differs from `before`, and of what the layers changed that are `taken` in: those on top come last.
+    pub fn layer(
+        below: &Below<'_>,
+        before: Box<dyn Before + 'a>,
+        taken: Vec<Box<dyn Run + 'a>>,
+        sink: &'a dyn ChunkSink,
+        shape: &Shape,
+    ) -> Tree<'a> {
         Tree::Layer(Box::new(Layer {
-            layering: Layering::new(Box::new(BeforeRun::new(run))),
-            tree: TreeWriter::new(sink, shape).of_layer(),
-            records: 0,
+            layering: Layering::new(before),
+            taken: taken.into_iter().rev().map(Stacking::new).collect(),
+            tree: Counted { tree: TreeWriter::new(sink, shape).of_layer(), records: 0 },
             most: below.most(),
             cuts: Cuts::new(shape),
         }))
@@ -50,15 +78,12 @@ impl<'a> Tree<'a> {
             Tree::Base(tree) => tree.push(batch, ended),
             Tree::Layer(layer) => {
                 layer.cuts.push(batch, ended)?;
-                let Layer { layering, tree, records, most, .. } = &mut **layer;
+                let Layer { layering, taken, tree, most, .. } = &mut **layer;
                 // A layer that has grown too large is not written on: a base takes its place.
-                if *records > *most {
+                if tree.records > *most {
                     return Ok(());
                 }
-                layering.push(batch, &mut |record| {
-                    *records += 1;
-                    tree.push(record)
-                })
+                layering.push(batch, &mut |record| put(taken, tree, record))
             }
         }
     }
@@ -68,15 +93,16 @@ impl<'a> Tree<'a> {
         match self {
             Tree::Base(tree) => tree.finish(ended).map(Some),
             Tree::Layer(layer) => {
-                let Layer { layering, mut tree, mut records, most, cuts } = *layer;
+                let Layer { layering, mut taken, mut tree, most, cuts } = *layer;
                 cuts.finish(ended)?;
-                if records <= most {
-                    layering.finish(&mut |record| {
-                        records += 1;
-                        tree.push(record)
-                    })?;
+                if tree.records <= most {
+                    layering.finish(&mut |record| put(&mut taken, &mut tree, record))?;
+                    while !taken.is_empty() {
+                        let topmost = taken.remove(0);
+                        topmost.finish(&mut |record| put(&mut taken, &mut tree, record))?;
+                    }
                 }
-                if records > most { Ok(None) } else { tree.finish().map(Some) }
+                if tree.records > most { Ok(None) } else { tree.tree.finish().map(Some) }
             }
         }
     }

@@ -10,14 +10,15 @@ mod sample;
 use std::sync::PoisonError;
 use std::thread;
 
-use super::Target;
+use super::{Options, Target, seen};
 use crate::engine::{EVERYTHING, Engine, KeyRange, NodeParts, Part, Schema, Shard, Source, Without};
 use crate::error::{Error, Result};
 use crate::merge::{Across, Merge, Rule, Witness};
 use crate::run::{PackClass, RecordBatch, Run};
+use crate::snapshot;
 use crate::tree::{NodePatch, Root, Shape, UnownedCount};
 use crate::watch::Watch;
-use below::Below;
+use below::{Below, Found};
 pub use parts::{Failed, Refused};
 use parts::{condemns, guarded, node_run, split};
 use sample::{Sampled, sample};
@@ -33,9 +34,7 @@ pub struct Common<'a> {
     pub engine: &'a dyn Engine,
     pub source: &'a dyn Source,
     pub target: &'a Target<'a>,
-    pub node_views: bool,
-    /// Nothing stands on what was stored before.
-    pub whole: bool,
+    pub options: &'a Options,
     /// The first capture, seconds since 1970.
     pub captured: u32,
     pub cut: u32,
@@ -63,7 +62,7 @@ pub struct Folded {
     /// They are not all tonight's.
     pub stands: bool,
     /// What is to be said of that.
-    pub note: Option<String>,
+    pub notes: Vec<String>,
     pub patches: Vec<NodePatch>,
     pub unowned: UnownedCount,
     pub rows: u64,
@@ -80,15 +79,23 @@ impl Attempt<'_> {
     /// It becomes a layer on what was stored before, where it may stand on that; a base otherwise, and where the layer would be
     /// too large.
     pub fn run(&self, without: &Without) -> Result<Outcome> {
-        let (below, mut note) = Below::find(self, without)?;
-        if let Some(below) = &below {
-            match self.attempt(without, Some(below)) {
+        let mut notes = Vec::new();
+        for remembered in [true, false] {
+            let Found { below, note } = Below::find(self, without, remembered)?;
+            notes.extend(note);
+            let Some(below) = below else { break };
+            match self.attempt(without, Some(&below)) {
+                _ if below.has_failed() && below.is_remembered() => {
+                    let what = "what this machine remembers of it cannot be read, so that the view before was read";
+                    notes.push(format!("table {}: {what}", self.shard.name));
+                }
                 _ if below.has_failed() => {
                     let what = "what it would stand on cannot be read";
-                    note = Some(format!("table {} is stored anew: {what}", self.shard.name));
+                    notes.push(format!("table {} is stored anew: {what}", self.shard.name));
+                    break;
                 }
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(folded))) => return Ok(Ok(folded)),
+                Ok(Ok(None)) => break,
+                Ok(Ok(Some(folded))) => return Ok(Ok(Folded { notes, ..folded })),
                 Ok(Err(refused)) => return Ok(Err(refused)),
                 Err(e) => return Err(e),
             }
@@ -99,7 +106,7 @@ impl Attempt<'_> {
         }) else {
             return Err(Error::damaged(&self.shard.name, "a base grew beyond what a layer may have"));
         };
-        Ok(Ok(Folded { note, ..folded }))
+        Ok(Ok(Folded { notes, ..folded }))
     }
 
     /// The same, as a layer on `below`, or as a base. `None`: the layer would be too large.
@@ -234,14 +241,24 @@ impl Attempt<'_> {
         } else {
             fold.whole(runs)?
         };
-        let ranges::Written { root, mut patches, unowned, rows, digest } = written;
+        let ranges::Written { root, mut patches, unowned, rows, digest, seen } = written;
         let Some(root) = root else { return Ok(None) };
         let mut layers: Vec<Root> = below.map(|below| below.kept.clone()).unwrap_or_default();
         layers.extend(root);
         // What stood in is no node.
         patches.truncate(self.common.source.nodes().len());
-        let (stands, note) = (below.is_some(), None);
-        Ok(Some(Folded { layers, stands, note, patches, unowned, rows, digest, leaf_records, bytes_read }))
+        let stands = below.is_some();
+        let mut notes = Vec::new();
+        if let Some(seen) = seen {
+            let trees = layers.iter().map(|root| root.id.to_string()).collect();
+            if let Err(e) = seen.finish(seen::Of { digest: snapshot::hex(&digest), trees }) {
+                notes.push(format!(
+                    "what changes of table {} is not remembered for the next time: {e}",
+                    self.shard.name
+                ));
+            }
+        }
+        Ok(Some(Folded { layers, stands, notes, patches, unowned, rows, digest, leaf_records, bytes_read }))
     }
 
     /// The merge of `runs`, one for each of `nodes`, that `witness` is told of.

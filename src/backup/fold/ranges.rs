@@ -22,9 +22,10 @@ use super::layer::Tree;
 use super::pace::Pace;
 use super::parts::{Failed, node_run};
 use super::sample::Sampled;
+use crate::backup::seen;
 use crate::engine::{KeyRange, NodeParts};
 use crate::error::{Error, Result};
-use crate::merge::{Merge, ahead};
+use crate::merge::{Merge, Rule, ahead};
 use crate::run::{RecordBatch, Run};
 use crate::store::lock;
 use crate::tree::{NodePatch, PatchWriter, Root, Scribe, Shape, Told, UnownedCount, WideTreeWriter};
@@ -56,6 +57,8 @@ pub struct Written {
     pub unowned: UnownedCount,
     pub rows: u64,
     pub digest: [u8; 32],
+    /// What this machine is to remember, to be ended.
+    pub seen: Option<seen::Writing>,
 }
 
 /// Batches to be used again: memory that was touched before.
@@ -87,6 +90,10 @@ struct Writing<'a> {
     patches: PatchWriter<'a>,
     digest: RunDigest,
     rows: u64,
+    /// What this machine is to remember.
+    seen: Option<seen::Writing>,
+    rule: &'a dyn Rule,
+    cut: u32,
     spare: &'a Spare,
 }
 
@@ -96,6 +103,7 @@ impl Writing<'_> {
             return Err(Error::damaged("merge", "tells of other records than it gives"));
         }
         batch.digest(&mut self.digest);
+        self.remember(&batch);
         self.rows += batch.iter().filter(|record| record.is_row()).count() as u64;
         let patches = &mut self.patches;
         patches.add(told, self.tree.open_records())?;
@@ -105,11 +113,21 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// What cannot be remembered is read the next time.
+    fn remember(&mut self, batch: &RecordBatch) {
+        if let Some(mut seen) = self.seen.take() {
+            match seen.push(batch, self.rule, self.cut) {
+                Ok(()) => self.seen = Some(seen),
+                Err(_) => seen.give_up(),
+            }
+        }
+    }
+
     fn finish(self) -> Result<Written> {
-        let Writing { tree, mut patches, digest, rows, .. } = self;
+        let Writing { tree, mut patches, digest, rows, seen, .. } = self;
         let root = tree.finish(&mut |first_key, records| patches.end_leaf(first_key, records))?;
         let (patches, unowned) = patches.finish()?;
-        Ok(Written { root, patches, unowned, rows, digest: digest.finish() })
+        Ok(Written { root, patches, unowned, rows, digest: digest.finish(), seen })
     }
 }
 
@@ -126,17 +144,22 @@ impl Fold<'_, '_> {
             target.cores.min(WORKERS_MAX).div_ceil(2)
         };
         let tree = match self.below {
-            Some(below) if self.attempt.alone => Tree::layer(below, below.run(), target.sink, self.shape),
-            Some(below) => Tree::layer(below, ahead(scope, "before", 1, below.run())?, target.sink, self.shape),
+            Some(below) => {
+                let before = below.before(Some(scope).filter(|_| !self.attempt.alone))?;
+                Tree::layer(below, before, below.taken(), target.sink, self.shape)
+            }
             None => Tree::Base(WideTreeWriter::start(scope, target.sink, self.shape, makers)?),
         };
         let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
         let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
-        Ok(Writing { tree, patches, digest: RunDigest::new(&key), rows: 0, spare })
+        let (common, digest) = (self.attempt.common, RunDigest::new(&key));
+        let seen = target.seen.filter(|_| common.options.remembers);
+        let seen = seen.and_then(|seen| seen.write(&common.options.cluster, &self.attempt.shard.id).ok());
+        Ok(Writing { tree, patches, digest, rows: 0, seen, rule: self.attempt.rule, cut: common.cut, spare })
     }
 
     fn scribe(&self) -> Scribe {
-        Scribe::new(self.nodes.len(), self.attempt.common.target.fingerprint, self.attempt.common.node_views)
+        Scribe::new(self.nodes.len(), self.attempt.common.target.fingerprint, self.attempt.common.options.node_views)
     }
 
     /// All keys in one range: each node is read by a thread of its own, unless threads are not to be had.
