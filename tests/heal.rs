@@ -281,13 +281,9 @@ fn unreadable(repo: &Repo) -> Parts {
 /// What check says that cannot be restored whole, and all that it says.
 fn told(repo: &Repo, read_data: bool) -> (Parts, String) {
     let watch = Watch::new();
-    let checked = check(
-        repo,
-        onefold::engine::all::ALL,
-        Options { reads: Reads::all_if(read_data), declare_lost: false },
-        &watch,
-    )
-    .unwrap();
+    let checked =
+        check(repo, onefold::engine::ALL, Options { reads: Reads::all_if(read_data), declare_lost: false }, &watch)
+            .unwrap();
     let whole = checked.trees_of as usize - checked.harmed.iter().map(|h| &h.snapshot).collect::<BTreeSet<_>>().len();
     assert_eq!(checked.whole as usize, whole);
     let said = watch.problems().iter().map(|p| format!("{}: {}\n", p.subject, p.message)).collect();

@@ -156,6 +156,7 @@ impl Mirror {
             cores: 2,
             blobs,
             before: None,
+            seen: None,
         };
         let options = Options { cluster: "lab".into(), ..Options::default() };
         Ok(backup(&Cassandra, &Only { source: &source, shards }, &target, &options, &Watch::new())?.complete)

@@ -21,7 +21,7 @@ use crate::user::capture;
 
 fn problems(store: &Arc<dyn Store>) -> Vec<(bool, String)> {
     let watch = Watch::new();
-    check(&open(store, None).unwrap(), check::Options::default(), &watch).unwrap();
+    check(&open(store, None).unwrap(), onefold::engine::ALL, check::Options::default(), &watch).unwrap();
     watch.problems().into_iter().map(|p| (p.damage, format!("{}: {}", p.subject, p.message))).collect()
 }
 

@@ -121,7 +121,7 @@ fn what_a_stolen_write_credential_holds_opens_nothing() {
     denied(
         onefold::check::check(
             &thief,
-            onefold::engine::all::ALL,
+            onefold::engine::ALL,
             onefold::check::Options { reads: onefold::repo::check::Reads::All, declare_lost: false },
             &Watch::new(),
         ),

@@ -239,8 +239,13 @@ fn new_repo(store: &Arc<dyn Store>) -> Repo {
 
 fn problems(store: &Arc<dyn Store>, read_data: bool) -> Vec<String> {
     let watch = Watch::new();
-    check(&open(store, None).unwrap(), CheckOptions { reads: Reads::all_if(read_data), declare_lost: false }, &watch)
-        .unwrap();
+    check(
+        &open(store, None).unwrap(),
+        onefold::engine::ALL,
+        CheckOptions { reads: Reads::all_if(read_data), declare_lost: false },
+        &watch,
+    )
+    .unwrap();
     watch.problems().into_iter().map(|p| format!("{}: {}", p.subject, p.message)).collect()
 }
 
@@ -305,7 +310,7 @@ fn a_snapshot_reaches_every_chunk_of_its_repository() {
     }
     assert_eq!(marked, found);
     let options = CheckOptions { reads: Reads::All, declare_lost: false };
-    let checked = check(&open(&store, None).unwrap(), options, &Watch::new()).unwrap();
+    let checked = check(&open(&store, None).unwrap(), onefold::engine::ALL, options, &Watch::new()).unwrap();
     assert_eq!((found.len() as u64, checked.reached), (checked.objects.chunks, checked.objects.chunks));
     assert_eq!(problems(&store, true), Vec::<String>::new());
 }

@@ -1,6 +1,6 @@
 //! Nights that stand on those before: each costs what changed, and reads as what was backed up.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use onefold::check::{self, check};

@@ -81,7 +81,7 @@ fn reads_no_content(memory: &Memory, s: &Snapshot) {
     let store: Arc<dyn Store> = watched.clone();
     watched.record();
     let repo = open(&store, None).unwrap();
-    let checked = check(&repo, onefold::engine::all::ALL, CheckOptions::default(), &Watch::new()).unwrap();
+    let checked = check(&repo, onefold::engine::ALL, CheckOptions::default(), &Watch::new()).unwrap();
     assert_eq!((checked.whole, checked.harmed.len()), (checked.trees_of, 0));
     let reader = repo.reader().unwrap();
     assert!(s.files_kept() > 0 && s.files(None, &reader).unwrap().all(|file| file.is_ok()));
@@ -149,7 +149,7 @@ fn what_is_harmed_of_patches_and_kept_files_is_named() {
             let damaged: Arc<dyn Store> = Arc::new(damaged);
             let repo = open(&damaged, None).unwrap();
             let options = CheckOptions { reads: Reads::all_if(flipped), declare_lost: false };
-            let checked = check(&repo, onefold::engine::all::ALL, options, &Watch::new()).unwrap();
+            let checked = check(&repo, onefold::engine::ALL, options, &Watch::new()).unwrap();
             let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for harmed in checked.harmed {
                 assert!(harmed.objects.contains(pack) && harmed.chunks == 1, "{harmed:?}");

@@ -34,6 +34,7 @@ fn stored(root: &Path, cores: usize, range_bytes: u64) -> (Snapshot, BTreeSet<Ch
         cores,
         blobs: Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap()),
         before: None,
+        seen: None,
     };
     let options = Options { cluster: "lab".into(), cut: Some(1_900_000_000), node_views: true, ..Options::default() };
     let mut snapshot = backup(&Cassandra, &source, &target, &options, &Watch::new()).unwrap();

@@ -355,8 +355,7 @@ fn what_is_lost_is_said_by_table_and_keys() {
                 placed += told[&part[..]].ranges.iter().filter(|r| !r.first.is_null() && !r.last.is_null()).count();
             }
             // A check afterwards says the same.
-            let checked =
-                check::check(&repo, onefold::engine::all::ALL, check::Options::default(), &Watch::new()).unwrap();
+            let checked = check::check(&repo, onefold::engine::ALL, check::Options::default(), &Watch::new()).unwrap();
             assert!(how != Harm::Deleted || checked.harmed.len() == told.len(), "{context}");
         }
     }

@@ -91,7 +91,7 @@ fn what_needs_no_content_reads_none() {
     let (_, snapshot, _) = backed_up(&store, 8000, 0);
     watched.record();
     let repo = open(&store, None).unwrap();
-    let checked = check(&repo, onefold::engine::all::ALL, CheckOptions::default(), &Watch::new()).unwrap();
+    let checked = check(&repo, onefold::engine::ALL, CheckOptions::default(), &Watch::new()).unwrap();
     assert!(checked.whole == 1 && checked.reached > 100, "{checked:?}");
     let (content, metadata) = reads(&watched);
     // The leaf of the kept files is among it.

@@ -71,7 +71,7 @@ impl<'a> Below<'a> {
         let mut note = None;
         let mut seen = None;
         if let Some(remembered) = common.target.seen.filter(|_| wanted) {
-            let of = seen::Of::of(&earlier.shard);
+            let of = seen::Of::shard(&earlier.shard);
             seen = remembered.keys(&common.options.cluster, &shard.id, &of).unwrap_or_else(|e| {
                 note = Some(format!("what this machine remembers of table {} is passed over: {e}", shard.name));
                 None

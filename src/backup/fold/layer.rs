@@ -10,7 +10,7 @@ use crate::tree::{Cuts, Ended, Root, Shape, TreeWriter, WideTreeWriter};
 
 /// The tree that is being written.
 pub enum Tree<'a> {
-    Base(WideTreeWriter<'a>),
+    Base(Box<WideTreeWriter<'a>>),
     Layer(Box<Layer<'a>>),
 }
 

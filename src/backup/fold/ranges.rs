@@ -148,7 +148,7 @@ impl Fold<'_, '_> {
                 let before = below.before(Some(scope).filter(|_| !self.attempt.alone))?;
                 Tree::layer(below, before, below.taken(), target.sink, self.shape)
             }
-            None => Tree::Base(WideTreeWriter::start(scope, target.sink, self.shape, makers)?),
+            None => Tree::Base(Box::new(WideTreeWriter::start(scope, target.sink, self.shape, makers)?)),
         };
         let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
         let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();

@@ -58,7 +58,7 @@ pub struct Of {
 
 impl Of {
     /// Of a shard as a snapshot has it.
-    pub fn of(shard: &Shard) -> Of {
+    pub fn shard(shard: &Shard) -> Of {
         Of { digest: shard.digest.clone(), trees: shard.layers.iter().map(|tree| tree.id.clone()).collect() }
     }
 }
