@@ -98,16 +98,17 @@ impl<'r> Previous<'r> {
         Previous { repo, engine, cluster: cluster.to_owned(), read: Mutex::new(read), reader: OnceLock::new() }
     }
 
-    /// The snapshots that a backup may stand on without reading them; `None` where it reads.
-    pub fn bases(&self) -> Option<Vec<SnapshotId>> {
-        if self.can_read() {
-            return None;
+    /// The snapshots that a backup most likely stands on: what lies under them is not condemned while its session is open.
+    pub fn bases(&self) -> Vec<SnapshotId> {
+        let mut ids: Vec<String> = self.newest().iter().map(|of| of.id.clone()).collect();
+        ids.extend(self.complete().map(|complete| complete.of.id.clone()));
+        if !self.can_read() {
+            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            ids.extend(read.shards.values().map(|earlier| earlier.of.id.clone()));
         }
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ids: Vec<&str> = read.shards.values().map(|earlier| earlier.of.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
-        Some(ids.into_iter().filter_map(|id| Some(self.repo.find_snapshot(id).ok()?.id)).collect())
+        ids.into_iter().filter_map(|id| Some(self.repo.find_snapshot(&id).ok()?.id)).collect()
     }
 
     /// Whether their trees can be read.

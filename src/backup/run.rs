@@ -175,7 +175,7 @@ impl<'a> Job<'a> {
 
     /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
     fn store(&self, night: &Night<'_>) -> Result<Done> {
-        let writer = self.repo.writer(WriteOptions { bases: night.before.bases(), ..self.write_options() })?;
+        let writer = self.repo.writer(WriteOptions { bases: Some(night.before.bases()), ..self.write_options() })?;
         let snapshot = self.backup(night, &writer, &self.options)?;
         // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
         let state = self.state.as_ref();
