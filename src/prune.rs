@@ -77,13 +77,14 @@ pub fn prune(repo: &Repo, options: &Options, watch: &Watch) -> Result<Pruned> {
 /// Errors: `Busy` where a backup ended meanwhile: what is needed is to be marked anew.
 pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch) -> Result<Pruned> {
     let writes = repo.ring().sets().has(Sets::WRITE);
+    let mut done = Done::default();
+    repo.end_silent(options.dry_run, &mut done)?;
     let mut survey = repo.survey(marked)?;
     let chosen = if writes { survey.worth_emptying(options.limits) } else { Vec::new() };
     let mut pruned = told(&survey, marked, &chosen);
     if options.dry_run {
-        pruned.done = would_do(repo, &survey, &chosen, options)?;
+        pruned.done = Done { sessions_ended: done.sessions_ended, ..would_do(repo, &survey, &chosen, options)? };
     } else {
-        let mut done = Done::default();
         repo.empty(&survey, &chosen, watch, &mut done)?;
         if done.packs_emptied > 0 {
             survey = repo.survey(marked)?;

@@ -7,10 +7,11 @@ use onefold::maintain::{Options, maintain};
 use onefold::prune;
 use onefold::repo::check::Share;
 use onefold::repo::prune::Limits;
-use onefold::repo::{Repo, WriteOptions};
+use onefold::repo::{Repo, WriteOptions, world};
 use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
+use repo_format::log::Body;
 use repo_format::names::Name;
 
 use crate::repo::{backup, chunks, init, open, problems, put_all, restore};
@@ -212,4 +213,48 @@ fn a_timer_does_what_is_due() {
         assert_eq!(steps, left, "{role}: {told}");
     }
     assert!(user.run(&["check", "--read-data"]).fine().contains("no damage found"));
+}
+
+/// A backup that never ended is given up after a month, and what it uploaded goes; by no clock that the log says is wrong.
+#[test]
+fn who_never_ends_is_given_up_after_a_month() {
+    const DAY_MS: i64 = 86_400_000;
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let repo = init(&store, None);
+    backup(&repo, &chunks(1, 6));
+    // Killed after some packs.
+    let begin = |seed| {
+        let of = open(&store, None).unwrap();
+        let writer = of.writer(WriteOptions { index_packs: 1, ..WriteOptions::default() }).unwrap();
+        put_all(&writer, &chunks(seed, 200));
+    };
+    let ended = |days: i64, dry_run: bool| {
+        world::shift(days * DAY_MS);
+        let marked = crate::prune::mark(&repo).unwrap();
+        let options = prune::Options { dry_run, ..options(false).prune };
+        prune::of_marked(&repo, &marked, &options, &Watch::new()).unwrap().done
+    };
+    begin(2);
+    assert_eq!((ended(0, false).sessions_ended, ended(29, false).sessions_ended), (0, 0));
+    assert_eq!(repo.refresh().unwrap().open_sessions().len(), 1);
+    // This one lives, its clock is a year behind, and what the administrator wrote before says so.
+    repo.administer(&mut |_| Ok(Body::Forget { snapshots: Default::default() })).unwrap();
+    world::shift(-365 * DAY_MS);
+    begin(3);
+    assert_eq!(ended(31, true).sessions_ended, 1);
+    assert_eq!(repo.refresh().unwrap().open_sessions().len(), 2, "a dry run ends nobody");
+    let done = ended(31, false);
+    assert!(done.sessions_ended == 1 && done.packs_condemned > 0, "{done:?}");
+    assert_eq!(ended(31, false).sessions_ended, 0);
+    // A clock that is a year ahead is seen through by what comes after.
+    world::shift(365 * DAY_MS);
+    begin(4);
+    world::shift(31 * DAY_MS);
+    repo.administer(&mut |_| Ok(Body::Forget { snapshots: Default::default() })).unwrap();
+    assert_eq!(ended(50, false).sessions_ended, 0);
+    assert_eq!(ended(62, false).sessions_ended, 2);
+    world::shift(0);
+    assert!(repo.refresh().unwrap().open_sessions().is_empty());
+    restore(&repo, &chunks(1, 6));
+    assert_eq!(problems(&open(&store, None).unwrap(), true), Vec::<String>::new());
 }

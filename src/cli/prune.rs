@@ -72,6 +72,12 @@ pub fn lines(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
         done.others_deleted,
         bytes(done.bytes_deleted)
     ))?;
+    if done.sessions_ended > 0 {
+        output.line(&format!(
+            "{} backups that were begun more than 30 days ago and never ended {would}given up",
+            done.sessions_ended
+        ))?;
+    }
     log(&pruned.log, would, output)?;
     if pruned.packs_waiting > done.packs_condemned {
         let waiting = pruned.packs_waiting - done.packs_condemned;

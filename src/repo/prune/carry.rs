@@ -47,6 +47,8 @@ pub struct Done {
     pub indexes_replaced: u64,
     /// Deleted packs that the log need not remember any more.
     pub packs_retired: u64,
+    /// Sessions that were silent for long, and were ended.
+    pub sessions_ended: u64,
 }
 
 impl Repo {

@@ -9,6 +9,7 @@ mod carry;
 mod indexes;
 mod moved;
 mod recent;
+mod silent;
 mod survey;
 
 use std::collections::BTreeSet;

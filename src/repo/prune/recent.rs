@@ -64,7 +64,7 @@ impl Recent {
     }
 
     fn is_over(&self, time_ms: u64) -> bool {
-        time_ms.saturating_add(self.grace_ms) <= self.now_ms
+        is_over(time_ms, self.grace_ms, self.now_ms)
     }
 
     /// Whether the packs that entry `n` condemned must wait.
@@ -79,8 +79,13 @@ impl Recent {
     }
 }
 
+/// Whether `grace_ms` milliseconds have passed since a time.
+pub(super) fn is_over(time_ms: u64, grace_ms: u64, now_ms: u64) -> bool {
+    time_ms.saturating_add(grace_ms) <= now_ms
+}
+
 /// An entry of the log; `None` where it was trimmed.
-fn entry(core: &Core, n: u64, fetched: &mut Fetched) -> Result<Option<Entry>> {
+pub(super) fn entry(core: &Core, n: u64, fetched: &mut Fetched) -> Result<Option<Entry>> {
     let parse = |bytes: &[u8]| Entry::parse(bytes, &core.ring.repo_id).map(|(_, entry)| entry);
     let mut read = |name: &str| fetched.read(&*core.store, name);
     Ok(twice::read_by(&mut read, &Name::Log(n), parse)?.map(|found| found.value).filter(|entry| entry.n == n))
