@@ -1,11 +1,13 @@
 //! Several writers, two administrators who forget and prune, a reader and a thief with a stolen *write* key, all with the
 //! repository's own code on one store: requests fail, are done though reported failed, processes die and sleep at any of them, and
 //! clocks are wrong by up to a year. Whatever happens, each snapshot of which a writer was told that it stands, and that nobody forgot, is read back
-//! byte for byte; and in the end nothing is left that nobody needs.
+//! byte for byte; and in the end nothing is left that nobody needs. Up to two objects of a history vanish or are damaged by themselves:
+//! repairs name again and carry what is left, and the next backup stores anew what is lost.
 //!
 //! (`repo-format/tests/simulate.rs` does the same to the protocol alone, and shows that each of its rules is needed.
 //! `tools/planted` takes rules out of the code, one at a time, and this must find each.) `ONEFOLD_HISTORIES=n` runs more.
 
+mod misfortune;
 mod stage;
 mod thief;
 
@@ -39,12 +41,14 @@ pub type Plain = Vec<(ChunkKind, Vec<u8>)>;
 
 /// Who acts, by the number of the key that opens the repository: the first holds everything, others as [`SETS`] say. Two processes of
 /// one writer act at once.
-const KEYS: [u8; 8] = [0, 0, 1, 1, 2, 3, 4, 0];
+const KEYS: [u8; 9] = [0, 0, 1, 1, 2, 3, 4, 0, 0];
 const SETS: [(u8, Sets); 4] = [(1, Sets::WRITE), (2, Sets(3)), (3, Sets::WRITE), (4, Sets::READ)];
 const STEPS: u64 = 1500;
+/// Parts of the data that there are.
+const PARTS: u64 = 12;
 
 /// What happens often enough to count.
-const BUSY: [&str; 11] = [
+const BUSY: [&str; 13] = [
     "committed",
     "reused",
     "taken over",
@@ -56,6 +60,8 @@ const BUSY: [&str; 11] = [
     "failed",
     "to be run again",
     "stolen",
+    "struck",
+    "mended",
 ];
 
 /// Data of one part out of a few: what one writes another has perhaps written.
@@ -80,6 +86,7 @@ fn history(seed: u64) -> BTreeMap<&'static str, u64> {
                     0 | 1 => &mut administer,
                     2..=4 => &mut write,
                     5 => &mut thief::act,
+                    8 => &mut misfortune::act,
                     _ => &mut read,
                 };
                 stage.act(actor, n, play);
@@ -99,7 +106,7 @@ fn write(process: &Process, dice: &mut Dice) {
         let index_packs = 1 + dice.below(3) as usize;
         let options = WriteOptions { threads: 1, take_over, index_packs, ..WriteOptions::default() };
         let writer = repo.writer(options)?;
-        let plain: Plain = (0..1 + dice.below(4)).flat_map(|_| part(dice.below(12))).collect();
+        let plain: Plain = (0..1 + dice.below(4)).flat_map(|_| part(dice.below(PARTS))).collect();
         let mut roots = Vec::new();
         for (kind, bytes) in &plain {
             roots.push((*kind, writer.put(*kind, bytes)?));
@@ -158,6 +165,10 @@ fn administer(process: &Process, dice: &mut Dice) {
                     repo.administer(&mut |_| Ok(Body::Fence { session }))?;
                 }
             }
+            if dice.one_in(4) {
+                misfortune::mend(&repo)?;
+                process.count("mended");
+            }
             prune(&repo, [0, 0, 3_600_000][dice.below(3) as usize], dice)?;
             process.count("pruned");
         }
@@ -198,8 +209,8 @@ fn read(process: &Process, dice: &mut Dice) {
         Ok(()) => {}
         Err(e) if e.kind() == Kind::Io => process.count("failed"),
         Err(e) => {
-            let forgotten = process.stage.model.lock().unwrap().forgotten.contains(&id);
-            assert!(forgotten, "a reader: {e}");
+            let model = process.stage.model.lock().unwrap();
+            assert!(model.forgotten.contains(&id) || model.strikes > 0, "a reader: {e}");
         }
     }
 }
@@ -207,7 +218,13 @@ fn read(process: &Process, dice: &mut Dice) {
 /// Everybody is gone: what must be there is, and what nobody needs goes.
 fn end(stage: &Arc<Stage>) {
     let open = || Repo::open(stage.store.clone(), Unlock::KeyFile(&KeyFile::from_bytes([0; 32])), None).unwrap();
+    // What happened to index objects alone costs nothing, and what happened to packs only what lay in them.
+    misfortune::again(&|| misfortune::mend(&open()));
     verify(stage, &open(), "at the end");
+    if !std::mem::take(&mut stage.model.lock().unwrap().harmed).is_empty() {
+        misfortune::again(&|| misfortune::back_up_all(&open()));
+        verify(stage, &open(), "after the next backup");
+    }
     let repo = open();
     // The thief's snapshots name what is not there: the administrator sees that, and forgets them.
     let unsound: Vec<SnapshotId> =
@@ -220,7 +237,7 @@ fn end(stage: &Arc<Stage>) {
         repo.administer(&mut |_| Ok(Body::Fence { session })).unwrap();
     }
     for _ in 0..3 {
-        prune(&open(), 0, &mut dice(0)).unwrap();
+        misfortune::again(&|| prune(&open(), 0, &mut dice(0)));
     }
     let repo = open();
     verify(stage, &repo, "after the last prune");
@@ -230,7 +247,8 @@ fn end(stage: &Arc<Stage>) {
     // vouches may still tell.
     let vouched = named_by_vouched(&repo);
     let is_told = |problem: &Problem| {
-        problem.message.contains("is not what the index says")
+        !problem.damage
+            || problem.message.contains("is not what the index says")
             || !vouched.iter().any(|pack| problem.subject.contains(&pack.to_string()))
     };
     let problems = watch.problems().into_iter().filter(|problem| !is_told(problem));
@@ -262,11 +280,15 @@ fn is_sound(repo: &Repo, id: &SnapshotId) -> bool {
 fn verify(stage: &Stage, repo: &Repo, when: &str) {
     let lost = |id: &SnapshotId, e: Error| -> ! { panic!("lost {when}: snapshot {id}: {e}") };
     let reader = repo.reader().unwrap();
-    for (id, plain) in &stage.model.lock().unwrap().kept {
+    let model = stage.model.lock().unwrap();
+    for (id, plain) in &model.kept {
         let snapshot = repo.snapshot(id).unwrap_or_else(|e| lost(id, e));
         assert_eq!(snapshot.roots.len(), plain.len());
         for ((kind, chunk), (_, bytes)) in snapshot.roots.iter().zip(plain) {
-            assert_eq!(&reader.get(*kind, chunk).unwrap_or_else(|e| lost(id, e)), bytes, "{when}");
+            match reader.get(*kind, chunk) {
+                Err(_) if model.harmed.contains(chunk) => {}
+                read => assert_eq!(&read.unwrap_or_else(|e| lost(id, e)), bytes, "{when}"),
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use onefold::repo::{Repo, world};
+use onefold::run::ChunkId;
 use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::{Error, Kind, Result};
@@ -30,6 +31,10 @@ pub struct Model {
     pub kept: BTreeMap<SnapshotId, Plain>,
     /// Those that somebody began to forget.
     pub forgotten: BTreeSet<SnapshotId>,
+    /// Objects that were lost or damaged by themselves.
+    pub strikes: u32,
+    /// What lay in the packs among them.
+    pub harmed: BTreeSet<ChunkId>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -204,10 +209,24 @@ impl Process {
         self.stage.model.lock().unwrap().count(what);
     }
 
-    /// What may go wrong where nothing is wrong.
+    /// What may go wrong where nothing is wrong, but for what happened to objects by itself.
     pub fn allow(&self, what: &str, e: &Error) {
-        assert!(matches!(e.kind(), Kind::Io | Kind::Busy), "{what}: {e} ({:?})", e.kind());
+        let struck = self.stage.model.lock().unwrap().strikes > 0;
+        let is_harm = struck && matches!(e.kind(), Kind::Damaged | Kind::NotFound);
+        assert!(is_harm || matches!(e.kind(), Kind::Io | Kind::Busy), "{what}: {e} ({:?})", e.kind());
         self.count(if e.kind() == Kind::Busy { "to be run again" } else { "failed" });
+    }
+
+    /// Something happens to the store when it is this actor's turn, which nobody asked for.
+    pub fn happens(&self, name: &str, what: impl FnOnce(&dyn Store) -> Result<()>) -> Result<()> {
+        self.stage.ask(self.actor, &self.alive, name, || what(&*self.stage.store))
+    }
+
+    /// Sleeps until others have asked so often in all.
+    pub fn sleep_until(&self, step: u64) {
+        self.stage.turns.lock().unwrap().actors[self.actor].asleep_until = step;
+        // The turn is passed on with this.
+        let _ = self.happens("sleep", |_| Ok(()));
     }
 }
 
