@@ -1,5 +1,8 @@
 //! `onefold forget` and `prune`, as a user runs them.
 
+use std::fs;
+use std::time::{Duration, SystemTime};
+
 use serde_json::Value;
 
 use crate::user::{User, capture, expected, three};
@@ -95,4 +98,34 @@ fn a_snapshot_that_cannot_be_walked_stops_a_prune() {
     let stored = user.stored();
     user.run(&["prune", "--grace", "0s"]).failed(5, &[&ids[2], "nothing is taken away"]);
     assert_eq!(user.stored(), stored);
+}
+
+/// Makes the two objects of a snapshot as old as a store would say.
+fn age(user: &User, id: &str, days: u64) {
+    let age = Duration::from_secs(days * 86_400);
+    let files = crate::user::files_below(&user.path("repo"));
+    let of = files.iter().filter(|file| file.to_string_lossy().contains("snapshot") && file.ends_with(id));
+    assert_eq!(of.clone().count(), 2, "{files:?}");
+    of.for_each(|file| fs::File::open(file).unwrap().set_modified(SystemTime::now() - age).unwrap());
+}
+
+/// What the store says of a snapshot's age stands against what its writer's clock says.
+#[test]
+fn dates_of_the_store_are_looked_at() {
+    let (user, ids) = three_nights();
+    let policy = ["forget", "--keep-last", "1", "--dry-run"];
+    let said = |args: &[&str], id: &str| {
+        let all = user.run(&[&policy[..], args].concat()).fine();
+        all.lines().find(|line| line.contains(&id[..10])).unwrap_or_else(|| panic!("{all}")).to_owned()
+    };
+    assert!(said(&["--grace", "0s"], &ids[1]).starts_with("forget"));
+    // Written long before its clock says that it was committed.
+    age(&user, &ids[0], 60);
+    age(&user, &ids[1], 40);
+    let line = said(&["--grace", "0s"], &ids[1]);
+    assert!(line.starts_with("keep") && line.contains("its time contradicts the store's date of it"), "{line}");
+    assert!(!said(&["--grace", "0s"], &ids[2]).contains("contradicts"));
+    // By its name it goes all the same.
+    user.run(&["forget", &ids[1][..10]]).fine();
+    assert_eq!(user.snapshots().len(), 2);
 }

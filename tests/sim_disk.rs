@@ -240,10 +240,11 @@ impl Disk for SimDisk {
         let name = |p: &str| p.rsplit('/').next().unwrap().to_string();
         let mut entries: Vec<Entry> = Vec::new();
         for dir in state.dirs.keys().filter(|d| !d.is_empty() && parent(d) == path) {
-            entries.push(Entry { name: name(dir), is_dir: true, len: 0 });
+            entries.push(Entry { name: name(dir), is_dir: true, len: 0, modified_ms: None });
         }
         for (file, id) in state.files.iter().filter(|(f, _)| parent(f) == path) {
-            entries.push(Entry { name: name(file), is_dir: false, len: state.contents[id].len() as u64 });
+            let len = state.contents[id].len() as u64;
+            entries.push(Entry { name: name(file), is_dir: false, len, modified_ms: None });
         }
         Ok(entries)
     }

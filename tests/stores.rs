@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use onefold::Kind;
 use onefold::store::disk::{Disk, RealDisk};
@@ -26,6 +26,19 @@ pub fn names(store: &dyn Store, folder: &str) -> Vec<(String, u64)> {
             Ok(())
         })
         .unwrap();
+    found.sort();
+    found
+}
+
+/// Objects below a folder that the store gives a date, and whether each is of the last minutes.
+fn dates(store: &dyn Store, folder: &str) -> Vec<(String, bool)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let mut found = Vec::new();
+    let visit = &mut |name: &str, date: u64| {
+        found.push((name.to_string(), date.abs_diff(now) < 600_000));
+        Ok(())
+    };
+    store.dates(folder, visit).unwrap();
     found.sort();
     found
 }
@@ -90,6 +103,11 @@ pub fn contract(store: &dyn Store) {
         found.sort();
         assert_eq!(found, shown, "after {after}");
     }
+    // Dates of all, or of none.
+    let dated = dates(store, "packs");
+    let all = ["packs/ab/abcd", "packs/ab/abce", "packs/cd/cdef"].map(|name| (name.to_string(), true));
+    assert!(dated.is_empty() || dated == all, "{dated:?}");
+    assert!(dates(store, "pack").is_empty());
     store.sweep().unwrap();
     assert_eq!(names(store, "").len(), 5);
 
@@ -115,7 +133,9 @@ pub fn contract(store: &dyn Store) {
 fn folder_keeps_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("deep/er/repository");
-    contract(&Folder::new(RealDisk::new(&root)));
+    let folder = Arc::new(Folder::new(RealDisk::new(&root)));
+    contract(&folder);
+    assert_eq!(dates(&Retry::new(Watched::new(folder)), "packs"), [("packs/ab/abcd".to_string(), true)]);
     assert_eq!(std::fs::read(root.join("config")).unwrap(), b"hello");
     assert_eq!(std::fs::read_dir(root.join("tmp")).unwrap().count(), 0, "no temporary file stays");
 }

@@ -76,7 +76,7 @@ fn by_policy(repo: &Repo, args: &Forget, profile: &Profile, output: &Output) -> 
         return Ok(Vec::new());
     }
     for judged in &judgement.judged {
-        let Judged { info, says, remark, group, reasons } = judged;
+        let Judged { info, says, remark, group, reasons, .. } = judged;
         let of = json!({ "cluster": says.cluster, "group": group, "tags": says.tags, "pinned": remark.pinned });
         told(info, &of, reasons, output)?;
     }

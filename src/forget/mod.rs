@@ -1,5 +1,6 @@
 //! Takes snapshots off the list: those that are named, or those that a policy does not keep.
 
+pub mod dates;
 pub mod policy;
 pub mod remarks;
 
@@ -9,6 +10,7 @@ use repo_format::credential::Sets;
 use repo_format::id::SnapshotId;
 use repo_format::remark::Remark;
 
+use self::dates::Dates;
 use self::policy::{Candidate, Policy, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo, world};
@@ -51,6 +53,8 @@ pub struct Judged {
     pub remark: Remark,
     /// The group it is in.
     pub group: String,
+    /// When the store says that it was written, milliseconds since 1970, and whether its own time contradicts that; none: it does not say.
+    pub stored: Option<(u64, bool)>,
     /// Why it stays; none: it goes.
     pub reasons: Vec<String>,
 }
@@ -81,6 +85,7 @@ pub fn judge(repo: &Repo, options: &Options) -> Result<Judgement> {
             .hint("give ids, or what is kept: --keep-daily 7 --keep-weekly 4"));
     }
     let state = repo.refresh()?;
+    let dates = Dates::read(repo.store())?;
     let (mut judged, mut unreadable) = (Vec::new(), Vec::new());
     for info in repo.snapshots() {
         match snapshot::read(repo, &info.id) {
@@ -88,7 +93,8 @@ pub fn judge(repo: &Repo, options: &Options) -> Result<Judgement> {
                 let writer = state.writer_of(&info.id).map(|writer| writer.to_string()).unwrap_or_default();
                 let group = group(&options.by, &writer, &says);
                 let remark = repo.remark(&info.id);
-                judged.push(Judged { info, says, remark, group, reasons: Vec::new() });
+                let stored = dates.of(&info.id).map(|date| (date, dates.contradict(&info.id, info.time_ms)));
+                judged.push(Judged { info, says, remark, group, stored, reasons: Vec::new() });
             }
             Ok(_) => {}
             Err(e) if e.kind() == Kind::Denied => return Err(e),
@@ -142,7 +148,8 @@ fn candidate(judged: &Judged) -> Candidate {
     let shards = s.shards.iter().map(|shard| format!("{} {} {}", s.engine, s.cluster, shard.id)).collect();
     let (id, time_ms) = (judged.info.id, judged.info.time_ms);
     let pinned = judged.remark.pinned.then(|| judged.remark.reason.clone());
-    Candidate { id, time_ms, group: judged.group.clone(), tags: s.tags.clone(), pinned, complete: s.complete, shards }
+    let (group, tags, stored) = (judged.group.clone(), s.tags.clone(), judged.stored);
+    Candidate { id, time_ms, stored, group, tags, pinned, complete: s.complete, shards }
 }
 
 fn group(by: &BTreeSet<By>, writer: &str, s: &Snapshot) -> String {
@@ -202,7 +209,7 @@ pub fn simulate(judgement: &Judgement, policy: &Policy) -> Vec<Simulated> {
             id[..8].copy_from_slice(&number.to_be_bytes());
             let (group, tags) = (group.to_owned(), Vec::new());
             let (id, shards) = (SnapshotId(id), shards.clone());
-            all.push(Candidate { id, time_ms: time, group, tags, pinned: None, complete: true, shards });
+            all.push(Candidate { id, time_ms: time, stored: None, group, tags, pinned: None, complete: true, shards });
             let verdicts = policy.judge(&all, time);
             let mut stays = verdicts.iter().map(|verdict| !verdict.reasons.is_empty());
             all.retain(|_| stays.next().unwrap_or(true));

@@ -1,7 +1,7 @@
 //! Which snapshots a policy keeps, and why: a function of what the log and the snapshots say, and of the time.
 //!
 //! Snapshots are ordered by the log, never by their clocks. A time that contradicts the log's order, or is still to come, neither
-//! counts nor lets anything expire. For example, of snapshots committed in this order at 1, 2, 9, 3, 4 o'clock, that of 9 has a
+//! counts nor lets anything expire; nor does one that contradicts the date which the store gives the snapshot. For example, of snapshots committed in this order at 1, 2, 9, 3, 4 o'clock, that of 9 has a
 //! clock that was wrong: it is kept, and the others are judged as if it were not there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub struct Policy {
     pub within: BTreeMap<Period, Span2>,
     /// With all labels of one of these lists.
     pub tags: Vec<Vec<String>>,
-    /// Milliseconds after the commit before which nothing is forgotten.
+    /// Milliseconds after the commit, and after the date that the store gives it, before which nothing is forgotten.
     pub grace_ms: u64,
 }
 
@@ -62,6 +62,8 @@ pub struct Candidate {
     pub id: SnapshotId,
     /// When it was committed, milliseconds since 1970, by its writer's clock.
     pub time_ms: u64,
+    /// When the store says that it was written, and whether its time contradicts that ([`super::dates`]).
+    pub stored: Option<(u64, bool)>,
     /// Those of one group are judged together.
     pub group: String,
     /// Labels.
@@ -96,7 +98,12 @@ impl Policy {
         all.iter().enumerate().for_each(|(at, c)| groups.entry(&c.group).or_default().push(at));
         let last = last_complete(all);
         for members in groups.values() {
-            let trusted = in_order(all, members, now_ms);
+            let contradicted = |at: &usize| all[*at].stored.is_some_and(|(_, contradicts)| contradicts);
+            let (odd, members): (Vec<usize>, Vec<usize>) = members.iter().partition(|at| contradicted(at));
+            for at in odd {
+                reasons[at].insert("its time contradicts the store's date of it".to_owned());
+            }
+            let trusted = in_order(all, &members, now_ms);
             for at in members.iter().filter(|at| !trusted.contains(at)) {
                 reasons[*at].insert("its time contradicts the order of the log, or is still to come".to_owned());
             }
@@ -116,7 +123,8 @@ impl Policy {
             reasons[at].insert(format!("last complete one of {shards} tables"));
         }
         for (candidate, reasons) in all.iter().zip(&mut reasons) {
-            if candidate.time_ms.saturating_add(self.grace_ms) > now_ms {
+            let stored_ms = candidate.stored.map_or(0, |(date, _)| date);
+            if candidate.time_ms.max(stored_ms).saturating_add(self.grace_ms) > now_ms {
                 reasons.insert("within the grace".to_owned());
             }
             let fitting = self.tags.iter().filter(|tags| tags.iter().all(|tag| candidate.tags.contains(tag)));

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl, flock, renameat_with};
 use rustix::io::Errno;
@@ -20,6 +20,8 @@ pub struct Entry {
     pub is_dir: bool,
     /// Bytes of a file.
     pub len: u64,
+    /// When it was last written, milliseconds since 1970, if that is known.
+    pub modified_ms: Option<u64>,
 }
 
 /// File-system operations below one root. Paths are relative to it and separated by slashes; `""` is the root. An error may hold
@@ -142,7 +144,9 @@ impl Disk for RealDisk {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            entries.push(Entry { name, is_dir: meta.is_dir(), len: meta.len() });
+            let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let modified_ms = modified.and_then(|since| u64::try_from(since.as_millis()).ok());
+            entries.push(Entry { name, is_dir: meta.is_dir(), len: meta.len(), modified_ms });
         }
         Ok(entries)
     }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::disk::{Disk, RealDisk};
+use super::disk::{Disk, Entry, RealDisk};
 use super::{Store, exists, lock, missing, short};
 use crate::error::{Error, Kind, Result};
 
@@ -77,7 +77,7 @@ impl<D: Disk> Folder<D> {
         }
     }
 
-    fn walk(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+    fn walk(&self, dir: &str, visit: &mut dyn FnMut(&str, &Entry) -> Result<()>) -> Result<()> {
         let entries = match self.disk.entries(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(|e| self.error(dir, e))?,
@@ -86,11 +86,11 @@ impl<D: Disk> Folder<D> {
         // no sync and may refuse it.
         let _ = self.disk.sync_dir(dir);
         for entry in entries {
-            let path = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
+            let path = if dir.is_empty() { entry.name.clone() } else { format!("{dir}/{}", entry.name) };
             match entry.is_dir {
                 true if path == TMP => {}
                 true => self.walk(&path, visit)?,
-                false => visit(&path, entry.len)?,
+                false => visit(&path, &entry)?,
             }
         }
         Ok(())
@@ -138,7 +138,11 @@ impl<D: Disk> Store for Folder<D> {
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.walk(folder, visit)
+        self.walk(folder, &mut |name, entry| visit(name, entry.len))
+    }
+
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.walk(folder, &mut |name, entry| entry.modified_ms.map_or(Ok(()), |date| visit(name, date)))
     }
 
     fn delete(&self, name: &str) -> Result<()> {

@@ -71,6 +71,12 @@ pub trait Store: Send + Sync {
         self.list(folder, &mut |name, size| if name > after { visit(name, size) } else { Ok(()) })
     }
 
+    /// Shows objects whose names lie under `folder`, each with the date that the store itself gives it: when it was written there,
+    /// milliseconds since 1970, by the store's clock. Objects of which it knows none are left out, all of them in a store without dates.
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.under().map_or(Ok(()), |under| under.dates(folder, visit))
+    }
+
     /// Removes an object.
     fn delete(&self, name: &str) -> Result<()>;
 
@@ -127,6 +133,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         (**self).list_after(folder, after, visit)
+    }
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        (**self).dates(folder, visit)
     }
     fn delete(&self, name: &str) -> Result<()> {
         (**self).delete(name)

@@ -176,6 +176,10 @@ impl<S: Store> Store for Retry<S> {
         self.listed(&mut |each| self.inner.list_after(folder, after, each), visit)
     }
 
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.listed(&mut |each| self.inner.dates(folder, each), visit)
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         let mut unsure = false;
         self.attempt(|| match self.inner.delete(name) {

@@ -264,6 +264,7 @@ impl Disk for Remote {
             name,
             is_dir: found.is_folder(),
             len: found.size.unwrap_or(0),
+            modified_ms: found.modified.map(|seconds| u64::from(seconds) * 1000),
         };
         Ok(named.map(entry).collect())
     }

@@ -75,6 +75,10 @@ impl Store for WithLog {
         }
     }
 
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.of(folder).dates(folder, visit)
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.of(name).delete(name)
     }

@@ -8,7 +8,7 @@ const START: u64 = 1_772_409_600_000;
 fn candidate(n: u8, time_ms: u64) -> Candidate {
     let shards = BTreeSet::from(["t".to_owned()]);
     let (id, group, tags) = (SnapshotId([n; 32]), "g".to_owned(), vec![]);
-    Candidate { id, time_ms, group, tags, pinned: None, complete: true, shards }
+    Candidate { id, time_ms, stored: None, group, tags, pinned: None, complete: true, shards }
 }
 
 fn policy(counts: &[(Period, u32)]) -> Policy {
@@ -142,4 +142,18 @@ fn once_is_enough() {
         let complete = |all: &[Candidate]| last_complete(all).into_keys().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(complete(&all), complete(&left), "the last complete one of each table stays");
     }
+}
+
+#[test]
+fn a_time_that_contradicts_the_store_neither_counts_nor_expires() {
+    let mut all: Vec<Candidate> = (0..8).map(|n| candidate(n, START + u64::from(n) * DAY)).collect();
+    all[6].stored = Some((START + 90 * DAY, true));
+    all[7].stored = Some((START + 7 * DAY, false));
+    let policy = Policy { grace_ms: 7 * DAY, ..policy(&[(Period::Day, 2)]) };
+    let verdicts = policy.judge(&all, START + 40 * DAY);
+    assert_eq!(verdicts[6].reasons, ["its time contradicts the store's date of it", "within the grace"]);
+    assert_eq!(kept(&policy, &all, START + 40 * DAY), [5, 6, 7]);
+    // It is as young as the store says.
+    all[3].stored = Some((START + 35 * DAY, false));
+    assert_eq!(kept(&policy, &all, START + 40 * DAY), [3, 5, 6, 7]);
 }

@@ -176,7 +176,12 @@ impl S3 {
         }
     }
 
-    fn listed(&self, folder: &str, after: Option<&str>, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+    fn listed(
+        &self,
+        folder: &str,
+        after: Option<&str>,
+        visit: &mut dyn FnMut(&str, &ObjectMeta) -> Result<()>,
+    ) -> Result<()> {
         let path = self.path(folder)?;
         let below = Some(&path).filter(|p| !p.as_ref().is_empty());
         let mut pages = match after {
@@ -194,7 +199,7 @@ impl S3 {
         }
     }
 
-    fn visit(&self, found: &ObjectMeta, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+    fn visit(&self, found: &ObjectMeta, visit: &mut dyn FnMut(&str, &ObjectMeta) -> Result<()>) -> Result<()> {
         let key = found.location.as_ref();
         let name = key.strip_prefix(&self.root).ok_or_else(|| {
             Error::new(
@@ -203,7 +208,7 @@ impl S3 {
                 format_args!("the server lists {key:?}, which was not asked for"),
             )
         })?;
-        visit(name, found.size)
+        visit(name, found)
     }
 }
 
@@ -239,12 +244,19 @@ impl Store for S3 {
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.listed(folder, None, visit)
+        self.listed(folder, None, &mut |name, found| visit(name, found.size))
+    }
+
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        // Before 1970 there were no buckets: such a date is none.
+        let date = |found: &ObjectMeta| u64::try_from(found.last_modified.timestamp_millis()).ok();
+        self.listed(folder, None, &mut |name, found| date(found).map_or(Ok(()), |date| visit(name, date)))
     }
 
     fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         // Servers that take no notice of where to begin show all.
-        self.listed(folder, Some(after), &mut |name, size| if name > after { visit(name, size) } else { Ok(()) })
+        let later = &mut |name: &str, found: &ObjectMeta| if name > after { visit(name, found.size) } else { Ok(()) };
+        self.listed(folder, Some(after), later)
     }
     fn delete(&self, name: &str) -> Result<()> {
         // `DeleteObject` says the same of what is there and of what is not.

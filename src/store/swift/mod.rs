@@ -13,6 +13,8 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::time::Duration;
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use md5::{Digest, Md5};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE};
@@ -55,6 +57,17 @@ pub struct Swift {
 struct Listed {
     name: String,
     bytes: u64,
+    /// In UTC, without saying so: `2026-11-29T08:15:30.123456`.
+    #[serde(default)]
+    last_modified: String,
+}
+
+impl Listed {
+    /// When it was written, milliseconds since 1970, if the server says so.
+    fn date(&self) -> Option<u64> {
+        let civil: DateTime = self.last_modified.parse().ok()?;
+        u64::try_from(civil.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond()).ok()
+    }
 }
 
 /// What became of objects that were to be removed.
@@ -145,6 +158,23 @@ impl Swift {
             .map_err(|e| asked.error(Kind::Unsupported, format_args!("the answer is no listing: {e}")))
     }
 
+    fn listed(&self, folder: &str, visit: &mut dyn FnMut(&str, &Listed) -> Result<()>) -> Result<()> {
+        let slash = if folder.is_empty() { "" } else { "/" };
+        let prefix = format!("{}{folder}{slash}", self.root);
+        let mut marker = String::new();
+        loop {
+            // Until nothing comes: a server's pages may be shorter than what was asked for.
+            let page = self.page(folder, &prefix, &marker)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            if page.iter().any(|found| !found.name.starts_with(&prefix) || found.name <= marker) {
+                let asked = self.asked(Verb::List, folder);
+                return Err(asked.error(Kind::Unsupported, "the server lists what was not asked for"));
+            }
+            page.iter().try_for_each(|found| visit(&found.name[self.root.len()..], found))?;
+            marker.clone_from(&last.name);
+        }
+    }
+
     /// Removes some objects by one request; `false` where they are to be asked for one by one: the server knows no such request, or
     /// took no ticket in it.
     fn remove_at_once(&self, names: &[String]) -> Result<bool> {
@@ -224,20 +254,11 @@ impl Store for Swift {
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        let slash = if folder.is_empty() { "" } else { "/" };
-        let prefix = format!("{}{folder}{slash}", self.root);
-        let mut marker = String::new();
-        loop {
-            // Until nothing comes: a server's pages may be shorter than what was asked for.
-            let page = self.page(folder, &prefix, &marker)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            if page.iter().any(|found| !found.name.starts_with(&prefix) || found.name <= marker) {
-                let asked = self.asked(Verb::List, folder);
-                return Err(asked.error(Kind::Unsupported, "the server lists what was not asked for"));
-            }
-            page.iter().try_for_each(|found| visit(&found.name[self.root.len()..], found.bytes))?;
-            marker.clone_from(&last.name);
-        }
+        self.listed(folder, &mut |name, found| visit(name, found.bytes))
+    }
+
+    fn dates(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.listed(folder, &mut |name, found| found.date().map_or(Ok(()), |date| visit(name, date)))
     }
 
     fn delete(&self, name: &str) -> Result<()> {
