@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use onefold::Result;
 use onefold::run::ChunkSource;
 use onefold::store::Store;
@@ -23,7 +24,7 @@ impl Far {
 }
 
 impl Store for Far {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.wait().create(name, bytes)
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {

@@ -149,7 +149,7 @@ fn a_pack_that_comes_back_is_named_again() {
     let (after, _) = next_backup(harmed, &chunks(9, 5));
     let repo = open(&after, None).unwrap();
     assert!(repo.state().indexes().keys().all(|i| i.to_string() != index));
-    after.create(&pack, &store.read(&pack).unwrap()).unwrap();
+    after.create(&pack, store.read(&pack).unwrap().into()).unwrap();
     let stats = backup(&repo, &chunks(9, 5));
     assert_eq!((stats.packs_named_anew, stats.chunks_new), (1, 0));
     all_restore(&open(&after, None).unwrap(), &held);

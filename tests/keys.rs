@@ -269,7 +269,7 @@ fn what_is_removed_is_gone_and_the_last_way_in_stays() {
     assert_eq!(opened(&store, 2).err().unwrap().kind(), Kind::Denied);
     // It revokes nothing: keys that are held stay good, and so does a copy of the object.
     restore(&copy, &chunks(1, 20));
-    store.create(&Name::Key(added.credential).to_string(), &object).unwrap();
+    store.create(&Name::Key(added.credential).to_string(), object.clone().into()).unwrap();
     restore(&opened(&store, 2).unwrap(), &chunks(1, 20));
 
     // One that took its place removes the first, and its writer.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use onefold::repo::Repo;
 use onefold::store::Store;
 use onefold::store::faulty::{Fault, Faulty, Operation};
@@ -53,9 +54,9 @@ fn all(store: &dyn Store) -> Vec<(String, u64)> {
 #[test]
 fn with_a_log_store_every_store_keeps_the_contract() {
     // As Swift: what exists is refused, but of those who race several win.
-    let create = |memory: &Memory, name: &str, bytes: &[u8]| match memory.create(name, bytes) {
+    let create = |memory: &Memory, name: &str, bytes: Bytes| match memory.create(name, bytes.clone()) {
         Err(e) if e.kind() == Kind::AlreadyExists && name.starts_with("probe/") => {
-            memory.overwrite(name, bytes);
+            memory.overwrite(name, &bytes);
             Ok(())
         }
         other => other,

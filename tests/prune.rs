@@ -255,7 +255,7 @@ fn what_nobody_names_stays_where_something_is_missing() {
     assert!(pruned.chunks_lost > 0 && pruned.done.packs_condemned == 0, "{pruned:?}");
     assert!(watch.problems().iter().any(|p| p.message.contains("chunks that snapshots need are not there")));
     assert_eq!(packs(&*store), before);
-    store.create(&indexes[0], &held).unwrap();
+    store.create(&indexes[0], held.clone().into()).unwrap();
     verify(&open(&store, None).unwrap(), &model, "whole again");
 }
 
@@ -328,7 +328,7 @@ fn a_damaged_pack_is_not_emptied() {
     let mut bytes = store.read(&pack).unwrap();
     bytes[100] ^= 1;
     store.delete(&pack).unwrap();
-    store.create(&pack, &bytes).unwrap();
+    store.create(&pack, bytes.clone().into()).unwrap();
     let watch = Watch::new();
     of_marked(&repo, &mark(&repo).unwrap(), &tight, &watch).unwrap();
     assert!(watch.problems().iter().any(|p| p.subject.contains(&pack)), "{:?}", watch.problems());
@@ -403,7 +403,7 @@ fn what_forgetting_one_frees_is_said_before() {
 
 fn copy_of(store: &dyn Store) -> Memory {
     let copy = Memory::new();
-    let visit = &mut |name: &str, _| copy.create(name, &store.read(name).unwrap());
+    let visit = &mut |name: &str, _| copy.create(name, store.read(name).unwrap().into());
     store.list("", visit).unwrap();
     copy
 }

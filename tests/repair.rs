@@ -51,7 +51,7 @@ fn harm(store: &dyn Store, name: &str, harm: Harm) {
         Harm::Flipped(part) => bytes[length / part] ^= 8,
         Harm::End => bytes[length - 1] ^= 8,
     }
-    store.create(name, &bytes).unwrap();
+    store.create(name, bytes.clone().into()).unwrap();
 }
 
 fn of_kind(store: &dyn Store, folder: &str) -> Vec<String> {
@@ -203,7 +203,7 @@ fn damaged(store: &Arc<dyn Store>) -> (Plain, BTreeSet<ChunkId>, [String; 2]) {
     let all = three_snapshots(store);
     let whole: Arc<dyn Store> = memory();
     for name in of_kind(&**store, "") {
-        whole.create(&name, &store.read(&name).unwrap()).unwrap();
+        whole.create(&name, store.read(&name).unwrap().into()).unwrap();
     }
     let packs = of_kind(&**store, "pack");
     let (first, last) = (packs[0].clone(), packs[packs.len() - 1].clone());

@@ -215,7 +215,7 @@ fn add_writer(repo: &Repo, store: &Arc<dyn Store>, roles: Roles) -> KeyFile {
     let writer = SignKey::from_bytes(&[10; 32]);
     let ring = KeyRing { writer: Some(writer.clone()), read: Vec::new(), admin_key: None, ..repo.ring().clone() };
     let made = Credential::seal(&ring, NewLock::KeyFile(&file), [1; 32], &[2; 24]).unwrap();
-    store.create(&Name::Key(made.id).to_string(), &made.bytes).unwrap();
+    store.create(&Name::Key(made.id).to_string(), made.bytes.clone().into()).unwrap();
     repo.administer(&mut |_| Ok(Body::Writers { writers: vec![(writer.id(), roles)], credentials: vec![] })).unwrap();
     file
 }

@@ -53,10 +53,10 @@ fn who_is_removed_reads_nothing_of_what_is_written_after_a_rotation() {
 
     assert_eq!(repo.remove_key(&thief.to_string()).unwrap(), Removed::Credential(thief));
     // The thief puts back its copy, and one of its own that holds all it held.
-    twice::create(&*store, &Name::Key(thief), &object).unwrap();
+    twice::create(&*store, &Name::Key(thief), object.clone()).unwrap();
     let held = by_file(&store, 1);
     let made = Credential::seal(held.ring(), NewLock::KeyFile(&file(9)), [9; 32], &[9; 24]).unwrap();
-    twice::create(&*store, &Name::Key(made.id), &made.bytes).unwrap();
+    twice::create(&*store, &Name::Key(made.id), made.bytes.clone()).unwrap();
     // Before the rotation it reads on, as `key remove` says.
     restore(&held, &before);
 

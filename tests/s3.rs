@@ -115,7 +115,7 @@ fn a_listing_has_all_its_pages() {
         for t in 0..16 {
             let (store, name) = (&store, &name);
             scope.spawn(move || {
-                (t..2100).step_by(16).for_each(|i| store.create(&name(i), &[0; 3][..i % 4 % 3]).unwrap())
+                (t..2100).step_by(16).for_each(|i| store.create(&name(i), vec![0; i % 4 % 3].into()).unwrap())
             });
         }
     });
@@ -130,10 +130,10 @@ fn a_listing_has_all_its_pages() {
 fn a_server_that_comes_back_is_waited_for() {
     let Some(mut server) = Server::start() else { return };
     let store = Retry::new(server.open("bucket/p"));
-    store.create("a", b"before").unwrap();
+    store.create("a", "before".into()).unwrap();
     server.kill();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| (store.create("b", b"after"), store.read("a")));
+        let waiting = scope.spawn(|| (store.create("b", "after".into()), store.read("a")));
         thread::sleep(Duration::from_secs(2));
         assert!(!waiting.is_finished());
         server.start_again();
@@ -162,7 +162,7 @@ fn what_does_not_fit_is_named_and_no_secret_is_shown() {
         (away, &keys, Kind::Io, "is the endpoint right"),
     ] {
         let store = Retry::new(open(&place, variables));
-        let mut errors = vec![store.read("config").unwrap_err(), store.create("config", b"x").unwrap_err()];
+        let mut errors = vec![store.read("config").unwrap_err(), store.create("config", "x".into()).unwrap_err()];
         errors.push(store.list("log", &mut |_, _| Ok(())).unwrap_err());
         for error in errors {
             let said = format!("{error} {error:?}");
@@ -188,7 +188,7 @@ fn a_profile_says_all_that_is_needed() {
     let home = home.path().to_str().unwrap();
     let store = open("s3://bucket//p/", &[("HOME", home), ("AWS_PROFILE", "night")]);
     assert_eq!(store.place(), server.place("bucket/p"), "one place, however it was said");
-    store.create("a", b"x").unwrap();
+    store.create("a", "x".into()).unwrap();
     assert_eq!(server.open("bucket/p").read("a").unwrap(), b"x");
     for (profile, word) in [("day", "neither"), ("sso", "sso_session")] {
         let variables = [("HOME", home), ("AWS_PROFILE", profile)].map(|(n, v)| (n.into(), v.into())).into();

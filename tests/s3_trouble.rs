@@ -290,7 +290,7 @@ fn a_thousand_versions_are_listed_page_by_page() {
     ask(&server, &["PUT", "/versions?versioning=", VERSIONS]).fine();
     let store = server.open("versions/many");
     let all: Vec<String> = (0..1234).map(|n| format!("index/{n:04}")).collect();
-    all.iter().for_each(|name| store.create(name, name.as_bytes()).unwrap());
+    all.iter().for_each(|name| store.create(name, name.clone().into()).unwrap());
     let time = between_seconds();
     store.delete_all(&all).unwrap();
     assert!(names(&store, "").is_empty());
@@ -307,7 +307,7 @@ fn a_thousand_versions_are_listed_page_by_page() {
     }
     assert_eq!(then.read_range(&all[7], 3..11).unwrap_err().kind(), onefold::Kind::Damaged);
     assert_eq!(then.read("index/x").unwrap_err().kind(), onefold::Kind::NotFound);
-    for refused in [then.create("a", b"x"), then.delete(&all[0])] {
+    for refused in [then.create("a", "x".into()), then.delete(&all[0])] {
         assert_eq!(refused.unwrap_err().kind(), onefold::Kind::Unsupported);
     }
 }

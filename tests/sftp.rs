@@ -43,7 +43,7 @@ fn objects_of_every_length_come_back() {
     for length in [1, piece - 1, piece, piece + 1, 2 * piece + 7, (16 << 20) - 1, (17 << 20) + 3] {
         let bytes: Vec<u8> = (0..length).map(|i: usize| (i ^ i >> 8 ^ i >> 16) as u8).collect();
         let name = format!("packs/{length}");
-        store.create(&name, &bytes).unwrap();
+        store.create(&name, bytes.clone().into()).unwrap();
         assert!(store.read(&name).unwrap() == bytes, "{length} bytes");
         let (from, to) = (length / 3, length - length / 4);
         assert!(store.read_range(&name, from as u64..to as u64).unwrap() == bytes[from..to], "{length} bytes");
@@ -60,7 +60,10 @@ fn of_eight_creators_one_wins() {
             // The first request connects.
             assert_eq!(store.read("x").unwrap_err().kind(), Kind::NotFound);
             barrier.wait();
-            store.create(&name, &[n; 100_000]).map_err(|e| assert_eq!(e.kind(), Kind::AlreadyExists, "{e}")).is_ok()
+            store
+                .create(&name, vec![n; 100_000].into())
+                .map_err(|e| assert_eq!(e.kind(), Kind::AlreadyExists, "{e}"))
+                .is_ok()
         };
         let won: Vec<bool> = thread::scope(|scope| {
             let create = &create;
@@ -79,7 +82,7 @@ fn a_connection_that_breaks_is_opened_anew() {
     let Some(mut sshd) = Sshd::start() else { return };
     let store = Retry::new(sshd.open("p"));
     let bytes = |n: usize| vec![n as u8; 200_000 + n];
-    store.create("packs/first", b"answered").unwrap();
+    store.create("packs/first", "answered".into()).unwrap();
     let (done, mut killed) = (AtomicBool::new(false), 0);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -87,7 +90,7 @@ fn a_connection_that_breaks_is_opened_anew() {
                 let store = &store;
                 scope.spawn(move || {
                     for n in (t..160).step_by(4) {
-                        store.create(&format!("packs/{n}"), &bytes(n)).unwrap();
+                        store.create(&format!("packs/{n}"), bytes(n).into()).unwrap();
                         assert!(store.read(&format!("packs/{n}")).unwrap() == bytes(n));
                     }
                 })
@@ -123,7 +126,7 @@ fn a_connection_that_breaks_is_opened_anew() {
 fn what_does_not_fit_is_named_with_what_to_do() {
     let Some(sshd) = Sshd::start() else { return };
     let place = |name: &str| sshd.place("sftp", name);
-    sshd.open("there").create("config", b"x").unwrap();
+    sshd.open("there").create("config", "x".into()).unwrap();
     let nobody = place("there").replace("://", "://no-such-user@");
     let away = format!("sftp://127.0.0.1:9{}", sshd.path("there").display());
     fs::write(sshd.path("nothing_known"), "").unwrap();
@@ -146,7 +149,7 @@ fn what_does_not_fit_is_named_with_what_to_do() {
         let store = Retry::new(sftp::with(place.as_ref(), settings).unwrap());
         for error in [
             store.read("config").unwrap_err(),
-            store.create("config", b"x").unwrap_err(),
+            store.create("config", "x".into()).unwrap_err(),
             store.list("log", &mut |_, _| Ok(())).unwrap_err(),
         ] {
             assert_eq!(error.kind(), Kind::Io, "{error}");
@@ -155,7 +158,7 @@ fn what_does_not_fit_is_named_with_what_to_do() {
         }
     }
     // A file where a folder should be.
-    let error = Retry::new(sshd.open("there/config/deeper")).create("x", b"y").unwrap_err();
+    let error = Retry::new(sshd.open("there/config/deeper")).create("x", "y".into()).unwrap_err();
     assert!(error.subject().contains("there/config/deeper"), "{error}");
 }
 
@@ -168,7 +171,7 @@ fn a_server_that_cannot_is_refused_by_name() {
         ("other /bin/true", "no SFTP"),
     ] {
         let Some(sshd) = Sshd::offering(subsystem) else { return };
-        let error = Retry::new(sshd.open("x")).create("config", b"x").unwrap_err();
+        let error = Retry::new(sshd.open("x")).create("config", "x".into()).unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported, "{error}");
         assert!(error.to_string().contains(what) && error.advice().is_some(), "{what}: {error}");
         assert!(!sshd.path("x").exists());
@@ -180,14 +183,14 @@ fn a_full_disk_and_one_that_is_read_only_are_said() {
     let Some(sshd) = Sshd::start() else { return };
     let Some(disk) = Mounted::small(sshd.path("disk")) else { return };
     let store = Retry::new(sshd.open("disk/repo"));
-    store.create("packs/a", &[1; 600_000]).unwrap();
-    let error = store.create("packs/b", &[2; 3_000_000]).unwrap_err();
+    store.create("packs/a", vec![1; 600_000].into()).unwrap();
+    let error = store.create("packs/b", vec![2; 3_000_000].into()).unwrap_err();
     assert_eq!(error.kind(), Kind::Full, "{error}");
     assert!(error.advice().unwrap().contains("free some space"), "{error}");
     assert_eq!(fs::read_dir(disk.0.join("repo/tmp")).unwrap().count(), 0, "what was written is free again");
-    store.create("packs/c", &[3; 600_000]).unwrap();
+    store.create("packs/c", vec![3; 600_000].into()).unwrap();
     assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&disk.0).status().unwrap().success());
-    let error = store.create("packs/d", b"x").unwrap_err();
+    let error = store.create("packs/d", "x".into()).unwrap_err();
     assert!(error.kind() == Kind::Io && error.message().contains("read-only"), "{error}");
     assert_eq!(store.read("packs/a").unwrap().len(), 600_000);
     assert_eq!(names(&store, "").len(), 2);
@@ -199,13 +202,14 @@ fn a_folder_without_permission_is_said() {
     if rustix::process::geteuid().is_root() {
         // Root may everything but what is immutable, and `/proc` is so in another way.
         let place = format!("sftp://127.0.0.1:{}/proc/self/repo", sshd.port);
-        let error = Retry::new(sftp::with(place.as_ref(), sshd.settings()).unwrap()).create("x", b"y").unwrap_err();
+        let error =
+            Retry::new(sftp::with(place.as_ref(), sshd.settings()).unwrap()).create("x", "y".into()).unwrap_err();
         assert!(error.subject().contains("/proc/self/repo"), "{error}");
         return;
     }
     fs::create_dir(sshd.path("closed")).unwrap();
     fs::set_permissions(sshd.path("closed"), fs::Permissions::from_mode(0o500)).unwrap();
-    let error = Retry::new(sshd.open("closed")).create("x", b"y").unwrap_err();
+    let error = Retry::new(sshd.open("closed")).create("x", "y".into()).unwrap_err();
     assert!(error.kind() == Kind::Io && error.message().contains("Permission denied"), "{error}");
     assert!(error.subject().contains("closed"), "{error}");
 }
@@ -215,7 +219,7 @@ fn a_folder_without_permission_is_said() {
 fn old_leftovers_are_swept() {
     let Some(sshd) = Sshd::start() else { return };
     let store = sshd.open("repo");
-    store.create("config", b"x").unwrap();
+    store.create("config", "x".into()).unwrap();
     for name in ["old", "young"] {
         let file = fs::File::create(sshd.path("repo/tmp").join(name)).unwrap();
         if name == "old" {

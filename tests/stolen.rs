@@ -35,8 +35,8 @@ fn force(repo: &Repo, key: &SignKey, body: Body) -> (Outcome, State) {
     let entry = Entry { n: state.n() + 1, previous: state.head(), writer: key.id(), time_ms: 0, body };
     let (hash, bytes) = entry.encode(&repo.ring().repo_id, key).unwrap();
     let name = Name::Log(entry.n);
-    repo.store().create(&name.to_string(), &bytes).unwrap();
-    repo.store().create(&name.copy(), &bytes).unwrap();
+    repo.store().create(&name.to_string(), bytes.clone().into()).unwrap();
+    repo.store().create(&name.copy(), bytes.clone().into()).unwrap();
     let outcome = state.apply(hash, &entry).unwrap();
     assert_eq!(*repo.refresh().unwrap(), state);
     (outcome, state)
@@ -195,7 +195,7 @@ fn no_object_that_a_stolen_write_key_puts_into_the_store_is_believed() {
     // No object gives way to another.
     for name in [Name::Config.to_string(), Name::Log(1).to_string(), Name::Snapshot(repo.snapshots()[0].id).to_string()]
     {
-        assert_eq!(store.create(&name, b"false").unwrap_err().kind(), Kind::AlreadyExists);
+        assert_eq!(store.create(&name, "false".into()).unwrap_err().kind(), Kind::AlreadyExists);
     }
     // A state of the log as it would have it, far ahead.
     let elsewhere = init(&memory(), None);
@@ -204,8 +204,8 @@ fn no_object_that_a_stolen_write_key_puts_into_the_store_is_believed() {
     }
     assert!(elsewhere.state().n() > repo.refresh().unwrap().n());
     let (name, bytes) = elsewhere.state().to_checkpoint(&repo.ring().repo_id, &key).unwrap();
-    create_or_same(&*store, &name.to_string(), &bytes).unwrap();
-    create_or_same(&*store, &name.copy(), &bytes).unwrap();
+    create_or_same(&*store, &name.to_string(), bytes.clone()).unwrap();
+    create_or_same(&*store, &name.copy(), bytes.clone()).unwrap();
     // A credential of all that it holds, said to hold more than it does.
     let made =
         Credential::seal(thief.ring(), NewLock::KeyFile(&KeyFile::from_bytes([8; 32])), [1; 32], &[2; 24]).unwrap();
@@ -213,7 +213,7 @@ fn no_object_that_a_stolen_write_key_puts_into_the_store_is_believed() {
     more[11] = Sets::ALL.0;
     for bytes in [made.bytes, more] {
         let id = CredentialId(*blake3::hash(&bytes).as_bytes());
-        create_or_same(&*store, &Name::Key(id).to_string(), &bytes).unwrap();
+        create_or_same(&*store, &Name::Key(id).to_string(), bytes.clone()).unwrap();
     }
     // A pack in a session of others, which holds nothing of what its list says.
     let pack = packs_of(&*store, repo.ring().writer.as_ref().unwrap())[0];
@@ -221,7 +221,7 @@ fn no_object_that_a_stolen_write_key_puts_into_the_store_is_believed() {
     let half = bytes.len() / 2;
     bytes[half] ^= 1;
     let false_pack = PackName { hash: repo_format::id::ObjectHash::of(&bytes), ..pack };
-    create_or_same(&*store, &false_pack.to_string(), &bytes).unwrap();
+    create_or_same(&*store, &false_pack.to_string(), bytes.clone()).unwrap();
 
     let fresh = open(&store, None).unwrap();
     assert_eq!(says(&fresh.state()), says(&repo.refresh().unwrap()));
@@ -260,8 +260,8 @@ fn what_it_can_do_it_can() {
     restore(&repo, &data);
     // Garbage under the next number of the log stops who appends, and nobody who reads, until it is taken away.
     let next = Name::Log(repo.state().n() + 1);
-    store.create(&next.to_string(), b"garbage").unwrap();
-    store.create(&next.copy(), b"garbage").unwrap();
+    store.create(&next.to_string(), "garbage".into()).unwrap();
+    store.create(&next.copy(), "garbage".into()).unwrap();
     let stopped = open(&store, None).unwrap();
     restore(&stopped, &data);
     let refused = stopped.writer(WriteOptions::default()).err().unwrap();

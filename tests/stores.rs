@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use onefold::Kind;
 use onefold::store::disk::{Disk, RealDisk};
 use onefold::store::faulty::{Fault, Faulty, Operation};
@@ -14,6 +15,7 @@ use onefold::store::memory::Memory;
 use onefold::store::probe::{Verdict, race};
 use onefold::store::retry::{Retry, Time};
 use onefold::store::watched::{Request, Watched};
+use onefold::store::with_log::WithLog;
 use onefold::store::{Store, create_or_same, read_if_exists};
 
 use crate::sim_disk::SimDisk;
@@ -59,11 +61,11 @@ pub fn contract(store: &dyn Store) {
 
     // Written once, read whole and in parts.
     let big: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
-    store.create("packs/ab/abcd", &big).unwrap();
-    store.create("packs/ab/abce", b"").unwrap();
-    store.create("packs/cd/cdef", b"x").unwrap();
-    store.create("packs2/x", b"y").unwrap();
-    store.create("config", b"hello").unwrap();
+    store.create("packs/ab/abcd", big.clone().into()).unwrap();
+    store.create("packs/ab/abce", "".into()).unwrap();
+    store.create("packs/cd/cdef", "x".into()).unwrap();
+    store.create("packs2/x", "y".into()).unwrap();
+    store.create("config", "hello".into()).unwrap();
     assert_eq!(store.read("packs/ab/abcd").unwrap(), big);
     assert_eq!(store.read("packs/ab/abce").unwrap(), b"");
     assert_eq!(store.read_range("config", 1..3).unwrap(), b"el");
@@ -74,11 +76,11 @@ pub fn contract(store: &dyn Store) {
     assert_eq!(store.read_range("packs/ab/abcd", 2_999_990..3_000_000).unwrap(), big[2_999_990..]);
 
     // Never overwritten.
-    assert_eq!(kind(store.create("config", b"other")), Kind::AlreadyExists);
-    assert_eq!(kind(store.create("config", b"hello")), Kind::AlreadyExists);
+    assert_eq!(kind(store.create("config", "other".into())), Kind::AlreadyExists);
+    assert_eq!(kind(store.create("config", "hello".into())), Kind::AlreadyExists);
     assert_eq!(store.read("config").unwrap(), b"hello");
-    create_or_same(store, "config", b"hello").unwrap();
-    assert_eq!(kind(create_or_same(store, "config", b"other")), Kind::Damaged);
+    create_or_same(store, "config", "hello").unwrap();
+    assert_eq!(kind(create_or_same(store, "config", "other")), Kind::Damaged);
 
     // Listed by folder, whole names.
     let name = |n: &str, len: u64| (n.to_string(), len);
@@ -115,7 +117,7 @@ pub fn contract(store: &dyn Store) {
     store.delete("packs/ab/abce").unwrap();
     assert_eq!(kind(store.read("packs/ab/abce")), Kind::NotFound);
     assert_eq!(names(store, "packs/ab"), [name("packs/ab/abcd", 3_000_000)]);
-    store.create("packs/ab/abce", b"again").unwrap();
+    store.create("packs/ab/abce", "again".into()).unwrap();
     // Several at once; one that is missing is fine.
     let several = ["packs/ab/abce", "packs/cd/cdef", "packs/cd/none"].map(str::to_string);
     store.delete_all(&several).unwrap();
@@ -177,19 +179,19 @@ fn retries_hide_errors_and_lost_replies() {
 #[test]
 fn a_lost_reply_is_no_conflict_but_another_writer_is() {
     let lost = Retry::new(Faulty::nth(Memory::new(), 0, Fault::LostReply));
-    lost.create("log/1", b"mine").unwrap();
+    lost.create("log/1", "mine".into()).unwrap();
     assert_eq!(lost.read("log/1").unwrap(), b"mine");
 
     let store = Arc::new(Memory::new());
     let other = store.clone();
     let raced = Faulty::new(store, move |operation, _| {
         // Our request is lost on its way, and meanwhile somebody else writes.
-        if operation == Operation::Create && other.create("log/1", b"theirs").is_ok() {
+        if operation == Operation::Create && other.create("log/1", "theirs".into()).is_ok() {
             return Some(Fault::Error(Kind::Io));
         }
         None
     });
-    assert_eq!(kind(Retry::new(raced).create("log/1", b"mine")), Kind::AlreadyExists);
+    assert_eq!(kind(Retry::new(raced).create("log/1", "mine".into())), Kind::AlreadyExists);
 }
 
 /// A time that passes when somebody sleeps, and what was slept.
@@ -211,7 +213,7 @@ struct Away {
     wait: Option<Duration>,
 }
 impl Store for Away {
-    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> onefold::Result<()> {
         self.inner.create(name, bytes)
     }
     fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
@@ -274,18 +276,36 @@ fn pauses_grow_differ_and_end() {
     assert!(slept(1, Some(301 * second), 7).is_empty());
 }
 
+/// Every try gets the very bytes that were given, through every wrapper.
+#[test]
+fn no_try_copies_the_bytes() {
+    // What comes is told apart by where it lies.
+    let create = |memory: &Memory, name: &str, bytes: Bytes| {
+        let _ = memory.create(&format!("{:p}", bytes.as_ptr()), Bytes::new());
+        Err(onefold::Error::new(Kind::Io, name, "lost"))
+    };
+    let odd = Arc::new(Watched::new(Odd { inner: Memory::new(), place: "odd", create }));
+    let log = WithLog::new(odd.clone(), Arc::new(Memory::new())).unwrap();
+    let store = Retry::with(Limited::new(log, Limits::default()), Box::new(Slept::default()), 7);
+    let bytes = Bytes::from(vec![7; 1 << 20]);
+    assert_eq!(kind(store.create("packs/ab/abcd", bytes.clone())), Kind::Io);
+    assert!(odd.requests().creates > 3, "it is tried again");
+    assert_eq!(names(&odd, ""), [(format!("{:p}", bytes.as_ptr()), 0)]);
+    assert!(bytes.is_unique(), "and nobody keeps them");
+}
+
 #[test]
 fn errors_that_will_not_pass_are_not_tried_again() {
     let store = Watched::new(Faulty::new(Memory::new(), |_, _| Some(Fault::Error(Kind::Full))));
     let store = Retry::new(Arc::new(store));
-    assert_eq!(kind(store.create("x", b"y")), Kind::Full);
+    assert_eq!(kind(store.create("x", "y".into())), Kind::Full);
 }
 
 #[test]
 fn requests_are_counted_and_recorded() {
     let store = Watched::new(Memory::new());
     store.record();
-    store.create("a", b"12345").unwrap();
+    store.create("a", "12345".into()).unwrap();
     store.read("a").unwrap();
     store.read_range("a", 1..3).unwrap();
     store.list("", &mut |_, _| Ok(())).unwrap();
@@ -310,10 +330,10 @@ fn requests_are_counted_and_recorded() {
 #[test]
 fn rounds_count_requests_that_wait_for_one_another() {
     let store = Watched::new(Memory::new());
-    (0..8).for_each(|i| store.create(&format!("a{i}"), &[i; 9]).unwrap());
+    (0..8).for_each(|i| store.create(&format!("a{i}"), vec![i; 9].into()).unwrap());
     assert_eq!(store.requests().rounds, 8);
     let slow = Watched::new(Meeting(Memory::new(), std::sync::Barrier::new(4)));
-    slow.create("a", b"x").unwrap();
+    slow.create("a", "x".into()).unwrap();
     std::thread::scope(|scope| {
         (0..8).for_each(|_| drop(scope.spawn(|| slow.read("a").unwrap())));
     });
@@ -343,7 +363,7 @@ fn limits_hold_over_any_time_but_for_one_object() {
         time.now()
     };
     let write = |store: &Limited<Memory>, n: usize| {
-        (0..n).for_each(|i| store.create(&format!("a{i}"), &[0; 1000]).unwrap());
+        (0..n).for_each(|i| store.create(&format!("a{i}"), vec![0; 1000].into()).unwrap());
     };
     // The last of eleven objects goes once the ten before it are paid.
     assert_eq!(took(Limits { requests: None, ..limits }, &|store| write(store, 11)), 10 * second);
@@ -370,7 +390,7 @@ fn limits_hold_over_any_time_but_for_one_object() {
 /// Answers reads four at a time.
 struct Meeting(Memory, std::sync::Barrier);
 impl Store for Meeting {
-    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> onefold::Result<()> {
         self.0.create(name, bytes)
     }
     fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
@@ -398,11 +418,11 @@ impl Store for Meeting {
 pub struct Odd {
     pub inner: Memory,
     pub place: &'static str,
-    pub create: fn(&Memory, &str, &[u8]) -> onefold::Result<()>,
+    pub create: fn(&Memory, &str, Bytes) -> onefold::Result<()>,
 }
 
 impl Store for Odd {
-    fn create(&self, name: &str, bytes: &[u8]) -> onefold::Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> onefold::Result<()> {
         (self.create)(&self.inner, name, bytes)
     }
     fn read(&self, name: &str) -> onefold::Result<Vec<u8>> {
@@ -427,8 +447,8 @@ impl Store for Odd {
 
 /// Lets every creator win.
 pub fn last_wins(place: &'static str) -> Odd {
-    let create = |memory: &Memory, name: &str, bytes: &[u8]| {
-        memory.overwrite(name, bytes);
+    let create = |memory: &Memory, name: &str, bytes: Bytes| {
+        memory.overwrite(name, &bytes);
         Ok(())
     };
     Odd { inner: Memory::new(), place, create }
@@ -476,10 +496,10 @@ fn a_full_disk_is_said_to_be_full() {
     let disk = SimDisk::new();
     disk.set_space(1000);
     let store = Folder::new(disk);
-    store.create("a/b", &[1; 600]).unwrap();
-    let error = store.create("a/c", &[1; 600]).unwrap_err();
+    store.create("a/b", vec![1; 600].into()).unwrap();
+    let error = store.create("a/c", vec![1; 600].into()).unwrap_err();
     assert_eq!(error.kind(), Kind::Full);
     assert!(error.advice().is_some());
-    store.create("a/d", &[1; 300]).unwrap();
+    store.create("a/d", vec![1; 300].into()).unwrap();
     assert_eq!(names(&store, "").len(), 2);
 }

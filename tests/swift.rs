@@ -142,7 +142,7 @@ fn objects_come_back_and_tokens_are_renewed() {
     for length in [0, 1, 70_000, (16 << 20) - 1] {
         let bytes: Vec<u8> = (0..length).map(|i: usize| (i ^ i >> 8 ^ i >> 16) as u8).collect();
         let name = format!("pack/{length}");
-        store.create(&name, &bytes).unwrap();
+        store.create(&name, bytes.clone().into()).unwrap();
         cluster.forget_tokens();
         assert!(store.read(&name).unwrap() == bytes, "{length} bytes");
         let (from, to) = (length / 3, length - length / 4);
@@ -152,7 +152,7 @@ fn objects_come_back_and_tokens_are_renewed() {
     thread::scope(|scope| {
         for part in several.chunks(101) {
             let store = store.clone();
-            scope.spawn(move || part.iter().for_each(|name| store.create(name, name.as_bytes()).unwrap()));
+            scope.spawn(move || part.iter().for_each(|name| store.create(name, name.clone().into()).unwrap()));
         }
     });
     cluster.forget_tokens();
@@ -183,7 +183,7 @@ fn what_does_not_fit_is_named_with_what_to_do_and_no_secret() {
         (cluster.open_as("box", &[("ST_AUTH", &away)]), Kind::Io, "refused", "server up"),
         (cluster.open_as("box", &[("ST_AUTH", &wrong_path)]), Kind::Io, "answer", ""),
     ] {
-        for e in [store.create("config", b"x").unwrap_err(), store.list("log", &mut |_, _| Ok(())).unwrap_err()] {
+        for e in [store.create("config", "x".into()).unwrap_err(), store.list("log", &mut |_, _| Ok(())).unwrap_err()] {
             assert_eq!(e.kind(), kind, "{e}");
             assert!(e.message().contains(word) && e.advice().unwrap_or_default().contains(advice), "{word}: {e}");
             assert!(!e.to_string().contains(key), "{e}");

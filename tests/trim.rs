@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use onefold::Result;
 use onefold::repo::{Repo, WriteOptions};
 use onefold::store::Store;
@@ -27,10 +28,10 @@ pub fn fill(repo: &Repo, store: &dyn Store, n: u64) {
         let (hash, bytes) = entry.encode(&id, key).unwrap();
         state.apply(hash, &entry).unwrap();
         let name = Name::Log(state.n());
-        [name.to_string(), name.copy()].iter().for_each(|name| store.create(name, &bytes).unwrap());
+        [name.to_string(), name.copy()].iter().for_each(|name| store.create(name, bytes.clone().into()).unwrap());
         if state.n().is_multiple_of(CHECKPOINT_EVERY) {
             let (name, bytes) = state.to_checkpoint(&id, key).unwrap();
-            store.create(&name.to_string(), &bytes).unwrap();
+            store.create(&name.to_string(), bytes.clone().into()).unwrap();
         }
     }
     repo.refresh().unwrap();
@@ -167,7 +168,7 @@ impl Meanwhile {
 }
 
 impl Store for Meanwhile {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.pass().create(name, bytes)
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -302,7 +303,7 @@ impl Pages {
 }
 
 impl Store for Pages {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         std::thread::sleep(FAR);
         self.0.create(name, bytes)
     }

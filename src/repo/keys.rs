@@ -172,7 +172,7 @@ impl Repo {
                 Ok(Body::Writers { writers: writers.clone(), credentials: credentials.clone() })
             })?;
         }
-        twice::create(&*self.core.store, &Name::Key(made.id), &made.bytes).map_err(|e| match listed {
+        twice::create(&*self.core.store, &Name::Key(made.id), made.bytes.clone()).map_err(|e| match listed {
             true => e.hint(format!(
                 "the log lists it already: `onefold key remove {}` takes it off; then add it again",
                 made.id

@@ -104,7 +104,7 @@ impl Core {
     ) -> Result<IndexName> {
         let (repo, key) = (&self.ring.repo_id, &self.ring.repo.index);
         let (name, bytes, object) = seal_index(builder, session, repo, key, self.sign_key()?)?;
-        self.store.create(&Name::Index(name).to_string(), &bytes)?;
+        self.store.create(&Name::Index(name).to_string(), bytes.into())?;
         index.map_or(Ok(()), |index| index.add(&name, &object))?;
         Ok(name)
     }

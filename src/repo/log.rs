@@ -8,6 +8,7 @@ mod verify;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
+use bytes::Bytes;
 use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::id::{ObjectHash, WriterId};
@@ -227,6 +228,7 @@ impl Log {
             let entry =
                 Entry { n, previous: state.head(), writer: key.id(), time_ms: world::now_ms(), body: make(&state)? };
             let (hash, bytes) = entry.encode(&self.start.config.repo, key)?;
+            let bytes = Bytes::from(bytes);
             let name = Name::Log(n);
             if let Outcome::Void(why) = state.apply(hash, &entry)? {
                 return Err(Error::new(Kind::Denied, name, format!("would be void: {why}")));
@@ -259,12 +261,12 @@ impl Log {
     }
 
     /// Creates an entry; `false` where another has the number. A failure whose request was carried out is none.
-    fn create(&self, name: &Name, bytes: &[u8]) -> Result<bool> {
-        match self.store.create(&name.to_string(), bytes) {
+    fn create(&self, name: &Name, bytes: &Bytes) -> Result<bool> {
+        match self.store.create(&name.to_string(), bytes.clone()) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == Kind::AlreadyExists => Ok(false),
             Err(e) => match read_if_exists(&*self.store, &name.to_string()) {
-                Ok(Some(found)) if found == bytes => Ok(true),
+                Ok(Some(found)) if found == *bytes => Ok(true),
                 _ => Err(e),
             },
         }
@@ -274,7 +276,7 @@ impl Log {
     /// was created goes. If we slept before it was, another had taken the number, and it is no entry.
     ///
     /// Errors: nobody knows whether it is one.
-    fn settle(&self, n: u64, bytes: &[u8]) -> Result<Option<Result<()>>> {
+    fn settle(&self, n: u64, bytes: &Bytes) -> Result<Option<Result<()>>> {
         let (store, name, mark) = (&*self.store, Name::Log(n), trim::mark_of(n));
         let look = || {
             let mut both = Fetched::of(store, [mark.to_string(), mark.copy()]);
@@ -282,7 +284,7 @@ impl Log {
         };
         let (second, is_trimmed) = thread::scope(|scope| {
             let beside = thread::Builder::new().spawn_scoped(scope, look);
-            let second = create_or_same(store, &name.copy(), bytes);
+            let second = create_or_same(store, &name.copy(), bytes.clone());
             // Where there is no thread to be had, one after the other.
             (second, beside.ok().and_then(|beside| beside.join().ok()).unwrap_or_else(look))
         });
@@ -311,7 +313,7 @@ impl Log {
             if ObjectHash::of(&bytes) != state.head() {
                 return Err(Error::damaged(name, "is no longer the entry that was read").hint(STOPPED));
             }
-            create_or_same(&*self.store, &name.copy(), &bytes)?;
+            create_or_same(&*self.store, &name.copy(), bytes)?;
         }
         turn.copied = state.n();
         Ok(true)
@@ -325,9 +327,9 @@ impl Log {
     fn checkpoint(&self, state: &State, key: &SignKey) -> Result<()> {
         let (name, bytes) = state.to_checkpoint(&self.start.config.repo, key)?;
         if key.id() == state.admin() {
-            return twice::create(&*self.store, &name, &bytes);
+            return twice::create(&*self.store, &name, bytes);
         }
-        create_or_same(&*self.store, &name.to_string(), &bytes)
+        create_or_same(&*self.store, &name.to_string(), bytes)
     }
 
     /// Entries follow one another without a gap: one that is listed beyond the head has lost its predecessor.

@@ -8,7 +8,7 @@ use repo_format::id::{ChunkId, ChunkKind};
 use repo_format::index::IndexBuilder;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, PackClass, PackName};
-use repo_format::pack::{PackBuilder, PackFrame};
+use repo_format::pack::{BuiltPack, PackBuilder, PackFrame};
 
 use super::index::Index;
 use super::packer::{INDEX_PACKS, room};
@@ -119,9 +119,10 @@ impl<'a> Mover<'a> {
         if pack.is_empty() {
             return Ok(());
         }
-        let built = pack.finish(&self.core.ring.repo.index, &world::random()?)?;
-        self.core.store.create(&Name::Pack(built.name).to_string(), &built.bytes)?;
-        self.add(WRITTEN, &built.name, built.bytes.len(), &built.frames)
+        let BuiltPack { name, bytes, frames } = pack.finish(&self.core.ring.repo.index, &world::random()?)?;
+        let len = bytes.len();
+        self.core.store.create(&Name::Pack(name).to_string(), bytes.into())?;
+        self.add(WRITTEN, &name, len, &frames)
     }
 
     /// Names a pack of another session that the store has, of so many bytes.

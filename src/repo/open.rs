@@ -81,11 +81,11 @@ impl Repo {
         let made = Credential::seal(&ring, by, world::random()?, &world::random()?)?;
         let id = made.id;
         let own = made.own.or(identity).ok_or_else(there)?;
-        twice::create(&*store, &Name::Key(id), &made.bytes)?;
+        twice::create(&*store, &Name::Key(id), made.bytes)?;
         let admin = ring.admin_key.as_ref().ok_or_else(there)?;
         let bytes = config.encode(admin)?;
         // From here on there is a repository. Whoever creates the configuration first has made it.
-        store.create(&Name::Config.to_string(), &bytes).map_err(|e| match e.kind() {
+        store.create(&Name::Config.to_string(), bytes.clone().into()).map_err(|e| match e.kind() {
             Kind::AlreadyExists => there(),
             _ => e,
         })?;
@@ -229,7 +229,7 @@ impl Core {
             return Ok(());
         }
         let (Some(admin), Some(writer)) = (&self.ring.admin_key, &self.ring.writer) else { return Ok(()) };
-        create_or_same(&*self.store, &Name::Config.copy(), &self.config.encode(admin)?)?;
+        create_or_same(&*self.store, &Name::Config.copy(), self.config.encode(admin)?)?;
         let first = self.log.append(admin, &mut |state| {
             // Another process may have been faster.
             if state.n() > 0 {
@@ -292,7 +292,7 @@ fn unlock_any(store: &dyn Store, unlock: Unlock<'_>, cache: Option<&Cache>) -> R
         (Ok(unlocked), Err(_)) => {
             // Only where it is missing; under a name that is taken this changes nothing.
             if may_write(&unlocked.opened.ring) {
-                let _ = twice::create(store, &Name::Config, &unlocked.bytes);
+                let _ = twice::create(store, &Name::Config, unlocked.bytes.clone());
             }
             Ok(unlocked)
         }

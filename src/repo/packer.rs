@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::frame::{FramePlain, Opener, Sealer};
 use repo_format::id::{ChunkId, ChunkKind, RepoId};
@@ -294,12 +295,14 @@ impl Shared {
 
     fn upload(&self, pack: PackBuilder) -> Result<()> {
         let BuiltPack { name, bytes, frames } = pack.finish(&self.setup.keys.index, &world::random()?)?;
-        self.setup.store.create(&Name::Pack(name).to_string(), &bytes)?;
-        self.counters.packs.fetch_add(1, Ordering::Relaxed);
-        self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let size = bytes.len() as u32;
-        if name.class == PackClass::Content {
-            lock(&self.spare_packs).push(bytes);
+        let bytes = Bytes::from(bytes);
+        self.setup.store.create(&Name::Pack(name).to_string(), bytes.clone())?;
+        self.counters.packs.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes_stored.fetch_add(u64::from(size), Ordering::Relaxed);
+        // A client may still hold what it was given.
+        if name.class == PackClass::Content && bytes.is_unique() {
+            lock(&self.spare_packs).push(bytes.into());
         }
         let mut uploaded = lock(&self.uploaded);
         if !uploaded.builder.fits(frames.iter().map(|f| f.chunks.len()).sum()) {
@@ -323,9 +326,10 @@ impl Shared {
         }
         let Setup { repo, key, keys, sign, .. } = &self.setup;
         let (name, bytes, object) = seal_index(builder, &key.session, repo, &keys.index, sign)?;
-        self.setup.store.create(&Name::Index(name).to_string(), &bytes)?;
+        let len = bytes.len() as u64;
+        self.setup.store.create(&Name::Index(name).to_string(), bytes.into())?;
         self.counters.index_objects.fetch_add(1, Ordering::Relaxed);
-        self.counters.bytes_stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.counters.bytes_stored.fetch_add(len, Ordering::Relaxed);
         uploaded.written.push(name);
         self.setup.index.add(&name, &object)?;
         let mut pending = lock(&self.pending);

@@ -9,6 +9,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use repo_format::key::SessionKey;
 use repo_format::log::{Body, Entry};
 use repo_format::snapshot::Says;
@@ -91,7 +92,7 @@ struct Nowhere {
 }
 
 impl Store for Nowhere {
-    fn create(&self, _: &str, _: &[u8]) -> Result<()> {
+    fn create(&self, _: &str, _: Bytes) -> Result<()> {
         Ok(())
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {

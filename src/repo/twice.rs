@@ -3,6 +3,7 @@
 
 use std::thread;
 
+use bytes::Bytes;
 use repo_format::names::Name;
 
 use crate::error::{Error, Kind, Result};
@@ -31,12 +32,13 @@ pub struct Found<T> {
 }
 
 /// Writes both objects of a name that is a hash, or that nobody else can take.
-pub fn create(store: &dyn Store, name: &Name, bytes: &[u8]) -> Result<()> {
+pub fn create(store: &dyn Store, name: &Name, bytes: impl Into<Bytes>) -> Result<()> {
+    let bytes = bytes.into();
     thread::scope(|scope| {
-        let second = || create_or_same(store, &name.copy(), bytes);
+        let second = || create_or_same(store, &name.copy(), bytes.clone());
         // Where there is no thread to be had, one after the other.
         let beside = thread::Builder::new().spawn_scoped(scope, second);
-        create_or_same(store, &name.to_string(), bytes)?;
+        create_or_same(store, &name.to_string(), bytes.clone())?;
         match beside {
             Ok(beside) => {
                 beside.join().unwrap_or_else(|_| Err(Error::new(Kind::Io, name.copy(), "its writer panicked")))
@@ -78,8 +80,8 @@ pub fn read_by<T, E: Into<Error>>(
 /// is the hash of the bytes: while `config` or a log entry is gone for a moment, another could take its name.
 pub fn mend<T>(store: &dyn Store, name: &Name, found: &Found<T>) -> Result<()> {
     match &found.first {
-        Some(Look::Missing) => create_or_same(store, &name.to_string(), &found.bytes),
-        Some(Look::Wrong(_)) if name.hash().is_some() => replace(store, &name.to_string(), &found.bytes),
+        Some(Look::Missing) => create_or_same(store, &name.to_string(), found.bytes.clone()),
+        Some(Look::Wrong(_)) if name.hash().is_some() => replace(store, &name.to_string(), found.bytes.clone()),
         _ => Ok(()),
     }
 }
@@ -98,12 +100,12 @@ pub fn check<T, E: Into<Error>>(
         (Look::Whole(value, _), Look::Whole(..)) => Ok(Some(value)),
         (Look::Whole(value, bytes), other) => {
             // The first stands, so nobody can take the name while the second is gone.
-            tell(store, &two, other, mends.then_some((&bytes[..], true)), problem)?;
+            tell(store, &two, other, mends.then_some((bytes, true)), problem)?;
             Ok(Some(value))
         }
         (other, Look::Whole(value, bytes)) => {
             let replaces = name.hash().is_some();
-            tell(store, &one, other, mends.then_some((&bytes[..], replaces)), problem)?;
+            tell(store, &one, other, mends.then_some((bytes, replaces)), problem)?;
             Ok(Some(value))
         }
         (Look::Wrong(e), _) | (_, Look::Wrong(e)) if !e.is_of_bytes() => Err(e),
@@ -124,7 +126,7 @@ fn tell<T>(
     store: &dyn Store,
     name: &str,
     found: Look<T>,
-    with: Option<(&[u8], bool)>,
+    with: Option<(Vec<u8>, bool)>,
     problem: &mut dyn FnMut(Error),
 ) -> Result<()> {
     let (wrong, missing) = match found {
@@ -147,7 +149,7 @@ fn tell<T>(
     Ok(())
 }
 
-fn replace(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
+fn replace(store: &dyn Store, name: &str, bytes: Vec<u8>) -> Result<()> {
     store.delete(name)?;
     create_or_same(store, name, bytes)
 }

@@ -58,8 +58,8 @@ impl Writer {
         let indexes = self.sink.finish()?;
         let mut stats = self.stats();
         let (id, bytes) = seal(&self.core, &self.session.key, roots, says)?;
-        twice::create(&*self.core.store, &Name::Snapshot(id), &bytes)?;
         stats.bytes_stored += 2 * bytes.len() as u64;
+        twice::create(&*self.core.store, &Name::Snapshot(id), bytes)?;
         let session = self.session.id();
         let key = self.core.sign_key()?;
         let state = self.core.append(key, &mut |state| {

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Mutex;
 
+use bytes::Bytes;
+
 use super::{Store, cut, lock};
 use crate::error::{Error, Kind, Result};
 
@@ -115,7 +117,7 @@ fn answer(fault: Option<Fault>, name: &str, request: impl FnOnce() -> Result<Vec
 }
 
 impl<S: Store> Store for Faulty<S> {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         let mut created = lock(&self.created);
         created.push_back(name.to_string());
         if created.len() > LATEST {

@@ -10,6 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::disk::{Disk, Entry, RealDisk};
 use super::{Store, exists, lock, missing, short};
 use crate::error::{Error, Kind, Result};
@@ -110,8 +112,8 @@ fn parent(name: &str) -> &str {
 }
 
 impl<D: Disk> Store for Folder<D> {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.try_create(name, bytes).map_err(|e| match e.kind() {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
+        self.try_create(name, &bytes).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => exists(name),
             // A directory or temporary file vanished under us: may pass if tried again.
             io::ErrorKind::NotFound => {

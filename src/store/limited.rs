@@ -7,6 +7,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Store;
 use super::retry::Time;
 use crate::error::Result;
@@ -68,7 +70,7 @@ impl<S: Store> Limited<S> {
 }
 
 impl<S: Store> Store for Limited<S> {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.wait(Some((&self.upload, bytes.len() as u64)));
         self.inner.create(name, bytes)
     }

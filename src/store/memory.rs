@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::{Store, cut, exists, is_under, lock, missing};
 use crate::error::Result;
 
@@ -33,7 +35,7 @@ impl Memory {
         })?;
         let memory = Memory::new();
         for name in names {
-            memory.create(&name, &store.read(&name)?)?;
+            memory.create(&name, store.read(&name)?.into())?;
         }
         Ok(memory)
     }
@@ -54,12 +56,12 @@ impl Memory {
 }
 
 impl Store for Memory {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         use std::collections::btree_map::Entry;
         match lock(&self.objects).entry(name.to_string()) {
             Entry::Occupied(_) => Err(exists(name)),
             Entry::Vacant(place) => {
-                place.insert(bytes.into());
+                place.insert((*bytes).into());
                 Ok(())
             }
         }

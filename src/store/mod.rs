@@ -29,6 +29,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::error::{Error, Kind, Result};
 
 /// The largest object a store must take, in bytes. Packs, index objects and all others stay below it.
@@ -52,8 +54,8 @@ pub const OBJECT_MAX: u64 = repo_format::limits::OBJECT_MAX as u64;
 ///
 /// No rename, no append, no partial write: whatever has conditional create can be a store.
 pub trait Store: Send + Sync {
-    /// Writes a new object, whole.
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()>;
+    /// Writes a new object, whole. The bytes are shared, not copied: whoever tries again, or sends them, clones the handle.
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()>;
 
     /// Reads an object, whole.
     fn read(&self, name: &str) -> Result<Vec<u8>>;
@@ -119,7 +121,7 @@ pub trait Store: Send + Sync {
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         (**self).create(name, bytes)
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -236,8 +238,9 @@ pub fn read_if_exists(store: &dyn Store, name: &str) -> Result<Option<Vec<u8>>> 
 
 /// Creates an object whose name is a hash of its content, or which is the same whoever writes it: that it exists
 /// already is as good as having written it.
-pub fn create_or_same(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
-    match store.create(name, bytes) {
+pub fn create_or_same(store: &dyn Store, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
+    let bytes = bytes.into();
+    match store.create(name, bytes.clone()) {
         Err(e) if e.kind() == Kind::AlreadyExists => {
             if store.read(name)? == bytes {
                 return Ok(());

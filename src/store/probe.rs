@@ -43,7 +43,7 @@ fn race_once(store: &dyn Store, name: &str) -> Result<Verdict> {
                 let start = &start;
                 scope.spawn(move || {
                     start.wait();
-                    store.create(name, &content(i))
+                    store.create(name, content(i).into())
                 })
             })
             .collect();

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::{Store, cut, is_under, lock};
 use crate::error::{Kind, Result};
 
@@ -48,7 +50,7 @@ impl Rehearsed {
 }
 
 impl Store for Rehearsed {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         if !self.rehearses {
             self.inner.create(name, bytes)?;
             lock(&self.changes).created.insert(name.to_owned(), Vec::new());

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use repo_format::names::Name;
 
 use super::Store;
@@ -132,9 +133,9 @@ impl<S: Store> Retry<S> {
 }
 
 impl<S: Store> Store for Retry<S> {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         let mut unsure = false;
-        self.attempt(|| match self.inner.create(name, bytes) {
+        self.attempt(|| match self.inner.create(name, bytes.clone()) {
             Err(e) if e.kind() == Kind::Io => {
                 unsure = true;
                 Err(e)

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::{Store, lock};
 use crate::error::Result;
 
@@ -111,7 +113,7 @@ impl<S: Store> Watched<S> {
 }
 
 impl<S: Store> Store for Watched<S> {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.count(CREATES, 1);
         self.count(BYTES_CREATED, bytes.len() as u64);
         self.note(|| Request::Create(name.to_string(), bytes.len()));

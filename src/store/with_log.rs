@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use repo_format::config::Config;
 use repo_format::names::{COPIES, Name, ObjectKind};
 
@@ -48,7 +49,7 @@ impl WithLog {
 }
 
 impl Store for WithLog {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.of(name).create(name, bytes)
     }
 
@@ -149,9 +150,9 @@ pub fn refill(store: &dyn Store) -> Result<u64> {
         })?;
     }
     for name in &names {
-        create_or_same(store, &name.to_string(), &store.read(&name.copy())?)?;
+        create_or_same(store, &name.to_string(), store.read(&name.copy())?)?;
     }
     // Last: from here on it is this repository's log store.
-    create_or_same(store, &config.to_string(), &bytes)?;
+    create_or_same(store, &config.to_string(), bytes)?;
     Ok(names.iter().filter(|name| matches!(name, Name::Log(_))).count() as u64)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use onefold::repo::{Repo, world};
 use onefold::run::ChunkId;
 use onefold::store::Store;
@@ -244,7 +245,7 @@ impl Seat {
 }
 
 impl Store for Seat {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.ask(name, |store| store.create(name, bytes))
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {

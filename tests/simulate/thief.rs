@@ -22,8 +22,8 @@ fn force(repo: &Repo, body: &mut dyn FnMut(u64) -> Result<Body>) -> Result<()> {
     let entry = Entry { n, previous, writer: key.id(), time_ms: world::now_ms(), body: body(n)? };
     let (_, bytes) = entry.encode(&repo.ring().repo_id, &key)?;
     let name = Name::Log(n);
-    repo.store().create(&name.to_string(), &bytes)?;
-    repo.store().create(&name.copy(), &bytes)
+    repo.store().create(&name.to_string(), bytes.clone().into())?;
+    repo.store().create(&name.copy(), bytes.clone().into())
 }
 
 fn packs(repo: &Repo) -> Result<Vec<PackName>> {
@@ -78,7 +78,7 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
         let nonces = [world::random()?, world::random()?];
         let ring = repo.ring();
         let (name, bytes) = builder.finish(session.session, &ring.repo_id, &ring.repo.index, &nonces, &key)?;
-        repo.store().create(&Name::Index(name).to_string(), &bytes)?;
+        repo.store().create(&Name::Index(name).to_string(), bytes.clone().into())?;
         indexes.push(name);
     }
     // A snapshot of chunks that he never stored, which others may have.
@@ -87,8 +87,8 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
     let says = Says { body: b"{}".to_vec(), ..Says::default() };
     let snapshot = Snapshot { session: session.session, writer: key.id(), roots: roots.collect(), says };
     let (id, bytes) = snapshot.seal(&repo.ring().repo_id, &session, &world::random()?, &key)?;
-    repo.store().create(&Name::Snapshot(id).to_string(), &bytes)?;
-    repo.store().create(&Name::Snapshot(id).copy(), &bytes)?;
+    repo.store().create(&Name::Snapshot(id).to_string(), bytes.clone().into())?;
+    repo.store().create(&Name::Snapshot(id).copy(), bytes.clone().into())?;
     // Others' index objects are not his to replace.
     let state = repo.refresh()?;
     let replaces: Vec<IndexName> = state.indexes().keys().copied().filter(|_| dice.one_in(3)).take(4).collect();

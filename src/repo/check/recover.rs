@@ -90,7 +90,7 @@ impl Repo {
             return Ok(());
         }
         for name in [Name::Config.to_string(), Name::Config.copy()] {
-            match core.store.create(&name, &bytes) {
+            match core.store.create(&name, bytes.clone().into()) {
                 // What is there stays, and is named where it is not what it must be.
                 Err(e) if e.kind() != Kind::AlreadyExists => return Err(e),
                 _ => {}
@@ -118,7 +118,7 @@ impl Repo {
             return Ok(Some(Error::damaged(Name::Log(reach + 1), message)));
         };
         let (name, bytes) = state.to_checkpoint(&core.ring.repo_id, admin)?;
-        twice::create(&*core.store, &name, &bytes)?;
+        twice::create(&*core.store, &name, bytes)?;
         Ok(None)
     }
 }

@@ -98,7 +98,7 @@ impl Log {
         } else if let Some(newest) = newest.filter(|_| !is_dry) {
             // Whoever wrote it may have died between its two objects.
             let (name, bytes) = newest.to_checkpoint(&self.start.config.repo, key)?;
-            twice::create(&*self.store, &name, &bytes).unwrap_or_else(|e| self.note(e));
+            twice::create(&*self.store, &name, bytes).unwrap_or_else(|e| self.note(e));
         }
         let old = self.before(to)?;
         trimmed.log_objects_deleted = old.len() as u64;
@@ -108,7 +108,7 @@ impl Log {
         // From the last one on: whoever wrote that may have died between its two objects.
         for n in ((before / TRIM_EVERY).max(1)..=to / TRIM_EVERY).map(|n| n * TRIM_EVERY) {
             let (name, bytes) = trim::encode(n, &self.start.config.repo, key)?;
-            twice::create(&*self.store, &name, &bytes)?;
+            twice::create(&*self.store, &name, bytes)?;
         }
         old.chunks(TOGETHER).try_for_each(|some| self.store.delete_all(some))?;
         Ok(trimmed)
@@ -118,7 +118,7 @@ impl Log {
     fn prove_checkpoint(&self, state: &State, key: &SignKey) -> Result<()> {
         let config = &self.start.config;
         let (name, bytes) = state.to_checkpoint(&config.repo, key)?;
-        twice::create(&*self.store, &name, &bytes)?;
+        twice::create(&*self.store, &name, bytes)?;
         for text in [name.to_string(), name.copy()] {
             let read = State::from_checkpoint(&name, &self.store.read(&text)?, config, None);
             if read.map_err(|e| Error::from(e).within(&text))? != *state {

@@ -18,6 +18,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key, Checksum, S3ConditionalPut};
@@ -213,9 +214,9 @@ impl S3 {
 }
 
 impl Store for S3 {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         let path = self.path(name)?;
-        let payload = PutPayload::from(bytes.to_vec());
+        let payload = PutPayload::from(bytes);
         let mut conflicts = 0;
         loop {
             let put = self.client.put_opts(&path, payload.clone(), PutMode::Create.into());

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::HOST;
 use jiff::Timestamp;
@@ -192,7 +193,7 @@ fn encoded(value: &str) -> String {
 }
 
 impl Store for AsOf {
-    fn create(&self, name: &str, _: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, _: Bytes) -> Result<()> {
         Err(self.refused(name))
     }
 

@@ -13,6 +13,7 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use md5::{Digest, Md5};
@@ -212,12 +213,12 @@ impl Swift {
 }
 
 impl Store for Swift {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
         let asked = self.asked(Verb::Put, name);
-        let sum: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum: String = Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let response = self.ask(asked, |client, account| {
             let put = client.put(self.path(account, name)).header(IF_NONE_MATCH, "*").header(ETAG, &sum);
-            put.header(CONTENT_TYPE, "application/octet-stream").body(bytes.to_vec())
+            put.header(CONTENT_TYPE, "application/octet-stream").body(bytes.clone())
         })?;
         let kept = response.headers().get(ETAG).and_then(|value| value.to_str().ok()).unwrap_or_default();
         match response.status() {
