@@ -83,7 +83,7 @@ pub struct Counters {
 /// Takes frames, leaves packs and index objects in the store.
 pub struct Packer {
     shared: Arc<Shared>,
-    uploads: Arc<Uploads>,
+    uploads: Arc<Uploads<PackBuilder>>,
     queue: Option<Sender<FramePlain>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -127,7 +127,7 @@ impl Packer {
             counters: Counters::default(),
         });
         let uploader = shared.clone();
-        let upload = move |packs: &Receiver<PackBuilder>| uploader.upload_each(packs);
+        let upload = move |pack: PackBuilder| uploader.try_upload(pack);
         let uploads = Arc::new(Uploads::start(shared.setup.store.concurrency(), upload)?);
         let mut packer = Packer { shared, uploads, queue: Some(sender), threads: Vec::new() };
         for i in 0..threads {
@@ -185,7 +185,7 @@ impl Packer {
         self.check()?;
         for pack in lock(&self.shared.open).iter_mut().filter(|p| !p.is_empty()) {
             let empty = PackBuilder::new(self.shared.setup.key.session, pack.class());
-            self.uploads.push(std::mem::replace(pack, empty))?;
+            push(&self.uploads, std::mem::replace(pack, empty))?;
         }
         self.uploads.join()?;
         self.check()?;
@@ -227,7 +227,7 @@ impl Drop for Packer {
 
 impl Shared {
     /// Seals frames until the queue is closed. After a failure it only empties the queue, so that nobody waits.
-    fn run(&self, queue: &Receiver<FramePlain>, uploads: &Uploads) {
+    fn run(&self, queue: &Receiver<FramePlain>, uploads: &Uploads<PackBuilder>) {
         let mut work = match Work::new(self.setup.level) {
             Ok(work) => work,
             Err(e) => return self.fail(e),
@@ -243,15 +243,13 @@ impl Shared {
         }
     }
 
-    /// Uploads packs until no more come. After a failure it only takes them, so that nobody waits.
-    fn upload_each(&self, packs: &Receiver<PackBuilder>) {
-        for pack in packs {
-            if self.failed.load(Ordering::Acquire) {
-                continue;
-            }
-            if let Err(e) = self.upload(pack) {
-                self.fail(e);
-            }
+    /// Uploads a pack. After a failure it only takes it, so that nobody waits.
+    fn try_upload(&self, pack: PackBuilder) {
+        if self.failed.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(e) = self.upload(pack) {
+            self.fail(e);
         }
     }
 
@@ -261,7 +259,7 @@ impl Shared {
     }
 
     /// Seals one frame, opens what was built and compares, and puts it into an open pack.
-    fn frame(&self, work: &mut Work, plain: &FramePlain, uploads: &Uploads) -> Result<()> {
+    fn frame(&self, work: &mut Work, plain: &FramePlain, uploads: &Uploads<PackBuilder>) -> Result<()> {
         let setup = &self.setup;
         work.sealed.clear();
         work.sealer.seal(&setup.key, &world::random()?, plain, &mut work.sealed)?;
@@ -281,7 +279,7 @@ impl Shared {
             pack.push(&work.sealed, plain.kind(), plain.list())?;
             full
         };
-        full.map_or(Ok(()), |pack| uploads.push(pack))
+        full.map_or(Ok(()), |pack| push(uploads, pack))
     }
 
     /// In memory that was touched before, if there is any.
@@ -338,6 +336,12 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Gives a pack away, whose list comes to it yet.
+fn push(uploads: &Uploads<PackBuilder>, pack: PackBuilder) -> Result<()> {
+    let bytes = pack.len() + list_length(&pack, 0) as usize;
+    uploads.push(pack, bytes)
 }
 
 /// Which class the open pack `at` is of.
