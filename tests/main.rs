@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ahead;
+#[cfg(all(feature = "azure", feature = "s3"))]
+mod azure;
 mod bad_input;
 mod blob;
 mod caches;
@@ -28,6 +30,8 @@ mod far;
 mod flow;
 mod foreign;
 mod fuzz;
+#[cfg(all(feature = "gcs", feature = "s3"))]
+mod gcs;
 mod heal;
 mod holes;
 mod invariants;

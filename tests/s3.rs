@@ -205,26 +205,23 @@ fn plain(ran: Ran, place: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Everything a user does, in a bucket as in a folder.
-#[test]
-fn a_repository_in_a_bucket_is_one_in_a_folder() {
-    let Some(server) = Server::start() else { return };
+/// Everything a user does at `place`, which `variables` open, as in a folder.
+pub fn a_user_sees_a_folder(place: &str, variables: &[(&str, &str)]) {
     let user = User { dir: tempfile::tempdir().unwrap() };
     let folder = user.path("repo").to_str().unwrap().to_owned();
     let key = user.path("key").to_str().unwrap().to_owned();
-    let place = server.place("bucket/cluster/prod");
     let captured = nodes(&three(&capture("cassandra-5.0")));
     let captured: Vec<&str> = captured.iter().map(String::as_str).collect();
     let run = |place: &str, args: &[&str]| {
         let mut command = user.command();
-        command.env("ONEFOLD_REPOSITORY", place).env("AWS_ACCESS_KEY_ID", ID).env("AWS_SECRET_ACCESS_KEY", SECRET);
+        command.env("ONEFOLD_REPOSITORY", place).envs(variables.iter().copied());
         if args.contains(&"--new-key-file") {
             command.env_remove("ONEFOLD_KEY_FILE");
         }
         ran(command.args(args))
     };
     let mut said = [Vec::new(), Vec::new()];
-    for (place, said) in [&folder, &place].into_iter().zip(&mut said) {
+    for (place, said) in [folder.as_str(), place].into_iter().zip(&mut said) {
         let _ = fs::remove_file(user.path("key"));
         let made = run(place, &["init", "--new-key-file", &key]).fine();
         assert!(made.trim_end().ends_with(&format!(" at {place}")), "{made}");
@@ -246,6 +243,14 @@ fn a_repository_in_a_bucket_is_one_in_a_folder() {
     for (folder, bucket) in of_folder.iter().zip(&of_bucket) {
         assert_eq!(folder, bucket);
     }
+}
+
+/// Everything a user does, in a bucket as in a folder.
+#[test]
+fn a_repository_in_a_bucket_is_one_in_a_folder() {
+    let Some(server) = Server::start() else { return };
+    let keys = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    a_user_sees_a_folder(&server.place("bucket/cluster/prod"), &keys);
     let found = names(&server.open("bucket/cluster/prod"), "");
     assert!(found.iter().any(|(name, _)| name == "config") && found.iter().any(|(name, _)| name.starts_with("pack/")));
     assert!(names(&server.open("bucket"), "").iter().all(|(name, _)| name.starts_with("cluster/prod/")));

@@ -115,8 +115,16 @@ const FACES: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs"];
 /// `ssh` is the transport of what lies on other machines.
 const PROGRAMS: &[&str] = &["src/cli/", "src/cli.rs", "src/main.rs", "src/ssh/connection.rs", "src/ssh/command.rs"];
 /// A provider's credentials are where all its programs look for them, and `ssh` finds its settings by a place.
-const ENVIRONMENT: &[&str] =
-    &["src/cli/", "src/cli.rs", "src/main.rs", "src/store/s3/mod.rs", "src/store/swift/mod.rs", "src/ssh/host.rs"];
+const ENVIRONMENT: &[&str] = &[
+    "src/cli/",
+    "src/cli.rs",
+    "src/main.rs",
+    "src/store/azure.rs",
+    "src/store/gcs.rs",
+    "src/store/s3/mod.rs",
+    "src/store/swift/mod.rs",
+    "src/ssh/host.rs",
+];
 /// Measures how long something took, or how old it is in this process; never what time it is.
 const CLOCK: &[&str] = &[
     "src/repo/world.rs",
@@ -129,7 +137,7 @@ const CLOCK: &[&str] = &[
     "src/main.rs",
 ];
 /// Clients that have no blocking form: each hides its runtime behind calls that block.
-const ASYNC: &[&str] = &["src/engine/cassandra/client", "src/store/s3/"];
+const ASYNC: &[&str] = &["src/engine/cassandra/client", "src/store/bucket/", "src/store/s3/"];
 
 /// What reads captures: it asks a [`Volume`](onefold::volume::Volume), for they need not lie on this machine.
 const OF_CAPTURES: [&str; 2] = ["src/engine/", "src/backup/"];

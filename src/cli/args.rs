@@ -46,7 +46,8 @@ Exit codes: 0 done · 1 failed · 3 some source files could not be decoded and a
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// The repository: a folder, sftp://[USER@]HOST/PATH, s3://BUCKET/PREFIX, or swift://CONTAINER/PREFIX.
+    /// The repository: a folder, sftp://[USER@]HOST/PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX,
+    /// or swift://CONTAINER/PREFIX.
     #[arg(short, long, global = true, env = "ONEFOLD_REPOSITORY", value_name = "PLACE")]
     pub repository: Option<OsString>,
     /// Where the log of the repository lies, if not in it: a store of its own, for a repository in Swift. Never the database that is

@@ -4,11 +4,17 @@
 //! `repo_format::names` alone; the part before the first slash is the object's folder. Policies (retries, counting,
 //! faults) are wrappers around a store; providers stay plain.
 
+#[cfg(feature = "azure")]
+pub mod azure;
+#[cfg(feature = "bucket")]
+pub mod bucket;
 pub mod disk;
 pub mod faulty;
 pub mod fetched;
 pub mod folder;
-#[cfg(any(feature = "s3", feature = "swift"))]
+#[cfg(feature = "gcs")]
+pub mod gcs;
+#[cfg(any(feature = "bucket", feature = "swift"))]
 mod http;
 pub mod limited;
 pub mod memory;
@@ -165,13 +171,21 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// Opens the store that `place` names: a bucket (`s3://…`), a container of Swift (`swift://…`), a folder of another machine (`sftp://…`), or one of this, given by
-/// its path.
+/// Opens the store that `place` names: a bucket (`s3://…`, of Google `gs://…`), a container (of Azure `az://…`, of Swift `swift://…`), a folder
+/// of another machine (`sftp://…`), or one of this, given by its path.
 pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Store>> {
     let place = place.as_ref();
     #[cfg(feature = "s3")]
     if s3::is_place(place) {
         return Ok(Arc::new(s3::S3::open(place)?));
+    }
+    #[cfg(feature = "gcs")]
+    if gcs::is_place(place) {
+        return Ok(Arc::new(gcs::Gcs::open(place)?));
+    }
+    #[cfg(feature = "azure")]
+    if azure::is_place(place) {
+        return Ok(Arc::new(azure::Azure::open(place)?));
     }
     #[cfg(feature = "swift")]
     if swift::is_place(place) {
@@ -220,8 +234,8 @@ pub fn is_path(place: &OsStr) -> Result<()> {
         let (name, kind) = (place.display(), String::from_utf8_lossy(first.get(..colon).unwrap_or_default()));
         return Err(Error::new(Kind::Unsupported, &name, format_args!("no place is written {kind}:"))
             .hint(format_args!(
-                "give the path of a folder, sftp://[USER@]HOST/PATH, s3://BUCKET/PREFIX or swift://CONTAINER/PREFIX; ./{name} or an \
-                 absolute path for a folder that is called so"
+                "give the path of a folder, sftp://[USER@]HOST/PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or \
+                 swift://CONTAINER/PREFIX; ./{name} or an absolute path for a folder that is called so"
             )));
     }
     Ok(())

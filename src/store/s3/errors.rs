@@ -1,108 +1,32 @@
 //! What a server's refusal means, and what to do about it.
 
-use std::fmt::Display;
-use std::io;
-
-use super::super::{exists, http, missing};
-use super::wire::{Answer, Heard};
-use crate::error::{Error, Kind, chain};
+use super::super::bucket::errors::{Asked, Verb};
+use super::super::bucket::wire::Answer;
+use super::super::{exists, missing};
+use crate::error::{Error, Kind};
 
 /// What to look at when settings do not fit.
 pub const SETTINGS: &str = "look at AWS_REGION, AWS_ENDPOINT_URL and the profile";
-const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role";
+/// What to do where there are no credentials.
+pub const CREDENTIALS: &str =
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role";
 
-/// A request's verb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// `PutObject`
-    Put,
-    /// `GetObject`
-    Get,
-    /// `ListObjectsV2`
-    List,
-    /// `ListObjectVersions`
-    Versions,
-    /// `DeleteObject`
-    Delete,
-}
-
-impl Verb {
-    /// What a policy calls it.
-    fn permission(self) -> &'static str {
-        match self {
-            Verb::Put => "s3:PutObject",
-            Verb::Get => "s3:GetObject",
-            Verb::List => "s3:ListBucket",
-            Verb::Versions => "s3:ListBucketVersions",
-            Verb::Delete => "s3:DeleteObject",
-        }
+/// What a policy calls it.
+fn permission(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Put => "s3:PutObject",
+        Verb::Get => "s3:GetObject",
+        Verb::List => "s3:ListBucket",
+        Verb::Versions => "s3:ListBucketVersions",
+        Verb::Delete => "s3:DeleteObject",
     }
 }
 
-/// What was asked for.
-pub struct Asked<'a> {
-    /// The store's place.
-    pub place: &'a str,
-    /// Its bucket.
-    pub bucket: &'a str,
-    /// The object, or the folder.
-    pub name: &'a str,
-    /// With which verb.
-    pub verb: Verb,
-}
-
-impl Asked<'_> {
-    fn error(&self, kind: Kind, what: impl Display) -> Error {
-        let (path, query) =
-            self.place.split_once('?').map_or((self.place, String::new()), |(p, q)| (p, format!("?{q}")));
-        let slash = if self.name.is_empty() { "" } else { "/" };
-        Error::new(kind, format_args!("{path}{slash}{}{query}", self.name), what)
-    }
-
-    /// What waiting does not mend: as of a file that may not be read.
-    fn never(&self, what: impl Display) -> Error {
-        let text = what.to_string();
-        let subject = self.error(Kind::Io, "");
-        Error::io(subject.subject(), io::Error::new(io::ErrorKind::PermissionDenied, text))
-    }
-}
-
-/// A failed request, by name.
-pub fn named(asked: &Asked<'_>, error: &object_store::Error, heard: &Heard) -> Error {
-    match (&heard.answer, &heard.broken) {
-        // The answer began well; what came of it did not. Of several objects each has an answer of its own.
-        (Some(answer), _) if answer.status < 300 => match chain(error) {
-            said if asked.verb == Verb::Delete && said.contains("AccessDenied") => {
-                refused(asked, &Answer { status: 403, code: "AccessDenied".to_owned(), ..Answer::default() })
-            }
-            said => asked.error(Kind::Io, said),
-        },
-        (Some(answer), _) => refused(asked, answer),
-        (None, Some(broken)) => unreached(asked, broken),
-        (None, None) => asked.never(format_args!("there are no credentials: {}", chain(error))).hint(CREDENTIALS),
-    }
-}
-
-/// No answer came.
-fn unreached(asked: &Asked<'_>, broken: &str) -> Error {
-    if let Some(hint) = http::never_passes(broken) {
-        return asked.never(broken).hint(hint);
-    }
-    asked.error(Kind::Io, broken).hint("is the endpoint right, and the server up?")
-}
-
-fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
-    let Answer { status, code, message, .. } = answer;
-    let said = match (code.as_str(), message.as_str()) {
-        ("", _) => format!("the server answers {status}"),
-        (code, "") => format!("the server answers {status} {code}"),
-        (code, message) => format!("the server answers {status} {code}: {message}"),
-    };
-    match (*status, code.as_str()) {
-        (_, "NoSuchBucket") => {
-            let what = format!("there is no bucket {}", asked.bucket);
-            asked.error(Kind::NoRepository, what).hint("make the bucket first; or is the endpoint another?")
-        }
+/// An answer that is no success.
+pub fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
+    let said = answer.said();
+    match (answer.status, answer.code.as_str()) {
+        (_, "NoSuchBucket") => asked.no_bucket("bucket"),
         (404, "NoSuchKey") => missing(asked.name),
         (412, _) if asked.verb == Verb::Put => exists(asked.name),
         // Another create of this name is under way; nothing was done.
@@ -128,7 +52,7 @@ fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
         }
         (401 | 403, "AccessDenied" | "") => asked.never(said).hint(format_args!(
             "the credentials may not do this: it takes {} on {}; without s3:ListBucket a missing object looks the same (docs/stores.md has policies)",
-            asked.verb.permission(),
+            permission(asked.verb),
             asked.bucket
         )),
         (401 | 403, _) => asked.never(said).hint(CREDENTIALS),
@@ -136,13 +60,7 @@ fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
         (400, "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "RequestTimeout" | "IncompleteBody") => {
             asked.error(Kind::Io, said)
         }
-        (408 | 425 | 429 | 500..=599, _) => {
-            let error = asked.error(Kind::Io, said);
-            match answer.wait {
-                Some(wait) => error.after(wait),
-                None => error,
-            }
-        }
+        (408 | 425 | 429 | 500..=599, _) => asked.passes(answer),
         (404, _) => asked.error(Kind::Unsupported, said).hint("it does not say that the object is missing: is the endpoint one of S3?"),
         _ => asked.never(said),
     }
@@ -207,18 +125,5 @@ mod tests {
             assert_eq!(name(verb, status, code).kind(), kind, "{status} {code}");
         }
         assert_eq!(name(Get, 503, "SlowDown").wait(), Some(Duration::from_secs(7)));
-    }
-
-    #[test]
-    fn what_tls_says_is_not_waited_for() {
-        let asked = Asked { place: "s3://b", bucket: "b", name: "", verb: Verb::Get };
-        for (broken, word) in [
-            ("error sending request: received corrupt message of type InvalidContentType", "http://"),
-            ("client error (Connect): invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE"),
-        ] {
-            let e = unreached(&asked, broken);
-            assert!(e.advice().unwrap().contains(word), "{e}");
-            assert!(std::error::Error::source(&e).is_some(), "never tried again");
-        }
     }
 }

@@ -10,14 +10,14 @@ use http::Method;
 use http::header::HOST;
 use jiff::Timestamp;
 use object_store::ClientOptions;
-use object_store::aws::AwsAuthorizer;
+use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, HttpResponse};
 use serde::Deserialize;
 
+use super::super::bucket::errors::{Verb, named};
+use super::super::bucket::{REQUEST, wire};
 use super::super::{Store, is_under, missing};
-use super::errors::{Asked, Verb, named};
-use super::wire::{self, Listening};
-use super::{REQUEST, S3};
+use super::{LISTENING, S3};
 use crate::error::{self, Error, Kind, Result};
 
 /// Longest page of a listing, bytes: a thousand versions.
@@ -95,7 +95,7 @@ impl AsOf {
         let options = ClientOptions::new()
             .with_allow_http(url.starts_with("http:"))
             .with_config(object_store::ClientConfigKey::Timeout, REQUEST);
-        let client = Listening.connect(&options);
+        let client = LISTENING.connect(&options);
         let client = client.map_err(|e| Error::new(Kind::Io, store.place(), error::chain(&e)))?;
         Ok(AsOf { store, time, client, url, region, objects: OnceLock::new() })
     }
@@ -132,14 +132,14 @@ impl AsOf {
     /// What follows a version in the listing.
     fn page(&self, key: &str, id: &str) -> Result<Page> {
         let (result, heard) = self.store.runtime.block_on(wire::listen(self.ask(key, id)));
-        let asked = Asked { place: &self.store.place, bucket: &self.store.bucket, name: "", verb: Verb::Versions };
+        let asked = self.store.asked(Verb::Versions, "");
         let response = match result {
             Ok(response) if response.status().is_success() => response,
             Ok(response) => {
                 let status = object_store::Error::Generic { store: "S3", source: response.status().to_string().into() };
-                return Err(named(&asked, &status, &heard));
+                return Err(named::<AmazonS3>(&asked, &status, &heard));
             }
-            Err(e) => return Err(named(&asked, &e, &heard)),
+            Err(e) => return Err(named::<AmazonS3>(&asked, &e, &heard)),
         };
         let body = http_body_util::Limited::new(response.into_body(), PAGE_MAX);
         let bytes = self.store.runtime.block_on(http_body_util::BodyExt::collect(body));
@@ -204,7 +204,7 @@ impl Store for AsOf {
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let Version { id, len } = self.version(name)?;
         if range.end > *len {
-            return Err(super::short(name, &range));
+            return Err(super::super::short(name, &range));
         }
         if range.start >= range.end {
             return Ok(Vec::new());
