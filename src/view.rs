@@ -1,6 +1,7 @@
 //! A shard of a snapshot, read: the one way to do so. What is read as a whole is what was backed up, or it is an error.
 
 mod chain;
+mod differences;
 mod proved;
 mod watched;
 
@@ -17,6 +18,7 @@ use crate::watch::Watch;
 use chain::Chain;
 use watched::Watched;
 
+pub use differences::{Each, differences};
 pub use proved::DIFFERS;
 
 /// Whose records.

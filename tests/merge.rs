@@ -327,9 +327,16 @@ proptest! {
         while let Some(c) = diff.next_change().unwrap() {
             changes.push((c.before.map(|r| r.key.to_vec()), c.after.map(|r| r.key.to_vec())));
         }
-        prop_assert_eq!(changes, plain_diff(&one_all, &two_all));
+        prop_assert_eq!(&changes, &plain_diff(&one_all, &two_all));
 
         let (from, to) = (vec![b'k', from, 2, at], vec![b'k', to]);
+        let mut diff = Diff::range(one, two, &chunks, (&from, &to));
+        let mut within = Vec::new();
+        while let Some(c) = diff.next_change().unwrap() {
+            within.push((c.before.map(|r| r.key.to_vec()), c.after.map(|r| r.key.to_vec())));
+        }
+        changes.retain(|(before, after)| before.iter().chain(after).all(|key| *key >= from && *key < to));
+        prop_assert_eq!(within, changes);
         let mut range = TreeRun::range(two, &chunks, from.clone(), Some(to.clone()));
         let got = collect(&mut range);
         let inside: Vec<Plain> = two_all.iter().filter(|r| r.key >= from && r.key < to).cloned().collect();

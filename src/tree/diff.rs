@@ -27,14 +27,20 @@ struct Side<'a> {
     leaves: VecDeque<ChunkId>,
     batch: RecordBatch,
     at: usize,
+    /// Keys of the batch from here on are beyond the range.
+    end: usize,
+    from: Vec<u8>,
+    /// Where it is empty there is no end.
+    to: Vec<u8>,
 }
 
 impl<'a> Side<'a> {
-    fn new(root: Option<Root>, chunks: &'a dyn ChunkSource) -> Side<'a> {
+    fn new(root: Option<Root>, chunks: &'a dyn ChunkSource, (from, to): (&[u8], &[u8])) -> Side<'a> {
         let top = root.map(|r| (r.level, vec![r.child()]));
         let path = top.into_iter().collect();
         let class = root.map_or(PackClass::Content, |root| root.class);
-        Side { chunks, class, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0 }
+        let (from, to) = (from.to_vec(), to.to_vec());
+        Side { chunks, class, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0, end: 0, from, to }
     }
 
     /// The next subtree: its level, first key and id.
@@ -60,13 +66,29 @@ impl<'a> Side<'a> {
         let branch =
             read_branch(&bytes, level, self.class).map_err(|e| Error::from(e).within(format!("branch {}", child.id)));
         let mut children = branch?;
+        // A child reaches to the next one's first key, so all but the last that begins at or before `from` end before it.
+        let skipped = children.partition_point(|c| c.first_key <= self.from).saturating_sub(1);
+        children.drain(..skipped);
+        if !self.to.is_empty() {
+            children.truncate(children.partition_point(|c| c.first_key < self.to));
+        }
         children.reverse();
         self.path.push((level - 1, children));
         Ok(())
     }
 
+    /// Reads a leaf, and stands before the first of its records that lies in the range.
+    fn read(&mut self, id: &ChunkId) -> Result<()> {
+        self.batch.clear();
+        fill_leaf(self.chunks, self.class, id, &mut self.batch)?;
+        let before = |key: &[u8]| self.batch.iter().take_while(|record| record.key < key).count();
+        self.end = if self.to.is_empty() { self.batch.len() } else { before(&self.to) };
+        self.at = if self.from.is_empty() { 0 } else { before(&self.from) };
+        Ok(())
+    }
+
     fn record(&self) -> Option<Record<'_>> {
-        (self.at < self.batch.len()).then(|| self.batch.get(self.at))
+        (self.at < self.end).then(|| self.batch.get(self.at))
     }
 }
 
@@ -81,7 +103,18 @@ pub struct Diff<'a> {
 impl<'a> Diff<'a> {
     /// Compares two trees of the same shape; trees of other shapes are compared as rightly but read whole.
     pub fn new(before: Option<Root>, after: Option<Root>, chunks: &'a dyn ChunkSource) -> Diff<'a> {
-        Diff { before: Side::new(before, chunks), after: Side::new(after, chunks), shown: (false, false) }
+        Diff::range(before, after, chunks, (&[], &[]))
+    }
+
+    /// The same of keys from the first on and before the second; an empty second is the end.
+    pub fn range(
+        before: Option<Root>,
+        after: Option<Root>,
+        chunks: &'a dyn ChunkSource,
+        range: (&[u8], &[u8]),
+    ) -> Diff<'a> {
+        let side = |root| Side::new(root, chunks, range);
+        Diff { before: side(before), after: side(after), shown: (false, false) }
     }
 
     /// The next change, or `None` at the end.
@@ -120,9 +153,7 @@ impl<'a> Diff<'a> {
         loop {
             let side = if before { &mut self.before } else { &mut self.after };
             if let Some(id) = side.leaves.pop_front() {
-                side.batch.clear();
-                side.at = 0;
-                fill_leaf(side.chunks, side.class, &id, &mut side.batch)?;
+                side.read(&id)?;
                 return Ok(true);
             }
             if !self.advance()? {
