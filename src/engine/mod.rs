@@ -12,7 +12,7 @@ pub mod text;
 
 pub use all::ALL;
 pub use params::{Form, Params};
-pub use rows::{Column, Row, RowSink, Rows, Show};
+pub use rows::{Column, Of, Row, RowSink, Rows, Show};
 pub use schema::{KeyRange, KeyRanges, Schema, Selection, Shown, Wanted};
 pub use source::{
     CaptureTime, Described, EVERYTHING, Finding, Kept, Narrowed, Node, NodeParts, Open, Part, Shard, Source, TimeOf,
@@ -79,11 +79,13 @@ pub struct Words {
     pub outer: Option<&'static str>,
     /// Where a key lies among all keys ([`Schema::place`]).
     pub place: &'static str,
+    /// A record that holds what all rows of a group have in common ([`Of::Shared`]).
+    pub shared: &'static str,
 }
 
 impl Default for Words {
     fn default() -> Words {
-        Words { outer: None, place: "place" }
+        Words { outer: None, place: "place", shared: "shared values" }
     }
 }
 

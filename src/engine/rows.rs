@@ -19,6 +19,25 @@ pub struct Column {
     pub name: String,
     /// Its name as a string of JSON, quotes around it, as the database itself writes it.
     pub json: String,
+    /// What it is of the row.
+    pub of: Of,
+    /// The database's word for what its values are; of one that is no value, what the database would call its own.
+    pub kind: String,
+}
+
+/// What a column is of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// A part of what tells the row from all others.
+    Key,
+    /// A value that all rows of a group have in common: of their record of [`repo_format::record::Class::Static`].
+    Shared,
+    /// A value of the row's own.
+    Own,
+    /// When the value of the column at this place was written.
+    Written(usize),
+    /// How many seconds the value of the column at this place has left.
+    Left(usize),
 }
 
 /// Makes rows of records, which come merged and in the order of their keys.

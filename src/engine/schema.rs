@@ -28,6 +28,9 @@ pub trait Schema: Send + Sync {
     fn place(&self, share: u64) -> Value;
     /// A record for people, values judged at `cut` (seconds since 1970).
     fn show(&self, record: &Record<'_>, cut: u32) -> Result<Shown>;
+    /// How keys of its records are made, in the database's words: records of two shards that say the same have equal keys where
+    /// they are the same row.
+    fn key(&self) -> Result<String>;
     /// What a row has, in order. Errors, here and in [`Schema::rows`]: a type that is not known; what the database's rows do not
     /// have.
     fn columns(&self, show: Show) -> Result<Vec<Column>>;
@@ -40,6 +43,11 @@ pub trait Schema: Send + Sync {
     /// Whether records that were stored under an earlier description mean the same under this one: what differs between them is then
     /// what changed. Columns that were added since do no harm.
     fn continues(&self, earlier: &Value) -> bool;
+    /// Conditions, as [`Schema::select`] takes them, on all rows whose key is `key`, as people write it in one word: on what names
+    /// their group; where groups are not used, on the key itself.
+    ///
+    /// Errors: `Usage` where no row can have such a key, by why not.
+    fn conditions_of_key(&self, key: &str) -> Result<String>;
     /// How people bring a file of CSV with all rows back into the database; `None` where nothing is known of that.
     fn csv_back(&self, _file: &str) -> Result<Option<String>> {
         Ok(None)

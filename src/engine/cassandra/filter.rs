@@ -4,6 +4,7 @@
 //! `token(id) > 5` is a range of partitions. What is left is tested: on a part of the partition key per partition, on
 //! anything else row by row.
 
+mod key;
 mod literal;
 mod matching;
 mod scope;
@@ -26,6 +27,7 @@ use super::types::CqlType;
 use crate::engine::KeyRange;
 use crate::error::{Error, Kind, Result};
 use crate::run::Run;
+pub use key::of_key;
 use matching::Matching;
 use scope::{PRODUCTS_MAX, Scope, composite};
 pub use selection::Conditions;

@@ -14,7 +14,7 @@ use super::json::{write_name, write_value};
 use super::schema::{Column, ColumnRole, Table};
 use super::text::write_text;
 use super::types::{CqlType, parse_cql};
-use crate::engine::{self, RowSink, Rows as _, Show};
+use crate::engine::{self, Of, RowSink, Rows as _, Show};
 use crate::error::{Error, Result};
 use crate::run::Record;
 pub use row::Row;
@@ -97,6 +97,14 @@ fn role_order(role: ColumnRole) -> u8 {
     }
 }
 
+fn of(role: ColumnRole) -> Of {
+    match role {
+        ColumnRole::PartitionKey | ColumnRole::Clustering => Of::Key,
+        ColumnRole::Static => Of::Shared,
+        ColumnRole::Regular => Of::Own,
+    }
+}
+
 fn is_key(role: ColumnRole) -> bool {
     matches!(role, ColumnRole::PartitionKey | ColumnRole::Clustering)
 }
@@ -129,14 +137,17 @@ fn cells(layout: &Layout, show: Show) -> Vec<Cell> {
 pub fn columns(layout: &Layout, show: Show) -> Vec<engine::Column> {
     let column = |cell| {
         let name = |place: usize| layout.columns[place].0.name.as_str();
-        let name = match cell {
-            Cell::Value(place) => name(place).to_owned(),
-            Cell::WriteTime(place) => format!("writetime({})", name(place)),
-            Cell::Ttl(place) => format!("ttl({})", name(place)),
+        let (name, of, kind) = match cell {
+            Cell::Value(place) => {
+                let (column, t) = &layout.columns[place];
+                (column.name.clone(), of(column.role), t.to_string())
+            }
+            Cell::WriteTime(place) => (format!("writetime({})", name(place)), Of::Written(place), "bigint".to_owned()),
+            Cell::Ttl(place) => (format!("ttl({})", name(place)), Of::Left(place), "int".to_owned()),
         };
         let mut json = String::new();
         write_name(&mut json, &name);
-        engine::Column { name, json }
+        engine::Column { name, json, of, kind }
     };
     cells(layout, show).into_iter().map(column).collect()
 }

@@ -3,18 +3,18 @@
 use serde_json::Value;
 
 use super::comparable;
-use super::filter::Conditions;
+use super::filter::{self, Conditions};
 use super::forms;
 #[cfg(feature = "cql")]
 use super::into_cql::IntoCql;
 use super::into_sstables::IntoSsTables;
 use super::rows::{self, Layout};
 use super::rule::CassandraRule;
-use super::schema::Table;
+use super::schema::{Column as ColumnOf, Table};
 use super::shown;
 use super::source::{ClusterDescription, ENGINE};
 use super::sstable::{self, Descriptor};
-use super::types::quote_name;
+use super::types::{CqlType, quote_name};
 use crate::engine::target::{Asked, Target};
 use crate::engine::{Column, KeptOf, Rows, Selection, Show};
 use crate::engine::{Described, Engine, Env, Form, Params, Schema, Shown, Source, Words};
@@ -32,7 +32,7 @@ impl Engine for Cassandra {
     }
 
     fn words(&self) -> Words {
-        Words { outer: Some("keyspace"), place: "token" }
+        Words { outer: Some("keyspace"), place: "token", shared: "static row" }
     }
 
     fn kept_of<'n>(&self, file: &'n str) -> Option<KeptOf<'n>> {
@@ -137,6 +137,19 @@ impl Schema for TableSchema {
         shown::show(self.layout()?, record, cut)
     }
 
+    fn key(&self) -> Result<String> {
+        let layout = self.layout()?;
+        let named = |(column, t): (&ColumnOf, &CqlType)| format!("{} {t}", quote_name(&column.name));
+        let (keys, clustering) = (layout.partition_keys(), layout.clustering().columns());
+        let mut parts: Vec<String> = layout.columns().take(keys + clustering.len()).map(named).collect();
+        let rest = parts.split_off(keys);
+        let rest = rest.iter().zip(clustering).map(|(part, (_, descending))| match descending {
+            true => format!(", {part} DESC"),
+            false => format!(", {part}"),
+        });
+        Ok(format!("(({}){})", parts.join(", "), rest.collect::<String>()))
+    }
+
     fn columns(&self, show: Show) -> Result<Vec<Column>> {
         Ok(rows::columns(&self.layout()?, show))
     }
@@ -151,6 +164,10 @@ impl Schema for TableSchema {
 
     fn continues(&self, earlier: &Value) -> bool {
         Table::read(earlier, &self.table.name).is_ok_and(|earlier| self.says_all_of(&earlier))
+    }
+
+    fn conditions_of_key(&self, key: &str) -> Result<String> {
+        filter::of_key(key, &self.layout()?)
     }
 
     /// Column by column, as cqlsh has an order of its own.

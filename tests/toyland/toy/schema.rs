@@ -1,6 +1,6 @@
 //! A table of toyland: keys and values, both text.
 
-use onefold::engine::{Column, KeyRange, KeyRanges, Row, RowSink, Rows, Schema, Selection, Show, Shown, Wanted};
+use onefold::engine::{Column, KeyRange, KeyRanges, Of, Row, RowSink, Rows, Schema, Selection, Show, Shown, Wanted};
 use onefold::merge::{Owned, Rule};
 use onefold::run::{Record, Run};
 use onefold::{Error, Kind, Result};
@@ -65,15 +65,30 @@ impl Schema for Table {
         })
     }
 
+    fn key(&self) -> Result<String> {
+        Ok("key".into())
+    }
+
     fn columns(&self, show: Show) -> Result<Vec<Column>> {
         if show.write_times || show.ttls {
             return Err(Error::new(Kind::Unsupported, &self.0, "has no write times and nothing that ends"));
         }
-        Ok(["key", "value"].map(|name| Column { name: name.into(), json: format!("\"{name}\"") }).into())
+        let column =
+            |(name, of): (&str, Of)| Column { name: name.into(), json: format!("\"{name}\""), of, kind: "text".into() };
+        Ok([("key", Of::Key), ("value", Of::Own)].map(column).into())
     }
 
     fn rows(&self, _cut: u32, _show: Show) -> Result<Box<dyn Rows>> {
         Ok(Box::new(Pairs))
+    }
+
+    fn conditions_of_key(&self, key: &str) -> Result<String> {
+        match key < "!" || key.starts_with('#') || key.contains([' ', '\t', '\n']) {
+            true => {
+                Err(Error::new(Kind::Usage, format_args!("key {key:?}"), "begins with a blank or #, or has one in it"))
+            }
+            false => Ok(format!("key={key}")),
+        }
     }
 
     fn select(&self, conditions: &str, _cut: u32) -> Result<Box<dyn Selection>> {
