@@ -21,13 +21,13 @@ const LAYERS: [(usize, &[&str]); 6] = [
         5,
         &[
             "snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "maintain",
-            "repair", "stats", "prices", "capture",
+            "repair", "stats", "prices", "capture", "diff", "history", "find",
         ],
     ),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 19] = [
+const SIBLINGS: [(&str, &str); 27] = [
     ("ssh", "error"),
     ("ssh", "pace"),
     ("watch", "error"),
@@ -46,6 +46,14 @@ const SIBLINGS: [(&str, &str); 19] = [
     ("view", "snapshot"),
     ("restore", "view"),
     ("drift", "view"),
+    ("diff", "snapshot"),
+    ("diff", "view"),
+    ("history", "diff"),
+    ("history", "snapshot"),
+    ("history", "view"),
+    ("find", "diff"),
+    ("find", "snapshot"),
+    ("find", "view"),
     ("main", "cli"),
 ];
 

@@ -4,6 +4,7 @@ mod filter;
 mod forget;
 mod keys;
 mod maintain;
+mod past;
 mod remark;
 mod restore;
 mod status;
@@ -20,6 +21,7 @@ pub use filter::Filter;
 pub use forget::{Forget, Prune};
 pub use keys::{AddKey, ExportKey, KeyCommand, Role};
 pub use maintain::Maintain;
+pub use past::{Diff, Find, History};
 pub use remark::{Pin, Tag, Unpin};
 pub use restore::Restore;
 pub use status::{Age, Status};
@@ -127,6 +129,12 @@ pub enum Command {
     Stats(Stats),
     /// Say how each node differed from the reconciled view.
     Drift(Drift),
+    /// Say which rows differ between two snapshots: added, changed, deleted, with both sides.
+    Diff(Diff),
+    /// Show every version of some rows, over all snapshots that hold their table.
+    History(History),
+    /// Say in which tables and snapshots a key is.
+    Find(Find),
     /// Verify the repository.
     Check(Check),
     /// Save what can be saved of what is damaged, and say what is lost. Nothing is deleted.

@@ -6,9 +6,12 @@ mod backup;
 mod check;
 mod command;
 mod config;
+mod diff;
 mod drift;
 mod exit;
+mod find;
 mod forget;
+mod history;
 mod hooks;
 mod init;
 mod key;
@@ -29,6 +32,7 @@ mod secret;
 mod show;
 mod stats;
 mod status;
+mod versions;
 
 use std::fs;
 use std::process::ExitCode;
@@ -104,6 +108,9 @@ fn run(
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => ls::run(global, a, engines, output),
         Command::Drift(a) => drift::run(global, a, engines, output),
+        Command::Diff(a) => diff::run(global, a, engines, output),
+        Command::History(a) => history::run(global, a, engines, output),
+        Command::Find(a) => find::run(global, a, engines, output),
         Command::Status(a) => status::run(global, a, &profile.status, output),
         Command::Stats(a) => stats::run(global, a, output),
         Command::Forget(a) => forget::run(global, a, profile, output),

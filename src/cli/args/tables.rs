@@ -68,7 +68,7 @@ pub fn command(engines: &[&dyn Engine], from: Given) -> Command {
     let extended = |one: Command| match one.get_name() {
         "backup" | "plan" => backups(one, engines, from),
         "restore" => restores(one, engines, from),
-        "ls" | "drift" => in_outer(one, engines),
+        "ls" | "drift" | "diff" | "find" => in_outer(one, engines),
         _ => one,
     };
     // What is changed goes to the end: all are, so that they keep their order.
