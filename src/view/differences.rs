@@ -29,7 +29,7 @@ pub fn differences(
     for range in ranges {
         watch.check()?;
         match (before, after) {
-            (Some(before), Some(after)) => match (before.single(), after.single()) {
+            (Some(before), Some(after)) => match (before.alone(), after.alone()) {
                 (Some(one), Some(other)) => by_trees((one, other), after, &range, watch, each)?,
                 _ => {
                     let (mut before, mut after) = (before.reconciled(range.clone()), after.reconciled(range));
@@ -42,17 +42,6 @@ pub fn differences(
         }
     }
     Ok(())
-}
-
-impl View<'_> {
-    /// The tree that is the view; `None` where it takes several. An empty shard has no root.
-    fn single(&self) -> Option<Option<Root>> {
-        match self.layers.as_slice() {
-            [] => Some(None),
-            [only] => Some(Some(*only)),
-            _ => None,
-        }
-    }
 }
 
 fn by_trees(

@@ -49,7 +49,7 @@ fn strike(process: &Process, dice: &mut Dice) -> Result<()> {
         if flips && folder == "pack" {
             let length = bytes.len();
             bytes[place % length] ^= 1;
-            store.create(name, &bytes)?;
+            store.create(name, bytes.into())?;
         }
         Ok(())
     })
