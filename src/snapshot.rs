@@ -107,6 +107,9 @@ pub struct Shard {
     pub leaf_records: u32,
     /// Rows of the reconciled view, static ones too.
     pub rows: u64,
+    /// Rows of which something will expire later; `None` where that was not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiring: Option<u64>,
     /// What reading the layers must give (SPEC "Digest of a run"), 64 hex digits.
     pub digest: String,
     /// Trees from the bottom up: a base, and layers of what changed since (SPEC "Layers").

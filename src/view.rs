@@ -1,5 +1,6 @@
 //! A shard of a snapshot, read: the one way to do so. What is read as a whole is what was backed up, or it is an error.
 
+mod by_layers;
 mod chain;
 mod differences;
 mod proved;

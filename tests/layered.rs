@@ -1,22 +1,23 @@
 //! Nights that stand on those before: each costs what changed, and reads as what was backed up.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use onefold::check::{self, check};
-use onefold::engine::ALL;
 use onefold::engine::cassandra::schema::Table;
+use onefold::engine::{ALL, KeyRanges};
 use onefold::repo::check::Reads;
 use onefold::repo::{Repo, world};
 use onefold::snapshot::{self, Snapshot};
 use onefold::store::Store;
-use onefold::view::View;
+use onefold::view::{View, differences};
 use onefold::watch::Watch;
 
 use crate::dice::Dice;
 use crate::nights::{Row, body_of, bytes, init, many_rows, night, rows, site, write};
 use crate::repo::{memory, open};
-use crate::world::collect;
+use crate::world::{Plain, collect};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -152,6 +153,62 @@ fn rows_that_come_and_go_and_a_night_that_changes_most() {
     assert_eq!(layers(&snapshot), [rows.len() as u64]);
     world::shift(0);
     all_is_whole(&site.store);
+}
+
+type ByKey = BTreeMap<Vec<u8>, Plain>;
+
+fn by_key(view: &View<'_>) -> ByKey {
+    let all = collect(&mut *view.run().unwrap()).unwrap();
+    all.into_iter().map(|record| (record.key.clone(), record)).collect()
+}
+
+/// Nights that stand on one base are compared by their layers: what differs, and little else is read.
+#[test]
+fn what_differs_between_nights_is_found_by_layers() {
+    let site = Site::new();
+    let (mut rows, mut away) = (rows(), Vec::new());
+    site.night(&rows, 0);
+    for at in 1..5 {
+        scatter(&mut rows, at, 8000);
+        rows.append(&mut away);
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut dice = Dice(at);
+        away.extend((0..2).map(|_| rows.remove(dice.below(rows.len() as u64) as usize)));
+        site.night(&rows, at);
+    }
+    world::shift(0);
+    let repo = open(&site.store, None).unwrap();
+    let all: Vec<Snapshot> = repo.snapshots().iter().map(|info| snapshot::read(&repo, &info.id).unwrap()).collect();
+    for (one, other) in (0..all.len()).flat_map(|one| (0..all.len()).map(move |other| (one, other))) {
+        let (reader, fresh) = (repo.reader().unwrap(), open(&site.store, None).unwrap());
+        let views: Vec<View<'_>> = [one, other]
+            .map(|n| View::open(ALL[0], &all[n], all[n].shard("lab.big_values").unwrap(), &reader).unwrap())
+            .to_vec();
+        let (before, after) = (by_key(&views[0]), by_key(&views[1]));
+        let keys: BTreeSet<&Vec<u8>> = before.keys().chain(after.keys()).collect();
+        let expected: Vec<(Vec<u8>, bool, bool)> = keys
+            .into_iter()
+            .filter(|key| before.get(*key).map(|r| &r.body) != after.get(*key).map(|r| &r.body))
+            .map(|key| (key.clone(), before.contains_key(key), after.contains_key(key)))
+            .collect();
+        let (cold, begun) = (fresh.reader().unwrap(), fresh.requests().bytes_read);
+        let views: Vec<View<'_>> = [one, other]
+            .map(|n| View::open(ALL[0], &all[n], all[n].shard("lab.big_values").unwrap(), &cold).unwrap())
+            .to_vec();
+        let mut found = Vec::new();
+        let everything: KeyRanges = Box::new(std::iter::once((Vec::new(), Vec::new())));
+        differences(Some(&views[0]), Some(&views[1]), everything, &Watch::new(), &mut |before, after| {
+            let key = before.or(after).unwrap().key.to_vec();
+            let sides = [(before, &views[0]), (after, &views[1])];
+            assert!(sides.iter().all(|(record, _)| record.is_none_or(|r| r.key == key)));
+            found.push((key, before.is_some(), after.is_some()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, expected, "{one} {other}");
+        let read = fresh.requests().bytes_read - begun;
+        assert!(one.abs_diff(other) != 1 || read < 9_000_000, "{one} {other}: {read}");
+    }
 }
 
 /// What nights of one row in a hundred cost beside what changed: the changed records as they are, in the order of keys, by zstd -3.

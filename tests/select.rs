@@ -296,6 +296,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         id: "1".into(),
         leaf_records: 4,
         rows,
+        expiring: None,
         digest: String::new(),
         layers,
         not_captured: Vec::new(),

@@ -201,6 +201,7 @@ impl Work<'_> {
                 id: shard.id.clone(),
                 leaf_records: folded.leaf_records,
                 rows: folded.rows,
+                expiring: Some(folded.expiring),
                 digest: snapshot::hex(&folded.digest),
                 layers: folded.layers.into_iter().map(Tree::from).collect(),
                 not_captured,

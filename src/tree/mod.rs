@@ -26,7 +26,7 @@ pub use leaves::{Ended, WideTreeWriter};
 pub use patch::{Drift, NodePatch, PatchWriter, UnownedCount};
 pub use reach::{Spot, Under, reach, reach_by_place};
 pub use read::TreeRun;
-pub use stack::stack;
+pub use stack::{stack, stack_at};
 pub use told::{Scribe, Told};
 pub use view::NodeView;
 pub use within::Within;

@@ -40,6 +40,8 @@ pub struct TreeRun<'a> {
     to: Option<Vec<u8>>,
     /// Nothing of the range was shown so far.
     first: bool,
+    /// What is in force where the range begins is not said.
+    silent: bool,
     /// What is in force where the range begins, as far as it is known.
     context: Context,
     /// Leaves that were asked for, in order; after an error there is none.
@@ -94,6 +96,7 @@ impl<'a> TreeRun<'a> {
             from,
             to,
             first: true,
+            silent: false,
             context: Context::default(),
             asked: VecDeque::new(),
             window: ASKED_FIRST,
@@ -109,6 +112,12 @@ impl<'a> TreeRun<'a> {
     #[must_use]
     pub fn of_layer(self) -> TreeRun<'a> {
         TreeRun { context: Context::new(true), ..self }
+    }
+
+    /// The records alone, without what is in force where the range begins.
+    #[must_use]
+    pub fn silent(self) -> TreeRun<'a> {
+        TreeRun { silent: true, ..self }
     }
 
     /// The next leaf whose keys may lie in the range, as its branch names it; the first key of a lone leaf is not known.
@@ -241,7 +250,7 @@ impl<'a> TreeRun<'a> {
                 self.context.follow(&Record { key: &key, group_len, class, traits, body: &body })?;
                 continue;
             }
-            if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
+            if std::mem::take(&mut self.first) && !self.silent && self.context.reaches(&self.from) {
                 self.context.say(&self.from, Some((&key, class)), out)?;
             }
             let mut large = false;
@@ -276,7 +285,7 @@ impl Run for TreeRun<'_> {
                 Some(leaf) => leaf,
                 None => {
                     let Some(leaf) = self.next_leaf()? else {
-                        if std::mem::take(&mut self.first) && self.context.reaches(&self.from) {
+                        if std::mem::take(&mut self.first) && !self.silent && self.context.reaches(&self.from) {
                             self.context.say(&self.from, None, out)?;
                         }
                         return Ok(!out.is_empty());

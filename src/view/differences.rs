@@ -1,6 +1,6 @@
 //! What differs between two views of one shard, or of one and nothing: the one way to compare.
 
-use super::{Side, View};
+use super::{Side, View, by_layers};
 use crate::engine::{KeyRange, KeyRanges};
 use crate::error::{Error, Kind, Result};
 use crate::run::{Record, RecordBatch, Run};
@@ -31,10 +31,13 @@ pub fn differences(
         match (before, after) {
             (Some(before), Some(after)) => match (before.alone(), after.alone()) {
                 (Some(one), Some(other)) => by_trees((one, other), after, &range, watch, each)?,
-                _ => {
-                    let (mut before, mut after) = (before.reconciled(range.clone()), after.reconciled(range));
-                    by_records(Stream::of(&mut *before), Stream::of(&mut *after), watch, each)?;
-                }
+                _ => match by_layers::own_layers(before, after) {
+                    Some(own) => by_layers::compare((before, after), &own, range, watch, each)?,
+                    None => {
+                        let (mut before, mut after) = (before.reconciled(range.clone()), after.reconciled(range));
+                        by_records(Stream::of(&mut *before), Stream::of(&mut *after), watch, each)?;
+                    }
+                },
             },
             (Some(before), None) => one_sided(before, range, watch, &mut |record| each(Some(record), None))?,
             (None, Some(after)) => one_sided(after, range, watch, &mut |record| each(None, Some(record)))?,

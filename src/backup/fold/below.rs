@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 
 use super::Attempt;
-use crate::backup::previous::Earlier;
+use crate::backup::previous::{Earlier, Previous};
 use crate::backup::seen::{self, Keys};
-use crate::engine::{KeyRange, NodeParts, Part, Without};
+use crate::engine::{KeyRange, NodeParts, Part, Shard, Without};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Before, BeforeRun, Known, Owned, Rule, ahead};
 use crate::run::{ChunkSource, Reached, RecordBatch, Run};
@@ -45,14 +45,7 @@ impl<'a> Below<'a> {
         let Some(before) = common.target.before.filter(|_| !common.options.whole) else { return nothing() };
         let is_whole =
             shard.unread.is_empty() && shard.ring_known && without.is_empty() && common.source.problems().is_empty();
-        let complete = before.shard(&shard.id).filter(|_| is_whole);
-        let other_base = |newest: &Earlier| {
-            complete.as_ref().is_some_and(|complete| complete.shard.layers.first() != newest.shard.layers.first())
-        };
-        let earlier = before.newest_shard(&shard.id).filter(|newest| !other_base(newest)).or_else(|| complete.clone());
-        let Some(earlier) = earlier.filter(|e| e.shard.name == shard.name && e.shard.kind == shard.kind) else {
-            return nothing();
-        };
+        let Some(earlier) = earlier(before, shard, is_whole) else { return nothing() };
         let anew = |why: &str| {
             let note = Some(format!("table {} is stored anew: {why}", shard.name));
             Ok(Found { below: None, note })
@@ -79,9 +72,17 @@ impl<'a> Below<'a> {
         }
         let chunks: Option<&dyn ChunkSource> = if before.can_read() { Some(before.chunks()?) } else { None };
         let stay = stays(layers);
-        let needs_read = !is_whole || stay < layers.len() || seen.is_none();
-        if chunks.is_none() && needs_read {
-            return Ok(Found { below: None, note });
+        // Who only writes: what is known without reading must do.
+        if chunks.is_none() {
+            match (&seen, note) {
+                (None, Some(note)) => return Ok(Found { below: None, note: Some(note) }),
+                (None, None) => return anew("this machine does not remember it, and may not read it"),
+                _ if !is_whole => return anew("an owner was not read, and what stands in for it may not be read"),
+                _ if stay < layers.len() => {
+                    return anew("it has as many layers as may be, and may not read them to join them");
+                }
+                (_, given) => note = given,
+            }
         }
         // Where nothing is lost at all, nobody need look at every chunk.
         let relied_on = common.target.sink.stands_on(&earlier.of.id)?
@@ -222,6 +223,16 @@ fn are_relied_on(attempt: &Attempt<'_>, roots: &[Root], chunks: &dyn ChunkSource
         }
     }
     Ok(true)
+}
+
+/// The shard as the snapshot has it that tonight may stand on.
+fn earlier(before: &Previous<'_>, shard: &Shard, is_whole: bool) -> Option<Earlier> {
+    let complete = before.shard(&shard.id).filter(|_| is_whole);
+    let other_base = |newest: &Earlier| {
+        complete.as_ref().is_some_and(|complete| complete.shard.layers.first() != newest.shard.layers.first())
+    };
+    let newest = before.newest_shard(&shard.id).filter(|newest| !other_base(newest));
+    newest.or_else(|| complete.clone()).filter(|e| e.shard.name == shard.name && e.shard.kind == shard.kind)
 }
 
 /// What [`Below::find`] came to.

@@ -66,6 +66,7 @@ pub struct Folded {
     pub patches: Vec<NodePatch>,
     pub unowned: UnownedCount,
     pub rows: u64,
+    pub expiring: u64,
     /// Of the merged run.
     pub digest: [u8; 32],
     pub leaf_records: u32,
@@ -241,7 +242,7 @@ impl Attempt<'_> {
         } else {
             fold.whole(runs)?
         };
-        let ranges::Written { root, mut patches, unowned, rows, digest, seen } = written;
+        let ranges::Written { root, mut patches, unowned, rows, expiring, digest, seen } = written;
         let Some(root) = root else { return Ok(None) };
         let mut layers: Vec<Root> = below.map(|below| below.kept.clone()).unwrap_or_default();
         layers.extend(root);
@@ -258,7 +259,7 @@ impl Attempt<'_> {
                 ));
             }
         }
-        Ok(Some(Folded { layers, stands, notes, patches, unowned, rows, digest, leaf_records, bytes_read }))
+        Ok(Some(Folded { layers, stands, notes, patches, unowned, rows, expiring, digest, leaf_records, bytes_read }))
     }
 
     /// The merge of `runs`, one for each of `nodes`, that `witness` is told of.

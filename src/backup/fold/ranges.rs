@@ -14,6 +14,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use repo_format::key::FingerprintKey;
+use repo_format::record::Traits;
 use repo_format::run_digest::RunDigest;
 
 use super::Attempt;
@@ -56,6 +57,7 @@ pub struct Written {
     pub patches: Vec<NodePatch>,
     pub unowned: UnownedCount,
     pub rows: u64,
+    pub expiring: u64,
     pub digest: [u8; 32],
     /// What this machine is to remember, to be ended.
     pub seen: Option<seen::Writing>,
@@ -90,6 +92,7 @@ struct Writing<'a> {
     patches: PatchWriter<'a>,
     digest: RunDigest,
     rows: u64,
+    expiring: u64,
     /// What this machine is to remember.
     seen: Option<seen::Writing>,
     rule: &'a dyn Rule,
@@ -105,6 +108,7 @@ impl Writing<'_> {
         batch.digest(&mut self.digest);
         self.remember(&batch);
         self.rows += batch.iter().filter(|record| record.is_row()).count() as u64;
+        self.expiring += batch.iter().filter(|record| record.traits.has(Traits::EXPIRING)).count() as u64;
         let patches = &mut self.patches;
         patches.add(told, self.tree.open_records())?;
         let batch = Arc::new(batch);
@@ -124,10 +128,10 @@ impl Writing<'_> {
     }
 
     fn finish(self) -> Result<Written> {
-        let Writing { tree, mut patches, digest, rows, seen, .. } = self;
+        let Writing { tree, mut patches, digest, rows, expiring, seen, .. } = self;
         let root = tree.finish(&mut |first_key, records| patches.end_leaf(first_key, records))?;
         let (patches, unowned) = patches.finish()?;
-        Ok(Written { root, patches, unowned, rows, digest: digest.finish(), seen })
+        Ok(Written { root, patches, unowned, rows, expiring, digest: digest.finish(), seen })
     }
 }
 
@@ -155,7 +159,17 @@ impl Fold<'_, '_> {
         let (common, digest) = (self.attempt.common, RunDigest::new(&key));
         let seen = target.seen.filter(|_| common.options.remembers);
         let seen = seen.and_then(|seen| seen.write(&common.options.cluster, &self.attempt.shard.id).ok());
-        Ok(Writing { tree, patches, digest, rows: 0, seen, rule: self.attempt.rule, cut: common.cut, spare })
+        Ok(Writing {
+            tree,
+            patches,
+            digest,
+            rows: 0,
+            expiring: 0,
+            seen,
+            rule: self.attempt.rule,
+            cut: common.cut,
+            spare,
+        })
     }
 
     fn scribe(&self) -> Scribe {
