@@ -105,9 +105,8 @@ fn a_listing_has_all_its_pages_and_many_are_removed() {
     after.sort();
     assert_eq!(after, expected[5_001..].iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     // One that is missing among them is fine.
-    let gone = [&all[..2_000], &["packs/none".to_string()], &all[2_000..]].concat();
-    store.delete_all(&gone).unwrap();
-    assert!(names(&store, "").is_empty());
+    store.delete_all(&[&all[..200], &["packs/none".to_string()], &all[200..300]].concat()).unwrap();
+    assert_eq!(names(&store, "").len(), all.len() - 300);
 }
 
 /// A server that goes away and comes back costs time, and nothing else.

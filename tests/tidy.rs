@@ -63,7 +63,7 @@ const ENGINE_NAMED: &[&str] = &[];
 /// Words of single databases, lower-case. Ours are others: shard, group, record, place.
 const ENGINE_WORDS: [&str; 7] = ["keyspace", "token", "partition", "clustering", "sstable", "nodetool", "cql"];
 /// Where these are parts of something else.
-const OTHER_WORDS: [&str; 10] = [
+const OTHER_WORDS: [&str; 11] = [
     // Those of Keystone and Swift.
     "-token\"",
     "/tokens\"",
@@ -71,6 +71,8 @@ const OTHER_WORDS: [&str; 10] = [
     "partition_point",
     // What proves a session to S3.
     "session_token",
+    // And to Azure.
+    "sas_token",
     "identity_token",
     "with_token",
     "expiredtoken",

@@ -29,7 +29,7 @@ const FORM: Form = Form {
 const CREDENTIALS: &str = "set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and \
                            AZURE_TENANT_ID, or give the machine an identity";
 
-/// Whoever asks for a token does not say which version of storage is meant.
+/// Whoever asks for a ticket does not say which version of storage is meant.
 const LISTENING: Listening = Listening(|headers: &HeaderMap| headers.contains_key("x-ms-version"));
 
 /// Whether `place` means a container of Azure.
@@ -50,7 +50,7 @@ impl Provider for MicrosoftAzure {
     const CREDENTIALS: &'static str = CREDENTIALS;
     const DENIED: &'static str = "AuthorizationPermissionMismatch";
     const TELLS_MISSING: bool = true;
-    const REMOVES_MANY: bool = true;
+    const REMOVED_AT_ONCE: usize = 256;
 
     fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
         let said = answer.said();

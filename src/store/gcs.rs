@@ -30,7 +30,7 @@ const FORM: Form = Form {
 const CREDENTIALS: &str = "name a file by GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth application-default login`, or give \
                            the machine a service account";
 
-/// Whoever asks for a token has none yet.
+/// Whoever asks for a ticket has none yet.
 const LISTENING: Listening = Listening(|headers: &HeaderMap| headers.contains_key(AUTHORIZATION));
 
 /// Whether `place` means a bucket of Google.
@@ -52,7 +52,7 @@ impl Provider for GoogleCloudStorage {
     const CREDENTIALS: &'static str = CREDENTIALS;
     const DENIED: &'static str = "AccessDenied";
     const TELLS_MISSING: bool = true;
-    const REMOVES_MANY: bool = false;
+    const REMOVED_AT_ONCE: usize = 1;
 
     fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
         let said = answer.said();

@@ -51,8 +51,8 @@ pub trait Provider: ObjectStore {
     const DENIED: &'static str;
     /// Whether a delete says that there is no such object.
     const TELLS_MISSING: bool;
-    /// Whether many objects can be removed by one request.
-    const REMOVES_MANY: bool;
+    /// Objects that can be removed by one request; 1 where there is none for several.
+    const REMOVED_AT_ONCE: usize;
 
     /// What an answer that is no success means.
     fn refused(asked: &Asked<'_>, answer: &Answer) -> Error;
@@ -178,10 +178,10 @@ impl<P: Provider> Bucket<P> {
         visit(name, found)
     }
 
-    /// Some requests for many objects. What is missing counts as removed.
-    fn remove_at_once(&self, paths: Vec<Path>, first: &str) -> Result<()> {
+    /// One request for several objects. What is missing counts as removed.
+    fn remove_at_once(&self, paths: &[Path], first: &str) -> Result<()> {
         self.ask(Verb::Delete, first, async {
-            let paths = futures_util::stream::iter(paths.into_iter().map(Ok)).boxed();
+            let paths = futures_util::stream::iter(paths.to_vec().into_iter().map(Ok)).boxed();
             let gone =
                 |removed: &object_store::Result<Path>| matches!(removed, Err(object_store::Error::NotFound { .. }));
             let removed = self.client.delete_stream(paths).filter(|removed| std::future::ready(!gone(removed)));
@@ -260,10 +260,12 @@ impl<P: Provider> Store for Bucket<P> {
 
     fn delete_all(&self, names: &[String]) -> Result<()> {
         let paths = names.iter().map(|name| self.path(name)).collect::<Result<Vec<Path>>>()?;
-        match P::REMOVES_MANY {
-            true => self.remove_at_once(paths, names.first().map_or("", String::as_str)),
-            false => self.remove_each(paths, names),
+        if P::REMOVED_AT_ONCE == 1 {
+            return self.remove_each(paths, names);
         }
+        // One after another: a server works on each object of a request by itself, and a request has its time.
+        let mut parts = names.chunks(P::REMOVED_AT_ONCE).zip(paths.chunks(P::REMOVED_AT_ONCE));
+        parts.try_for_each(|(names, paths)| self.remove_at_once(paths, names.first().map_or("", String::as_str)))
     }
 
     fn concurrency(&self) -> usize {

@@ -45,7 +45,7 @@ impl Provider for AmazonS3 {
     const DENIED: &'static str = "AccessDenied";
     /// `DeleteObject` says the same of what is there and of what is not.
     const TELLS_MISSING: bool = false;
-    const REMOVES_MANY: bool = true;
+    const REMOVED_AT_ONCE: usize = 1000;
 
     fn refused(asked: &Asked<'_>, answer: &Answer) -> Error {
         errors::refused(asked, answer)
