@@ -124,11 +124,11 @@ impl Repo {
     }
 
     /// Whether something may be there to be taken away: the log has gone on since the last time, as far as this machine remembers, or
-    /// packs wait for their grace to end.
+    /// packs wait for their grace to end, or a session may be silent for long.
     pub fn is_prune_due(&self) -> bool {
         let state = self.state();
         let last = self.core.cache.as_ref().and_then(|cache| cache.pruned());
-        last != Some(state.n()) || !state.condemned().is_empty()
+        last != Some(state.n()) || !state.condemned().is_empty() || silent::may_be(&state)
     }
 
     /// What nobody needs was taken away. Where that cannot be remembered, it is looked for once more than needed.

@@ -44,6 +44,12 @@ impl Repo {
     }
 }
 
+/// Whether a session is so old by its writer's clock.
+pub(super) fn may_be(state: &State) -> bool {
+    let now = world::now_ms();
+    state.open_sessions().values().any(|session| is_over(session.time_ms, SILENT_MS, now))
+}
+
 impl Core {
     /// Whether a session was opened so long ago. The clock of the writer alone is not believed: entries of the administrator or of one's
     /// own before it may say that it is younger, entries after it that it is old.
