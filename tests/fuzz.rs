@@ -11,12 +11,16 @@ use onefold::engine::cassandra::sstable::write::fuzzing as written;
 use onefold::engine::params::fuzzing::params;
 use onefold::snapshot::Snapshot;
 use onefold::snapshot::fuzzing::{snapshot_body, snapshot_record};
+use onefold::store::answers::fuzzing as answers;
 use repo_format::snapshot::Says;
 
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 26] = [
+const TARGETS: [Target; 29] = [
+    ("answers_catalog", answers::catalog),
+    ("answers_listing", answers::listing),
+    ("answers_versions", answers::versions),
     ("cassandra_class", fuzz_class),
     ("cassandra_component", fuzz_component),
     ("cassandra_counter", fuzz_counter),

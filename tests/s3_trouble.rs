@@ -312,6 +312,44 @@ fn a_thousand_versions_are_listed_page_by_page() {
     }
 }
 
+/// A listing that is longer than what is remembered is read page by page, and objects are looked up one by one: the same is there.
+#[test]
+fn a_listing_of_versions_need_not_fit_into_memory() {
+    let Some(server) = Server::start() else { return };
+    let store = server.open("bucket/many");
+    let mut all: Vec<String> = (0..1234).map(|n| format!("index/{n}")).collect();
+    all.sort();
+    thread::scope(|scope| {
+        for part in all.chunks(100) {
+            let store = &store;
+            scope.spawn(move || part.iter().for_each(|name| store.create(name, name.clone().into()).unwrap()));
+        }
+    });
+    let time = between_seconds();
+    let keys = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    let variables = keys.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let place = server.place("bucket/many");
+    for keeps in [1, 100, 1 << 17] {
+        let then = onefold::store::s3::S3::as_of(place.as_ref(), &variables, time.parse().unwrap()).unwrap();
+        let then = then.keeping(keeps);
+        let shown = |found: Vec<(String, u64)>| found.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert!(shown(names(&then, "index")) == all && shown(names(&then, "")) == all, "{keeps}");
+        assert!(names(&then, "inde").is_empty() && names(&then, "index/7").is_empty(), "{keeps}");
+        let mut after = Vec::new();
+        then.list_after("index", &all[1000], &mut |name, _| Ok(after.push(name.to_owned()))).unwrap();
+        after.sort();
+        assert!(after == all[1001..], "{keeps}");
+        // Twice, so that some are remembered; each but the last begins the names of others.
+        for name in [&all[0], &all[7], &all[1233], &all[7], &all[0]] {
+            assert_eq!(then.read(name).unwrap(), name.as_bytes(), "{keeps}");
+            assert_eq!(then.read_range(name, 2..5).unwrap(), b"dex", "{keeps}");
+        }
+        for none in ["index", "index/", "index/12345", "inde", "x"] {
+            assert_eq!(then.read(none).unwrap_err().kind(), onefold::Kind::NotFound, "{none} {keeps}");
+        }
+    }
+}
+
 /// Where nothing may be deleted, taking away fails by name and harms nothing: what was forgotten is off the list, and the rest is whole.
 #[test]
 fn deletes_that_are_refused_are_named_and_do_no_harm() {

@@ -4,6 +4,7 @@
 //! `repo_format::names` alone; the part before the first slash is the object's folder. Policies (retries, counting,
 //! faults) are wrappers around a store; providers stay plain.
 
+pub mod answers;
 #[cfg(feature = "azure")]
 pub mod azure;
 #[cfg(feature = "bucket")]

@@ -1,8 +1,11 @@
 //! A bucket that keeps versions, read as it was at a time: what was overwritten or deleted since is there.
+//!
+//! Memory: a page of a listing, and [`KEEPS`] objects of which it is known what stood, 100 to 200 bytes each: 26 MiB at most. A listing
+//! of fewer is asked for once, and answers all; of more, each object that is not remembered is looked up by a request of its own.
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,18 +15,24 @@ use jiff::Timestamp;
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, HttpResponse};
-use serde::Deserialize;
 
+use super::super::answers::versions::{Marker, Page, Standing, Version, parse};
 use super::super::bucket::errors::{Verb, named};
 use super::super::bucket::{REQUEST, wire};
-use super::super::{Store, is_under, missing};
+use super::super::{Store, lock, missing};
 use super::{LISTENING, S3};
 use crate::error::{self, Error, Kind, Result};
 
 /// Longest page of a listing, bytes: a thousand versions.
 const PAGE_MAX: usize = 8 << 20;
+/// Objects of which it is remembered what stood.
+const KEEPS: usize = 1 << 17;
+/// Versions that are asked for at a time.
+const AT_ONCE: usize = 1000;
+/// The same where one object is meant.
+const OF_ONE: usize = 8;
 
-/// See the module. Reads by version; writes nothing. In memory lies what one listing shows: some 200 bytes an object.
+/// See the module. Reads by version; writes nothing.
 pub struct AsOf {
     store: S3,
     time: Timestamp,
@@ -31,61 +40,74 @@ pub struct AsOf {
     /// Where the bucket is asked for.
     url: String,
     region: String,
-    objects: OnceLock<HashMap<String, Version>>,
+    keeps: usize,
+    known: Mutex<Known>,
 }
 
-/// The version of an object that was there.
-struct Version {
-    /// `None` is what was written before the bucket kept versions.
-    id: Option<String>,
-    len: u64,
-}
-
-/// A page of a listing of versions.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Page {
-    #[serde(rename = "Version")]
-    versions: Vec<Listed>,
-    #[serde(rename = "DeleteMarker")]
-    markers: Vec<Listed>,
-    is_truncated: bool,
-    next_key_marker: Option<String>,
-    next_version_id_marker: Option<String>,
-}
-
-/// A version, or the marker of a removal, which has no size.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    key: String,
-    version_id: Option<String>,
-    last_modified: Timestamp,
-    #[serde(default)]
-    size: u64,
-}
-
-/// Of each key's versions the one that stood at `time`: when it was made, and what it was, if no removal.
+/// What stood, by name.
 #[derive(Default)]
-struct Standing(HashMap<String, (Timestamp, Option<Version>)>);
+enum Known {
+    /// Nothing was asked for yet.
+    #[default]
+    Nothing,
+    /// All that there was.
+    Whole(HashMap<String, Version>),
+    /// What was asked for last, and what before; `None` is nothing.
+    Part { newer: HashMap<String, Option<Version>>, older: HashMap<String, Option<Version>> },
+}
 
-impl Standing {
-    fn add(&mut self, page: Page, time: Timestamp) {
-        let version = |listed: &Listed| {
-            let id = listed.version_id.clone().filter(|id| !id.is_empty());
-            Some(Version { id, len: listed.size })
-        };
-        // Of an object and its removal at one moment the object counts: it is what somebody looks for.
-        let versions = page.versions.into_iter().map(|listed| (version(&listed), listed));
-        for (found, listed) in versions.chain(page.markers.into_iter().map(|listed| (None, listed))) {
-            let (made, removal) = (listed.last_modified, found.is_none());
-            let newer = |known: &(Timestamp, Option<Version>)| {
-                made > known.0 || made == known.0 && known.1.is_none() && !removal
-            };
-            if made <= time && self.0.get(&listed.key).is_none_or(newer) {
-                self.0.insert(listed.key, (made, found));
+impl Known {
+    /// What stood, if that is known.
+    fn get(&mut self, name: &str, keeps: usize) -> Option<Option<Version>> {
+        match self {
+            Known::Nothing => None,
+            Known::Whole(all) => Some(all.get(name).cloned()),
+            Known::Part { newer, older } => {
+                if let Some(found) = newer.get(name) {
+                    return Some(found.clone());
+                }
+                let (name, found) = older.remove_entry(name)?;
+                self.keep(name, found.clone(), keeps);
+                Some(found)
             }
         }
+    }
+
+    /// What was asked for longest ago goes, half of all at a time.
+    fn keep(&mut self, name: String, version: Option<Version>, keeps: usize) {
+        if let Known::Part { newer, older } = self {
+            if newer.len() >= (keeps / 2).max(1) {
+                *older = std::mem::take(newer);
+            }
+            newer.insert(name, version);
+        }
+    }
+}
+
+/// A listing on its way: what stood of names that begin with `prefix`, in order.
+struct Walk<'a> {
+    of: &'a AsOf,
+    prefix: &'a str,
+    at_once: usize,
+    standing: Standing,
+    /// Where it goes on, if it does.
+    next: Option<Marker>,
+}
+
+impl Walk<'_> {
+    /// What the next page shows; `None` at the end.
+    fn page(&mut self) -> Result<Option<Vec<(String, Version)>>> {
+        let Some(after) = self.next.take() else { return Ok(None) };
+        let page = self.of.page(self.prefix, &after, self.at_once)?;
+        let mut shown = Vec::new();
+        let next = self.standing.take(page, &after, &mut |key, version| {
+            let name = key.strip_prefix(&self.of.store.root).filter(|name| name.starts_with(self.prefix));
+            let name = name.ok_or_else(|| self.of.odd(&format!("lists {key:?}, which was not asked for")))?;
+            shown.push((name.to_owned(), version));
+            Ok(())
+        })?;
+        self.next = next.map_err(|what| self.of.odd(what))?;
+        Ok(Some(shown))
     }
 }
 
@@ -97,32 +119,86 @@ impl AsOf {
             .with_config(object_store::ClientConfigKey::Timeout, REQUEST);
         let client = LISTENING.connect(&options);
         let client = client.map_err(|e| Error::new(Kind::Io, store.place(), error::chain(&e)))?;
-        Ok(AsOf { store, time, client, url, region, objects: OnceLock::new() })
+        Ok(AsOf { store, time, client, url, region, keeps: KEEPS, known: Mutex::default() })
     }
 
-    fn objects(&self) -> Result<&HashMap<String, Version>> {
-        if let Some(objects) = self.objects.get() {
-            return Ok(objects);
+    /// Remembers no more than so many objects.
+    pub fn keeping(self, keeps: usize) -> AsOf {
+        AsOf { keeps, ..self }
+    }
+
+    /// What stood of names that begin with `prefix` and come after `after`, asking for so many versions at a time.
+    fn walk<'a>(&'a self, prefix: &'a str, after: &str, at_once: usize) -> Walk<'a> {
+        let key = if after.is_empty() { String::new() } else { format!("{}{after}", self.store.root) };
+        let next = Some(Marker { key, version: String::new() });
+        Walk { of: self, prefix, at_once, standing: Standing::at(self.time), next }
+    }
+
+    /// What stood under a name.
+    fn version(&self, name: &str) -> Result<Version> {
+        let mut known = lock(&self.known);
+        if let Known::Nothing = *known {
+            *known = self.begin()?;
         }
-        let mut standing = Standing::default();
-        let (mut key, mut id) = (String::new(), String::new());
-        loop {
-            let page = self.page(&key, &id)?;
-            let next = page.is_truncated.then(|| (page.next_key_marker.clone(), page.next_version_id_marker.clone()));
-            standing.add(page, self.time);
-            match next {
-                None => break,
-                Some((Some(next), next_id)) if next > key || next == key && next_id.as_deref() != Some(&id) => {
-                    (key, id) = (next, next_id.unwrap_or_default());
-                }
-                Some(_) => return Err(self.odd("does not say where the listing of versions goes on")),
+        if let Some(found) = known.get(name, self.keeps) {
+            return found.ok_or_else(|| missing(name));
+        }
+        drop(known);
+        let found = self.look_up(name)?;
+        lock(&self.known).keep(name.to_owned(), found.clone(), self.keeps);
+        found.ok_or_else(|| missing(name))
+    }
+
+    /// The listing, or as much of its beginning as is remembered. Others wait meanwhile.
+    fn begin(&self) -> Result<Known> {
+        let (mut walk, mut all) = (self.walk("", "", AT_ONCE), HashMap::new());
+        while let Some(page) = walk.page()? {
+            all.extend(page);
+            if all.len() > self.keeps {
+                let older = all.into_iter().map(|(name, version)| (name, Some(version))).collect();
+                return Ok(Known::Part { newer: HashMap::new(), older });
             }
         }
-        let there = standing.0.into_iter().filter_map(|(key, (_, version))| {
-            let name = key.strip_prefix(&self.store.root)?;
-            Some((name.to_owned(), version?))
-        });
-        Ok(self.objects.get_or_init(|| there.collect()))
+        Ok(Known::Whole(all))
+    }
+
+    /// Asks for one name.
+    fn look_up(&self, name: &str) -> Result<Option<Version>> {
+        let mut walk = self.walk(name, "", OF_ONE);
+        while let Some(page) = walk.page()? {
+            // A name comes before those that begin with it.
+            if let Some((first, version)) = page.into_iter().next() {
+                return Ok((first == name).then_some(version));
+            }
+            if walk.standing.is_past(&format!("{}{name}", self.store.root)) {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Shows what stood in a folder, from what is remembered or else page by page.
+    fn listed(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut known = lock(&self.known);
+        if let Known::Nothing = *known {
+            *known = self.begin()?;
+        }
+        if let Known::Whole(all) = &*known {
+            let there = all.iter().filter(|(name, _)| name.starts_with(&prefix) && name.as_str() > after);
+            // Whoever looks may ask for more.
+            let there: Vec<_> = there.map(|(name, version)| (name.clone(), version.len)).collect();
+            drop(known);
+            return there.iter().try_for_each(|(name, len)| visit(name, *len));
+        }
+        drop(known);
+        let mut walk = self.walk(&prefix, after, AT_ONCE);
+        while let Some(page) = walk.page()? {
+            // A server may show again what it was to go on after.
+            let mut fresh = page.iter().filter(|(name, _)| name.as_str() > after);
+            fresh.try_for_each(|(name, version)| visit(name, version.len))?;
+        }
+        Ok(())
     }
 
     fn odd(&self, what: &str) -> Error {
@@ -130,8 +206,8 @@ impl AsOf {
     }
 
     /// What follows a version in the listing.
-    fn page(&self, key: &str, id: &str) -> Result<Page> {
-        let (result, heard) = self.store.runtime.block_on(wire::listen(self.ask(key, id)));
+    fn page(&self, prefix: &str, after: &Marker, at_once: usize) -> Result<Page> {
+        let (result, heard) = self.store.runtime.block_on(wire::listen(self.ask(prefix, after, at_once)));
         let asked = self.store.asked(Verb::Versions, "");
         let response = match result {
             Ok(response) if response.status().is_success() => response,
@@ -144,11 +220,10 @@ impl AsOf {
         let body = http_body_util::Limited::new(response.into_body(), PAGE_MAX);
         let bytes = self.store.runtime.block_on(http_body_util::BodyExt::collect(body));
         let bytes = bytes.map_err(|e| Error::new(Kind::Io, self.place(), e))?.to_bytes();
-        let text = String::from_utf8_lossy(&bytes);
-        quick_xml::de::from_str(&text).map_err(|e| self.odd(&format!("answers with no listing of versions: {e}")))
+        parse(&bytes).map_err(|e| self.odd(&format!("answers with no listing of versions: {e}")))
     }
 
-    async fn ask(&self, key: &str, id: &str) -> object_store::Result<HttpResponse> {
+    async fn ask(&self, prefix: &str, after: &Marker, at_once: usize) -> object_store::Result<HttpResponse> {
         let wrong =
             |e: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source: e };
         let marker = |name: &str, value: &str| match value {
@@ -156,10 +231,10 @@ impl AsOf {
             value => format!("&{name}={}", encoded(value)),
         };
         let query = format!(
-            "prefix={}&versions={}{}",
-            encoded(&self.store.root),
-            marker("key-marker", key),
-            marker("version-id-marker", id)
+            "max-keys={at_once}&prefix={}&versions={}{}",
+            encoded(&format!("{}{prefix}", self.store.root)),
+            marker("key-marker", &after.key),
+            marker("version-id-marker", &after.version)
         );
         let uri = format!("{}?{query}", self.url);
         let mut request = HttpRequest::new(HttpRequestBody::empty());
@@ -169,10 +244,6 @@ impl AsOf {
         AwsAuthorizer::new(&credentials, "s3", &self.region).try_authorize(&mut request, None)?;
         request.headers_mut().remove(HOST);
         self.client.execute(request).await.map_err(|e| wrong(Box::new(e)))
-    }
-
-    fn version(&self, name: &str) -> Result<&Version> {
-        self.objects()?.get(name).ok_or_else(|| missing(name))
     }
 
     fn refused(&self, name: &str) -> Error {
@@ -198,25 +269,26 @@ impl Store for AsOf {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.store.get(name, None, self.version(name)?.id.clone())
+        self.store.get(name, None, self.version(name)?.id)
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let Version { id, len } = self.version(name)?;
-        if range.end > *len {
+        if range.end > len {
             return Err(super::super::short(name, &range));
         }
         if range.start >= range.end {
             return Ok(Vec::new());
         }
-        self.store.get(name, Some(range), id.clone())
+        self.store.get(name, Some(range), id)
     }
 
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.objects()?
-            .iter()
-            .filter(|(name, _)| is_under(name, folder))
-            .try_for_each(|(name, found)| visit(name, found.len))
+        self.listed(folder, "", visit)
+    }
+
+    fn list_after(&self, folder: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.listed(folder, after, visit)
     }
 
     fn delete(&self, name: &str) -> Result<()> {
@@ -241,32 +313,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stood_at_a_time_is_found() {
-        let text = "<?xml version=\"1.0\"?><ListVersionsResult xmlns=\"x\"><Name>b</Name><IsTruncated>true</IsTruncated>\
-            <NextKeyMarker>p/a</NextKeyMarker><NextVersionIdMarker>3</NextVersionIdMarker>\
-            <DeleteMarker><Key>p/a</Key><VersionId>3</VersionId><LastModified>2026-01-03T00:00:00Z</LastModified></DeleteMarker>\
-            <Version><Key>p/a</Key><VersionId>2</VersionId><LastModified>2026-01-02T00:00:00.500Z</LastModified><Size>7</Size></Version>\
-            <Version><Key>p/b</Key><VersionId>null</VersionId><LastModified>2026-01-03T00:00:00Z</LastModified><Size>1</Size></Version>\
-            <DeleteMarker><Key>p/b</Key><VersionId>9</VersionId><LastModified>2026-01-03T00:00:00Z</LastModified></DeleteMarker>\
-            <Version><Key>p/a</Key><VersionId>1</VersionId><LastModified>2026-01-01T00:00:00Z</LastModified><Size>5</Size></Version>\
-            </ListVersionsResult>";
-        let at = |time: &str| {
-            let mut standing = Standing::default();
-            let page: Page = quick_xml::de::from_str(text).unwrap();
-            assert!(page.is_truncated && page.next_version_id_marker.as_deref() == Some("3"));
-            standing.add(page, time.parse().unwrap());
-            let version =
-                |key: &str| standing.0.get(key).and_then(|(_, v)| v.as_ref()).map(|v| (v.id.clone().unwrap(), v.len));
-            (version("p/a"), version("p/b"))
-        };
-        assert_eq!(at("2025-12-31T00:00:00Z"), (None, None));
-        assert_eq!(at("2026-01-01T00:00:00Z"), (Some(("1".into(), 5)), None));
-        assert_eq!(at("2026-01-02T00:00:00Z"), (Some(("1".into(), 5)), None));
-        assert_eq!(at("2026-01-02T00:00:01Z"), (Some(("2".into(), 7)), None));
-        assert_eq!(at("2026-01-03T00:00:00Z"), (None, Some(("null".into(), 1))), "of one moment the object counts");
-        for odd in ["", "<a", "<ListVersionsResult><Version></Version></ListVersionsResult>"] {
-            assert!(quick_xml::de::from_str::<Page>(odd).is_err(), "{odd}");
+    fn what_is_asked_for_longest_ago_goes() {
+        let version = |len| Version { id: None, len };
+        let older = (0..4).map(|n| (n.to_string(), Some(version(n)))).collect();
+        let mut known = Known::Part { newer: HashMap::new(), older };
+        assert_eq!(known.get("0", 4), Some(Some(version(0))));
+        known.keep("x".into(), None, 4);
+        assert_eq!(known.get("x", 4), Some(None), "that there is nothing is known, too");
+        known.keep("y".into(), Some(version(9)), 4);
+        for (name, found) in [("1", None), ("3", None), ("0", Some(Some(version(0)))), ("y", Some(Some(version(9))))] {
+            assert_eq!(known.get(name, 4), found, "{name}");
         }
+        let mut whole = Known::Whole([("a".to_string(), version(1))].into());
+        assert_eq!((whole.get("a", 1), whole.get("b", 1)), (Some(Some(version(1))), Some(None)));
         assert_eq!(encoded("a/b=c d"), "a%2Fb%3Dc%20d");
     }
 }

@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::super::answers::swift;
 use super::super::lock;
 use super::answers::{Asked, Verb};
 use crate::error::{Error, Kind, Result};
@@ -191,7 +192,7 @@ impl Auth {
             Login::V1 { .. } => text(&headers, "X-Storage-Url").map(str::to_owned),
             Login::V3 { interface, region, .. } => {
                 let answer = asked.body(response, CATALOG_MAX)?;
-                endpoint(&answer, interface, region.as_deref())
+                swift::endpoint(&answer, interface, region.as_deref())
             }
         };
         let name = if matches!(self.login, Login::V1 { .. }) { "X-Auth-Token" } else { "X-Subject-Token" };
@@ -210,20 +211,6 @@ impl Auth {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
-}
-
-/// The object store that a catalog names.
-fn endpoint(answer: &[u8], interface: &str, region: Option<&str>) -> Option<String> {
-    let answer: Value = serde_json::from_slice(answer).ok()?;
-    let catalog = answer.get("token")?.get("catalog")?.as_array()?;
-    let services = catalog.iter().filter(|service| service.get("type").and_then(Value::as_str) == Some("object-store"));
-    let mut endpoints = services.filter_map(|service| service.get("endpoints")?.as_array()).flatten();
-    let is = |endpoint: &Value, key: &str, value: &str| endpoint.get(key).and_then(Value::as_str) == Some(value);
-    let fits = |endpoint: &&Value| {
-        let here = region.is_none_or(|region| is(endpoint, "region", region) || is(endpoint, "region_id", region));
-        here && is(endpoint, "interface", interface)
-    };
-    endpoints.find(fits)?.get("url")?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -273,22 +260,6 @@ mod tests {
             let e = Auth::of(&variables(of)).err().unwrap();
             assert!(e.to_string().contains(word) && !e.to_string().contains("secret@"), "{of:?}: {e}");
             assert!(!e.to_string().contains("secret\n"), "{e}");
-        }
-    }
-
-    #[test]
-    fn the_catalog_says_where_the_account_is() {
-        let one = |interface: &str, region: &str| json!({ "interface": interface, "region": region, "url": format!("http://{interface}.{region}") });
-        let all = json!([one("admin", "a"), one("public", "a"), one("public", "b")]);
-        let answer = json!({ "token": { "catalog": [
-            { "type": "identity", "endpoints": [one("public", "z")] }, { "type": "object-store", "endpoints": all } ] } });
-        let answer = answer.to_string();
-        let of = |interface, region| endpoint(answer.as_bytes(), interface, region);
-        assert_eq!(of("public", None).unwrap(), "http://public.a");
-        assert_eq!(of("public", Some("b")).unwrap(), "http://public.b");
-        assert_eq!(of("admin", Some("b")), None);
-        for odd in ["", "[]", "{\"token\":7}", "{\"token\":{\"catalog\":[7,{\"type\":\"object-store\"}]}}"] {
-            assert_eq!(endpoint(odd.as_bytes(), "public", None), None);
         }
     }
 }

@@ -14,17 +14,15 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use md5::{Digest, Md5};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE};
 use reqwest::{StatusCode, Url, redirect};
-use serde::Deserialize;
 
 use self::answers::{Asked, Verb};
 use self::auth::Auth;
 use self::place::Place;
+use super::answers::swift;
 use super::{OBJECT_MAX, Store, gone, short};
 use crate::error::{self, Error, Kind, Result};
 
@@ -51,33 +49,6 @@ pub struct Swift {
     container: String,
     /// Before every name: nothing, or the prefix and a slash.
     root: String,
-}
-
-/// An object as listings show it.
-#[derive(Deserialize)]
-struct Listed {
-    name: String,
-    bytes: u64,
-    /// In UTC, without saying so: `2026-11-29T08:15:30.123456`.
-    #[serde(default)]
-    last_modified: String,
-}
-
-impl Listed {
-    /// When it was written, milliseconds since 1970, if the server says so.
-    fn date(&self) -> Option<u64> {
-        let civil: DateTime = self.last_modified.parse().ok()?;
-        u64::try_from(civil.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond()).ok()
-    }
-}
-
-/// What became of objects that were to be removed.
-#[derive(Deserialize)]
-struct Removed {
-    #[serde(rename = "Response Status")]
-    status: String,
-    #[serde(rename = "Errors", default)]
-    errors: Vec<(String, String)>,
 }
 
 /// Whether `place` means a container.
@@ -139,7 +110,7 @@ impl Swift {
     }
 
     /// A page of objects whose names begin with `prefix`, after `marker`.
-    fn page(&self, folder: &str, prefix: &str, marker: &str) -> Result<Vec<Listed>> {
+    fn page(&self, folder: &str, prefix: &str, marker: &str) -> Result<Vec<swift::Listed>> {
         let asked = self.asked(Verb::List, folder);
         let limit = PAGE.to_string();
         let response = self.ask(asked, |client, account| {
@@ -155,11 +126,10 @@ impl Swift {
             return Ok(Vec::new());
         }
         let bytes = asked.body(response, PAGE_MAX)?;
-        serde_json::from_slice(&bytes)
-            .map_err(|e| asked.error(Kind::Unsupported, format_args!("the answer is no listing: {e}")))
+        swift::listing(&bytes, prefix, marker).map_err(|e| asked.error(Kind::Unsupported, e))
     }
 
-    fn listed(&self, folder: &str, visit: &mut dyn FnMut(&str, &Listed) -> Result<()>) -> Result<()> {
+    fn listed(&self, folder: &str, visit: &mut dyn FnMut(&str, &swift::Listed) -> Result<()>) -> Result<()> {
         let slash = if folder.is_empty() { "" } else { "/" };
         let prefix = format!("{}{folder}{slash}", self.root);
         let mut marker = String::new();
@@ -167,10 +137,6 @@ impl Swift {
             // Until nothing comes: a server's pages may be shorter than what was asked for.
             let page = self.page(folder, &prefix, &marker)?;
             let Some(last) = page.last() else { return Ok(()) };
-            if page.iter().any(|found| !found.name.starts_with(&prefix) || found.name <= marker) {
-                let asked = self.asked(Verb::List, folder);
-                return Err(asked.error(Kind::Unsupported, "the server lists what was not asked for"));
-            }
             page.iter().try_for_each(|found| visit(&found.name[self.root.len()..], found))?;
             marker.clone_from(&last.name);
         }
@@ -193,7 +159,7 @@ impl Swift {
             Err(e) if e.kind() == Kind::NotFound || std::error::Error::source(&e).is_some() => return Ok(false),
             Err(e) => return Err(e),
         };
-        let Ok(removed) = serde_json::from_slice::<Removed>(&asked.body(response, REMOVED_MAX)?) else {
+        let Some(removed) = swift::removed(&asked.body(response, REMOVED_MAX)?) else {
             return Ok(false);
         };
         let refused = removed.errors.first().map(|(path, status)| (path.as_str(), status.as_str()));
