@@ -59,8 +59,8 @@ fn append(repo: &Repo, body: Body) -> Outcome<()> {
     let (n, previous) = (state.n() + 1, state.head());
     let entry = Entry { n, previous, writer: key.id(), time_ms: world::now_ms(), body };
     let (_, bytes) = entry.encode(&repo.ring().repo_id, &key)?;
-    repo.store().create(&Name::Log(n).to_string(), &bytes)?;
-    repo.store().create(&Name::Log(n).copy(), &bytes)?;
+    repo.store().create(&Name::Log(n).to_string(), bytes.clone().into())?;
+    repo.store().create(&Name::Log(n).copy(), bytes.into())?;
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn make(folder: &str, chunks: u64) -> Outcome<()> {
     let mut finish = |builder: IndexBuilder| -> Outcome<()> {
         let nonces = [world::random()?, world::random()?];
         let (name, bytes) = builder.finish(session, &ring.repo_id, &ring.repo.index, &nonces, &key)?;
-        repo.store().create(&Name::Index(name).to_string(), &bytes)?;
+        repo.store().create(&Name::Index(name).to_string(), bytes.into())?;
         indexes.push(name);
         Ok(())
     };
