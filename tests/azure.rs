@@ -101,7 +101,11 @@ fn a_listing_has_all_its_pages_and_many_are_removed() {
     assert_eq!(names(&store, "packs"), expected);
     let mut after = Vec::new();
     let last = &expected[5_000].0;
-    store.list_after("packs", last, &mut |name, _| Ok(after.push(name.to_string()))).unwrap();
+    let mut see = |name: &str, _| {
+        after.push(name.to_string());
+        Ok(())
+    };
+    store.list_after("packs", last, &mut see).unwrap();
     after.sort();
     assert_eq!(after, expected[5_001..].iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     // One that is missing among them is fine.

@@ -336,7 +336,11 @@ fn a_listing_of_versions_need_not_fit_into_memory() {
         assert!(shown(names(&then, "index")) == all && shown(names(&then, "")) == all, "{keeps}");
         assert!(names(&then, "inde").is_empty() && names(&then, "index/7").is_empty(), "{keeps}");
         let mut after = Vec::new();
-        then.list_after("index", &all[1000], &mut |name, _| Ok(after.push(name.to_owned()))).unwrap();
+        let mut see = |name: &str, _| {
+            after.push(name.to_owned());
+            Ok(())
+        };
+        then.list_after("index", &all[1000], &mut see).unwrap();
         after.sort();
         assert!(after == all[1001..], "{keeps}");
         // Twice, so that some are remembered; each but the last begins the names of others.

@@ -191,6 +191,66 @@ fn what_does_not_fit_is_named_with_what_to_do_and_no_secret() {
     }
 }
 
+/// Keystone before the same Swift: tickets for a password and for an application's credential, tickets that end, and what the catalog says.
+#[test]
+fn tickets_of_a_real_keystone_open_a_container() {
+    let (dir, port, keystone) = (tempfile::tempdir().unwrap(), server::free_port(), server::free_port());
+    let ports = [port.to_string(), keystone.to_string()];
+    let args = [OsStr::new("swift"), dir.path().as_os_str(), OsStr::new(&ports[0]), OsStr::new(&ports[1])];
+    let mut cluster = Cluster { child: server::serve(args).spawn().unwrap(), port, dir };
+    let ready = cluster.dir.path().join("keystone/ready");
+    if !server::answers(&mut cluster.child, "Keystone", Duration::from_millis(500), || ready.exists()) {
+        return server::is_missing("Keystone", "ONEFOLD_SWIFT", " swift keystone");
+    }
+    let url = format!("http://127.0.0.1:{keystone}/v3");
+    let open = |variables: &[(&str, &str)]| {
+        let all = [&[("OS_AUTH_URL", url.as_str()), ("OS_REGION_NAME", "one")], variables].concat();
+        let variables: Variables = all.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Swift::with(OsStr::new("swift://box/p"), &variables).unwrap()
+    };
+    let user = [("OS_USERNAME", "me"), ("OS_PASSWORD", "secret"), ("OS_PROJECT_NAME", "backups")];
+    let log = |name: &str| Arc::new(Folder::new(RealDisk::new(cluster.dir.path().join("logs").join(name))));
+    contract(&Retry::new(WithLog::new(Arc::new(open(&user)), log("a")).unwrap()));
+    let store = open(&user);
+    store.create("pack/a", "by password".into()).unwrap();
+    let given = fs::read_to_string(cluster.dir.path().join("keystone/credential")).unwrap();
+    let (id, secret) = given.trim().split_once('\n').unwrap();
+    let of_id = [("OS_APPLICATION_CREDENTIAL_ID", id), ("OS_APPLICATION_CREDENTIAL_SECRET", secret)];
+    let of_name = [
+        ("OS_APPLICATION_CREDENTIAL_NAME", "nights"),
+        ("OS_APPLICATION_CREDENTIAL_SECRET", secret),
+        ("OS_USERNAME", "me"),
+        ("OS_USER_DOMAIN_NAME", "Default"),
+    ];
+    for (credential, name) in [(&of_id[..], "pack/b"), (&of_name, "pack/c")] {
+        let store = open(credential);
+        assert_eq!(store.read("pack/a").unwrap(), b"by password");
+        store.create(name, "by a credential".into()).unwrap();
+    }
+    // Tickets are good for ninety seconds.
+    thread::sleep(Duration::from_secs(95));
+    assert_eq!(store.read("pack/b").unwrap(), b"by a credential");
+    assert_eq!(names(&store, "pack").len(), 3);
+    let wrong = [user[0], ("OS_PASSWORD", "not-the-password"), user[2]];
+    let other = [user[0], user[1], ("OS_PROJECT_NAME", "service")];
+    let no_secret = [of_id[0], ("OS_APPLICATION_CREDENTIAL_SECRET", "not-the-secret")];
+    let two = [&user[..], &[("OS_REGION_NAME", "two")]].concat();
+    let three = [&user[..], &[("OS_REGION_NAME", "three")]].concat();
+    let internal = [&user[..], &[("OS_INTERFACE", "internal")]].concat();
+    for (variables, word, advice) in [
+        (&wrong[..], "401", "OS_PASSWORD"),
+        (&other, "401", "OS_PROJECT_NAME"),
+        (&no_secret, "401", "let in"),
+        (&two, "refused", "server up"),
+        (&internal, "refused", "server up"),
+        (&three, "no object store", "OS_REGION_NAME"),
+    ] {
+        let e = open(variables).read("pack/a").unwrap_err();
+        assert!(e.message().contains(word) && e.advice().unwrap_or_default().contains(advice), "{word}: {e}");
+        assert!(!e.to_string().contains("not-the"), "{e}");
+    }
+}
+
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines

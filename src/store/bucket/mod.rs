@@ -179,9 +179,9 @@ impl<P: Provider> Bucket<P> {
     }
 
     /// One request for several objects. What is missing counts as removed.
-    fn remove_at_once(&self, paths: &[Path], first: &str) -> Result<()> {
+    fn remove_at_once(&self, paths: Vec<Path>, first: &str) -> Result<()> {
         self.ask(Verb::Delete, first, async {
-            let paths = futures_util::stream::iter(paths.to_vec().into_iter().map(Ok)).boxed();
+            let paths = futures_util::stream::iter(paths.into_iter().map(Ok)).boxed();
             let gone =
                 |removed: &object_store::Result<Path>| matches!(removed, Err(object_store::Error::NotFound { .. }));
             let removed = self.client.delete_stream(paths).filter(|removed| std::future::ready(!gone(removed)));
@@ -265,7 +265,9 @@ impl<P: Provider> Store for Bucket<P> {
         }
         // One after another: a server works on each object of a request by itself, and a request has its time.
         let mut parts = names.chunks(P::REMOVED_AT_ONCE).zip(paths.chunks(P::REMOVED_AT_ONCE));
-        parts.try_for_each(|(names, paths)| self.remove_at_once(paths, names.first().map_or("", String::as_str)))
+        parts.try_for_each(|(names, paths)| {
+            self.remove_at_once(paths.to_vec(), names.first().map_or("", String::as_str))
+        })
     }
 
     fn concurrency(&self) -> usize {
