@@ -124,8 +124,14 @@ pub fn compare(
     if let (Some(one), Some(other)) = (before, after)
         && one.view.schema().key()? != other.view.schema().key()?
     {
-        let mut counts = compare(before, None, watch, each)?;
-        counts.add(&compare(None, after, watch, each)?);
+        // A side whose conditions say nothing has no row that they name.
+        let is_asked = one.selection.is_some() || other.selection.is_some();
+        let mut counts = Counts::default();
+        for (side, alone) in [(one, (before, None)), (other, (None, after))] {
+            if side.selection.is_some() || !is_asked {
+                counts.add(&compare(alone.0, alone.1, watch, each)?);
+            }
+        }
         return Ok(counts);
     }
     let columns = |side: Option<Side<'_>>| side.map(|side| Columns::of(side.view)).transpose();
