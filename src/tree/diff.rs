@@ -1,7 +1,7 @@
 //! Two trees compared. Subtrees that are equal have equal ids and are not read.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use repo_format::tree::{Child, read_branch};
 
@@ -9,6 +9,9 @@ use super::Root;
 use super::read::fill_leaf;
 use crate::error::{Error, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSource, PackClass, Record, RecordBatch};
+
+/// Chunks of a side that are asked for ahead, at most.
+const ASKED_MOST: usize = 16;
 
 /// One key at which two trees differ. At least one side is there.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,10 @@ struct Side<'a> {
     from: Vec<u8>,
     /// Where it is empty there is no end.
     to: Vec<u8>,
+    /// Chunks that the other side lacks beside where it stands, in order: they will be read, and were not asked for.
+    ahead: VecDeque<ChunkId>,
+    /// How many were asked for and not read.
+    asked: usize,
 }
 
 impl<'a> Side<'a> {
@@ -40,7 +47,8 @@ impl<'a> Side<'a> {
         let path = top.into_iter().collect();
         let class = root.map_or(PackClass::Content, |root| root.class);
         let (from, to) = (from.to_vec(), to.to_vec());
-        Side { chunks, class, path, leaves: VecDeque::new(), batch: RecordBatch::new(), at: 0, end: 0, from, to }
+        let (leaves, ahead) = (VecDeque::new(), VecDeque::new());
+        Side { chunks, class, path, leaves, batch: RecordBatch::new(), at: 0, end: 0, from, to, ahead, asked: 0 }
     }
 
     /// The next subtree: its level, first key and id.
@@ -77,8 +85,20 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
+    /// Asks for chunks that come, some at a time.
+    fn ask(&mut self) {
+        let room = ASKED_MOST.saturating_sub(self.asked).min(self.ahead.len());
+        let ids: Vec<ChunkId> = self.ahead.drain(..room).collect();
+        if !ids.is_empty() {
+            self.asked += ids.len();
+            self.chunks.prefetch(&ids);
+        }
+    }
+
     /// Reads a leaf, and stands before the first of its records that lies in the range.
     fn read(&mut self, id: &ChunkId) -> Result<()> {
+        self.asked = self.asked.saturating_sub(1);
+        self.ask();
         self.batch.clear();
         fill_leaf(self.chunks, self.class, id, &mut self.batch)?;
         let before = |key: &[u8]| self.batch.iter().take_while(|record| record.key < key).count();
@@ -175,12 +195,34 @@ impl<'a> Diff<'a> {
                     return Ok(true);
                 }
                 let order = b.first_key.cmp(&a.first_key).then(level_a.cmp(&level_b));
-                if order != Ordering::Greater {
-                    self.before.open()?;
-                    return Ok(true);
+                let (side, level) =
+                    if order != Ordering::Greater { (&mut self.before, level_b) } else { (&mut self.after, level_a) };
+                side.open()?;
+                if level > 0 {
+                    self.look_ahead();
                 }
-                self.after.open().map(|()| true)
+                Ok(true)
             }
+        }
+    }
+
+    /// Where both sides stand among children of one level, those that only one has will be read.
+    fn look_ahead(&mut self) {
+        let (Some((level, before)), Some((other, after))) = (self.before.path.last(), self.after.path.last()) else {
+            return;
+        };
+        if level != other {
+            return;
+        }
+        let ids = |children: &[Child]| children.iter().map(|child| child.id).collect::<HashSet<ChunkId>>();
+        let (of_before, of_after) = (ids(before), ids(after));
+        let alone = |children: &[Child], other: &HashSet<ChunkId>| -> VecDeque<ChunkId> {
+            children.iter().rev().map(|child| child.id).filter(|id| !other.contains(id)).collect()
+        };
+        let (one, two) = (alone(before, &of_after), alone(after, &of_before));
+        for (side, ahead) in [(&mut self.before, one), (&mut self.after, two)] {
+            (side.ahead, side.asked) = (ahead, 0);
+            side.ask();
         }
     }
 }
