@@ -180,6 +180,11 @@ fn closed_pipes_are_quiet_and_full_disks_are_said() {
         &["repair", "--dry-run"],
         &["recover", "--dry-run"],
         &["stats", "--by-snapshot"],
+        &["diff", "latest"],
+        &["diff", "latest", "--json"],
+        &["history", "lab.orders", "--where", "customer >= 0"],
+        &["find", "1"],
+        &["find", "1", "--json"],
         &["ls", "--json"],
         &["show", "--json"],
         &orders,
@@ -268,7 +273,8 @@ fn what_a_terminal_obeys_is_not_printed() {
     let mut backup = user.command();
     backup.args(["backup", "cassandra", "--cluster", cluster]).args(crate::user::nodes(&nodes));
     ran(&mut backup).fine();
-    for args in [&["snapshots"][..], &["show"], &["ls"], &["drift"]] {
+    let looks = [&["snapshots"][..], &["show"], &["ls"], &["drift"], &["diff", "latest"], &["find", "1"]];
+    for args in looks {
         let said = user.run(args).fine();
         assert!(!said.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{said:?}");
     }

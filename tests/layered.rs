@@ -25,7 +25,7 @@ const DAY_MS: i64 = 86_400_000;
 pub fn scatter(rows: &mut [Row], night: u64, one_in: usize) -> usize {
     let mut dice = Dice(night.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
     let (all, few) = (rows.len(), rows.len() / one_in);
-    (0..few).for_each(|_| rows[dice.below(all as u64) as usize].night = night);
+    (0..few).for_each(|_| rows[dice.below(all as u64) as usize].write(night));
     few
 }
 
@@ -148,7 +148,7 @@ fn rows_that_come_and_go_and_a_night_that_changes_most() {
         );
     }
     // All change: a base of its own costs less.
-    rows.iter_mut().for_each(|row| row.night = 99);
+    rows.iter_mut().for_each(|row| row.write(99));
     let (snapshot, _) = site.night(&rows, 6);
     assert_eq!(layers(&snapshot), [rows.len() as u64]);
     world::shift(0);

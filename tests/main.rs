@@ -54,6 +54,7 @@ mod node_guards;
 mod own_trees;
 mod parallel;
 mod params;
+mod past;
 mod pieces;
 mod plan;
 mod previous;

@@ -18,11 +18,13 @@ use onefold::repo::check::Reads;
 use onefold::repo::prune::Limits;
 use onefold::repo::{InitOptions, Like, Repo, world};
 use onefold::run::Record;
+use onefold::snapshot::Snapshot;
 use onefold::store::Store;
 use onefold::watch::Watch;
 use onefold::{forget, prune};
 use repo_format::credential::{PasswordCost, Unlock};
 use repo_format::record::{BodyWriter, Class};
+use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::repo::{key_file, memory, open};
@@ -32,11 +34,18 @@ const NIGHTS: u64 = 60;
 const ROWS: i32 = 24_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// A row's key, the length of its group, and the night on which it was last written.
+/// A row's key, the length of its group, the night that its value is of, and that on which it was last written.
 pub struct Row {
     pub key: Vec<u8>,
     pub group_len: usize,
     pub night: u64,
+    pub written: u64,
+}
+
+impl Row {
+    pub fn write(&mut self, night: u64) {
+        (self.night, self.written) = (night, night);
+    }
 }
 
 /// In the order of keys.
@@ -49,7 +58,7 @@ pub fn many_rows(count: i32) -> Vec<Row> {
         let mut key = Vec::new();
         let group_len = comparable::put_group(&mut key, &n.to_be_bytes());
         key.extend([2, 0x38]);
-        Row { key, group_len, night: 0 }
+        Row { key, group_len, night: 0, written: 0 }
     };
     let mut rows: Vec<Row> = (0..count).map(row).collect();
     rows.sort_by(|a, b| a.key.cmp(&b.key));
@@ -62,8 +71,8 @@ fn change(rows: &mut [Row], night: u64) {
     let mut below = |n: usize| dice.below(n as u64) as usize;
     let (stretch, all) = (rows.len() / 25, rows.len());
     let from = below(all - stretch);
-    rows[from..from + stretch].iter_mut().for_each(|row| row.night = night);
-    (0..3).for_each(|_| rows[below(all)].night = night);
+    rows[from..from + stretch].iter_mut().for_each(|row| row.write(night));
+    (0..3).for_each(|_| rows[below(all)].write(night));
 }
 
 /// 500 bytes that nothing makes smaller.
@@ -71,7 +80,7 @@ pub fn body_of(table: &Table, row: &Row) -> Vec<u8> {
     let column = table.columns.iter().find(|c| c.name == "b").unwrap().number;
     let (mut noise, mut body) = (vec![0; 500], Vec::new());
     blake3::Hasher::new().update(&row.key).update(&row.night.to_le_bytes()).finalize_xof().fill(&mut noise);
-    let time = 1_700_000_000_000_000 + row.night as i64 * DAY_MS * 1000;
+    let time = 1_700_000_000_000_000 + row.written as i64 * DAY_MS * 1000;
     BodyWriter::new(&mut body).push_live(column, time, noise.as_slice().into());
     body
 }
@@ -108,16 +117,23 @@ pub fn site(dir: &Path) -> (PathBuf, PathBuf, Table) {
     (node, of_table, table)
 }
 
+/// A night, with parameters besides those that it takes anyway, or in their place.
+pub fn night_with(repo: &Repo, dir: &Path, node: &Path, more: &Value) -> Snapshot {
+    with(repo, dir, node, None, more).snapshot
+}
+
 pub fn night(repo: &Repo, dir: &Path, node: &Path, state: Option<&Path>, whole: bool) -> Done {
+    with(repo, dir, node, state, &if whole { json!({"whole": true}) } else { json!({}) })
+}
+
+fn with(repo: &Repo, dir: &Path, node: &Path, state: Option<&Path>, more: &Value) -> Done {
     let engine = ALL[0];
     let form = engine.sources().iter().find(|form| form.name == "cassandra").unwrap();
     let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
-    let mut said = serde_json::json!({
+    let mut said = json!({
         "cluster": "prod", "node": [format!("n1@127.0.0.1={}", node.display())], "source-ring": dir.join("ring.txt"), "keyspace": ["lab"],
     });
-    if whole {
-        said["whole"] = true.into();
-    }
+    more.as_object().unwrap().iter().for_each(|(name, value)| said[name] = value.clone());
     let params = Params::from_json(&takes, said.to_string().as_bytes()).unwrap();
     let watch = Arc::new(Watch::new());
     let env = Env { watch: &watch, state: state.map(Path::to_owned), secret: &|_| unreachable!() };

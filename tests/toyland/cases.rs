@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::model::{Cluster, Dice, Document, key, owns};
+use crate::past;
 use crate::toy::source::Toyland;
 
 /// What makes this binary the program.
@@ -28,31 +29,33 @@ pub const ALL: &[Case] = &[
     ("a_shard_in_ranges_is_what_it_is_whole", ranges),
     ("a_part_that_cannot_be_read_is_kept_and_the_others_are_merged", damaged),
     ("bad_input_is_named", bad_input),
+    ("differences_are_those_of_maps", past::differences),
+    ("histories_are_those_of_maps", past::histories),
 ];
 
 /// Someone with a repository, and archives.
-struct Home(TempDir);
+pub struct Home(TempDir);
 
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
     #[track_caller]
-    fn ends(self, code: i32) -> Ran {
+    pub fn ends(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
         self
     }
 
-    fn objects(&self) -> Vec<Value> {
+    pub fn objects(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 impl Home {
-    fn new() -> Home {
+    pub fn new() -> Home {
         let home = Home(tempfile::tempdir().unwrap());
         let key = home.path("key");
         home.run(&["init", "--new-key-file", key.to_str().unwrap()]).ends(0);
@@ -63,7 +66,7 @@ impl Home {
         self.0.path().join(name)
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub fn run(&self, args: &[&str]) -> Ran {
         let mut command = Command::new(std::env::current_exe().unwrap());
         for name in ["ONEFOLD_PASSWORD", "ONEFOLD_PASSWORD_FILE", "ONEFOLD_PASSWORD_COMMAND", "ONEFOLD_KEY_FILE"] {
             command.env_remove(name);
@@ -84,7 +87,7 @@ impl Home {
         fs::write(self.path(&format!("n{node}.toy")), archive).unwrap();
     }
 
-    fn backup(&self, more: &[&str]) -> Ran {
+    pub fn backup(&self, more: &[&str]) -> Ran {
         let nodes: Vec<String> =
             (0..3).map(|n| format!("--node=n{n}={}", self.path(&format!("n{n}.toy")).display())).collect();
         let mut args = vec!["backup", "toy", "--cluster", "toyland"];
@@ -118,11 +121,11 @@ impl Home {
 }
 
 /// Those that are not gone.
-fn live(documents: &BTreeMap<String, Document>) -> Vec<(String, String)> {
+pub fn live(documents: &BTreeMap<String, Document>) -> Vec<(String, String)> {
     documents.iter().filter_map(|(key, document)| Some((key.clone(), document.clone()?))).collect()
 }
 
-fn write(home: &Home, cluster: &Cluster) {
+pub fn write(home: &Home, cluster: &Cluster) {
     (0..3).for_each(|node| home.write(node, &cluster.archive(node)));
 }
 

@@ -4,6 +4,7 @@
 
 mod cases;
 mod model;
+mod past;
 mod toy;
 
 use std::process::ExitCode;
