@@ -30,7 +30,7 @@ const ROUND: u32 = 8;
 const NEW: usize = 6 << 20;
 
 /// The three nodes with a few of their tables.
-fn capture_in(user: &User) -> Vec<PathBuf> {
+pub fn capture_in(user: &User) -> Vec<PathBuf> {
     let keep = |t: &str| t.starts_with("system") || ["lab/users", "lab/orders", "lab/counters"].contains(&t);
     let mut dirs = Vec::new();
     for n in 1..=3 {
@@ -42,14 +42,14 @@ fn capture_in(user: &User) -> Vec<PathBuf> {
 }
 
 /// Bytes that do not compress, from a number.
-fn noise(seed: u32) -> Vec<u8> {
-    let mut bytes = vec![0; NEW];
+pub fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// A repository of small packs, so that a backup takes many steps.
-fn small_repository(user: &User) -> KeyFile {
+pub fn small_repository(user: &User) -> KeyFile {
     let key = KeyFile::from_text(&fs::read_to_string(user.path("key")).unwrap()).unwrap();
     fs::remove_dir_all(user.path("repo")).unwrap();
     fs::remove_dir_all(user.path("cache")).unwrap();
@@ -59,12 +59,12 @@ fn small_repository(user: &User) -> KeyFile {
     key
 }
 
-fn place(user: &User) -> Arc<dyn Store> {
+pub fn place(user: &User) -> Arc<dyn Store> {
     onefold::store::open(user.path("repo").to_str().unwrap()).unwrap()
 }
 
 /// Reads one snapshot back: a table against what the cluster answered, the new file against its content.
-fn reads_back(repo: &Repo, id: &str, content: u32) {
+pub fn reads_back(repo: &Repo, id: &str, content: u32, length: usize) {
     let info = repo.find_snapshot(id).unwrap();
     let snapshot = Snapshot::decode(&repo.snapshot(&info.id).unwrap().says).unwrap();
     let reader = repo.reader().unwrap();
@@ -78,7 +78,7 @@ fn reads_back(repo: &Repo, id: &str, content: u32) {
     let file = files.find(|f| f.name.ends_with("/new")).unwrap();
     let mut bytes = Vec::new();
     blob::read(&file.content, &reader, &mut bytes, "new").unwrap();
-    assert!(bytes == noise(content), "content {content}");
+    assert!(bytes == noise(content, length), "content {content}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn two_hundred_kills() {
     let mut committed: BTreeMap<String, u32> = BTreeMap::new();
     let (mut killed, mut attempts, mut adopted, mut content, mut random) = (0, 0u32, 0, 0u32, 1u64);
     let mut usual = Duration::ZERO;
-    fs::write(&new, noise(content)).unwrap();
+    fs::write(&new, noise(content, NEW)).unwrap();
     while killed < KILLS {
         let let_run = attempts.is_multiple_of(ROUND);
         if let_run {
@@ -126,15 +126,15 @@ fn two_hundred_kills() {
             committed.entry(id.clone()).or_insert(content);
         }
         let some = committed.iter().nth(random as usize % committed.len()).unwrap();
-        reads_back(&repo, some.0, *some.1);
+        reads_back(&repo, some.0, *some.1, NEW);
         if committed.len() > before {
             content += 1;
-            fs::write(&new, noise(content)).unwrap();
+            fs::write(&new, noise(content, NEW)).unwrap();
         }
     }
     assert!(adopted > 0, "what a killed backup uploaded is used again");
     let repo = Repo::open(place(&user), Unlock::KeyFile(&key), None).unwrap();
-    committed.iter().for_each(|(id, content)| reads_back(&repo, id, *content));
+    committed.iter().for_each(|(id, content)| reads_back(&repo, id, *content, NEW));
     user.run(&["check", "--read-data"]).fine();
     leftovers(&user.path("repo"));
     // Checkpoints only save time: one may be missing after a kill, and that is no damage.
@@ -144,7 +144,7 @@ fn two_hundred_kills() {
 }
 
 /// Temporary files of those who were killed do not pile up.
-fn leftovers(repo: &Path) {
+pub fn leftovers(repo: &Path) {
     let there = fs::read_dir(repo.join("tmp")).map_or(0, Iterator::count);
     assert!(there <= 8, "{there} temporary files");
 }

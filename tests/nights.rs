@@ -66,7 +66,7 @@ pub fn many_rows(count: i32) -> Vec<Row> {
 }
 
 /// What a night changes: a stretch of keys, as a job writes them, and a few rows anywhere.
-fn change(rows: &mut [Row], night: u64) {
+pub fn change(rows: &mut [Row], night: u64) {
     let mut dice = Dice(night.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut below = |n: usize| dice.below(n as u64) as usize;
     let (stretch, all) = (rows.len() / 25, rows.len());
