@@ -73,10 +73,9 @@ pub fn lines(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
         bytes(done.bytes_deleted)
     ))?;
     if done.sessions_ended > 0 {
-        output.line(&format!(
-            "{} backups that were begun more than 30 days ago and never ended {would}given up",
-            done.sessions_ended
-        ))?;
+        let count = done.sessions_ended;
+        output
+            .line(&format!("{would}given up: {count} backups that were begun more than 30 days ago and never ended"))?;
     }
     log(&pruned.log, would, output)?;
     if pruned.packs_waiting > done.packs_condemned {
