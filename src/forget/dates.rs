@@ -46,8 +46,8 @@ impl Dates {
 
     /// Whether a snapshot cannot have been committed when it says, if the store is right.
     ///
-    /// A copy of a store gives all objects the dates of the copying. So what claims to be older than all of the store, and was written within a
-    /// week of the oldest, is taken for copied.
+    /// A copy of a store gives all objects the dates of the copying. So what claims to be older than all of the store, and was written
+    /// within a week of the oldest, is taken for copied.
     pub fn contradict(&self, id: &SnapshotId, time_ms: u64) -> bool {
         let Some(date) = self.of(id) else { return false };
         let oldest = self.0.values().min().copied().unwrap_or(0);

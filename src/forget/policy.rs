@@ -1,8 +1,9 @@
 //! Which snapshots a policy keeps, and why: a function of what the log and the snapshots say, and of the time.
 //!
 //! Snapshots are ordered by the log, never by their clocks. A time that contradicts the log's order, or is still to come, neither
-//! counts nor lets anything expire; nor does one that contradicts the date which the store gives the snapshot. For example, of snapshots committed in this order at 1, 2, 9, 3, 4 o'clock, that of 9 has a
-//! clock that was wrong: it is kept, and the others are judged as if it were not there.
+//! counts nor lets anything expire; nor does one that contradicts the date which the store gives the snapshot ([`super::dates`]).
+//! For example, of snapshots committed in this order at 1, 2, 9, 3, 4 o'clock, that of 9 has a clock that was wrong: it is kept, and
+//! the others are judged as if it were not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
