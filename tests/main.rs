@@ -20,6 +20,7 @@ mod clocks;
 mod crash;
 mod csv;
 mod damage;
+mod damaged;
 mod dice;
 mod drift;
 mod elsewhere;
