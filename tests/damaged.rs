@@ -133,5 +133,4 @@ fn whatever_is_damaged_is_named_and_comes_back() {
         let object = firsts.get(case as usize).copied().unwrap_or(drawn);
         one(&user, &dirs, &whole, object, Harm::drawn(&mut dice));
     }
-    println!("{cases} cases of {} objects", names.len());
 }

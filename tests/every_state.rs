@@ -163,7 +163,6 @@ fn every_state_of_a_forget() {
         let listed = scene.going.iter().copied().filter(|id| repo.snapshots().iter().any(|info| info.id == *id));
         repo.forget(&listed.collect())
     });
-    println!("{states} states of a forget");
     assert!(states >= 150, "{states}");
 }
 
@@ -179,6 +178,5 @@ fn pruned(scene: &Scene) -> usize {
 #[test]
 fn every_state_of_a_prune() {
     let states = pruned(&scene(9, &[1, 4, 7]).half_pruned());
-    println!("{states} states of a prune");
     assert!(states >= 900, "{states}");
 }

@@ -96,7 +96,9 @@ impl Site {
         let going = going.filter(|id: &SnapshotId| !self.kept.contains_key(&id.to_string()));
         repo.forget(&going.collect()).unwrap();
         let all = Options { grace_ms: 0, limits: Limits { unused: 0.0, moved: u64::MAX }, dry_run: false };
-        (0..3).for_each(|_| drop(prune(&repo, &all, &Watch::new()).unwrap()));
+        for _ in 0..3 {
+            prune(&repo, &all, &Watch::new()).unwrap();
+        }
         nothing_is_left(&repo, "a month after the last kill");
         world::shift(0);
         let repo = self.open();

@@ -1,7 +1,7 @@
 //! `onefold forget` and `prune`, as a user runs them.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -106,7 +106,9 @@ fn age(user: &User, id: &str, days: u64) {
     let files = crate::user::files_below(&user.path("repo"));
     let of = files.iter().filter(|file| file.to_string_lossy().contains("snapshot") && file.ends_with(id));
     assert_eq!(of.clone().count(), 2, "{files:?}");
-    of.for_each(|file| fs::File::open(file).unwrap().set_modified(SystemTime::now() - age).unwrap());
+    for file in of.map(|path| fs::File::open(path).unwrap()) {
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
+    }
 }
 
 /// What the store says of a snapshot's age stands against what its writer's clock says.

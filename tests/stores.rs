@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use onefold::Kind;
+use onefold::repo::world;
 use onefold::store::disk::{Disk, RealDisk};
 use onefold::store::faulty::{Fault, Faulty, Operation};
 use onefold::store::fetched::Fetched;
@@ -34,7 +35,7 @@ pub fn names(store: &dyn Store, folder: &str) -> Vec<(String, u64)> {
 
 /// Objects below a folder that the store gives a date, and whether each is of the last minutes.
 fn dates(store: &dyn Store, folder: &str) -> Vec<(String, bool)> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let now = world::now_ms();
     let mut found = Vec::new();
     let visit = &mut |name: &str, date: u64| {
         found.push((name.to_string(), date.abs_diff(now) < 600_000));
