@@ -100,10 +100,10 @@ impl Policy {
         let last = last_complete(all);
         for members in groups.values() {
             let contradicted = |at: &usize| all[*at].stored.is_some_and(|(_, contradicts)| contradicts);
-            let (odd, members): (Vec<usize>, Vec<usize>) = members.iter().partition(|at| contradicted(at));
-            for at in odd {
-                reasons[at].insert("its time contradicts the store's date of it".to_owned());
+            for at in members.iter().filter(|at| contradicted(at)) {
+                reasons[*at].insert("its time contradicts the store's date of it".to_owned());
             }
+            let members: Vec<usize> = members.iter().copied().filter(|at| !contradicted(at)).collect();
             let trusted = in_order(all, &members, now_ms);
             for at in members.iter().filter(|at| !trusted.contains(at)) {
                 reasons[*at].insert("its time contradicts the order of the log, or is still to come".to_owned());
