@@ -1,20 +1,21 @@
-//! Every request of `forget` and `prune` fails, or is done though reported failed, and at every operation of theirs on a disk the power
-//! goes, and what was not synced is lost or torn: nothing that is needed is lost, the next run completes, and nothing is left for ever.
-//! `repair` has the same in `tests/repair.rs`.
+//! Every request of `forget`, `prune` and `maintain` fails, or is done though reported failed, and at every operation of theirs on a disk the
+//! power goes, and what was not synced is lost or torn: nothing that is needed is lost, the next run completes, and nothing is left for
+//! ever. `repair` has the same in `tests/repair.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use onefold::Result;
 use onefold::check::{self, check};
+use onefold::maintain::{self, maintain};
 use onefold::prune::{Options, prune};
-use onefold::repo::check::Reads;
+use onefold::repo::check::{Reads, Share};
 use onefold::repo::prune::Limits;
 use onefold::repo::{Repo, world};
 use onefold::store::Store;
 use onefold::store::folder::Folder;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
+use onefold::{Kind, Result};
 use repo_format::id::SnapshotId;
 use repo_format::names::Name;
 
@@ -179,4 +180,27 @@ fn pruned(scene: &Scene) -> usize {
 fn every_state_of_a_prune() {
     let states = pruned(&scene(9, &[1, 4, 7]).half_pruned());
     assert!(states >= 900, "{states}");
+}
+
+/// One that finds so many index objects and packs that it merges them.
+#[test]
+fn every_state_of_a_prune_that_merges() {
+    let states = pruned(&scene(20, &[2, 5, 6, 9, 12, 14, 15, 16, 17, 19]).half_pruned());
+    assert!(states >= 1300, "{states}");
+}
+
+/// With what a prune does not do: verifying. What is left to be done is no failure.
+#[test]
+fn every_state_of_a_maintenance() {
+    let scene = scene(9, &[2, 5, 8]).half_pruned();
+    let options = maintain::Options { forget: None, prune: TIGHT, share: Share::Part(1.0) };
+    let states = scene.states(&|repo| {
+        let watch = Watch::new();
+        let done = maintain(repo, &options, &watch)?;
+        match done.left.first() {
+            None => Ok(()),
+            Some(left) => Err(onefold::Error::new(Kind::Busy, left.step, &left.why)),
+        }
+    });
+    assert!(states >= 1300, "{states}");
 }
