@@ -14,3 +14,8 @@ impl Dice {
         self.below(n) == 0
     }
 }
+
+/// How many, by the environment.
+pub fn number(name: &str, unless: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(unless)
+}

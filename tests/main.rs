@@ -49,6 +49,7 @@ mod like;
 mod log_store;
 mod maintain;
 mod many_files;
+mod many_nights;
 mod measure;
 mod merge;
 mod nights;

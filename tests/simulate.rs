@@ -32,7 +32,7 @@ use repo_format::log::Body;
 use repo_format::names::{Name, PackName};
 use repo_format::snapshot::Says;
 
-use crate::dice::Dice;
+use crate::dice::{Dice, number};
 use crate::prune::mark;
 use crate::repo::{chunks, small};
 use stage::{Process, Stage, dice};
@@ -295,7 +295,6 @@ fn verify(stage: &Stage, repo: &Repo, when: &str) {
 
 #[test]
 fn nothing_needed_is_lost_and_nothing_else_is_left() {
-    let number = |name: &str, unless: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(unless);
     let (first, histories) = (number("ONEFOLD_FIRST", 0), number("ONEFOLD_HISTORIES", 500));
     let total: Mutex<BTreeMap<&'static str, u64>> = Mutex::default();
     let next = AtomicU64::new(first);
