@@ -5,7 +5,7 @@ use onefold::run::{RecordBatch, Run};
 use onefold::tree::{Root, TreeRun, TreeWriter};
 use onefold::{Kind, Result};
 use proptest::prelude::*;
-use repo_format::record::{Class, Traits};
+use repo_format::record::{Class, Entries, EntryKind, Traits};
 
 use super::{CUT, RULE, fold_at, history, node_runs};
 use crate::world::{Chunks, Plain, Write, collect, shape};
@@ -122,16 +122,16 @@ proptest! {
             let before = overlaid(nights[0].root, &layers, whole(), &chunks);
             prop_assert_eq!(&collect(&mut *overlaid(nights[0].root, &layers, whole(), &chunks)).unwrap(), &pair[0].run);
             layers.push(layer(before, pair[1].root, &chunks));
+            marks(layers.last().unwrap(), &pair[0], &pair[1], &chunks)?;
             // Nothing of it is as it was before, but for markers.
-            let own = collect_marked(layers.last().unwrap(), &chunks);
-            for (record, traits) in own {
-                let before = pair[0].run.iter().find(|r| r.key == record.key);
-                prop_assert_eq!(traits.has(Traits::ADDED), before.is_none(), "{:?}", record);
-                let now = pair[1].run.iter().find(|r| r.key == record.key);
-                prop_assert_eq!(traits.has(Traits::GONE), now.is_none(), "{:?}", record);
-                prop_assert!(record.class == Class::Marker || before != now, "{:?}", record);
+            for (record, traits) in collect_marked(layers.last().unwrap(), &chunks) {
+                prop_assert!(record.class == Class::Marker || !pair[0].run.contains(&record), "{:?}", record);
+                let was = pair[0].run.iter().any(|r| r.key == record.key);
+                prop_assert_eq!(traits.has(Traits::ADDED), !was, "{:?}", record);
             }
         }
+        // The night that each layer leads to.
+        let mut to: Vec<usize> = (1..nights.len()).collect();
         check(&nights, &layers, &chunks, partition)?;
         // Any two that lie one above the other may be joined.
         for join in joins {
@@ -140,6 +140,9 @@ proptest! {
                 let run = |root: Option<Root>| Box::new(TreeRun::new(root, &chunks).of_layer());
                 let upper = layers.remove(at + 1);
                 layers[at] = joined(run(layers[at]), &mut *run(upper), &chunks);
+                to.remove(at);
+                let from = at.checked_sub(1).map_or(0, |below| to[below]);
+                marks(&layers[at], &nights[from], &nights[to[at]], &chunks)?;
                 check(&nights, &layers, &chunks, partition)?;
             }
         }
@@ -151,6 +154,12 @@ proptest! {
         let chunks = Chunks::default();
         let (before, now) = (night(&history, CUT, &chunks), night(&history, CUT + later, &chunks));
         let settled = || Box::new(Settled::new(Box::new(TreeRun::new(before.root, &chunks)), &RULE, CUT + later));
+        for record in collect(&mut *settled()).unwrap() {
+            for entry in Entries::new(&record.body).map(|entry| entry.unwrap()) {
+                let lives = entry.column == 0 || entry.kind != EntryKind::Cell || !entry.expires();
+                prop_assert!(lives || entry.ldt > CUT + later, "{:?}", entry);
+            }
+        }
         let layer = layer(settled(), now.root, &chunks);
         let runs: Vec<Box<dyn Run + '_>> =
             vec![Box::new(TreeRun::new(before.root, &chunks)), Box::new(TreeRun::new(layer, &chunks).of_layer())];
@@ -161,6 +170,21 @@ proptest! {
             prop_assert_eq!(layer, None);
         }
     }
+}
+
+/// A layer says of each record whether it was there before and is there now, and nothing of what neither was nor is: whoever compares
+/// nights believes it.
+fn marks(layer: &Option<Root>, before: &Night, now: &Night, chunks: &Chunks) -> std::result::Result<(), TestCaseError> {
+    for (record, traits) in collect_marked(layer, chunks) {
+        let of = |night: &Night| night.run.iter().any(|r| r.key == record.key);
+        let (was, is) = (of(before), of(now));
+        // A marker that came and went stays, for what is in force behind it; one that comes back there replaces it.
+        let is_added = record.class == Class::Marker || traits.has(Traits::ADDED) == (!was && is);
+        prop_assert!(is_added, "{:?} {:?}", record, traits);
+        prop_assert_eq!(traits.has(Traits::GONE), !is, "{:?}", record);
+        prop_assert!(was || is || record.class == Class::Marker, "{:?}", record);
+    }
+    Ok(())
 }
 
 fn collect_marked(root: &Option<Root>, chunks: &Chunks) -> Vec<(Plain, Traits)> {
