@@ -19,7 +19,7 @@ use onefold::{Kind, Result};
 use repo_format::id::SnapshotId;
 use repo_format::names::Name;
 
-use crate::nights::{change, night, rows, site, write};
+use crate::nights::{change, many_rows, night, site, write};
 use crate::repo::{each_request_fails, init, open};
 use crate::sim_disk::{Loss, SimDisk};
 
@@ -42,11 +42,11 @@ fn scene(nights: u64, keep: &[usize]) -> Scene {
     let memory = Arc::new(Memory::new());
     let store: Arc<dyn Store> = memory.clone();
     let repo = init(&store, None);
-    let mut rows = rows(ROWS);
+    let mut rows = many_rows(ROWS);
     for at in 0..nights {
         change(&mut rows, at);
         write(&of_table, &table, &rows);
-        night(&repo, dir.path(), &node);
+        night(&repo, dir.path(), &node, None, true);
     }
     let ids: Vec<SnapshotId> = repo.snapshots().iter().map(|info| info.id).collect();
     let kept: BTreeSet<SnapshotId> = keep.iter().map(|at| ids[*at]).collect();
@@ -79,7 +79,7 @@ impl Scene {
         self.is_listed(repo, context);
         let watch = Watch::new();
         let options = check::Options { reads: Reads::All, declare_lost: false };
-        let checked = check(repo, options, &watch).unwrap_or_else(|e| panic!("{context}: {e}"));
+        let checked = check(repo, onefold::engine::ALL, options, &watch).unwrap_or_else(|e| panic!("{context}: {e}"));
         assert!(watch.problems().is_empty(), "{context}: {:?}", watch.problems());
         assert_eq!(checked.whole, self.kept.len() as u64, "{context}");
     }
@@ -115,7 +115,7 @@ impl Scene {
     fn losses_of_power(&self, work: Work<'_>) -> usize {
         let disk = Arc::new(Folder::new(SimDisk::new()));
         let store: Arc<dyn Store> = disk.clone();
-        self.store.names().iter().for_each(|name| store.create(name, &self.store.read(name).unwrap()).unwrap());
+        self.store.names().iter().for_each(|name| store.create(name, self.store.read(name).unwrap().into()).unwrap());
         let begun = disk.disk().operations();
         work(&open(&store, None).unwrap()).unwrap();
         let ended = disk.disk().operations();
