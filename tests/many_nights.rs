@@ -69,6 +69,8 @@ struct History {
     cluster: Cluster,
     store: Arc<dyn Store>,
     nights: Vec<Night>,
+    /// Little changes, night after night, so that layer comes upon layer.
+    quiet: bool,
     /// A pack is lost: some things may be, too.
     lossy: bool,
     /// What was done, for who reads of a failure.
@@ -77,7 +79,7 @@ struct History {
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// One in twenty histories has each.
+/// One in fifty histories has each.
 const BUSY: [&str; 7] =
     ["a layer", "six layers", "layers taken in", "a stand-in", "stored anew", "state passed over", "lost and named"];
 
@@ -92,7 +94,8 @@ impl History {
         repo.add_key(Sets::WRITE, NewLock::KeyFile(&writer_key())).unwrap();
         let (dir, cluster) = (dir.to_owned(), Cluster::new(dir, seed));
         let (nights, done, counts) = (Vec::new(), Vec::new(), BTreeMap::new());
-        History { dir, cluster, store, nights, lossy: false, done, counts }
+        let quiet = seed.is_multiple_of(3);
+        History { dir, cluster, store, nights, quiet, lossy: false, done, counts }
     }
 
     fn count(&mut self, what: &'static str, times: bool) {
@@ -116,14 +119,28 @@ impl History {
 
     fn run(&mut self) {
         self.cluster.fill();
-        let nights = 3 + self.dice().below(10);
+        let nights = self.dice().below(10) + if self.quiet { 10 } else { 3 };
         for night in 0..nights {
-            if night > 0 {
-                self.between();
+            match night {
+                0 => {}
+                _ if self.quiet => self.quiet_day(),
+                _ => self.between(),
             }
             self.night();
         }
         self.check();
+    }
+
+    /// What happens between two nights of which each changes little.
+    fn quiet_day(&mut self) {
+        self.cluster.clock += self.dice().below(20) as u32;
+        self.cluster.day(2);
+        if self.dice().one_in(3) {
+            self.harm_state();
+        }
+        if self.dice().one_in(4) {
+            self.forget();
+        }
     }
 
     /// What happens between two nights.
@@ -189,12 +206,13 @@ impl History {
 
     fn night(&mut self) {
         let machine = match self.dice().below(8) {
+            _ if self.quiet => Machine::First,
             0 | 1 => Machine::Writer,
             2 => Machine::Second,
             _ => Machine::First,
         };
         let trouble = self.trouble();
-        let (whole, node_views) = (self.dice().one_in(12), self.dice().one_in(2));
+        let (whole, node_views) = (self.dice().one_in(12) && !self.quiet, self.dice().one_in(2));
         let excluded = if self.dice().one_in(12) { Some(self.dice().below(2) as usize) } else { None };
         self.cluster.capture(&trouble);
         let cut = self.cluster.clock;
@@ -429,6 +447,6 @@ fn any_nights_read_as_the_model_says() {
     // Histories in which nothing happens prove nothing.
     for what in BUSY.iter().filter(|_| histories >= 100) {
         let n = total.get(what).copied().unwrap_or(0);
-        assert!(n >= histories / 20, "{what}: only in {n} of {histories} histories; {total:?}");
+        assert!(n >= histories / 50, "{what}: only in {n} of {histories} histories; {total:?}");
     }
 }
