@@ -232,15 +232,15 @@ fn sixty_nights_measured() {
         let (snapshot, _) = site.night(&rows, at);
         let all = bytes(&*site.store).1 - all;
         let layers = layers(&snapshot);
-        println!("night {at}: {all} bytes, {changed} changed ({:.2}), layers {layers:?}", all as f64 / changed as f64);
+        eprintln!("night {at}: {all} bytes, {changed} changed ({:.2}), layers {layers:?}", all as f64 / changed as f64);
         if layers.len() < 8 && layers.last().is_some_and(|last| *last <= 600) {
             worst = worst.max(all as f64 / changed as f64);
         }
         (grown, must) = (grown + all, must + changed);
     }
-    println!("base {whole}; nights without taking in: {worst:.2} at most; all: {:.2}", grown as f64 / must as f64);
+    eprintln!("base {whole}; nights without taking in: {worst:.2} at most; all: {:.2}", grown as f64 / must as f64);
     let (_, same) = site.night(&rows, 61);
-    println!("a night without changes: {:.4} of the base", same as f64 / whole as f64);
+    eprintln!("a night without changes: {:.4} of the base", same as f64 / whole as f64);
     world::shift(0);
     all_is_whole(&site.store);
 }

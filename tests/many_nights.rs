@@ -255,8 +255,15 @@ impl History {
         let (anew, passed): (Vec<String>, Vec<String>) = (said("is stored anew"), said("what this machine remembers"));
         // Who only writes learns nothing of what was forgotten meanwhile, and what it stood on with that.
         let forgotten = machine == Machine::Writer;
-        let causes = ["its cut is before", "columns or types", "can be relied on"];
-        let causes = &causes[..if forgotten { 3 } else { 2 }];
+        let causes = [
+            "its cut is before",
+            "columns or types",
+            "can be relied on",
+            "does not remember it",
+            "an owner was not read",
+            "as many layers as may be",
+        ];
+        let causes = &causes[..if forgotten { 6 } else { 2 }];
         assert!(self.lossy || anew.iter().all(|note| causes.iter().any(|why| note.contains(why))), "{anew:?}");
         // Who only writes reads nothing that could stand in.
         let reads = machine != Machine::Writer && incomplete && !whole;

@@ -42,7 +42,7 @@ fn of_two_trees_only_what_differs_is_read() {
     for change in [&[][..], &[17, 5_000, 11_000]] {
         change.iter().for_each(|at: &usize| rows[*at].write(1));
         write(&folder, &table, &rows);
-        snapshots.push(night_with(&repo, dir.path(), &node, &json!({})));
+        snapshots.push(night_with(&repo, dir.path(), &node, &json!({ "whole": true })));
     }
     let reader = repo.reader().unwrap();
     let mut leaves = 0;
@@ -190,7 +190,11 @@ fn history_of_any_nights_is_what_a_plain_model_says() {
             let more = json!({ "exclude": exclude, "source-ring": dir.path().join(ring) });
             let snapshot = night_with(&repo, dir.path(), &node, &more);
             assert_eq!(snapshot.complete, !incomplete, "{:?}", snapshot.problems);
-            nights.push(((!excluded).then(|| model.clone()), snapshot.complete));
+            // What was there before stands in for who is missing.
+            let stands_in = if incomplete { nights.iter().rev().find_map(|(model, _)| model.clone()) } else { None };
+            let mut view = stands_in.unwrap_or_default();
+            view.extend(model.clone());
+            nights.push(((!excluded).then_some(view), snapshot.complete));
         }
         let infos = repo.snapshots();
         for (conditions, asked) in [
