@@ -214,6 +214,7 @@ fn what_differs_between_nights_is_found_by_layers() {
 /// What nights of one row in a hundred cost beside what changed: the changed records as they are, in the order of keys, by zstd -3.
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
 fn sixty_nights_measured() {
     let mut site = Site::new();
     site.state = Some(site.dir.path().join("state"));
