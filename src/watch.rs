@@ -1,7 +1,7 @@
 //! Progress of long work, and the problems that did not stop it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 
@@ -28,8 +28,8 @@ pub struct Watch {
     pub bytes_done: AtomicU64,
     /// Records written.
     pub records: AtomicU64,
-    stop: Arc<AtomicBool>,
-    over: Arc<AtomicBool>,
+    stop: AtomicBool,
+    over: AtomicBool,
     problems: Mutex<Vec<Problem>>,
     left_out: Mutex<Vec<(String, Error)>>,
 }
@@ -101,12 +101,6 @@ impl Watch {
     /// Whether the time that was given is over.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
-    }
-
-    /// Tells, as long as it is kept, whether the work is to end.
-    pub fn ends(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        let (stop, over) = (self.stop.clone(), self.over.clone());
-        Arc::new(move || stop.load(Ordering::Relaxed) || over.load(Ordering::Relaxed))
     }
 
     /// Fails once somebody asked the work to stop, or its time is over.

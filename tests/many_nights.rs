@@ -442,7 +442,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn any_nights_read_as_the_model_says() {
-    let (first, histories) = (number("ONEFOLD_FIRST", 0), number("ONEFOLD_NIGHTS", 100));
+    let (first, histories) = (number("ONEFOLD_FIRST", 0), number("ONEFOLD_NIGHTS", 30));
     let mut total: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in first..first + histories {
         let dir = tempfile::tempdir().unwrap();

@@ -144,7 +144,11 @@ impl Cluster {
     /// Waits until no program of a killed run goes on: on another machine one may outlive the `ssh` that started it.
     pub fn wait_for_programs(&self) {
         let program = self.path("nodetool").display().to_string();
-        let goes_on = || is_running(&program);
+        let goes_on = || {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            let words = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+            words.into_iter().any(|words| String::from_utf8_lossy(&words).contains(&program))
+        };
         wait_until("no program of a killed run goes on", || !goes_on());
     }
 
@@ -171,13 +175,6 @@ pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(200), "waited in vain until {what}");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Whether a process has this among its words.
-pub fn is_running(program: &str) -> bool {
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let mut words = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    words.any(|words| String::from_utf8_lossy(&words).contains(program))
 }
 
 pub fn over_ssh() -> Option<Cluster> {

@@ -3,8 +3,7 @@
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -17,35 +16,10 @@ use crate::error::{Error, Kind, Result};
 
 /// What is kept of each that it writes, in bytes.
 const WRITTEN_MAX: usize = 64 << 10;
-/// How often it is asked whether a program is to end.
-const ASKED: Duration = Duration::from_millis(100);
 /// With this code `ssh` says that it failed itself.
 const OF_SSH: i32 = 255;
 /// With this code a shell says that there is no such program.
 const NO_PROGRAM: i32 = 127;
-
-/// Whether what is under way is to end.
-pub type Ends = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// How long a program may take, and what ends it before.
-#[derive(Clone)]
-pub struct Limit {
-    time: Duration,
-    ends: Option<Ends>,
-}
-
-impl From<Duration> for Limit {
-    fn from(time: Duration) -> Limit {
-        Limit { time, ends: None }
-    }
-}
-
-impl Limit {
-    /// It is ended, too, soon after `ends` says so.
-    pub fn or_when(time: Duration, ends: Ends) -> Limit {
-        Limit { time, ends: Some(ends) }
-    }
-}
 
 /// A program that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +49,7 @@ impl Ran {
 }
 
 /// Runs a program of this machine. It gets nothing to read, and is ended after `limit`.
-pub fn here(words: &[&str], limit: &Limit) -> Result<Ran> {
+pub fn here(words: &[&str], limit: Duration) -> Result<Ran> {
     let (name, rest) = words.split_first().ok_or_else(|| Error::new(Kind::Usage, "a program", "has no name"))?;
     let mut command = Command::new(name);
     // The password is no business of its.
@@ -91,7 +65,7 @@ pub fn here(words: &[&str], limit: &Limit) -> Result<Ran> {
 impl Host {
     /// Runs a program of the host, for whom a shell there takes the words as they are. It gets nothing to read. After `limit` it is
     /// given up; it may go on there.
-    pub fn run(&self, words: &[&str], limit: &Limit) -> Result<Ran> {
+    pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
         let mut command = program(self.address(), self.settings());
         command.args(["--", &self.address().host, &quoted(words)?]);
         match run(command, limit) {
@@ -123,8 +97,6 @@ enum Failed {
     Start(io::Error),
     Wait(io::Error),
     Late(Duration),
-    /// Somebody asked for it.
-    Ended,
 }
 
 impl Failed {
@@ -134,12 +106,11 @@ impl Failed {
             Failed::Late(limit) => {
                 Error::new(Kind::Io, what, format_args!("did not end within {} seconds", limit.as_secs()))
             }
-            Failed::Ended => Error::new(Kind::Interrupted, what, "was ended before it was done"),
         }
     }
 }
 
-fn run(mut command: Command, limit: &Limit) -> std::result::Result<Ran, Failed> {
+fn run(mut command: Command, limit: Duration) -> std::result::Result<Ran, Failed> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(Failed::Start)?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -157,35 +128,17 @@ fn run(mut command: Command, limit: &Limit) -> std::result::Result<Ran, Failed> 
     let (out, err) = (listen(out), listen(err));
     drop(sender);
     // Nothing is ever sent: it ends when both have heard all.
-    let given_up = wait(limit, |time| matches!(ended.recv_timeout(time), Err(RecvTimeoutError::Timeout)));
-    if given_up.is_some() {
+    let late = matches!(ended.recv_timeout(limit), Err(std::sync::mpsc::RecvTimeoutError::Timeout));
+    if late {
         end();
     }
     let status = child.wait().map_err(Failed::Wait);
-    if let Some(why) = given_up {
+    if late {
         // What left the group may hold the pipes for ever: nobody waits for who listens.
-        return Err(why);
+        return Err(Failed::Late(limit));
     }
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
     Ok(Ran { code: status?.code(), out, err })
-}
-
-/// Waits by `goes_on`, which takes a time and tells whether it passed in vain. Why nobody waits any more; `None`: it ended.
-fn wait(limit: &Limit, goes_on: impl Fn(Duration) -> bool) -> Option<Failed> {
-    let mut left = limit.time;
-    loop {
-        let some = if limit.ends.is_some() { left.min(ASKED) } else { left };
-        if !goes_on(some) {
-            return None;
-        }
-        left = left.saturating_sub(some);
-        if left.is_zero() {
-            return Some(Failed::Late(limit.time));
-        }
-        if limit.ends.as_ref().is_some_and(|ends| ends()) {
-            return Some(Failed::Ended);
-        }
-    }
 }
 
 type Pipe = Box<dyn Read + Send>;
@@ -210,29 +163,25 @@ mod tests {
     fn a_shell_takes_quoted_words_for_what_they_are() {
         let words = ["printf", "%s|", "a b", "$HOME", "it's", "`id`", "", "-x", "\\", "*", "\"", "ä;&"];
         let line = quoted(&words).unwrap();
-        let ran = here(&["sh", "-c", &line], &Duration::from_secs(10).into()).unwrap().well("sh").unwrap();
+        let ran = here(&["sh", "-c", &line], Duration::from_secs(10)).unwrap().well("sh").unwrap();
         assert_eq!(ran.out, "a b|$HOME|it's|`id`||-x|\\|*|\"|ä;&|");
         assert_eq!(quoted(&["a\nb"]).unwrap_err().kind(), Kind::Usage);
     }
 
     #[test]
     fn what_ends_badly_or_not_at_all_is_said() {
-        let sh = |line: &str| here(&["sh", "-c", line], &Duration::from_secs(10).into()).unwrap().well("it");
+        let sh = |line: &str| here(&["sh", "-c", line], Duration::from_secs(10)).unwrap().well("it");
         assert_eq!(sh("echo yes").unwrap().out, "yes\n");
         let error = sh("echo no; echo why >&2; exit 3").unwrap_err();
         assert!(error.message().contains("with 3: why"), "{error}");
         assert_eq!(
-            here(&["no-such-program"], &Duration::from_secs(9).into()).unwrap().well("it").unwrap_err().kind(),
+            here(&["no-such-program"], Duration::from_secs(9)).unwrap().well("it").unwrap_err().kind(),
             Kind::Unsupported
         );
-        let late = here(&["sleep", "60"], &Duration::from_millis(50).into()).unwrap_err();
+        let late = here(&["sleep", "60"], Duration::from_millis(50)).unwrap_err();
         assert!(late.message().contains("did not end"), "{late}");
-        let escaped = here(&["sh", "-c", "setsid sleep 20 & sleep 60"], &Duration::from_millis(50).into()).unwrap_err();
+        let escaped = here(&["sh", "-c", "setsid sleep 20 & sleep 60"], Duration::from_millis(50)).unwrap_err();
         assert!(escaped.message().contains("did not end"), "{escaped}");
         assert_eq!(sh("yes | head -c 1000000").unwrap().out.len(), WRITTEN_MAX);
-        let asked = std::sync::atomic::AtomicU32::new(0);
-        let ends = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 2;
-        let ended = here(&["sleep", "600"], &Limit::or_when(Duration::from_secs(600), Arc::new(ends))).unwrap_err();
-        assert_eq!(ended.kind(), Kind::Interrupted, "{ended}");
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
 use crate::pace::Latency;
-use crate::ssh::{Limit, Ran};
+use crate::ssh::Ran;
 
 pub use gentle::{Bounds, Guard};
 pub use local::Local;
@@ -46,7 +46,7 @@ pub trait Volume: Send + Sync {
         Ok(())
     }
     /// Runs a program on its machine, as there programs are found, for `limit` at most. It gets nothing to read.
-    fn run(&self, words: &[&str], _limit: &Limit) -> Result<Ran> {
+    fn run(&self, words: &[&str], _limit: Duration) -> Result<Ran> {
         let what = words.first().copied().unwrap_or_default();
         Err(Error::new(Kind::Unsupported, self.name(), format_args!("{what} cannot be run there")))
     }
@@ -216,7 +216,7 @@ impl Place {
     }
 
     /// See [`Volume::run`]. It gets the least of the processor and of the disk, where there are `nice` and `ionice` and they may be used.
-    pub fn run(&self, words: &[&str], limit: &Limit) -> Result<Ran> {
+    pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
         self.volume.run(&[&["sh", "-c", GENTLY, "sh"], words].concat(), limit)
     }
 
@@ -343,13 +343,13 @@ mod tests {
 
     #[test]
     fn programs_run_gently_and_also_where_that_cannot_be() {
-        let ten = Limit::from(Duration::from_secs(10));
-        let run = |words: &[&str]| Place::local("/").run(words, &ten).unwrap();
+        let ten = Duration::from_secs(10);
+        let run = |words: &[&str]| Place::local("/").run(words, ten).unwrap();
         assert_eq!(run(&["nice"]).out, "19\n");
         assert_eq!(run(&["printf", "%s|", "a b", "$x", ""]).out, "a b|$x||");
         assert_eq!((run(&["sh", "-c", "exit 7"]).code, run(&["/no/such/program"]).code), (Some(7), Some(127)));
         let bare = ["env", "PATH=/nowhere", "/bin/sh", "-c", GENTLY, "sh", "/bin/echo", "a  b"];
-        assert_eq!(crate::ssh::here(&bare, &ten).unwrap().out, "a  b\n");
+        assert_eq!(crate::ssh::here(&bare, ten).unwrap().out, "a  b\n");
     }
 
     #[test]

@@ -103,12 +103,9 @@ impl Reached {
 
     /// Clears first what earlier runs left.
     fn freeze(&mut self, way: &Way, env: &Env<'_>) -> Result<()> {
-        let ends = env.watch.ends();
-        self.notes = taken::sweep(&self.nodes, way, env.state.as_deref(), &ends)?;
+        self.notes = taken::sweep(&self.nodes, way, env.state.as_deref())?;
         env.watch.check()?;
-        let (taken, each) = Taken::take(&self.nodes, way, env.state.as_deref(), ends)?;
-        // What is frozen is let go of.
-        env.watch.check()?;
+        let (taken, each) = Taken::take(&self.nodes, way, env.state.as_deref())?;
         let (with, without) = taken::apart(std::mem::take(&mut self.nodes), each);
         self.away.extend(without);
         let tag = way.tags().then(|| taken.tag().to_owned());

@@ -1,7 +1,5 @@
 //! Nodes whose files a backup freezes, with `nodetool` or the operator's commands, and lets go of when all was read.
 //!
-//! Whoever ends the backup ends the commands that freeze, and waits some seconds for those that let go.
-//!
 //! Each time has a tag of its own, `onefold-` and 16 hex digits, which is written down on this machine before it is used
 //! ([`record`]). What a run left that was killed is known by its file, and cleared by the next run over the same nodes. Nothing is
 //! ever cleared but by such a tag.
@@ -14,15 +12,13 @@ mod way;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use super::NodeDir;
 use crate::error::{Error, Kind, Result};
-use crate::pace::Clock;
 use crate::repo::world::{now_ms, random};
-use crate::ssh::{Ends, Limit};
 use record::{Kept, Owed, Record, Records};
 
 pub use way::{Way, limit};
@@ -31,9 +27,6 @@ pub use way::{Way, limit};
 const TAG: &str = "onefold-";
 /// Pauses after which clearing is tried again.
 const PAUSES: [u64; 3] = [0, 1, 5];
-
-/// How long clearing may take once the backup was ended: a node that hangs is cleared by the next run.
-const AFTER_END: Duration = Duration::from_secs(20);
 
 /// Whether it is a tag of ours: nothing else is cleared.
 fn is_tag(tag: &str) -> bool {
@@ -55,8 +48,6 @@ pub struct Clearer(Weak<Tagged>);
 struct Tagged {
     tag: String,
     way: Way,
-    /// Whether the backup is to end.
-    ends: Ends,
     held: Mutex<Held>,
     record: Kept,
 }
@@ -75,10 +66,10 @@ fn owed((node, comes_until): &(NodeDir, Option<u64>)) -> Owed {
 }
 
 impl Taken {
-    /// Freezes every node, all at once, unless `ends` says before that the work is to end. Gives how it went on each.
+    /// Freezes every node, all at once. Gives how it went on each.
     ///
     /// Errors: what is to be cleared cannot be written down. Then nothing is done.
-    pub fn take(nodes: &[NodeDir], way: &Way, state: Option<&Path>, ends: Ends) -> Result<(Taken, Vec<Result<()>>)> {
+    pub fn take(nodes: &[NodeDir], way: &Way, state: Option<&Path>) -> Result<(Taken, Vec<Result<()>>)> {
         let tag = random::<8>()?.iter().fold(TAG.to_owned(), |tag, byte| format!("{tag}{byte:02x}"));
         // It is given up after its time, and may take as long again.
         let until = now_ms().saturating_add(u64::try_from(2 * way.limit().as_millis()).unwrap_or(u64::MAX));
@@ -86,9 +77,8 @@ impl Taken {
         let written = Record { way: way.name().to_owned(), owed: all.iter().map(owed).collect() };
         let record = Records::of(state)?.begin(&tag, &written)?;
         let held = Mutex::new(Held { nodes: all, may_come: Vec::new() });
-        let limit = Limit::or_when(way.limit(), ends.clone());
-        let taken = Taken(Arc::new(Tagged { tag, way: way.clone(), ends, held, record }));
-        let each = at_once(nodes, |node| way.take(node, taken.tag(), &limit));
+        let taken = Taken(Arc::new(Tagged { tag, way: way.clone(), held, record }));
+        let each = at_once(nodes, |node| way.take(node, taken.tag()));
         let mut went = each.iter();
         // Whatever else went wrong, a part of one may be there.
         taken.0.held().nodes.retain_mut(|(_, comes_until)| match went.next() {
@@ -132,13 +122,6 @@ impl Tagged {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of a command that clears.
-    fn limit(&self) -> Limit {
-        let (ends, clock, since) = (self.ends.clone(), Clock::default(), OnceLock::new());
-        let late = move || ends() && clock.now().saturating_sub(*since.get_or_init(|| clock.now())) > AFTER_END;
-        Limit::or_when(self.way.limit(), Arc::new(late))
-    }
-
     fn clear(&self) -> Vec<String> {
         let mut held = self.held();
         let mut left = self.clear_of(&mut held, |_| true);
@@ -152,8 +135,7 @@ impl Tagged {
     /// Clears those of some nodes. Gives what is left, and why.
     fn clear_of(&self, held: &mut Held, which: impl Fn(&str) -> bool) -> Vec<String> {
         let nodes: Vec<_> = held.nodes.extract_if(.., |(node, _)| which(&node.name)).collect();
-        let limit = self.limit();
-        let each = at_once(&nodes, |(node, _)| clear(&self.way, node, &self.tag, &PAUSES, &limit));
+        let each = at_once(&nodes, |(node, _)| clear(&self.way, node, &self.tag, &PAUSES));
         let mut left = Vec::new();
         for (one, cleared) in nodes.into_iter().zip(each) {
             match cleared {
@@ -180,8 +162,7 @@ impl Drop for Taken {
 }
 
 /// Clears what runs left that were killed, of these nodes, and says so.
-pub fn sweep(nodes: &[NodeDir], way: &Way, state: Option<&Path>, ends: &Ends) -> Result<Vec<String>> {
-    let limit = Limit::or_when(way.limit(), ends.clone());
+pub fn sweep(nodes: &[NodeDir], way: &Way, state: Option<&Path>) -> Result<Vec<String>> {
     let (mut notes, mut failed) = (Vec::new(), BTreeSet::new());
     for (tag, kept) in Records::of(state)?.ended()? {
         let mut record = kept.read()?;
@@ -203,7 +184,7 @@ pub fn sweep(nodes: &[NodeDir], way: &Way, state: Option<&Path>, ends: &Ends) ->
         let each = at_once(&owing, |node| match way.is_there(node, &tag) {
             // It is looked for again.
             Some(false) if comes(node) => Ok(false),
-            found => clear(way, node, &tag, &[], &limit).map(|()| found == Some(true)),
+            found => clear(way, node, &tag, &[]).map(|()| found == Some(true)),
         });
         for (node, cleared) in owing.into_iter().zip(each) {
             match cleared {
@@ -226,11 +207,10 @@ pub fn sweep(nodes: &[NodeDir], way: &Way, state: Option<&Path>, ends: &Ends) ->
 }
 
 /// Clears, and tries again after each of the pauses.
-fn clear(way: &Way, node: &NodeDir, tag: &str, pauses: &[u64], limit: &Limit) -> Result<()> {
+fn clear(way: &Way, node: &NodeDir, tag: &str, pauses: &[u64]) -> Result<()> {
     let mut pauses = pauses.iter();
     loop {
-        match (way.clear(node, tag, limit), pauses.next()) {
-            (Err(e), _) if e.kind() == Kind::Interrupted => return Err(e),
+        match (way.clear(node, tag), pauses.next()) {
             (Err(_), Some(pause)) => thread::sleep(Duration::from_secs(*pause)),
             (cleared, _) => return cleared,
         }

@@ -6,7 +6,6 @@ use super::is_tag;
 use crate::engine::Params;
 use crate::engine::cassandra::source::NodeDir;
 use crate::error::{Error, Kind, Result};
-use crate::ssh::Limit;
 use crate::volume::{Place, What, if_there};
 
 /// See the module.
@@ -61,10 +60,10 @@ impl Way {
     }
 
     /// Freezes a node's files.
-    pub fn take(&self, node: &NodeDir, tag: &str, limit: &Limit) -> Result<()> {
+    pub fn take(&self, node: &NodeDir, tag: &str) -> Result<()> {
         match self {
-            Way::Nodetool(nodetool) => nodetool.run(node, &["snapshot", "-t", tag], limit),
-            Way::Commands(commands) => commands.run(node, "before-node", &commands.before, tag, limit),
+            Way::Nodetool(nodetool) => nodetool.run(node, &["snapshot", "-t", tag]),
+            Way::Commands(commands) => commands.run(node, "before-node", &commands.before, tag),
         }
     }
 
@@ -74,13 +73,13 @@ impl Way {
     }
 
     /// Lets go of them. Nothing is cleared but by a tag of ours.
-    pub fn clear(&self, node: &NodeDir, tag: &str, limit: &Limit) -> Result<()> {
+    pub fn clear(&self, node: &NodeDir, tag: &str) -> Result<()> {
         if !is_tag(tag) {
             return Err(Error::new(Kind::Usage, tag, "is no tag of ours, and is not cleared"));
         }
         match self {
-            Way::Nodetool(nodetool) => nodetool.run(node, &["clearsnapshot", "-t", tag], limit),
-            Way::Commands(commands) => commands.run(node, "after-node", &commands.after, tag, limit),
+            Way::Nodetool(nodetool) => nodetool.run(node, &["clearsnapshot", "-t", tag]),
+            Way::Commands(commands) => commands.run(node, "after-node", &commands.after, tag),
         }
     }
 
@@ -118,7 +117,7 @@ fn has_snapshot(root: &Place, tag: &str) -> Result<bool> {
 }
 
 /// Runs a program where a node's files lie; `said` names it in errors.
-fn run(node: &NodeDir, words: &[&str], said: &str, limit: &Limit) -> Result<()> {
+fn run(node: &NodeDir, words: &[&str], said: &str, limit: Duration) -> Result<()> {
     let place = node.dirs.first().ok_or_else(|| Error::new(Kind::Usage, &node.name, "has no folder"))?;
     let machine = if place.machine().is_empty() { String::new() } else { format!("{}: ", place.machine()) };
     let what = format!("node {}: {machine}{said}", node.name);
@@ -156,7 +155,7 @@ impl Nodetool {
     }
 
     /// Runs one of its commands on a node.
-    fn run(&self, node: &NodeDir, command: &[&str], limit: &Limit) -> Result<()> {
+    fn run(&self, node: &NodeDir, command: &[&str]) -> Result<()> {
         let option = |word: &String| match (word.contains("{address}"), &node.address) {
             (false, _) => Ok(word.clone()),
             (true, Some(address)) => Ok(word.replace("{address}", address)),
@@ -168,7 +167,7 @@ impl Nodetool {
         let options = self.options.iter().map(option).collect::<Result<Vec<String>>>()?;
         let words = [&self.program].into_iter().chain(&options).map(String::as_str).chain(command.iter().copied());
         let said = format!("{} {}", self.program, command.join(" "));
-        run(node, &words.collect::<Vec<_>>(), &said, limit).map_err(|e| match e.message() {
+        run(node, &words.collect::<Vec<_>>(), &said, self.limit).map_err(|e| match e.message() {
             _ if e.kind() == Kind::Unsupported => e.hint("say where it is with --nodetool PATH"),
             said if ["redential", "assword", "username"].iter().any(|word| said.contains(word)) => {
                 e.hint("--nodetool-options='-u NAME -pwf FILE': the file lies on the node")
@@ -189,7 +188,7 @@ pub struct Commands {
 
 impl Commands {
     /// Runs one of them, which finds in its environment what it is run for.
-    fn run(&self, node: &NodeDir, name: &str, line: &Option<String>, tag: &str, limit: &Limit) -> Result<()> {
+    fn run(&self, node: &NodeDir, name: &str, line: &Option<String>, tag: &str) -> Result<()> {
         let Some(line) = line else { return Ok(()) };
         let dirs: Vec<String> = node.dirs.iter().map(|dir| dir.path().display().to_string()).collect();
         let told = [
@@ -202,6 +201,6 @@ impl Commands {
         ];
         let told = told.map(|(name, value)| format!("ONEFOLD_{name}={value}"));
         let words = ["env"].into_iter().chain(told.iter().map(String::as_str)).chain(["sh", "-c", line]);
-        run(node, &words.collect::<Vec<_>>(), &format!("--{name}"), limit)
+        run(node, &words.collect::<Vec<_>>(), &format!("--{name}"), self.limit)
     }
 }
