@@ -79,6 +79,7 @@ fn a_node_whose_disk_is_full_gets_no_snapshot() {
 }
 
 #[test]
+#[ignore = "run by tools/long nodes"]
 fn a_node_whose_disk_fills_is_cleared_at_once() {
     for mut cluster in [Some(Cluster::new(None)), over_ssh()].into_iter().flatten() {
         let Some(_disks) = on_small_disks(&mut cluster) else { return };
