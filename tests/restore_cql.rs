@@ -117,7 +117,7 @@ fn a_restore_that_is_killed_goes_on_and_knows_its_cluster_and_table() {
     let dry = user.restore(&node, &["--dry-run"]).objects();
     assert_eq!((&dry[0]["rows"], &dry[1]["message_type"]), (&480.into(), &"summary".into()));
     assert!(dry[0]["seconds"].as_u64().is_some_and(|s| s > 0) && dry[1]["requests"].is_object(), "{dry:?}");
-    assert!(!user.0.path("state").exists(), "a dry run writes nothing");
+    assert!(!user.0.path("state/onefold/restores").exists(), "a dry run writes nothing");
     for writes in [100, 50, 50] {
         user.killed(&node, writes, &[]);
     }
