@@ -157,6 +157,7 @@ impl Mirror {
             blobs,
             before: None,
             seen: None,
+            remembers: false,
         };
         let options = Options { cluster: "lab".into(), ..Options::default() };
         Ok(backup(&Cassandra, &Only { source: &source, shards }, &target, &options, &Watch::new())?.complete)

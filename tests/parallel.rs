@@ -35,6 +35,7 @@ fn stored(root: &Path, cores: usize, range_bytes: u64) -> (Snapshot, BTreeSet<Ch
         blobs: Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap()),
         before: None,
         seen: None,
+        remembers: false,
     };
     let options = Options { cluster: "lab".into(), cut: Some(1_900_000_000), node_views: true, ..Options::default() };
     let mut snapshot = backup(&Cassandra, &source, &target, &options, &Watch::new()).unwrap();

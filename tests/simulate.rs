@@ -246,11 +246,8 @@ fn end(stage: &Arc<Stage>) {
     // What the thief said of packs is seen through, and told. Of packs that are gone since, index objects of writers for whom nobody
     // vouches may still tell.
     let vouched = named_by_vouched(&repo);
-    // Nobody needs a pack that was lost after it was emptied: an index object may name it until the next one replaces it.
-    let strikes = stage.model.lock().unwrap().strikes;
     let is_told = |problem: &Problem| {
         !problem.damage
-            || strikes > 0 && problem.message.contains("is missing")
             || problem.message.contains("is not what the index says")
             || !vouched.iter().any(|pack| problem.subject.contains(&pack.to_string()))
     };

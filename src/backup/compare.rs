@@ -144,10 +144,10 @@ fn count(attempt: &Attempt<'_>, without: &Without, last: &Shard, chunks: &dyn Ch
         let mut runs: Vec<Box<dyn Run + '_>> =
             vec![Box::new(Counted { run, cut: attempt.common.cut, live: Arc::clone(&tonight) })];
         let everything = (Vec::new(), None);
-        runs.push(stack(&last.roots()?, chunks, attempt.rule, Some(attempt.common.cut), everything));
+        runs.push(stack(&last.roots()?, chunks, attempt.rule(), Some(attempt.common.cut), everything));
         let owned = runs.iter().map(|_| Owned::All).collect();
         let mut nobody = Nobody;
-        let mut merge = Merge::across(runs, attempt.rule, attempt.common.cut, Across::new(owned, 0, &mut nobody));
+        let mut merge = Merge::across(runs, attempt.rule(), attempt.common.cut, Across::new(owned, 0, &mut nobody));
         let (mut batch, mut both) = (RecordBatch::new(), 0);
         while merge.next_batch(&mut batch)? {
             attempt.common.watch.check()?;

@@ -54,8 +54,6 @@ pub struct Options {
     pub accepted: Vec<String>,
     /// Every table is stored anew, whatever snapshots there are.
     pub whole: bool,
-    /// What this machine remembers is written for the next backup.
-    pub remembers: bool,
 }
 
 /// Everything between reading the capture, which is `engine`'s, and committing the snapshot. The caller commits.
@@ -172,7 +170,7 @@ impl Work<'_> {
         let mut without = Without::new();
         let description = self.common.source.describe(Some(shard))?;
         let schema = self.common.engine.schema(&shard.name, &description)?;
-        let attempt = Attempt { common: self.common, schema: &*schema, rule: schema.rule(), shard, alone: false };
+        let attempt = Attempt { common: self.common, schema: &*schema, shard, alone: false };
         loop {
             self.common.watch.check()?;
             let folded = match first.take().map_or_else(|| attempt.run(&without), Ok)? {

@@ -96,8 +96,7 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn of(repo: &'a Repo, engine: &'a dyn Engine, params: &'a Params, env: &'a Env<'a>) -> Job<'a> {
-        let mut options = Options::of(params);
-        options.remembers = !params.has(DRY_RUN);
+        let options = Options::of(params);
         let state = State::of(repo, env.state.as_deref());
         let seen = Seen::of(repo, env.state.as_deref()).unwrap_or_else(|e| {
             repo.note(e.within("the backup goes on; it reads what was there before, and remembers nothing"));
@@ -143,16 +142,12 @@ impl<'a> Job<'a> {
     }
 
     /// The backup itself, of which `sink` takes the chunks.
-    fn backup(&self, night: &Night<'_>, sink: &dyn ChunkSink, options: &Options) -> Result<Snapshot> {
-        let target = Target { seen: self.seen.as_ref(), ..Target::of(self.repo, Some(night.before), sink)? };
-        let snapshot = backup(self.engine, night.source, &target, options, self.env.watch)?;
+    fn backup(&self, night: &Night<'_>, sink: &dyn ChunkSink, remembers: bool) -> Result<Snapshot> {
+        let target = Target::of(self.repo, Some(night.before), sink)?;
+        let target = Target { seen: self.seen.as_ref(), remembers, ..target };
+        let snapshot = backup(self.engine, night.source, &target, &self.options, self.env.watch)?;
         self.env.watch.check()?;
         Ok(snapshot)
-    }
-
-    /// For a backup of which nothing stays.
-    fn forgetful(&self) -> Options {
-        Options { remembers: false, ..self.options.clone() }
     }
 
     fn write_options(&self) -> WriteOptions {
@@ -162,12 +157,12 @@ impl<'a> Job<'a> {
     }
 
     fn count(&self, night: &Night<'_>) -> Result<Done> {
-        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo), &self.forgetful())?, stored: None })
+        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo), false)?, stored: None })
     }
 
     fn rehearse(&self, night: &Night<'_>) -> Result<Planned> {
         let sink = self.repo.rehearsal(&self.write_options())?;
-        let snapshot = self.backup(night, &sink, &self.forgetful())?;
+        let snapshot = self.backup(night, &sink, false)?;
         let (stats, writes) = sink.finish(snapshot.roots()?, snapshot.encode()?)?;
         let Requests { creates, bytes_created, .. } = writes;
         Ok(Planned { snapshot, stats, requests: Requests { creates, bytes_created, ..self.repo.requests() } })
@@ -176,7 +171,7 @@ impl<'a> Job<'a> {
     /// Writes packs, index objects, snapshot, and the log's entry that makes it one.
     fn store(&self, night: &Night<'_>) -> Result<Done> {
         let writer = self.repo.writer(WriteOptions { bases: Some(night.before.bases()), ..self.write_options() })?;
-        let snapshot = self.backup(night, &writer, &self.options)?;
+        let snapshot = self.backup(night, &writer, true)?;
         // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
         let state = self.state.as_ref();
         let aside = state.map(|state| state.write_aside(&writer.session(), &snapshot)).transpose();
@@ -211,7 +206,6 @@ impl Options {
             node_views: params.has("keep-node-views"),
             cut: params.number("cut").and_then(|cut| u32::try_from(cut).ok()),
             whole: params.has("whole"),
-            remembers: false,
             host: params.text("host").map(str::to_owned).or_else(host),
             tags: params.list("tag"),
             accepted: params.list("accept-emptied"),

@@ -70,5 +70,5 @@ fn fold_each(
 fn fold(common: Common<'_>, shard: &Shard) -> Result<Outcome> {
     common.watch.check()?;
     let schema = common.engine.schema(&shard.name, &common.source.describe(Some(shard))?)?;
-    Attempt { common, schema: &*schema, rule: schema.rule(), shard, alone: true }.run(&Without::new())
+    Attempt { common, schema: &*schema, shard, alone: true }.run(&Without::new())
 }

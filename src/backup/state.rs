@@ -133,6 +133,14 @@ pub struct State<'r> {
     path: PathBuf,
 }
 
+/// Where below `dir` what a machine keeps of one credential's backups in one repository lies.
+pub fn of_credential(repo: &Repo, key: &SignKey, dir: &Path) -> PathBuf {
+    let place = ObjectHash::of(repo.store().place().as_bytes());
+    let writer = key.id().to_string();
+    let name = format!("{place:?}-{}", writer.get(..16).unwrap_or(&writer));
+    dir.join(repo.ring().repo_id.to_string()).join(name)
+}
+
 /// A state that was written aside. Dropped without [`Aside::stands`] it waits for the next backup, which sees in the log whether
 /// this one committed.
 pub struct Aside<'s> {
@@ -144,11 +152,7 @@ impl<'r> State<'r> {
     /// That of the credential that opened `repo`, below `dir`. `None` where it reads, and needs none, or does not write.
     pub fn of(repo: &'r Repo, dir: Option<&Path>) -> Option<State<'r>> {
         let key = repo.ring().writer.as_ref().filter(|_| repo.ring().read.is_empty())?;
-        let place = ObjectHash::of(repo.store().place().as_bytes());
-        let writer = key.id().to_string();
-        let name = format!("{place:?}-{}", writer.get(..16).unwrap_or(&writer));
-        let path = dir?.join("backup").join(repo.ring().repo_id.to_string()).join(name);
-        Some(State { repo, key, path })
+        Some(State { repo, key, path: of_credential(repo, key, &dir?.join("backup")) })
     }
 
     /// What is kept of a cluster.

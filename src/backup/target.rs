@@ -37,6 +37,8 @@ pub struct Target<'a> {
     pub before: Option<&'a Previous<'a>>,
     /// What this machine remembers of them.
     pub seen: Option<&'a Seen>,
+    /// It is written anew, for the next backup.
+    pub remembers: bool,
 }
 
 impl<'a> Target<'a> {
@@ -59,6 +61,7 @@ impl<'a> Target<'a> {
             blobs,
             before,
             seen: None,
+            remembers: false,
         })
     }
 

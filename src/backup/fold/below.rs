@@ -95,7 +95,7 @@ impl<'a> Below<'a> {
             all: roots.clone(),
             chunks,
             seen,
-            rule: attempt.rule,
+            rule: attempt.rule(),
             cut: common.cut,
             stands_in: !is_whole,
             failed: AtomicBool::new(false),

@@ -45,8 +45,6 @@ pub struct Common<'a> {
 pub struct Attempt<'a> {
     pub common: Common<'a>,
     pub schema: &'a dyn Schema,
-    /// How versions of the shard merge.
-    pub rule: &'a dyn Rule,
     pub shard: &'a Shard,
     /// It is one of several that are made at the same time: it takes no threads of its own.
     pub alone: bool,
@@ -74,6 +72,11 @@ pub struct Folded {
 }
 
 impl Attempt<'_> {
+    /// How versions of the shard merge.
+    pub fn rule(&self) -> &dyn Rule {
+        self.schema.rule()
+    }
+
     /// Folds the shard without some parts. Gives all others that cannot be decoded, if there are any: each was read once
     /// by then, so that the shard need be folded only once more.
     ///
@@ -225,7 +228,7 @@ impl Attempt<'_> {
         let bytes_read = nodes.iter().flat_map(|n| &n.parts).map(|part| part.bytes).sum();
         let mut runs = Vec::new();
         for node in nodes {
-            runs.push(Sampled::new(node_run(node, &EVERYTHING, self.rule, failed)));
+            runs.push(Sampled::new(node_run(node, &EVERYTHING, self.rule(), failed)));
         }
         let leaf_records = match self.known_leaf_records() {
             Some(n) => n,
@@ -270,7 +273,7 @@ impl Attempt<'_> {
         witness: &'m mut dyn Witness,
     ) -> Merge<'m> {
         let owned = nodes.iter().map(|n| n.owned.clone()).collect();
-        Merge::across(runs, self.rule, self.common.cut, Across::new(owned, self.common.captured, witness))
+        Merge::across(runs, self.rule(), self.common.cut, Across::new(owned, self.common.captured, witness))
     }
 
     /// Gives the merged run once more, without some parts, to `look`.
@@ -284,7 +287,7 @@ impl Attempt<'_> {
         let nodes = self.common.source.parts(self.shard, without, self.common.watch)?;
         let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
         for node in &nodes {
-            runs.push(Box::new(node_run(node, &EVERYTHING, self.rule, &failed)));
+            runs.push(Box::new(node_run(node, &EVERYTHING, self.rule(), &failed)));
         }
         look(self.across(&nodes, runs, witness))
     }

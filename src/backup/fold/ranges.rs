@@ -157,7 +157,7 @@ impl Fold<'_, '_> {
         let patches = PatchWriter::new(self.nodes.len(), target.sink, self.shape);
         let key = FingerprintKey::from_bytes(target.fingerprint).run_digest();
         let (common, digest) = (self.attempt.common, RunDigest::new(&key));
-        let seen = target.seen.filter(|_| common.options.remembers);
+        let seen = target.seen.filter(|_| target.remembers);
         let seen = seen.and_then(|seen| seen.write(&common.options.cluster, &self.attempt.shard.id).ok());
         Ok(Writing {
             tree,
@@ -166,7 +166,7 @@ impl Fold<'_, '_> {
             rows: 0,
             expiring: 0,
             seen,
-            rule: self.attempt.rule,
+            rule: self.attempt.rule(),
             cut: common.cut,
             spare,
         })
@@ -267,7 +267,7 @@ impl Fold<'_, '_> {
         let Place { number, pace, spare } = at;
         let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
         for node in self.nodes {
-            let run = node_run(node, range, self.attempt.rule, self.failed);
+            let run = node_run(node, range, self.attempt.rule(), self.failed);
             runs.push(Box::new(Patient { run, pace, range: number, is_before_large: false }));
         }
         self.merge(runs, spare, |batch, told| {

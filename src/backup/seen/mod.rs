@@ -17,10 +17,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use repo_format::id::{ObjectHash, RepoId};
+use repo_format::id::RepoId;
 use repo_format::key::SignKey;
 use repo_format::machine;
 
+use crate::backup::state::of_credential;
 use crate::error::{Error, Result};
 use crate::merge::Prints;
 use crate::repo::{Repo, world};
@@ -70,10 +71,7 @@ impl Seen {
     pub fn of(repo: &Repo, dir: Option<&Path>) -> Result<Option<Seen>> {
         let (Some(dir), Some(key)) = (dir, repo.ring().writer.as_ref()) else { return Ok(None) };
         let dir = dir.join("seen");
-        let place = ObjectHash::of(repo.store().place().as_bytes());
-        let writer = key.id().to_string();
-        let name = format!("{place:?}-{}", writer.get(..16).unwrap_or(&writer));
-        let folder = dir.join(repo.ring().repo_id.to_string()).join(name);
+        let folder = of_credential(repo, key, &dir);
         let failed = |e| Error::io(folder.display(), e);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
         let printer = Arc::new(Printer(secret(&dir.join("secret"))?));
