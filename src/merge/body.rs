@@ -35,12 +35,17 @@ pub fn deletion(body: &[u8]) -> Result<Option<Deletion>> {
 /// Adds a record at the key of `like` that holds `deletion` alone.
 pub fn push_deletion(out: &mut RecordBatch, like: &Record<'_>, deletion: Option<Deletion>) {
     let Ok(()) = out.push_with(like.key, like.group_len, like.class, |buffer| {
-        let mut writer = BodyWriter::new(buffer);
-        if let Some(d) = deletion {
-            writer.push(&d.entry(0));
-        }
-        Ok::<Traits, std::convert::Infallible>(writer.traits())
+        Ok::<Traits, std::convert::Infallible>(put_deletion(buffer, deletion))
     });
+}
+
+/// Appends the body that holds `deletion` alone, or nothing. Gives its traits.
+pub fn put_deletion(out: &mut Vec<u8>, deletion: Option<Deletion>) -> Traits {
+    let mut writer = BodyWriter::new(out);
+    if let Some(d) = deletion {
+        writer.push(&d.entry(0));
+    }
+    writer.traits()
 }
 
 /// A body, and the rank of the part that it comes from.
@@ -82,14 +87,16 @@ impl<'a> BodyMerge<'a> {
 
     /// Copies a record, its cells as they stand at the cut.
     pub fn normal(&self, r: &Record<'_>, out: &mut RecordBatch) -> Result<()> {
-        out.push_with(r.key, r.group_len, r.class, |buffer| {
-            let mut writer = BodyWriter::new(buffer);
-            for entry in Entries::new(r.body) {
-                let entry = entry.map_err(Error::from)?;
-                writer.push(&self.at_cut(entry));
-            }
-            Ok(writer.traits())
-        })
+        out.push_with(r.key, r.group_len, r.class, |buffer| self.put_at_cut(r.body, buffer))
+    }
+
+    /// Appends a body, its cells as they stand at the cut. Gives its traits.
+    fn put_at_cut(&self, body: &[u8], out: &mut Vec<u8>) -> Result<Traits> {
+        let mut writer = BodyWriter::new(out);
+        for entry in Entries::new(body) {
+            writer.push(&self.at_cut(entry.map_err(Error::from)?));
+        }
+        Ok(writer.traits())
     }
 
     /// The entry as it stands at the cut.
@@ -216,14 +223,9 @@ fn newest<'e>(bodies: &[Ranked<'e>]) -> Result<Option<Ranked<'e>>> {
     Ok(best.map(|(_, rank, body)| (rank, body)))
 }
 
-/// Appends a body with its cells as they stand at `cut` (seconds since 1970).
-pub fn at_cut(rule: &dyn Rule, body: &[u8], cut: u32, out: &mut Vec<u8>) -> Result<()> {
-    let bodies = BodyMerge::new(rule, Some(cut));
-    let mut writer = BodyWriter::new(out);
-    for entry in Entries::new(body) {
-        writer.push(&bodies.at_cut(entry.map_err(Error::from)?));
-    }
-    Ok(())
+/// Appends a body with its cells as they stand at `cut` (seconds since 1970). Gives its traits.
+pub fn at_cut(rule: &dyn Rule, body: &[u8], cut: u32, out: &mut Vec<u8>) -> Result<Traits> {
+    BodyMerge::new(rule, Some(cut)).put_at_cut(body, out)
 }
 
 /// Appends what two bodies of one record come to, each as it stands. `None`, and nothing, where they say nothing.

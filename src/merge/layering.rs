@@ -1,8 +1,8 @@
 //! What a run changes of another: the records of a layer (SPEC "Layers").
 
-use repo_format::record::{BodyWriter, Class, Traits};
+use repo_format::record::{Class, Traits};
 
-use super::body::{Deletion, deletion};
+use super::body::{Deletion, deletion, put_deletion};
 use crate::error::{Error, Result};
 use crate::run::{Record, RecordBatch, Run};
 
@@ -133,12 +133,7 @@ impl<'a> Layering<'a> {
             let mut traits = Traits::GONE;
             if known.class == Class::Marker {
                 self.open.0 = deletion(known.body)?;
-                if let Some(deletion) = self.open.1 {
-                    let mut writer = BodyWriter::new(&mut body);
-                    writer.push(&deletion.entry(0));
-                    traits = traits.with(writer.traits());
-                }
-                traits = traits.with(resumes(&self.open));
+                traits = traits.with(put_deletion(&mut body, self.open.1)).with(resumes(&self.open));
             }
             let Known { key, group_len, class, .. } = known;
             out(&Record { key, group_len, class, traits, body: &body })?;

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use repo_format::record::{BodyWriter, Class, Traits};
+use repo_format::record::{Class, Traits};
 
-use super::body::{Deletion, deletion};
+use super::body::{Deletion, deletion, put_deletion};
 use super::input::Input;
 use super::layering::Changed;
 use crate::error::Result;
-use crate::run::{Record, RecordBatch, Run};
+use crate::run::{Record, Run};
 
 /// What a layer's markers say is in force; `None`: what lies below.
 type Said = Option<Option<Deletion>>;
@@ -19,14 +19,14 @@ pub struct Stacking<'a> {
     group: Vec<u8>,
     said: (Said, Said),
     started: bool,
-    /// Memory for a record that is made.
-    made: RecordBatch,
+    /// Memory for a body that is made.
+    made: Vec<u8>,
 }
 
 impl<'a> Stacking<'a> {
     /// Above the layer that is read by `lower`, with its marks.
     pub fn new(lower: Box<dyn Run + 'a>) -> Stacking<'a> {
-        let (lower, made) = (Input::new(lower, 0), RecordBatch::new());
+        let (lower, made) = (Input::new(lower, 0), Vec::new());
         Stacking { lower, group: Vec::new(), said: (None, None), started: false, made }
     }
 
@@ -94,8 +94,8 @@ impl<'a> Stacking<'a> {
             // What the upper one has in force reaches over a marker that the lower one took away.
             (Some(in_force), true) => {
                 self.made.clear();
-                push_gone(&mut self.made, &top, in_force);
-                out(&self.made.get(0))?;
+                let traits = put_deletion(&mut self.made, in_force).with(Traits::GONE);
+                out(&Record { traits, body: &self.made, ..top })?;
             }
             _ => out(&Record { traits, ..top })?,
         }
@@ -109,14 +109,4 @@ impl<'a> Stacking<'a> {
 /// What a marker says is in force behind it.
 fn said(marker: &Record<'_>) -> Result<Said> {
     if marker.traits.has(Traits::RESUMES) { Ok(None) } else { deletion(marker.body).map(Some) }
-}
-
-fn push_gone(out: &mut RecordBatch, like: &Record<'_>, in_force: Option<Deletion>) {
-    let Ok(()) = out.push_with(like.key, like.group_len, like.class, |buffer| {
-        let mut writer = BodyWriter::new(buffer);
-        if let Some(deletion) = in_force {
-            writer.push(&deletion.entry(0));
-        }
-        Ok::<Traits, std::convert::Infallible>(writer.traits().with(Traits::GONE))
-    });
 }

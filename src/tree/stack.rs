@@ -4,7 +4,7 @@ use repo_format::record::Traits;
 
 use super::{Root, TreeRun};
 use crate::error::Result;
-use crate::merge::{Overlay, Rule, Settled};
+use crate::merge::{Overlay, Rule, Settled, at_cut};
 use crate::run::{ChunkSource, Record, RecordBatch, Run};
 
 /// The records of `trees`, a base and its layers, with keys from `from` on and before `to`; preceded, where `from` lies inside a
@@ -33,32 +33,34 @@ pub fn stack<'a>(
     }
 }
 
-/// The record that stands at `key`, as a run of one or none, as it is stored. What is in force there is not said.
-pub fn stack_at<'a>(trees: &[Root], chunks: &dyn ChunkSource, key: &[u8]) -> Result<Box<dyn Run + 'a>> {
+/// Adds the record that stands at `key`, if there is one; with a cut, as [`stack`] gives it. What is in force there is not said.
+pub fn stack_at(
+    trees: &[Root],
+    chunks: &dyn ChunkSource,
+    rule: &dyn Rule,
+    cut: Option<u32>,
+    key: &[u8],
+    out: &mut RecordBatch,
+) -> Result<()> {
     let behind = [key, &[0]].concat();
-    let (mut found, mut batch) = (RecordBatch::new(), RecordBatch::new());
+    let mut batch = RecordBatch::new();
     for (level, tree) in trees.iter().enumerate().rev() {
         let run = TreeRun::range(Some(*tree), chunks, key.to_vec(), Some(behind.clone())).silent();
         let mut run = if level > 0 { run.of_layer() } else { run };
-        if run.next_batch(&mut batch)? {
-            let top = batch.get(0);
-            if !top.traits.has(Traits::GONE) {
-                found.push(&Record { traits: top.traits.without(Traits::MARKS), ..top });
-            }
-            break;
+        if !run.next_batch(&mut batch)? {
+            continue;
         }
+        let top = batch.get(0);
+        return match cut {
+            _ if top.traits.has(Traits::GONE) => Ok(()),
+            Some(cut) if top.traits.has(Traits::EXPIRING) => {
+                out.push_with(top.key, top.group_len, top.class, |body| at_cut(rule, top.body, cut, body))
+            }
+            _ => {
+                out.push(&Record { traits: top.traits.without(Traits::MARKS), ..top });
+                Ok(())
+            }
+        };
     }
-    Ok(Box::new(Found(found)))
-}
-
-/// One record, or none.
-struct Found(RecordBatch);
-
-impl Run for Found {
-    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        out.clear();
-        out.swap(&mut self.0);
-        self.0.clear();
-        Ok(!out.is_empty())
-    }
+    Ok(())
 }

@@ -6,7 +6,6 @@ use super::View;
 use super::differences::Each;
 use crate::engine::KeyRange;
 use crate::error::Result;
-use crate::merge::Settled;
 use crate::run::{Record, RecordBatch, Run};
 use crate::tree::{Root, TreeRun, stack_at};
 use crate::watch::Watch;
@@ -17,8 +16,7 @@ const ONE_IN: u64 = 100;
 /// Keys that are held in memory at a time.
 const KEYS: usize = 4096;
 
-/// The layers of both that are not the same, each with whether it is of the first; `None` where the views have to be compared record by record: they do
-/// not stand on one base, too much changed, or something of the first one may have expired since.
+/// The layers of both that are not the same; `None` where the views have to be compared record by record: they do not stand on one base, too much changed, or something of the first one may have expired since.
 pub(super) fn own_layers(before: &View<'_>, after: &View<'_>) -> Option<Vec<Root>> {
     let (one, other) = (before.layers.as_slice(), after.layers.as_slice());
     let base = one.first().filter(|base| other.first() == Some(base))?;
@@ -73,10 +71,6 @@ pub(super) fn compare(
 
 /// The record of a view at a key.
 fn at<'b>(view: &View<'_>, key: &[u8], batch: &'b mut RecordBatch) -> Result<Option<Record<'b>>> {
-    let found = stack_at(&view.layers, view.chunks, key)?;
-    let mut run: Box<dyn Run + '_> = match view.snapshot.settles_at() {
-        Some(cut) => Box::new(Settled::new(found, view.schema.rule(), cut)),
-        None => found,
-    };
-    Ok(if run.next_batch(batch)? { Some(batch.get(0)) } else { None })
+    stack_at(&view.layers, view.chunks, view.schema.rule(), view.snapshot.settles_at(), key, batch)?;
+    Ok((!batch.is_empty()).then(|| batch.get(0)))
 }
