@@ -216,7 +216,7 @@ impl<'a> View<'a> {
         }
         let mut others: Vec<Box<dyn Run + '_>> = Vec::new();
         for (patch, owned) in sides.filter(|(patch, _)| patch.held.is_some()) {
-            others.push(Box::new(NodeView::outside(self.leafwise()?, patch, owned, self.chunks)));
+            others.push(Box::new(NodeView::new(self.leafwise()?, patch, owned, self.chunks).outside()));
         }
         Ok(Box::new(Merge::with_unowned(self.reconciled(ALL), others, self.schema.rule())))
     }

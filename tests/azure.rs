@@ -3,22 +3,18 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use onefold::Kind;
 use onefold::store::Store;
 use onefold::store::azure::Azure;
-use onefold::store::faulty::Faulty;
-use onefold::store::limited::{Limited, Limits};
 use onefold::store::retry::Retry;
-use onefold::store::watched::Watched;
 use tempfile::TempDir;
 
 use crate::s3::a_user_sees_a_folder;
 use crate::server;
-use crate::stores::{contract, lossy, names};
+use crate::stores::{contract_wrapped, create_each, names};
 
 /// Every Azurite has it.
 const ACCOUNT: &str = "devstoreaccount1";
@@ -75,13 +71,7 @@ impl Server {
 #[test]
 fn a_container_keeps_the_contract() {
     let Some(server) = Server::start() else { return };
-    contract(&server.open("bucket"));
-    contract(&server.open("bucket/a/b"));
-    contract(&Watched::new(server.open("bucket/watched")));
-    contract(&Limited::new(server.open("bucket/limited"), Limits::default()));
-    contract(&Faulty::new(server.open("bucket/faulty"), |_, _| None));
-    contract(&Retry::new(Watched::new(Arc::new(server.open("bucket/all")))));
-    contract(&Retry::new(lossy(server.open("bucket/lossy"))));
+    contract_wrapped("bucket", |path| server.open(path));
 }
 
 /// A page has 5,000.
@@ -90,12 +80,7 @@ fn a_listing_has_all_its_pages_and_many_are_removed() {
     let Some(server) = Server::start() else { return };
     let store = Retry::new(server.open("bucket/many"));
     let all: Vec<String> = (0..5_100).map(|i| format!("packs/{:02x}/{i:06}", i % 7)).collect();
-    thread::scope(|scope| {
-        for part in all.chunks(all.len().div_ceil(16)) {
-            let store = &store;
-            scope.spawn(move || part.iter().for_each(|name| store.create(name, name.clone().into()).unwrap()));
-        }
-    });
+    create_each(&store, &all);
     let mut expected: Vec<_> = all.iter().map(|name| (name.clone(), name.len() as u64)).collect();
     expected.sort();
     assert_eq!(names(&store, "packs"), expected);

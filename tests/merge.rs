@@ -248,7 +248,7 @@ proptest! {
         let all = collect(&mut TreeRun::new(everyone.root, &chunks)).unwrap();
         let mut runs: Vec<Box<dyn Run + '_>> = vec![Box::new(TreeRun::new(folded.root, &chunks))];
         for (patch, owned) in folded.patches.iter().zip(owned()) {
-            runs.push(Box::new(NodeView::outside(Box::new(TreeRun::new(folded.root, &chunks)), patch, owned, &chunks)));
+            runs.push(Box::new(NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), patch, owned, &chunks).outside()));
         }
         prop_assert_eq!(collect(&mut Merge::of(runs, &RULE)).unwrap(), all);
         let counted = folded.unowned != UnownedCount::default();

@@ -4,20 +4,17 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Child;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use onefold::Kind;
 use onefold::store::Store;
-use onefold::store::faulty::Faulty;
 use onefold::store::retry::Retry;
 use onefold::store::s3::{S3, Variables};
-use onefold::store::watched::Watched;
 use tempfile::TempDir;
 
 use crate::server;
-use crate::stores::{contract, lossy, names};
+use crate::stores::{contract_wrapped, names};
 use crate::user::{Ran, User, capture, nodes, ran, three};
 
 pub const ID: &str = "onefoldtest";
@@ -97,13 +94,7 @@ fn open(place: &str, variables: &[(&str, &str)]) -> S3 {
 #[test]
 fn a_bucket_keeps_the_contract() {
     let Some(server) = Server::start() else { return };
-    contract(&server.open("bucket"));
-    contract(&server.open("bucket/a/b"));
-    contract(&Watched::new(server.open("bucket/watched")));
-    contract(&Retry::new(server.open("bucket/retry")));
-    contract(&Faulty::new(server.open("bucket/faulty"), |_, _| None));
-    contract(&Retry::new(Watched::new(Arc::new(server.open("bucket/all")))));
-    contract(&Retry::new(lossy(server.open("bucket/lossy"))));
+    contract_wrapped("bucket", |path| server.open(path));
 }
 
 #[test]

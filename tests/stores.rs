@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +158,28 @@ fn the_other_stores_keep_the_contract() {
 }
 
 /// A store of which every third request fails or loses its reply.
+/// The contract of a store that `open` gives at a place below `root`, bare and under every wrapper.
+pub fn contract_wrapped<S: Store>(root: &str, open: impl Fn(&str) -> S) {
+    let at = |name: &str| open(&format!("{root}/{name}"));
+    contract(&open(root));
+    contract(&at("a/b"));
+    contract(&Watched::new(at("watched")));
+    contract(&Retry::new(at("retry")));
+    contract(&Limited::new(at("limited"), Limits::default()));
+    contract(&Faulty::new(at("faulty"), |_, _| None));
+    contract(&Retry::new(Watched::new(Arc::new(at("all")))));
+    contract(&Retry::new(lossy(at("lossy"))));
+}
+
+/// Creates objects of these names, each of its own name, sixteen at a time.
+pub fn create_each(store: &dyn Store, all: &[String]) {
+    thread::scope(|scope| {
+        for part in all.chunks(all.len().div_ceil(16)) {
+            scope.spawn(move || part.iter().for_each(|name| store.create(name, name.clone().into()).unwrap()));
+        }
+    });
+}
+
 pub fn lossy<S: Store>(store: S) -> Faulty<S> {
     let mut n = 0;
     Faulty::new(store, move |_, name| {

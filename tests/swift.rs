@@ -11,18 +11,15 @@ use std::thread;
 use std::time::Duration;
 
 use onefold::Kind;
-use onefold::store::faulty::Faulty;
 use onefold::store::folder::Folder;
-use onefold::store::limited::{Limited, Limits};
 use onefold::store::retry::Retry;
 use onefold::store::swift::{Swift, Variables};
-use onefold::store::watched::Watched;
 use onefold::store::with_log::WithLog;
 use onefold::store::{Store, disk::RealDisk};
 use tempfile::TempDir;
 
 use crate::server;
-use crate::stores::{contract, lossy, names};
+use crate::stores::{contract, contract_wrapped, create_each, names};
 use crate::user::{User, capture, expected, lines, nodes, ran, three};
 
 /// A cluster with one container.
@@ -123,14 +120,7 @@ impl Cluster {
 #[test]
 fn a_container_with_a_log_store_keeps_the_contract() {
     let Some(cluster) = Cluster::start() else { return };
-    contract(&cluster.with_log("box"));
-    contract(&cluster.with_log("box/a/b"));
-    contract(&Watched::new(cluster.with_log("box/watched")));
-    contract(&Retry::new(cluster.with_log("box/retry")));
-    contract(&Limited::new(cluster.with_log("box/limited"), Limits::default()));
-    contract(&Faulty::new(cluster.with_log("box/faulty"), |_, _| None));
-    contract(&Retry::new(lossy(cluster.with_log("box/lossy"))));
-    contract(&Retry::new(Watched::new(Arc::new(cluster.with_log("box/all")))));
+    contract_wrapped("box", |path| cluster.with_log(path));
 }
 
 /// Objects of all lengths, listings of several pages, ranges and removals, with tokens that end in between.
@@ -149,12 +139,7 @@ fn objects_come_back_and_tokens_are_renewed() {
         assert!(store.read_range(&name, from as u64..to as u64).unwrap() == bytes[from..to], "{length} bytes");
     }
     let several: Vec<String> = (0..1203).map(|n| format!("index/{n:04}")).collect();
-    thread::scope(|scope| {
-        for part in several.chunks(101) {
-            let store = store.clone();
-            scope.spawn(move || part.iter().for_each(|name| store.create(name, name.clone().into()).unwrap()));
-        }
-    });
+    create_each(&*store, &several);
     cluster.forget_tokens();
     let found: Vec<String> = names(&*store, "index").into_iter().map(|(name, _)| name).collect();
     assert_eq!(found, several);

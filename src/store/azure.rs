@@ -13,7 +13,7 @@ use object_store::azure::{AzureConfigKey as Key, MicrosoftAzure, MicrosoftAzureB
 use super::bucket::errors::{Asked, Verb};
 use super::bucket::place::{self, Form, Place};
 use super::bucket::wire::{Answer, Checksum, Listening};
-use super::bucket::{Bucket, Provider, REQUEST, Variables, md5, once};
+use super::bucket::{Bucket, Provider, REQUEST, Variables, md5, once, settings};
 use super::{exists, missing};
 use crate::error::{self, Error, Kind, Result};
 
@@ -111,11 +111,7 @@ fn from_variables(variables: &Variables) -> MicrosoftAzureBuilder {
     ] {
         builder = value.into_iter().fold(builder, |builder, value| builder.with_config(key, value));
     }
-    let text = variables.iter().filter_map(|(name, value)| name.to_str().zip(value.to_str()));
-    let ours = text.filter(|(name, value)| name.starts_with("AZURE_") && !value.is_empty());
-    // What is no setting of containers is for other programs.
-    let known = ours.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse::<Key>().ok()?, value)));
-    known.fold(builder, |builder, (key, value)| builder.with_config(key, value))
+    settings::<Key>(variables, "AZURE_").fold(builder, |builder, (key, value)| builder.with_config(key, value))
 }
 
 impl Bucket<MicrosoftAzure> {

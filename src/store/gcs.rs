@@ -14,7 +14,7 @@ use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleCon
 use super::bucket::errors::{Asked, Verb};
 use super::bucket::place::{self, Form, Place};
 use super::bucket::wire::{Answer, Checksum, Listening};
-use super::bucket::{Bucket, Provider, REQUEST, Variables, md5, once};
+use super::bucket::{Bucket, Provider, REQUEST, Variables, md5, once, settings};
 use super::{exists, missing};
 use crate::error::{self, Error, Kind, Result};
 
@@ -104,12 +104,8 @@ impl Bucket<GoogleCloudStorage> {
 
     /// The same, in another environment than this process's, but for what `gcloud` has left.
     pub fn with(place: &OsStr, variables: &Variables) -> Result<Gcs> {
-        let text = variables.iter().filter_map(|(name, value)| name.to_str().zip(value.to_str()));
-        let ours = text.filter(|(name, value)| name.starts_with("GOOGLE_") && !value.is_empty());
-        // What is no setting of buckets is for other programs.
-        let known = ours.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse::<Key>().ok()?, value)));
-        let mut builder =
-            known.fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| builder.with_config(key, value));
+        let mut builder = settings::<Key>(variables, "GOOGLE_")
+            .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| builder.with_config(key, value));
         let mut place = Place::parse(place, &FORM)?;
         if place.endpoint.is_none() {
             let given = builder.get_config_value(&Key::BaseUrl);

@@ -110,13 +110,9 @@ impl<'a> NodeView<'a> {
     }
 
     /// Only what the node held outside its ranges; exact in every backup.
-    pub fn outside(
-        view: Box<dyn Leafwise + 'a>,
-        patch: &NodePatch,
-        owned: Owned,
-        chunks: &'a dyn ChunkSource,
-    ) -> NodeView<'a> {
-        NodeView { side: Side::Outside, ..NodeView::new(view, patch, owned, chunks) }
+    #[must_use]
+    pub fn outside(self) -> NodeView<'a> {
+        NodeView { side: Side::Outside, ..self }
     }
 
     /// Makes the view's next record visible, and with a leaf's first one what the node's patch says of the leaf.

@@ -172,7 +172,7 @@ proptest! {
             let held = come_to(files);
             prop_assert_eq!(&collect(&mut view).unwrap(), &held);
             others.extend(held.into_iter().filter(|r| !owned[n].holds(&r.key)));
-            outside.push(Box::new(NodeView::outside(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[n], owned[n].clone(), &chunks)));
+            outside.push(Box::new(NodeView::new(Box::new(TreeRun::new(folded.root, &chunks)), &folded.patches[n], owned[n].clone(), &chunks).outside()));
         }
         // An owner's record stands, whatever rank others had; they add what no owner has, the greatest bytes of it.
         let mut all: BTreeMap<Vec<u8>, Plain> = BTreeMap::new();

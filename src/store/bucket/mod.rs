@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,6 +70,13 @@ pub struct Bucket<P> {
     pub(super) bucket: String,
     /// Before every name: nothing, or the prefix and a slash.
     pub(super) root: String,
+}
+
+/// The settings among `variables` whose names begin with `prefix`. What is no setting of buckets is for other programs.
+pub fn settings<'v, K: FromStr>(variables: &'v Variables, prefix: &'v str) -> impl Iterator<Item = (K, &'v str)> {
+    let text = variables.iter().filter_map(|(name, value)| name.to_str().zip(value.to_str()));
+    let ours = text.filter(move |(name, value)| name.starts_with(prefix) && !value.is_empty());
+    ours.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
 }
 
 /// That the client tries nothing again.

@@ -22,7 +22,7 @@ pub use super::bucket::Variables;
 use super::bucket::errors::Asked;
 use super::bucket::place::{self, Form, Place};
 use super::bucket::wire::{self, Answer, Listening};
-use super::bucket::{Bucket, Provider, REQUEST, once};
+use super::bucket::{Bucket, Provider, REQUEST, once, settings};
 use crate::error::{self, Error, Kind, Result};
 
 /// Objects in a bucket of Amazon, or of a server that speaks like it.
@@ -58,11 +58,8 @@ impl Provider for AmazonS3 {
 
 /// What `AWS_*` says.
 fn from_variables(variables: &Variables) -> AmazonS3Builder {
-    let text = variables.iter().filter_map(|(name, value)| name.to_str().zip(value.to_str()));
-    let ours = text.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty());
-    // What is no setting of buckets is for other programs.
-    let known = ours.filter_map(|(name, value)| name.to_ascii_lowercase().parse::<Key>().ok().map(|key| (key, value)));
-    known.fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
+    settings::<Key>(variables, "AWS_")
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
 }
 
 /// Whether `place` means a bucket.
