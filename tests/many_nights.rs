@@ -79,9 +79,10 @@ struct History {
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// One in fifty histories has each.
-const BUSY: [&str; 7] =
-    ["a layer", "six layers", "layers taken in", "a stand-in", "stored anew", "state passed over", "lost and named"];
+/// One in fifty histories has each, and one at least.
+const BUSY: [&str; 6] = ["a layer", "six layers", "layers taken in", "a stand-in", "stored anew", "state passed over"];
+/// Is rarer: of hundreds of histories one in fifty has it.
+const RARE: &str = "lost and named";
 
 fn writer_key() -> KeyFile {
     KeyFile::from_bytes([11; 32])
@@ -452,8 +453,8 @@ fn any_nights_read_as_the_model_says() {
         history.counts.iter().for_each(|(what, n)| *total.entry(what).or_default() += u64::from(*n > 0));
     }
     // Histories in which nothing happens prove nothing.
-    for what in BUSY.iter().filter(|_| histories >= 100) {
+    for what in BUSY.into_iter().filter(|_| histories >= 30).chain(Some(RARE).filter(|_| histories >= 100)) {
         let n = total.get(what).copied().unwrap_or(0);
-        assert!(n >= histories / 50, "{what}: only in {n} of {histories} histories; {total:?}");
+        assert!(n >= (histories / 50).max(1), "{what}: only in {n} of {histories} histories; {total:?}");
     }
 }
