@@ -6,16 +6,18 @@ mod packs;
 mod recover;
 mod share;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::credential::Credential;
+use repo_format::id::WriterId;
 use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
 use repo_format::trim;
 
+use super::claim::Claim;
 use super::locate::Purpose;
 use super::opened::Opened;
 use super::sightings::Sightings;
@@ -66,8 +68,8 @@ pub struct Examined {
     pub wrong: BTreeSet<PackName>,
     /// Packs that were declared lost, and are whole: read and opened.
     pub found: Vec<PackName>,
-    /// Packs that the index objects name.
-    pub named: HashSet<PackName>,
+    /// Packs that the index objects name, and what that is worth to this credential.
+    pub named: HashMap<PackName, Claim>,
 }
 
 /// Every object of the store, with its size in bytes.
@@ -121,9 +123,12 @@ impl Repo {
     /// Why a chunk cannot be read: the object that is to blame, if one is known. `None`: it can be read, as far as
     /// `unsound` knows.
     pub fn blame(&self, unsound: &Unsound, id: &ChunkId) -> Result<Option<String>> {
-        let state = self.state();
+        let (state, own) = (self.state(), self.core.own());
         let mut blame = None;
         let stands = self.core.index(Purpose::Read)?.find(id, &mut |place| {
+            if Claim::of(&state, &place.source, &place.pack, own.as_ref()) == Claim::OfOther {
+                return false;
+            }
             if unsound.harms(&place) {
                 blame.get_or_insert_with(|| place.pack.to_string());
             } else if unsound.indexes.contains(&place.source) {
@@ -147,6 +152,10 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn own(&self) -> Option<WriterId> {
+        self.core.own()
+    }
+
     fn problem(&self, e: &Error) {
         self.watch.problem(true, e.subject(), e.message());
     }

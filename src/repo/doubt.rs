@@ -7,8 +7,9 @@
 //! are behind. Flipped bits are for `check --read-data` to find; what this
 //! machine has seen damaged is looked at again.
 //!
-//! Packs of one's own ended sessions that no index object names any more (it is lost, or the pack was and came back)
-//! are named anew: by their sealed lists, each read whole and compared with its name.
+//! Packs of one's own ended sessions that no index object names any more which one trusts (it is lost, or the pack was and came back)
+//! are named anew: by their sealed lists, each read whole and compared with its name. Index objects that are lost are replaced by that,
+//! unless they may have named what is not named anew: packs of others, by a credential that reads; those are left to a repair.
 //!
 //! Memory: 80 bytes for each pack looked at, and one pack while it is named anew.
 
@@ -46,6 +47,8 @@ pub(super) struct Doubts {
     pub written: Vec<IndexName>,
     /// How many packs they name.
     pub named_anew: u64,
+    /// Whether there are packs that are not named anew, and which an index object of one's own may have named.
+    leaves_unnamed: bool,
     wrong: Wrong,
 }
 
@@ -64,11 +67,12 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
     let (mut sightings, now_ms) = (core.sightings(), world::now_ms());
     let mut doubts = Doubts::default();
     doubts.unsound.indexes = dead_indexes(core, index, state, &sightings)?;
-    let own = core.sign_key()?.id();
+    let (own, reads) = (core.sign_key()?.id(), !core.ring.read.is_empty());
     let part = doubts.part(core, index, state)?;
     let mut expected: HashMap<PackName, u32> = HashMap::new();
+    // What others say for whom nobody vouches is not relied on.
     index.packs(&mut |source, pack, size| {
-        if doubts.is_readable(source, state) && is_in(part, pack) {
+        if doubts.is_readable(source, state) && state.trusts(&own, source) && is_in(part, pack) {
             expected.insert(*pack, size);
         }
     })?;
@@ -84,9 +88,12 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
             // Cut.
             Some(_) => {}
             None => {
-                let ours = has_ended(&pack.session, &own, state) && !state.condemned().contains_key(&pack);
-                if ours && doubts.unnamed.len() < ANEW_MAX {
+                let ended = !state.spared(&pack.session) && !state.condemned().contains_key(&pack);
+                let ours = pack.session.is_of(&own);
+                if ended && ours && doubts.unnamed.len() < ANEW_MAX {
                     doubts.unnamed.push(pack);
+                } else if ended && (ours || reads) {
+                    doubts.leaves_unnamed = true;
                 }
             }
         }
@@ -189,9 +196,12 @@ impl Doubts {
         Ok(())
     }
 
-    /// The dead index objects of this writer, ascending. Every pack of theirs that the store has is named anew; one
+    /// The dead index objects of this writer, ascending, if every pack of theirs that the store has is named anew; one
     /// that comes back later will be.
     pub fn replaced(&self, state: &State, own: &WriterId) -> Vec<IndexName> {
+        if self.leaves_unnamed {
+            return Vec::new();
+        }
         let mine = |i: &&IndexName| state.indexes().get(*i).is_some_and(|i| i.writer == *own);
         let mut dead: Vec<IndexName> = self.unsound.indexes.iter().filter(mine).copied().collect();
         dead.sort_unstable();
@@ -242,11 +252,6 @@ fn is_there(core: &Core, pack: &PackName, size: u32) -> Result<bool> {
 fn is_in(part: Option<u64>, pack: &PackName) -> bool {
     let [a, b, ..] = pack.hash.0;
     part.is_none_or(|part| u64::from(u16::from_le_bytes([a, b])) % PARTS == part)
-}
-
-/// Whether a session is this writer's and over: committed, taken over by one that is over, or fenced.
-fn has_ended(session: &SessionId, own: &WriterId, state: &State) -> bool {
-    session.is_of(own) && !state.spared(session)
 }
 
 #[cfg(test)]

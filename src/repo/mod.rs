@@ -4,8 +4,10 @@ pub mod alone;
 mod anew;
 pub mod cache;
 pub mod check;
+pub mod claim;
 mod doubt;
 pub mod epochs;
+mod frames;
 mod fresh;
 pub mod index;
 pub mod index_memory;
@@ -43,7 +45,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use repo_format::config::Config;
 use repo_format::credential::{KeyRing, Sets};
-use repo_format::id::{CredentialId, ObjectHash, SessionId, SnapshotId};
+use repo_format::id::{CredentialId, ObjectHash, SessionId, SnapshotId, WriterId};
 use repo_format::key::{ContentKey, SignKey, WrappedKey};
 use repo_format::log::{Body, Roles};
 use repo_format::log_state::State;
@@ -269,6 +271,11 @@ impl Core {
 
     fn sign_key(&self) -> Result<&SignKey> {
         self.ring.writer.as_ref().ok_or_else(|| self.lacks(Sets::WRITE))
+    }
+
+    /// The writer of this credential, if it is one of a writer.
+    fn own(&self) -> Option<WriterId> {
+        self.ring.writer.as_ref().map(|key| key.id())
     }
 
     /// Whether the log believes this credential's writer when it stands for what others wrote.

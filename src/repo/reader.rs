@@ -4,19 +4,19 @@
 //! What is said to be asked for soon is fetched by a pool of threads, as many as the store likes, so that a store far away is
 //! waited for once and not once for each frame.
 //!
-//! Memory: [`CACHE_BYTES`] of opened frames, and for each thread one frame as read and as opened (0.5 MiB, at most
+//! Memory: [`super::frames::CACHE_BYTES`] of opened frames, and for each thread one frame as read and as opened (0.5 MiB, at most
 //! 26 MiB for the largest the format allows).
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use repo_format::frame::{FrameHeader, Opener};
 use repo_format::key::RunDigestKey;
-use repo_format::names::{PackClass, PackName};
+use repo_format::names::PackClass;
 
 use super::Core;
+use super::frames::{Frame, Frames};
 use super::index::{Index, Place};
 use super::locate::Purpose;
 use super::opened::Opened;
@@ -24,17 +24,12 @@ use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSource};
 use crate::store::lock;
 
-/// Plaintext of opened frames that is kept, in bytes.
-pub const CACHE_BYTES: usize = 32 << 20;
 /// Chunks that may wait to be fetched ahead; further hints are forgotten.
 const AHEAD: usize = 256;
 /// Threads that fetch ahead, at most, whatever the store says.
 const THREADS_MAX: usize = 16;
 /// How often a chunk is looked up anew: prunes may move what it lies in while it is read.
 const REFRESHED_MAX: usize = 8;
-
-/// Where a frame lies: pack and offset.
-type FrameKey = (PackName, u32);
 
 /// Reads chunks of one repository. Shared by threads.
 pub struct Reader {
@@ -53,23 +48,6 @@ struct Inner {
     openers: Mutex<Vec<Opener>>,
     /// What was opened, where somebody wants to know.
     opened: Mutex<Option<Opened>>,
-}
-
-/// An opened frame. Every chunk was checked against its id.
-struct Frame {
-    kind: ChunkKind,
-    chunks: Vec<(ChunkId, Vec<u8>)>,
-}
-
-#[derive(Default)]
-struct Frames {
-    open: HashMap<FrameKey, Arc<Frame>>,
-    /// Which open frame holds a chunk, and at which position.
-    chunks: HashMap<ChunkId, (FrameKey, usize)>,
-    /// Least recently used first.
-    order: VecDeque<FrameKey>,
-    bytes: usize,
-    loading: HashSet<FrameKey>,
 }
 
 impl Reader {
@@ -142,13 +120,14 @@ impl ChunkSource for Reader {
         let mut got = self.inner.get(kind, id);
         // Perhaps it was our view of the index that was old, or its cache that was wrong; and again, where packs go quickly.
         for _ in 0..REFRESHED_MAX {
-            match got {
-                Err(e) if e.kind() == Kind::Damaged && self.inner.refresh(id) => {
-                    got =
-                        self.inner.get(kind, id).map_err(|again| if again.kind() == Kind::Damaged { e } else { again });
-                }
+            let e = match got {
+                Err(e) if e.kind() == Kind::Damaged => e,
                 _ => break,
+            };
+            if !self.inner.refresh(id)? {
+                return Err(e);
             }
+            got = self.inner.get(kind, id).map_err(|again| if again.kind() == Kind::Damaged { e } else { again });
         }
         got
     }
@@ -169,27 +148,36 @@ impl Inner {
     }
 
     /// After a chunk could not be had: looks whether the index is to blame, and if so gets a better one. `false` where
-    /// that changes nothing.
-    fn refresh(&self, id: &ChunkId) -> bool {
+    /// that changes nothing. Errors: `Io` where that cannot be known now.
+    fn refresh(&self, id: &ChunkId) -> Result<bool> {
+        let passes = |e: &Error| e.kind() == Kind::Io;
         let mut rebuilt = lock(&self.rebuilt);
         let before = self.places(id);
         // Packs may have been emptied since, and others hold what they held; or a session of this process added to it.
-        let _ = self.core.log.catch_up();
-        if let Ok(index) = self.core.index(Purpose::Read) {
-            self.set_index(index);
-            if self.places(id).ok() != before.as_ref().ok().cloned() {
-                return true;
+        if let Err(e) = self.core.log.catch_up()
+            && passes(&e)
+        {
+            return Err(e);
+        }
+        match self.core.index(Purpose::Read) {
+            Ok(index) => {
+                self.set_index(index);
+                if self.places(id).ok() != before.as_ref().ok().cloned() {
+                    return Ok(true);
+                }
             }
+            Err(e) if passes(&e) => return Err(e),
+            Err(_) => {}
         }
         let to_blame = match &before {
             Ok(places) => places.is_empty() || !places.iter().all(|place| self.core.confirms(place, id)),
             Err(_) => true,
         };
         if *rebuilt || !to_blame {
-            return false;
+            return Ok(false);
         }
         *rebuilt = true;
-        self.core.rebuild_index().map(|index| self.set_index(index)).is_ok()
+        Ok(self.core.rebuild_index().map(|index| self.set_index(index)).is_ok())
     }
 
     fn set_index(&self, index: Arc<dyn Index>) {
@@ -335,54 +323,6 @@ fn unreadable(e: Error, place: &Place, id: &ChunkId) -> Error {
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
-    }
-}
-
-impl Frame {
-    fn chunk(&self, kind: ChunkKind, id: &ChunkId, position: usize) -> Result<Vec<u8>> {
-        match self.chunks.get(position) {
-            Some((found, bytes)) if found == id && self.kind == kind => Ok(bytes.clone()),
-            _ => Err(Error::damaged("frame", "does not hold the chunk that the index says")),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.chunks.iter().map(|(_, bytes)| bytes.len() + 64).sum()
-    }
-}
-
-impl Frames {
-    fn find(&mut self, id: &ChunkId) -> Option<(Arc<Frame>, usize)> {
-        let (key, position) = *self.chunks.get(id)?;
-        Some((self.touch(&key)?, position))
-    }
-
-    fn touch(&mut self, key: &FrameKey) -> Option<Arc<Frame>> {
-        let frame = self.open.get(key)?.clone();
-        if self.order.back() != Some(key) {
-            self.order.retain(|k| k != key);
-            self.order.push_back(*key);
-        }
-        Some(frame)
-    }
-
-    fn insert(&mut self, key: FrameKey, frame: Arc<Frame>) {
-        for (position, (id, _)) in frame.chunks.iter().enumerate() {
-            self.chunks.insert(*id, (key, position));
-        }
-        self.bytes += frame.bytes();
-        self.open.insert(key, frame);
-        self.order.push_back(key);
-        while self.bytes > CACHE_BYTES && self.order.len() > 1 {
-            let Some(frame) = self.order.pop_front().and_then(|oldest| self.open.remove_entry(&oldest)) else { break };
-            let (oldest, frame) = frame;
-            self.bytes -= frame.bytes();
-            for (id, _) in &frame.chunks {
-                if self.chunks.get(id).is_some_and(|(key, _)| *key == oldest) {
-                    self.chunks.remove(id);
-                }
-            }
-        }
     }
 }
 

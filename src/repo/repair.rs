@@ -16,6 +16,7 @@ use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use repo_format::pack::{open_pack, salvage};
 
 use super::check::Examined;
+use super::claim::Claim;
 use super::index::Index;
 use super::index_memory::MemoryIndex;
 use super::locate::Purpose;
@@ -113,7 +114,7 @@ impl<'a> Work<'a> {
         self.core.store.list(ObjectKind::Pack.word(), &mut |text, _| {
             if let Ok(Name::Pack(pack)) = Name::parse(text) {
                 let damaged = examined.wrong.contains(&pack);
-                let nameless = !examined.named.contains(&pack) && !state.spared(&pack.session);
+                let nameless = !self.is_named(&pack) && !state.spared(&pack.session);
                 if (damaged || nameless) && !state.condemned().contains_key(&pack) {
                     found.push(pack);
                 }
@@ -121,6 +122,13 @@ impl<'a> Work<'a> {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Whether somebody who is to be believed names the pack. Where an index object is lost, nobody knows who relied on it, and for
+    /// which packs: then each must be named by one that is trusted.
+    fn is_named(&self, pack: &PackName) -> bool {
+        let least = if self.examined.unsound.indexes.is_empty() { Claim::OfOwner } else { Claim::Trusted };
+        self.examined.named.get(pack).is_some_and(|claim| *claim >= least)
     }
 
     fn pack(&mut self, pack: &PackName, watch: &Watch) -> Result<()> {
@@ -135,7 +143,7 @@ impl<'a> Work<'a> {
             Err(e) => return Err(e),
         };
         watch.advance(bytes.len() as u64);
-        if !self.examined.named.contains(pack) && self.name(pack, &bytes)? {
+        if !self.is_named(pack) && self.name(pack, &bytes)? {
             return Ok(());
         }
         let mut found = Vec::new();
@@ -208,11 +216,13 @@ impl<'a> Work<'a> {
 
     /// Whether each of the chunks lies where readers and writers can rely on it.
     fn all_stand(&self, chunks: &[Listed]) -> Result<bool> {
+        let own = self.core.own();
         for Listed { id, .. } in chunks {
             let stands = self.done.contains(id)
                 || self.adopted.find(id, &mut |_| true)?
                 || self.index.find(id, &mut |place| {
-                    !self.examined.wrong.contains(&place.pack)
+                    Claim::of(&self.state, &place.source, &place.pack, own.as_ref()) == Claim::Trusted
+                        && !self.examined.wrong.contains(&place.pack)
                         && self.examined.unsound.stands(&place, &self.state)
                         && self.state.usable(&place.pack, place.offset)
                 })?;
@@ -236,7 +246,7 @@ impl<'a> Work<'a> {
     /// Commits what was carried and named, in place of index objects that cannot be read.
     fn end(mut self) -> Result<(Mended, BTreeSet<PackName>)> {
         let core = self.core;
-        let own = core.ring.writer.as_ref().map(|key| key.id());
+        let own = core.own();
         let dead = self.examined.unsound.indexes.clone();
         let replaced = move |state: &State| -> Vec<IndexName> {
             let vouches = core.vouches(state);

@@ -52,6 +52,7 @@ pub struct Stage {
     pub model: Mutex<Model>,
     turns: Mutex<Turns>,
     turn: Condvar,
+    told: Mutex<Vec<String>>,
 }
 
 struct Turns {
@@ -86,7 +87,18 @@ impl Stage {
         let turns =
             Turns { dice: dice(seed), step: 0, last: steps, current: 0, actors: vec![Actor::default(); actors] };
         let store: Arc<dyn Store> = Arc::new(Memory::new());
-        Arc::new(Stage { store, model: Mutex::default(), turns: Mutex::new(turns), turn: Condvar::new() })
+        let (model, told) = (Mutex::default(), Mutex::default());
+        Arc::new(Stage { store, model, turns: Mutex::new(turns), turn: Condvar::new(), told })
+    }
+
+    /// Notes what happens, for [`Stage::story`].
+    pub fn tell(&self, what: String) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// What happened, a line each.
+    pub fn story(&self) -> String {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
     /// Lets `play` have processes of `actor` until the play is over.
@@ -107,7 +119,12 @@ impl Stage {
     }
 
     /// Waits for the actor's turn, asks, and passes the turn on.
-    fn ask<T>(&self, actor: usize, alive: &AtomicBool, name: &str, request: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn ask<T>(
+        &self,
+        (actor, alive): (usize, &AtomicBool),
+        (verb, name): (&str, &str),
+        request: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let mut turns = self.turns.lock().unwrap();
         while turns.current != actor {
             turns = self.turn.wait(turns).unwrap();
@@ -124,6 +141,8 @@ impl Stage {
         if matches!(fate, Fate::Dies | Fate::DiesAfter) {
             alive.store(false, Ordering::SeqCst);
         }
+        let how = answer.as_ref().map_or_else(|e| e.to_string(), |_| String::new());
+        self.tell(format!("{}: {actor} {verb} {name}: {fate:?} {how}", turns.step));
         turns.end_step(actor);
         self.turn.notify_all();
         answer
@@ -207,6 +226,7 @@ impl Process {
     }
 
     pub fn count(&self, what: &'static str) {
+        self.stage.tell(format!("{}: {what}", self.actor));
         self.stage.model.lock().unwrap().count(what);
     }
 
@@ -220,7 +240,7 @@ impl Process {
 
     /// Something happens to the store when it is this actor's turn, which nobody asked for.
     pub fn happens(&self, name: &str, what: impl FnOnce(&dyn Store) -> Result<()>) -> Result<()> {
-        self.stage.ask(self.actor, &self.alive, name, || what(&*self.stage.store))
+        self.stage.ask((self.actor, &self.alive), ("suffers", name), || what(&*self.stage.store))
     }
 
     /// Sleeps until others have asked so often in all.
@@ -239,24 +259,24 @@ struct Seat {
 }
 
 impl Seat {
-    fn ask<T>(&self, name: &str, request: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
-        self.stage.ask(self.actor, &self.alive, name, || request(&*self.stage.store))
+    fn ask<T>(&self, verb: &str, name: &str, request: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
+        self.stage.ask((self.actor, &self.alive), (verb, name), || request(&*self.stage.store))
     }
 }
 
 impl Store for Seat {
     fn create(&self, name: &str, bytes: Bytes) -> Result<()> {
-        self.ask(name, |store| store.create(name, bytes))
+        self.ask("creates", name, |store| store.create(name, bytes))
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.ask(name, |store| store.read(name))
+        self.ask("reads", name, |store| store.read(name))
     }
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
-        self.ask(name, |store| store.read_range(name, range))
+        self.ask("reads of", name, |store| store.read_range(name, range))
     }
     fn list(&self, folder: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let mut found = Vec::new();
-        self.ask(folder, |store| {
+        self.ask("lists", folder, |store| {
             store.list(folder, &mut |name, size| {
                 found.push((name.to_owned(), size));
                 Ok(())
@@ -265,7 +285,7 @@ impl Store for Seat {
         found.iter().try_for_each(|(name, size)| visit(name, *size))
     }
     fn delete(&self, name: &str) -> Result<()> {
-        self.ask(name, |store| store.delete(name))
+        self.ask("deletes", name, |store| store.delete(name))
     }
     fn concurrency(&self) -> usize {
         2

@@ -70,8 +70,13 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
         let (there, named) = (repo.store().read(&at.to_string())?, repo.store().read(&of.to_string())?);
         let mut frames = open_pack(&at, &there, &repo.ring().repo.index)?;
         let others = open_pack(&of, &named, &repo.ring().repo.index)?;
-        for (frame, other) in frames.iter_mut().zip(others) {
-            frame.chunks = other.chunks;
+        if dice.one_in(3) {
+            // Or one that tells the truth, and not all of it.
+            frames.truncate(1);
+        } else {
+            for (frame, other) in frames.iter_mut().zip(others) {
+                frame.chunks = other.chunks;
+            }
         }
         let mut builder = IndexBuilder::new();
         builder.add(at, there.len() as u32, &frames)?;

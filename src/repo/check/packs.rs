@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::names::{IndexName, Name, PackName};
 
+use super::super::claim::Claim;
 use super::super::index::Index;
 use super::super::locate::Purpose;
 use super::super::unsound::Unsound;
@@ -32,7 +33,17 @@ pub(super) struct Packs {
     /// Packs that were read and opened, whole, though they were declared lost.
     pub found: Vec<PackName>,
     /// Packs that the index objects name.
-    pub named: HashSet<PackName>,
+    pub named: HashMap<PackName, Claim>,
+}
+
+/// What the threads that look at packs are given, and what comes of it.
+struct Seen<'a> {
+    listing: &'a Listing,
+    chosen: &'a Chosen,
+    jobs: &'a Sender<Job>,
+    told: &'a Receiver<Looked>,
+    packs: &'a mut Packs,
+    stats: &'a mut CheckStats,
 }
 
 impl Check<'_> {
@@ -53,6 +64,7 @@ impl Check<'_> {
         let total = stored.filter(|(pack, _)| chosen.has(pack)).map(|(_, size)| size).sum();
         self.watch.bytes_total.store(total, std::sync::atomic::Ordering::Relaxed);
         self.named_packs(listing, &chosen, &mut packs, stats)?;
+        self.leave_out_what_went(&mut packs)?;
         self.tell_wrong(&packs)?;
         self.unnamed(listing, &chosen, &packs, stats)?;
         self.core.remember_verified(&self.verified);
@@ -81,54 +93,75 @@ impl Check<'_> {
                 thread.spawn_scoped(scope, look).map_err(|e| Error::io("checking thread", e))?;
             }
             drop((waiting, tell));
-            self.indexes(listing, chosen, (&jobs, &told), packs, stats)?;
+            // A pack is compared with what those say of it who are to be believed, where there are any.
+            let own = self.own();
+            let mut indexes: Vec<IndexName> = self.state.indexes().keys().copied().collect();
+            indexes.sort_by_key(|index| !own.is_some_and(|own| self.state.trusts(&own, index)));
+            stats.index_objects += indexes.len() as u64;
+            let mut seen = Seen { listing, chosen, jobs: &jobs, told: &told, packs, stats };
+            let left = self.indexes(&indexes, Claim::OfOwner, &mut seen)?;
+            self.indexes(&left, Claim::OfOther, &mut seen)?;
             drop(jobs);
             told.iter().try_for_each(|looked| self.note(looked, packs, stats))
         })
     }
 
-    fn indexes(
-        &mut self,
-        listing: &Listing,
-        chosen: &Chosen,
-        (jobs, told): (&Sender<Job>, &Receiver<Looked>),
-        packs: &mut Packs,
-        stats: &mut CheckStats,
-    ) -> Result<()> {
-        let (core, state) = (self.core, self.state.clone());
-        let indexes: Vec<IndexName> = state.indexes().keys().copied().collect();
-        core.each_index(&indexes, &state, |index, read| {
+    /// Gives the packs that these index objects name to the threads, unless another came first. Returns the index objects that say
+    /// something of packs which is worth less than `least`: that is left for later.
+    fn indexes(&mut self, indexes: &[IndexName], least: Claim, seen: &mut Seen<'_>) -> Result<Vec<IndexName>> {
+        let (core, state, own) = (self.core, self.state.clone(), self.own());
+        let mut left = Vec::new();
+        core.each_index(indexes, &state, |index, read| {
             let name = Name::Index(*index);
-            stats.index_objects += 1;
+            let read = read.map_err(|e| core.unless_replaced(index, e));
             let Some(object) = self.tell(&name, read)? else {
                 self.sightings.saw(&name, self.now_ms);
-                packs.unsound.indexes.insert(*index);
+                seen.packs.unsound.indexes.insert(*index);
                 return Ok(());
             };
             self.sightings.strike(&name);
             let mut entries = by_pack(&object);
             for (pack, size) in &object.head().packs {
-                if !packs.named.insert(*pack) {
+                let claim = Claim::of(&state, index, pack, own.as_ref());
+                if claim < least {
+                    left.push(*index);
                     continue;
                 }
+                if seen.packs.named.contains_key(pack) {
+                    continue;
+                }
+                seen.packs.named.insert(*pack, claim);
                 self.watch.check()?;
-                let name = Name::Pack(*pack);
-                let found = listing.get(&name).copied();
+                let found = seen.listing.get(&Name::Pack(*pack)).copied();
                 // What was condemned may be deleted: nobody may need it then, and if somebody does, that is told of the snapshot.
                 if found.is_none() && state.condemned().contains_key(pack) {
-                    packs.unsound.lose(*pack);
+                    seen.packs.unsound.lose(*pack);
                     continue;
                 }
                 // What was seen damaged before is looked at again.
-                let reads = chosen.has(pack) || self.sightings.has(&name);
+                let reads = seen.chosen.has(pack) || self.sightings.has(&Name::Pack(*pack));
                 let entries = entries.remove(pack).unwrap_or_default();
                 let job = Job { index: *index, pack: *pack, size: *size, found, reads, entries };
                 let ended = |_| Error::damaged("checking thread", "has ended before its work");
-                jobs.send(job).map_err(ended)?;
-                told.try_iter().try_for_each(|looked| self.note(looked, packs, stats))?;
+                seen.jobs.send(job).map_err(ended)?;
+                seen.told.try_iter().try_for_each(|looked| self.note(looked, seen.packs, seen.stats))?;
             }
             Ok(())
-        })
+        })?;
+        left.dedup();
+        Ok(left)
+    }
+
+    /// Packs that were condemned while this check was at work may have been deleted. Errors: `Busy` where an index object was replaced.
+    fn leave_out_what_went(&mut self, packs: &mut Packs) -> Result<()> {
+        if packs.wrong.is_empty() {
+            return Ok(());
+        }
+        let now = self.core.log.catch_up()?;
+        packs.wrong.retain(|pack, _| !now.condemned().contains_key(pack));
+        packs.wrong.values().try_for_each(|(index, _)| self.core.still_stands(index, &now))?;
+        self.state = now;
+        Ok(())
     }
 
     /// Takes note of what came of looking at a pack.
@@ -211,7 +244,10 @@ impl Check<'_> {
     /// Whether another pack, which is whole as far as we know, holds the chunk.
     fn lies_elsewhere(&self, index: &dyn Index, entry: &IndexEntry, packs: &Packs) -> Result<bool> {
         index.find(&entry.id, &mut |place| {
-            !packs.wrong.contains_key(&place.pack) && packs.unsound.stands(&place, &self.state)
+            let claim = Claim::of(&self.state, &place.source, &place.pack, self.own().as_ref());
+            claim > Claim::OfOther
+                && !packs.wrong.contains_key(&place.pack)
+                && packs.unsound.stands(&place, &self.state)
         })
     }
 
@@ -219,7 +255,7 @@ impl Check<'_> {
     fn unnamed(&mut self, listing: &Listing, chosen: &Chosen, packs: &Packs, stats: &mut CheckStats) -> Result<()> {
         for (name, size) in listing {
             let reads = match name {
-                Name::Pack(pack) if !packs.named.contains(pack) => chosen.has(pack) || self.sightings.has(name),
+                Name::Pack(pack) if !packs.named.contains_key(pack) => chosen.has(pack) || self.sightings.has(name),
                 Name::Index(index) if !self.state.indexes().contains_key(index) => true,
                 _ => continue,
             };

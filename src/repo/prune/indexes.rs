@@ -187,9 +187,9 @@ impl<'a> Replacing<'a> {
         }
         for (pack, _, frames) in &mut packs {
             watch.check()?;
-            let wanted: Vec<(u32, u32)> = frames.iter().map(|frame| (frame.offset, frame.length)).collect();
             let bytes = self.core.store.read(&pack.to_string());
-            match bytes.and_then(|bytes| verified(self.core, &mut self.opened, pack, &bytes, &wanted)) {
+            // All of it: others of whom nothing is left may have named what this one does not.
+            match bytes.and_then(|bytes| verified(self.core, &mut self.opened, pack, &bytes, None)) {
                 Ok(seen) => *frames = seen,
                 Err(e) if e.is_of_bytes() || e.kind() == crate::Kind::NotFound => {
                     watch.problem(true, name, format_args!("stays: {}: {}", e.subject(), e.message()));

@@ -167,10 +167,19 @@ impl Repo {
 
 impl Core {
     /// Why an index object cannot be read: it may have been replaced since, by another prune.
-    fn unless_replaced(&self, name: &IndexName, e: Error) -> Error {
+    pub(super) fn unless_replaced(&self, name: &IndexName, e: Error) -> Error {
         match self.log.catch_up() {
-            Ok(state) if !state.indexes().contains_key(name) => Error::new(Kind::Busy, self.store.place(), MEANWHILE),
-            _ => e,
+            Ok(state) => self.still_stands(name, &state).err().unwrap_or(e),
+            Err(other) if other.kind() == Kind::Io => other,
+            Err(_) => e,
+        }
+    }
+
+    /// Errors: `Busy` where the index object has been replaced.
+    pub(super) fn still_stands(&self, name: &IndexName, now: &State) -> Result<()> {
+        match now.indexes().contains_key(name) {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Busy, self.store.place(), MEANWHILE)),
         }
     }
 

@@ -141,7 +141,7 @@ impl Repo {
             let wanted = survey.frames_of(pack)?;
             let places: Vec<(u32, u32)> = wanted.iter().map(|frame| (frame.offset, frame.length)).collect();
             let bytes = core.store.read(&pack.to_string());
-            match bytes.and_then(|bytes| Ok((verified(core, &mut opened, pack, &bytes, &places)?, bytes))) {
+            match bytes.and_then(|bytes| Ok((verified(core, &mut opened, pack, &bytes, Some(&places))?, bytes))) {
                 Ok((frames, bytes)) => {
                     for (frame, Wanted { positions, .. }) in frames.iter().zip(&wanted) {
                         done.bytes_moved += take(&mut mover, &mut opened, &bytes, frame, positions)?;
@@ -187,17 +187,18 @@ fn take(
     Ok(u64::from(frame.length) * plain / all.max(1))
 }
 
-/// Those frames of a pack, each opened: nobody carries over what it has not seen.
+/// These frames of a pack, or all of them, each opened: nobody carries over what it has not seen.
 pub(super) fn verified(
     core: &Core,
     opened: &mut Frames<'_>,
     pack: &PackName,
     bytes: &[u8],
-    needed: &[(u32, u32)],
+    needed: Option<&[(u32, u32)]>,
 ) -> Result<Vec<PackFrame>> {
     let listed = open_pack(pack, bytes, &core.ring.repo.index).map_err(|e| Error::from(e).within(pack))?;
+    let all: Vec<(u32, u32)> = listed.iter().map(|frame| (frame.offset, frame.length)).collect();
     let mut frames = Vec::new();
-    for (offset, length) in needed {
+    for (offset, length) in needed.unwrap_or(&all) {
         let here = |message: &str| Error::damaged(pack, format!("frame at {offset}: {message}"));
         let frame = listed.iter().find(|frame| (frame.offset, frame.length) == (*offset, *length));
         let frame = frame.ok_or_else(|| here("is not what an index object says"))?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use repo_format::id::WriterId;
 use repo_format::index::Index as IndexObject;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
@@ -9,6 +10,7 @@ use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use super::{MARK, MEANWHILE, Marked};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Core;
+use crate::repo::claim::Claim;
 use crate::repo::index::Parts;
 use crate::repo::sightings::Sightings;
 use crate::repo::sort::{Sorted, Sorter};
@@ -26,7 +28,7 @@ pub struct Survey {
     pub(super) state: std::sync::Arc<State>,
     /// Packs of the store, ascending, and their lengths in bytes.
     pub(super) packs: Vec<(PackName, u64)>,
-    /// Of each pack: bytes of the frames that index objects name, and what of them is needed; whether any names it.
+    /// Of each pack: bytes of the frames that index objects name, and what of them is needed; whether one names it that is trusted.
     pub(super) held: Vec<Held>,
     /// What this machine has seen missing or damaged: nobody relies on it.
     sightings: Sightings,
@@ -40,7 +42,7 @@ pub struct Survey {
     pub(super) pack_target: u32,
     /// What is wrong: index objects that cannot be read, packs that are condemned and needed.
     pub problems: Vec<Error>,
-    /// Whether all that is stored is known. If not, what nobody names is left alone: it may be what is missed.
+    /// Whether all that is stored is known. If not, what nobody names who is to be believed is left alone: it may be what is missed.
     pub(super) sees_all: bool,
 }
 
@@ -49,7 +51,7 @@ pub struct Survey {
 pub(super) struct Held {
     pub named: u64,
     pub needed: u64,
-    pub is_named: bool,
+    pub is_known: bool,
 }
 
 impl Survey {
@@ -75,10 +77,10 @@ impl Survey {
             sees_all: true,
         };
         let names: Vec<IndexName> = survey.state.indexes().keys().copied().collect();
-        let state = survey.state.clone();
+        let (state, own) = (survey.state.clone(), core.own());
         core.each_index(&names, &state, |name, read| match read {
             Ok(object) => {
-                survey.take_in(name, &object);
+                survey.take_in(name, &object, own.as_ref());
                 survey.places(marked, name, &object, &mut places)
             }
             Err(e) => match core.unless_replaced(name, e) {
@@ -100,7 +102,7 @@ impl Survey {
     }
 
     /// Takes note of what an index object says of packs.
-    fn take_in(&mut self, name: &IndexName, object: &IndexObject) {
+    fn take_in(&mut self, name: &IndexName, object: &IndexObject, own: Option<&WriterId>) {
         let mut named: HashMap<(PackName, u32), u32> = HashMap::new();
         for entry in object.iter() {
             named.insert((entry.pack, entry.frame_offset), entry.frame_length);
@@ -112,7 +114,7 @@ impl Survey {
         for (pack, _) in &object.head().packs {
             if let Some(at) = self.number(pack) {
                 let held = &mut self.held[at];
-                held.is_named = true;
+                held.is_known |= Claim::of(&self.state, name, pack, own) == Claim::Trusted;
                 held.named = held.named.max(sums.get(pack).copied().unwrap_or(0));
             }
         }
@@ -208,7 +210,7 @@ impl Survey {
             .zip(&self.held)
             .filter(|((pack, _), held)| {
                 held.needed == 0
-                    && (held.is_named || self.sees_all)
+                    && (held.is_known || self.sees_all)
                     && !self.state.condemned().contains_key(pack)
                     && !self.state.spared(&pack.session)
             })
