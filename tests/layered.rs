@@ -111,6 +111,11 @@ fn scattered(site: Site) {
             "night {at}: {bytes} bytes for {changed}: {layers:?}"
         );
         assert_eq!(snapshot.must, ["layers"]);
+        if at == 6 {
+            // Nothing is taken in where nothing changed.
+            let (same, bytes) = site.night(&rows, at);
+            assert!(self::layers(&same) == layers && bytes * 500 < whole, "{bytes} of {whole}");
+        }
     }
     assert!(deepest == 7 && grown * 10 < whole * 3, "{deepest} layers, {grown} bytes beside {whole}");
     // A night without changes.

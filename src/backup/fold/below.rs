@@ -17,10 +17,12 @@ pub const LAYERS_MAX: usize = 6;
 
 /// What lies below tonight's layer.
 pub struct Below<'a> {
-    /// A base, and the layers above it that stay.
-    pub kept: Vec<Root>,
-    /// All that the view before lies in: these, and the layers that tonight's takes in.
-    all: Vec<Root>,
+    /// All that the view before lies in: a base, and the layers above it.
+    pub all: Vec<Root>,
+    /// How many of these stay; tonight's layer takes in the others.
+    stay: usize,
+    /// No layer can be added: only where nothing changed can the shard stand on this.
+    full: bool,
     /// What they are read from; who only writes does without.
     chunks: Option<&'a dyn ChunkSource>,
     /// What this machine remembers of them.
@@ -72,15 +74,14 @@ impl<'a> Below<'a> {
         }
         let chunks: Option<&dyn ChunkSource> = if before.can_read() { Some(before.chunks()?) } else { None };
         let stay = stays(layers);
+        // Who may not read the layers cannot join them.
+        let full = chunks.is_none() && stay < layers.len();
         // Who only writes: what is known without reading must do.
         if chunks.is_none() {
             match (&seen, note) {
                 (None, Some(note)) => return Ok(Found { below: None, note: Some(note) }),
                 (None, None) => return anew("this machine does not remember it, and may not read it"),
                 _ if !is_whole => return anew("an owner was not read, and what stands in for it may not be read"),
-                _ if stay < layers.len() => {
-                    return anew("it has as many layers as may be, and may not read them to join them");
-                }
                 (_, given) => note = given,
             }
         }
@@ -91,8 +92,9 @@ impl<'a> Below<'a> {
             return anew("not all that it would stand on can be relied on");
         }
         let below = Below {
-            kept: roots.iter().take(1 + stay).copied().collect(),
+            stay: 1 + if full { layers.len() } else { stay },
             all: roots.clone(),
+            full,
             chunks,
             seen,
             rule: attempt.rule(),
@@ -106,10 +108,21 @@ impl<'a> Below<'a> {
     /// Records that tonight's layer may have: with more, a base that holds all costs less in the long run. Where an owner was not
     /// read there is no other choice.
     pub fn most(&self) -> u64 {
-        match self.kept.split_first() {
+        match self.kept().split_first() {
+            _ if self.full => 0,
             Some((base, layers)) if !self.stands_in => most(base).saturating_sub(records(layers)),
             _ => u64::MAX,
         }
+    }
+
+    /// What stays below tonight's layer.
+    pub fn kept(&self) -> &[Root] {
+        self.all.get(..self.stay).unwrap_or(&self.all)
+    }
+
+    /// What there is to say where a base takes the place of a layer that would be too large.
+    pub fn why_anew(&self) -> Option<&'static str> {
+        self.full.then_some("it has as many layers as may be, and this machine may not read them to join them")
     }
 
     /// Whether what was before is known from what this machine remembers.
@@ -123,7 +136,7 @@ impl<'a> Below<'a> {
             let keys = seen.read(self.cut).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
             return Ok(Box::new(NotingKeys { keys, failed: &self.failed }));
         }
-        let run = self.read(&self.kept, (Vec::new(), None));
+        let run = self.read((Vec::new(), None));
         let run = match scope {
             Some(scope) => ahead(scope, "before", 1, run)?,
             None => run,
@@ -131,20 +144,20 @@ impl<'a> Below<'a> {
         Ok(Box::new(BeforeRun::new(run)))
     }
 
-    /// The layers that tonight's takes in, where it is held against the view above them: their runs, those on top last.
+    /// The layers that tonight's takes in: their runs, those on top last.
     pub fn taken(&self) -> Vec<Box<dyn Run + '_>> {
-        let Some(chunks) = self.chunks.filter(|_| self.is_remembered()) else { return Vec::new() };
+        let Some(chunks) = self.chunks else { return Vec::new() };
         let run = |root: &Root| -> Box<dyn Run + '_> {
             let run = Box::new(TreeRun::new(Some(*root), chunks).of_layer());
             Box::new(Noting { run, failed: &self.failed })
         };
-        self.all.iter().skip(self.kept.len()).map(run).collect()
+        self.all.iter().skip(self.stay).map(run).collect()
     }
 
     /// The view before as one more node, which answers for everything.
     pub fn stand_in(&self, node: usize) -> NodeParts<'_> {
         let open = move |(from, to): &KeyRange| -> Result<Box<dyn Run + '_>> {
-            Ok(self.read(&self.all, (from.clone(), Some(to.clone()).filter(|to| !to.is_empty()))))
+            Ok(self.read((from.clone(), Some(to.clone()).filter(|to| !to.is_empty()))))
         };
         let part = Part {
             name: "the snapshot before".to_owned(),
@@ -157,9 +170,9 @@ impl<'a> Below<'a> {
         NodeParts { node, owned: Owned::All, parts: vec![part] }
     }
 
-    fn read(&self, roots: &[Root], range: (Vec<u8>, Option<Vec<u8>>)) -> Box<dyn Run + '_> {
+    fn read(&self, range: (Vec<u8>, Option<Vec<u8>>)) -> Box<dyn Run + '_> {
         let run: Box<dyn Run + '_> = match self.chunks {
-            Some(chunks) => stack(roots, chunks, self.rule, Some(self.cut), range),
+            Some(chunks) => stack(&self.all, chunks, self.rule, Some(self.cut), range),
             None => Box::new(Unreadable),
         };
         Box::new(Noting { run, failed: &self.failed })

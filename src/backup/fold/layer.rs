@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::below::Below;
 use crate::error::Result;
 use crate::merge::{Before, Layering, Stacking};
-use crate::run::{ChunkSink, Record, RecordBatch, Run};
+use crate::run::{ChunkSink, Record, RecordBatch};
 use crate::tree::{Cuts, Ended, Root, Shape, TreeWriter, WideTreeWriter};
 
 /// The tree that is being written.
@@ -23,6 +23,9 @@ pub struct Layer<'a> {
     /// How many records there may be.
     most: u64,
     cuts: Cuts,
+    below: &'a Below<'a>,
+    /// Whether tonight changed anything.
+    changes: bool,
 }
 
 /// A tree, and how many records it has.
@@ -47,20 +50,21 @@ fn put(taken: &mut [Stacking<'_>], tree: &mut Counted<'_>, record: &Record<'_>) 
 }
 
 impl<'a> Tree<'a> {
-    /// A layer on `below`, of what differs from `before`, and of what the layers changed that are `taken` in: those on top come last.
+    /// A layer on `below`, of what differs from `before`, and of what the layers changed that it takes in.
     pub fn layer(
-        below: &Below<'_>,
+        below: &'a Below<'a>,
         before: Box<dyn Before + 'a>,
-        taken: Vec<Box<dyn Run + 'a>>,
         sink: &'a dyn ChunkSink,
         shape: &Shape,
     ) -> Tree<'a> {
         Tree::Layer(Box::new(Layer {
             layering: Layering::new(before),
-            taken: taken.into_iter().rev().map(Stacking::new).collect(),
+            taken: below.taken().into_iter().rev().map(Stacking::new).collect(),
             tree: Counted { tree: TreeWriter::new(sink, shape).of_layer(), records: 0 },
             most: below.most(),
             cuts: Cuts::new(shape),
+            below,
+            changes: false,
         }))
     }
 
@@ -78,32 +82,49 @@ impl<'a> Tree<'a> {
             Tree::Base(tree) => tree.push(batch, ended),
             Tree::Layer(layer) => {
                 layer.cuts.push(batch, ended)?;
-                let Layer { layering, taken, tree, most, .. } = &mut **layer;
+                let Layer { layering, taken, tree, most, changes, .. } = &mut **layer;
                 // A layer that has grown too large is not written on: a base takes its place.
                 if tree.records > *most {
                     return Ok(());
                 }
-                layering.push(batch, &mut |record| put(taken, tree, record))
+                layering.push(batch, &mut |record| {
+                    *changes = true;
+                    put(taken, tree, record)
+                })
             }
         }
     }
 
-    /// Ends the tree; `None` where the layer would be too large.
-    pub fn finish(self, ended: &mut Ended<'_>) -> Result<Option<Option<Root>>> {
+    /// Ends the tree: a base, and the layers above it. `None` where the layer would be too large.
+    pub fn finish(self, ended: &mut Ended<'_>) -> Result<Option<Vec<Root>>> {
         match self {
-            Tree::Base(tree) => tree.finish(ended).map(Some),
-            Tree::Layer(layer) => {
-                let Layer { layering, mut taken, mut tree, most, cuts } = *layer;
-                cuts.finish(ended)?;
-                if tree.records <= most {
-                    layering.finish(&mut |record| put(&mut taken, &mut tree, record))?;
-                    while !taken.is_empty() {
-                        let topmost = taken.remove(0);
-                        topmost.finish(&mut |record| put(&mut taken, &mut tree, record))?;
-                    }
-                }
-                if tree.records > most { Ok(None) } else { tree.tree.finish().map(Some) }
+            Tree::Base(tree) => Ok(Some(Vec::from_iter(tree.finish(ended)?))),
+            Tree::Layer(layer) => layer.finish(ended),
+        }
+    }
+}
+
+impl Layer<'_> {
+    fn finish(self, ended: &mut Ended<'_>) -> Result<Option<Vec<Root>>> {
+        let Layer { layering, mut taken, mut tree, most, cuts, below, mut changes } = self;
+        cuts.finish(ended)?;
+        if tree.records <= most {
+            layering.finish(&mut |record| {
+                changes = true;
+                put(&mut taken, &mut tree, record)
+            })?;
+            // Where nothing changed, nothing is taken in: that would only write again what is there.
+            if !changes {
+                return Ok(Some(below.all.clone()));
+            }
+            while !taken.is_empty() {
+                let topmost = taken.remove(0);
+                topmost.finish(&mut |record| put(&mut taken, &mut tree, record))?;
             }
         }
+        if tree.records > most {
+            return Ok(None);
+        }
+        Ok(Some(below.kept().iter().copied().chain(tree.tree.finish()?).collect()))
     }
 }

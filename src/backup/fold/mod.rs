@@ -98,7 +98,11 @@ impl Attempt<'_> {
                     notes.push(format!("table {} is stored anew: {what}", self.shard.name));
                     break;
                 }
-                Ok(Ok(None)) => break,
+                Ok(Ok(None)) => {
+                    let why = below.why_anew();
+                    notes.extend(why.map(|why| format!("table {} is stored anew: {why}", self.shard.name)));
+                    break;
+                }
                 Ok(Ok(Some(folded))) => return Ok(Ok(Folded { notes, ..folded })),
                 Ok(Err(refused)) => return Ok(Err(refused)),
                 Err(e) => return Err(e),
@@ -245,10 +249,8 @@ impl Attempt<'_> {
         } else {
             fold.whole(runs)?
         };
-        let ranges::Written { root, mut patches, unowned, rows, expiring, digest, seen } = written;
-        let Some(root) = root else { return Ok(None) };
-        let mut layers: Vec<Root> = below.map(|below| below.kept.clone()).unwrap_or_default();
-        layers.extend(root);
+        let ranges::Written { layers, mut patches, unowned, rows, expiring, digest, seen } = written;
+        let Some(layers) = layers else { return Ok(None) };
         // What stood in is no node.
         patches.truncate(self.common.source.nodes().len());
         let stands = below.is_some();

@@ -52,8 +52,8 @@ pub struct Fold<'a, 'p> {
 
 /// What became of it.
 pub struct Written {
-    /// Of the base, or the layer; `None` where the layer would have been too large.
-    pub root: Option<Option<Root>>,
+    /// A base, and the layers above it; `None` where tonight's layer would have been too large.
+    pub layers: Option<Vec<Root>>,
     pub patches: Vec<NodePatch>,
     pub unowned: UnownedCount,
     pub rows: u64,
@@ -129,9 +129,9 @@ impl Writing<'_> {
 
     fn finish(self) -> Result<Written> {
         let Writing { tree, mut patches, digest, rows, expiring, seen, .. } = self;
-        let root = tree.finish(&mut |first_key, records| patches.end_leaf(first_key, records))?;
+        let layers = tree.finish(&mut |first_key, records| patches.end_leaf(first_key, records))?;
         let (patches, unowned) = patches.finish()?;
-        Ok(Written { root, patches, unowned, rows, expiring, digest: digest.finish(), seen })
+        Ok(Written { layers, patches, unowned, rows, expiring, digest: digest.finish(), seen })
     }
 }
 
@@ -150,7 +150,7 @@ impl Fold<'_, '_> {
         let tree = match self.below {
             Some(below) => {
                 let before = below.before(Some(scope).filter(|_| !self.attempt.alone))?;
-                Tree::layer(below, before, below.taken(), target.sink, self.shape)
+                Tree::layer(below, before, target.sink, self.shape)
             }
             None => Tree::Base(Box::new(WideTreeWriter::start(scope, target.sink, self.shape, makers)?)),
         };
