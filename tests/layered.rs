@@ -1,6 +1,7 @@
 //! Nights that stand on those before: each costs what changed, and reads as what was backed up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use onefold::check::{self, check};
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::{ALL, KeyRanges};
 use onefold::repo::check::Reads;
+use onefold::repo::reader::Reader;
 use onefold::repo::{Repo, world};
+use onefold::run::RecordBatch;
 use onefold::snapshot::{self, Snapshot};
 use onefold::store::Store;
 use onefold::view::{View, differences};
@@ -226,6 +229,7 @@ fn sixty_nights_measured() {
     let mut rows = many_rows(60_000);
     let (_, whole) = site.night(&rows, 0);
     let (mut grown, mut must, mut worst) = (0, 0, 0f64);
+    let (mut previous, mut last) = (None, None);
     for at in 1..=60 {
         scatter(&mut rows, at, 100);
         let mut plain = Vec::new();
@@ -243,10 +247,75 @@ fn sixty_nights_measured() {
             worst = worst.max(all as f64 / changed as f64);
         }
         (grown, must) = (grown + all, must + changed);
+        if [3, 7].contains(&layers.len()) {
+            eprintln!(
+                "look-up at {} layers: {} range requests at most",
+                layers.len() - 1,
+                look_up(&site, &snapshot, &rows)
+            );
+        }
+        previous = last.replace(snapshot);
+    }
+    if let (Some(previous), Some(last)) = (&previous, &last) {
+        reads_measured(&site, previous, last, &rows);
     }
     eprintln!("base {whole}; nights without taking in: {worst:.2} at most; all: {:.2}", grown as f64 / must as f64);
     let (_, same) = site.night(&rows, 61);
     eprintln!("a night without changes: {:.4} of the base", same as f64 / whole as f64);
     world::shift(0);
     all_is_whole(&site.store);
+}
+
+fn view<'a>(snapshot: &'a Snapshot, reader: &'a Reader) -> View<'a> {
+    View::open(ALL[0], snapshot, snapshot.shard("lab.big_values").unwrap(), reader).unwrap()
+}
+
+/// Range requests that the look-up of a row takes at most, by a reader that has read nothing yet.
+fn look_up(site: &Site, snapshot: &Snapshot, rows: &[Row]) -> u64 {
+    let repo = open(&site.store, None).unwrap();
+    let one = |row: &Row| {
+        let (reader, before) = (repo.reader().unwrap(), repo.requests().range_reads);
+        let range = (row.key.clone(), [&row.key[..], &[0]].concat());
+        let found = collect(&mut *view(snapshot, &reader).ranges(Box::new(iter::once(range))).unwrap()).unwrap();
+        assert!(found.iter().any(|record| record.key == row.key));
+        repo.requests().range_reads - before
+    };
+    rows.iter().step_by(rows.len() / 50).map(one).max().unwrap()
+}
+
+/// Seconds of CPU that this process has taken.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+/// What reading the whole view of a snapshot takes: CPU seconds, and bytes of the store.
+fn whole_view(site: &Site, snapshot: &Snapshot) -> (f64, u64) {
+    let repo = open(&site.store, None).unwrap();
+    let (reader, before, begun) = (repo.reader().unwrap(), repo.requests().bytes_read, cpu_seconds());
+    let (view, mut batch) = (view(snapshot, &reader), RecordBatch::new());
+    let mut run = view.run().unwrap();
+    while run.next_batch(&mut batch).unwrap() {}
+    (cpu_seconds() - begun, repo.requests().bytes_read - before)
+}
+
+#[allow(clippy::print_stderr)]
+fn reads_measured(site: &Site, previous: &Snapshot, last: &Snapshot, rows: &[Row]) {
+    let single = Site::new();
+    let (full, _) = single.night(rows, 60);
+    for _ in 0..5 {
+        let ((layered, bytes), (whole, _)) = (whole_view(site, last), whole_view(&single, &full));
+        eprintln!("reading night 60: {layered:.2} CPU s, of one full backup {whole:.2}; {bytes} bytes");
+    }
+    let repo = open(&site.store, None).unwrap();
+    let (reader, before) = (repo.reader().unwrap(), repo.requests().bytes_read);
+    let (one, other) = (view(previous, &reader), view(last, &reader));
+    let (everything, mut found): (KeyRanges, _) = (Box::new(iter::once((Vec::new(), Vec::new()))), 0);
+    differences(Some(&one), Some(&other), everything, &Watch::new(), &mut |_, _| {
+        found += 1;
+        Ok(())
+    })
+    .unwrap();
+    eprintln!("diff of nights 59 and 60: {found} rows, {} bytes read", repo.requests().bytes_read - before);
 }

@@ -5,6 +5,7 @@ mod ahead;
 #[cfg(all(feature = "azure", feature = "s3"))]
 mod azure;
 mod bad_input;
+mod beside;
 mod blob;
 mod caches;
 mod capture_shapes;
@@ -15,6 +16,7 @@ mod cassandra_rows;
 mod cassandra_schema;
 mod cassandra_write;
 mod chaos;
+mod claims;
 mod cli;
 mod clocks;
 mod crash;

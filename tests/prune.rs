@@ -401,7 +401,7 @@ fn what_forgetting_one_frees_is_said_before() {
     assert!(freed > 0 && freed < before);
 }
 
-fn copy_of(store: &dyn Store) -> Memory {
+pub fn copy_of(store: &dyn Store) -> Memory {
     let copy = Memory::new();
     let visit = &mut |name: &str, _| copy.create(name, store.read(name).unwrap().into());
     store.list("", visit).unwrap();

@@ -7,9 +7,9 @@
 //! (`repo-format/tests/simulate.rs` does the same to the protocol alone, and shows that each of its rules is needed.
 //! `tools/planted` takes rules out of the code, one at a time, and this must find each.) `ONEFOLD_HISTORIES=n` runs more.
 
-mod misfortune;
+pub mod misfortune;
 mod stage;
-mod thief;
+pub mod thief;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::credential::Credential;
-use repo_format::id::WriterId;
+use repo_format::id::{SnapshotId, WriterId};
 use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
@@ -101,10 +101,13 @@ impl Repo {
         let mut check = Check { core, state, watch, opened, sightings, verified, now_ms };
         let mut stats = CheckStats::default();
         let listing = check.list()?;
+        // What others wrote while it was listed is no entry beyond a hole.
+        let last = self.refresh()?.n();
         check.configuration()?;
         check.credentials(&listing)?;
         stats.log_entries = self.core.log.verify(&mut |e| check.problem(&e))?;
         check.checkpoints(&listing)?;
+        check.log_ends(&listing, last)?;
         check.marks(&listing)?;
         check.snapshots(&listing, &mut stats)?;
         let packs = check.data(&listing, &reads, &mut stats)?;
@@ -187,11 +190,20 @@ impl Check<'_> {
 
     /// Both objects of a name: what is wrong with one is told, and mended from the other.
     fn twice<T>(&self, name: &Name, fits: impl Fn(&[u8]) -> std::result::Result<T, FormatError>) -> Result<Option<T>> {
+        self.both(name, fits, &mut |e| self.problem(e))
+    }
+
+    fn both<T>(
+        &self,
+        name: &Name,
+        fits: impl Fn(&[u8]) -> std::result::Result<T, FormatError>,
+        wrong: &mut dyn FnMut(&Error),
+    ) -> Result<Option<T>> {
         self.watch.check()?;
         let store = &*self.core.store;
         let mut both = Fetched::of(store, [name.to_string(), name.copy()]);
         let mut read = |name: &str| both.read(store, name);
-        twice::check(store, &mut read, name, self.core.mends(), fits, &mut |e| self.problem(&e))
+        twice::check(store, &mut read, name, self.core.mends(), fits, &mut |e| wrong(&e))
     }
 
     /// Every object, and under its first name what has a second one; of that, what is there under its second name only
@@ -262,8 +274,13 @@ impl Check<'_> {
             let message = format!("none after entry {newest}: opening without a cache takes longer");
             self.watch.problem(false, "checkpoint", message);
         }
+        Ok(())
+    }
+
+    /// No entry lies beyond the `last` that the log comes to.
+    fn log_ends(&self, listing: &Listing, last: u64) -> Result<()> {
         for name in listing.keys() {
-            if matches!(name, Name::Log(n) if *n > self.state.n()) {
+            if matches!(name, Name::Log(n) if *n > last) {
                 self.tell::<()>(name, Err(Error::damaged(name, "lies beyond a missing entry of the log")))?;
             }
         }
@@ -278,14 +295,22 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// What is wrong with a snapshot is told, unless it was forgotten meanwhile.
+    fn snapshot(&self, id: &SnapshotId) -> Result<()> {
+        let (name, mut wrong) = (Name::Snapshot(*id), Vec::new());
+        if self.both(&name, named(name), &mut |e| wrong.push(e.again()))?.is_some() && !self.core.ring.read.is_empty() {
+            wrong.extend(self.core.snapshot(id, &mut Fetched::default()).err());
+        }
+        if !wrong.is_empty() && self.core.log.catch_up()?.snapshots().contains_key(id) {
+            wrong.into_iter().try_for_each(|e| self.tell::<()>(&name, Err(e)).map(drop))?;
+        }
+        Ok(())
+    }
+
     fn snapshots(&self, listing: &Listing, stats: &mut CheckStats) -> Result<()> {
         for id in self.state.snapshots().keys() {
-            let name = Name::Snapshot(*id);
             stats.snapshots += 1;
-            if self.twice(&name, named(name))?.is_some() && !self.core.ring.read.is_empty() {
-                let read = self.core.snapshot(id, &mut Fetched::default());
-                self.tell(&name, read.map(drop))?;
-            }
+            self.snapshot(id)?;
         }
         for name in listing.keys() {
             let Name::Snapshot(id) = name else { continue };

@@ -1,12 +1,12 @@
 //! Whoever stole a writer's key: writes whatever the log accepts of that writer, and says of others' packs what is not so.
 
 use onefold::{Kind, Result};
-use repo_format::id::SessionId;
+use repo_format::id::{SessionId, SnapshotId};
 use repo_format::index::IndexBuilder;
 use repo_format::key::{ContentKey, SessionKey};
 use repo_format::log::{Body, Entry};
 use repo_format::names::{IndexName, Name, PackName};
-use repo_format::pack::open_pack;
+use repo_format::pack::{PackFrame, open_pack};
 use repo_format::snapshot::{Says, Snapshot};
 
 use super::part;
@@ -26,7 +26,8 @@ fn force(repo: &Repo, body: &mut dyn FnMut(u64) -> Result<Body>) -> Result<()> {
     repo.store().create(&name.copy(), bytes.clone().into())
 }
 
-fn packs(repo: &Repo) -> Result<Vec<PackName>> {
+/// Every pack that the store has.
+pub fn packs(repo: &Repo) -> Result<Vec<PackName>> {
     let mut packs = Vec::new();
     repo.store().list("pack", &mut |name, _| {
         packs.extend(match Name::parse(name) {
@@ -47,11 +48,11 @@ pub fn act(process: &Process, dice: &mut Dice) {
     }
 }
 
-fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
-    let repo = process.open()?;
+/// Opens a session.
+pub fn open(repo: &Repo) -> Result<SessionKey> {
     let key = repo.ring().writer.clone().unwrap();
     let mut made: Option<SessionKey> = None;
-    force(&repo, &mut |n| {
+    force(repo, &mut |n| {
         let content = ContentKey::from_bytes(world::random()?);
         let session = SessionId::new(n, &key.id());
         let state = repo.state();
@@ -60,31 +61,63 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
         made = Some(of);
         Ok(Body::Open { session, key: wrapped, adopts: None, bases: Vec::new() })
     })?;
-    let session = made.unwrap();
+    Ok(made.unwrap())
+}
+
+/// An index object that says of packs whatever `lies` makes of what they list.
+pub fn say(
+    repo: &Repo,
+    session: SessionId,
+    packs: &[PackName],
+    lies: &mut dyn FnMut(&mut Vec<PackFrame>),
+) -> Result<IndexName> {
+    let (ring, mut builder) = (repo.ring(), IndexBuilder::new());
+    for pack in packs {
+        let bytes = repo.store().read(&pack.to_string())?;
+        let mut frames = open_pack(pack, &bytes, &ring.repo.index)?;
+        lies(&mut frames);
+        builder.add(*pack, bytes.len() as u32, &frames)?;
+    }
+    let nonces = [world::random()?, world::random()?];
+    let key = ring.writer.clone().unwrap();
+    let (name, bytes) = builder.finish(session, &ring.repo_id, &ring.repo.index, &nonces, &key)?;
+    repo.store().create(&Name::Index(name).to_string(), bytes.into())?;
+    Ok(name)
+}
+
+/// Commits the session with these index objects, in place of others.
+pub fn commit(
+    repo: &Repo,
+    session: SessionId,
+    snapshot: Option<SnapshotId>,
+    indexes: &[IndexName],
+    replaces: &[IndexName],
+) -> Result<()> {
+    force(repo, &mut |_| Ok(Body::Commit { session, snapshot, indexes: indexes.to_vec(), replaces: replaces.to_vec() }))
+}
+
+/// Has the frames of a pack hold what those of another do.
+fn exchange(frames: &mut [PackFrame], others: Vec<PackFrame>) {
+    for (frame, other) in frames.iter_mut().zip(others) {
+        frame.chunks = other.chunks;
+    }
+}
+
+fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
+    let repo = process.open()?;
+    let key = repo.ring().writer.clone().unwrap();
+    let session = open(&repo)?;
     let packs = packs(&repo)?;
     let mut indexes = Vec::new();
     if !packs.is_empty() {
-        // An index object by which chunks lie in frames of other packs than they do.
+        // An index object by which chunks lie in frames of other packs than they do; or one that tells the truth, and not all of it.
         let pick = |dice: &mut Dice| packs[dice.below(packs.len() as u64) as usize];
         let (at, of) = (pick(dice), pick(dice));
-        let (there, named) = (repo.store().read(&at.to_string())?, repo.store().read(&of.to_string())?);
-        let mut frames = open_pack(&at, &there, &repo.ring().repo.index)?;
-        let others = open_pack(&of, &named, &repo.ring().repo.index)?;
-        if dice.one_in(3) {
-            // Or one that tells the truth, and not all of it.
-            frames.truncate(1);
-        } else {
-            for (frame, other) in frames.iter_mut().zip(others) {
-                frame.chunks = other.chunks;
-            }
-        }
-        let mut builder = IndexBuilder::new();
-        builder.add(at, there.len() as u32, &frames)?;
-        let nonces = [world::random()?, world::random()?];
-        let ring = repo.ring();
-        let (name, bytes) = builder.finish(session.session, &ring.repo_id, &ring.repo.index, &nonces, &key)?;
-        repo.store().create(&Name::Index(name).to_string(), bytes.clone().into())?;
-        indexes.push(name);
+        let others = open_pack(&of, &repo.store().read(&of.to_string())?, &repo.ring().repo.index)?;
+        indexes.push(say(&repo, session.session, &[at], &mut |frames| match dice.one_in(3) {
+            true => frames.truncate(1),
+            false => exchange(frames, others.clone()),
+        })?);
     }
     // A snapshot of chunks that he never stored, which others may have.
     let ids = &repo.ring().repo.chunk_id;
@@ -98,12 +131,5 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
     let state = repo.refresh()?;
     let replaces: Vec<IndexName> = state.indexes().keys().copied().filter(|_| dice.one_in(3)).take(4).collect();
     let replaces = if dice.one_in(2) { replaces } else { Vec::new() };
-    force(&repo, &mut |_| {
-        Ok(Body::Commit {
-            session: session.session,
-            snapshot: Some(id),
-            indexes: indexes.clone(),
-            replaces: replaces.clone(),
-        })
-    })
+    commit(&repo, session.session, Some(id), &indexes, &replaces)
 }
