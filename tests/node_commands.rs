@@ -108,8 +108,9 @@ fn a_node_that_cannot_be_frozen_is_left_out_and_let_go_of() {
         fs::remove_file(cluster.path("fail-before-node-node2")).unwrap();
         fs::write(cluster.path("late-node3"), "").unwrap();
         let begun = Instant::now();
-        ran(&mut within(&cluster, 2)).failed(4, &["node n3: is left out", "did not end within 2 seconds"]);
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        // Long enough for the others, on a machine with much beside.
+        ran(&mut within(&cluster, 15)).failed(4, &["node n3: is left out", "did not end within 15 seconds"]);
+        assert!(begun.elapsed() < Duration::from_secs(100));
         fs::remove_file(cluster.path("late-node3")).unwrap();
         cluster.wait_for_programs();
     }

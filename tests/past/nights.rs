@@ -71,8 +71,13 @@ fn of_two_trees_only_what_differs_is_read() {
     assert!(leaves > 10 && read["branches"] <= 14, "{leaves} {read:?}");
     let (found, read) = all(&rows[4_990].key, &rows[5_010].key);
     assert_eq!((found, read["others"]), (1, 2), "{read:?}");
-    let (found, read) = all(&rows[6_000].key, &rows[6_001].key);
-    assert_eq!((found, read.get("others")), (0, None), "{read:?}");
+    // Where leaves end is drawn: not all of these lie in one with a change.
+    let unread = [2_000, 3_500, 6_500, 8_000, 9_500].map(|at| {
+        let (found, read) = all(&rows[at].key, &rows[at + 1].key);
+        assert_eq!(found, 0);
+        read.get("others").is_none()
+    });
+    assert!(unread.contains(&true), "{unread:?}");
 }
 
 /// What is known of a row: the night that its value is of, and that on which it was last written.
