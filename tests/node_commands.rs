@@ -109,8 +109,8 @@ fn a_node_that_cannot_be_frozen_is_left_out_and_let_go_of() {
         fs::write(cluster.path("late-node3"), "").unwrap();
         let begun = Instant::now();
         // Long enough for the others, on a machine with much beside.
-        ran(&mut within(&cluster, 15)).failed(4, &["node n3: is left out", "did not end within 15 seconds"]);
-        assert!(begun.elapsed() < Duration::from_secs(100));
+        ran(&mut within(&cluster, 8)).failed(4, &["node n3: is left out", "did not end within 8 seconds"]);
+        assert!(begun.elapsed() < Duration::from_secs(300));
         fs::remove_file(cluster.path("late-node3")).unwrap();
         cluster.wait_for_programs();
     }
