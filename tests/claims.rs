@@ -159,14 +159,14 @@ fn what_a_stranger_leaves_out_is_carried_over() {
     let thief = site.by(2);
     // Its session is the older one, so that its index object comes first.
     let session = thief::open(&thief).unwrap().session;
-    let (_, mut packs) = site.backup(1, 1);
-    let (_, gone) = site.backup(1, 2);
-    packs.extend(&gone);
+    let (_, packs) = site.backup_of(1, [chunks(1, 60), chunks(2, 200)].concat());
+    site.backup(1, 1);
     let index = thief::say(&thief, session, &packs, &mut |frames| frames.truncate(1)).unwrap();
     thief::commit(&thief, session, None, &[index], &[]).unwrap();
-    let (id, _) = site.kept.pop().unwrap();
+    let (id, _) = site.kept.remove(0);
     site.admin.forget(&[id].into()).unwrap();
+    // Some of the packs go, so that both index objects that name them are replaced.
     (0..3).for_each(|_| site.prune());
-    assert!(gone.iter().all(|pack| site.store.read(&pack.to_string()).is_err()), "they are gone");
+    assert!(packs.iter().any(|pack| site.store.read(&pack.to_string()).is_err()), "some are gone");
     site.all_is_there();
 }
