@@ -5,33 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::Kind;
-use onefold::prune::{Options, of_marked};
 use onefold::repo::check::Reads;
-use onefold::repo::prune::Limits;
 use onefold::store::Store;
 use onefold::store::faulty::Faulty;
-use onefold::store::memory::Memory;
 use onefold::watch::Watch;
 use repo_format::id::SnapshotId;
 
-use crate::prune::{copy_of, mark};
+use crate::prune::{copy_of, prune_at_once};
 use crate::repo::{backup, chunks, init, memory, open};
-
-fn store_of(store: &Arc<Memory>) -> Arc<dyn Store> {
-    store.clone()
-}
 
 fn backs_up(store: &Arc<dyn Store>) {
     backup(&open(store, None).unwrap(), &chunks(99, 80));
 }
 
 fn prunes(store: &Arc<dyn Store>) {
-    let limits = Limits { unused: 0.0, moved: u64::MAX };
-    for _ in 0..2 {
-        let repo = open(store, None).unwrap();
-        let options = Options { grace_ms: 0, limits, dry_run: false };
-        of_marked(&repo, &mark(&repo).unwrap(), &options, &Watch::new()).unwrap();
-    }
+    (0..2).for_each(|_| prune_at_once(&open(store, None).unwrap()));
 }
 
 /// All snapshots but the newest.
@@ -55,9 +43,9 @@ fn a_check_beside_others_tells_of_no_damage() {
     let mut busy = 0;
     for meanwhile in [backs_up, prunes, forgets_and_prunes] {
         for n in 0.. {
-            let store = Arc::new(copy_of(&*made));
-            let (seen, beside) = (Arc::new(AtomicUsize::new(0)), store_of(&store));
-            let count = seen.clone();
+            let store: Arc<dyn Store> = Arc::new(copy_of(&*made));
+            let seen = Arc::new(AtomicUsize::new(0));
+            let (count, beside) = (seen.clone(), store.clone());
             let hooked = Faulty::new(store, move |_, _| {
                 if count.fetch_add(1, Ordering::Relaxed) == n {
                     meanwhile(&beside);

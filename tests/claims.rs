@@ -3,19 +3,16 @@
 
 use std::sync::Arc;
 
-use onefold::prune::{Options, of_marked};
 use onefold::repo::Repo;
-use onefold::repo::prune::Limits;
 use onefold::run::ChunkSource;
 use onefold::store::Store;
-use onefold::watch::Watch;
 use repo_format::credential::{NewLock, Sets, Unlock};
 use repo_format::id::SnapshotId;
 use repo_format::keyfile::KeyFile;
 use repo_format::names::{IndexName, Name, PackName};
 use repo_format::pack::PackFrame;
 
-use crate::prune::mark;
+use crate::prune::prune_at_once;
 use crate::repo::{backup, chunks, memory, small};
 use crate::simulate::misfortune::mend;
 use crate::simulate::{Plain, thief};
@@ -36,6 +33,15 @@ impl Site {
             admin.add_key(Sets::WRITE, NewLock::KeyFile(&KeyFile::from_bytes([n; 32]))).unwrap();
         }
         Site { store, admin, kept: Vec::new() }
+    }
+
+    /// With a snapshot of whose packs only a stranger speaks.
+    fn lied_to() -> Site {
+        let mut site = Site::new();
+        let (indexes, packs) = site.backup(1, 1);
+        site.lie(&packs);
+        site.lose(&indexes);
+        site
     }
 
     fn by(&self, key: u8) -> Repo {
@@ -74,10 +80,7 @@ impl Site {
     }
 
     fn prune(&self) {
-        let limits = Limits { unused: 0.0, moved: u64::MAX };
-        let repo = self.by(0);
-        let options = Options { grace_ms: 0, limits, dry_run: false };
-        of_marked(&repo, &mark(&repo).unwrap(), &options, &Watch::new()).unwrap();
+        prune_at_once(&self.by(0));
     }
 
     #[track_caller]
@@ -96,10 +99,7 @@ impl Site {
 
 #[test]
 fn the_next_backup_names_what_only_a_stranger_named() {
-    let mut site = Site::new();
-    let (indexes, packs) = site.backup(1, 1);
-    site.lie(&packs);
-    site.lose(&indexes);
+    let mut site = Site::lied_to();
     site.backup(1, 2);
     site.all_is_there();
     site.prune();
@@ -109,10 +109,7 @@ fn the_next_backup_names_what_only_a_stranger_named() {
 
 #[test]
 fn a_prune_spares_what_only_a_stranger_names() {
-    let mut site = Site::new();
-    let (indexes, packs) = site.backup(1, 1);
-    site.lie(&packs);
-    site.lose(&indexes);
+    let site = Site::lied_to();
     site.prune();
     site.prune();
     mend(&site.by(0)).unwrap();
@@ -121,10 +118,7 @@ fn a_prune_spares_what_only_a_stranger_names() {
 
 #[test]
 fn a_repair_names_what_only_a_stranger_named() {
-    let mut site = Site::new();
-    let (indexes, packs) = site.backup(1, 1);
-    site.lie(&packs);
-    site.lose(&indexes);
+    let site = Site::lied_to();
     mend(&site.by(0)).unwrap();
     site.all_is_there();
     site.prune();

@@ -77,7 +77,7 @@ fn all_is_whole(store: &Arc<dyn Store>) {
     for info in repo.snapshots() {
         let (s, reader) = (snapshot::read(&repo, &info.id).unwrap(), repo.reader().unwrap());
         let shard = s.shard("lab.big_values").unwrap();
-        let all = collect(&mut *View::open(ALL[0], &s, shard, &reader).unwrap().run().unwrap()).unwrap();
+        let all = collect(&mut *view(&s, &reader).run().unwrap()).unwrap();
         assert_eq!(all.len() as u64, shard.rows);
     }
 }
@@ -189,9 +189,7 @@ fn what_differs_between_nights_is_found_by_layers() {
     let all: Vec<Snapshot> = repo.snapshots().iter().map(|info| snapshot::read(&repo, &info.id).unwrap()).collect();
     for (one, other) in (0..all.len()).flat_map(|one| (0..all.len()).map(move |other| (one, other))) {
         let (reader, fresh) = (repo.reader().unwrap(), open(&site.store, None).unwrap());
-        let views: Vec<View<'_>> = [one, other]
-            .map(|n| View::open(ALL[0], &all[n], all[n].shard("lab.big_values").unwrap(), &reader).unwrap())
-            .to_vec();
+        let views: Vec<View<'_>> = [one, other].map(|n| view(&all[n], &reader)).to_vec();
         let (before, after) = (by_key(&views[0]), by_key(&views[1]));
         let keys: BTreeSet<&Vec<u8>> = before.keys().chain(after.keys()).collect();
         let expected: Vec<(Vec<u8>, bool, bool)> = keys
@@ -200,9 +198,7 @@ fn what_differs_between_nights_is_found_by_layers() {
             .map(|key| (key.clone(), before.contains_key(key), after.contains_key(key)))
             .collect();
         let (cold, begun) = (fresh.reader().unwrap(), fresh.requests().bytes_read);
-        let views: Vec<View<'_>> = [one, other]
-            .map(|n| View::open(ALL[0], &all[n], all[n].shard("lab.big_values").unwrap(), &cold).unwrap())
-            .to_vec();
+        let views: Vec<View<'_>> = [one, other].map(|n| view(&all[n], &cold)).to_vec();
         let mut found = Vec::new();
         let everything: KeyRanges = Box::new(std::iter::once((Vec::new(), Vec::new())));
         differences(Some(&views[0]), Some(&views[1]), everything, &Watch::new(), &mut |before, after| {

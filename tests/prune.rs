@@ -43,6 +43,12 @@ fn prune(repo: &Repo, options: &Options) -> Result<Pruned> {
     Ok(pruned)
 }
 
+/// With all that it may move, and no grace for anybody; what it tells is not looked at.
+pub fn prune_at_once(repo: &Repo) {
+    let limits = Limits { unused: 0.0, moved: u64::MAX };
+    of_marked(repo, &mark(repo).unwrap(), &Options { limits, ..ALL }, &Watch::new()).unwrap();
+}
+
 /// What each snapshot must give back.
 type Model = BTreeMap<SnapshotId, Plain>;
 

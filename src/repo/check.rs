@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use repo_format::FormatError;
 use repo_format::config::Config;
 use repo_format::credential::Credential;
-use repo_format::id::{SnapshotId, WriterId};
+use repo_format::id::SnapshotId;
 use repo_format::limits::CHECKPOINT_EVERY;
 use repo_format::log_state::State;
 use repo_format::names::{COPIES, Name, ObjectKind, PackName};
@@ -126,10 +126,10 @@ impl Repo {
     /// Why a chunk cannot be read: the object that is to blame, if one is known. `None`: it can be read, as far as
     /// `unsound` knows.
     pub fn blame(&self, unsound: &Unsound, id: &ChunkId) -> Result<Option<String>> {
-        let (state, own) = (self.state(), self.core.own());
+        let state = self.state();
         let mut blame = None;
         let stands = self.core.index(Purpose::Read)?.find(id, &mut |place| {
-            if Claim::of(&state, &place.source, &place.pack, own.as_ref()) == Claim::OfOther {
+            if self.core.claim(&state, &place.source, &place.pack) == Claim::OfOther {
                 return false;
             }
             if unsound.harms(&place) {
@@ -155,10 +155,6 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn own(&self) -> Option<WriterId> {
-        self.core.own()
-    }
-
     fn problem(&self, e: &Error) {
         self.watch.problem(true, e.subject(), e.message());
     }
@@ -190,20 +186,21 @@ impl Check<'_> {
 
     /// Both objects of a name: what is wrong with one is told, and mended from the other.
     fn twice<T>(&self, name: &Name, fits: impl Fn(&[u8]) -> std::result::Result<T, FormatError>) -> Result<Option<T>> {
-        self.both(name, fits, &mut |e| self.problem(e))
+        self.both(name, fits, &mut |e| self.problem(&e))
     }
 
+    /// The same; `wrong` is given what is wrong.
     fn both<T>(
         &self,
         name: &Name,
         fits: impl Fn(&[u8]) -> std::result::Result<T, FormatError>,
-        wrong: &mut dyn FnMut(&Error),
+        wrong: &mut dyn FnMut(Error),
     ) -> Result<Option<T>> {
         self.watch.check()?;
         let store = &*self.core.store;
         let mut both = Fetched::of(store, [name.to_string(), name.copy()]);
         let mut read = |name: &str| both.read(store, name);
-        twice::check(store, &mut read, name, self.core.mends(), fits, &mut |e| wrong(&e))
+        twice::check(store, &mut read, name, self.core.mends(), fits, wrong)
     }
 
     /// Every object, and under its first name what has a second one; of that, what is there under its second name only
@@ -298,7 +295,7 @@ impl Check<'_> {
     /// What is wrong with a snapshot is told, unless it was forgotten meanwhile.
     fn snapshot(&self, id: &SnapshotId) -> Result<()> {
         let (name, mut wrong) = (Name::Snapshot(*id), Vec::new());
-        if self.both(&name, named(name), &mut |e| wrong.push(e.again()))?.is_some() && !self.core.ring.read.is_empty() {
+        if self.both(&name, named(name), &mut |e| wrong.push(e))?.is_some() && !self.core.ring.read.is_empty() {
             wrong.extend(self.core.snapshot(id, &mut Fetched::default()).err());
         }
         if !wrong.is_empty() && self.core.log.catch_up()?.snapshots().contains_key(id) {

@@ -1,8 +1,9 @@
 //! What it is worth that an index object names a pack: index objects are claims (SPEC "Trust").
 
-use repo_format::id::WriterId;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, PackName};
+
+use super::Core;
 
 /// By what it is worth, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,13 +16,21 @@ pub enum Claim {
     Trusted,
 }
 
-impl Claim {
-    /// What it is worth to `own` that `index` names `pack`; to nobody in particular, where there is none.
-    pub(super) fn of(state: &State, index: &IndexName, pack: &PackName, own: Option<&WriterId>) -> Claim {
+impl Core {
+    /// What it is worth to this credential that `index` names `pack`.
+    pub(super) fn claim(&self, state: &State, index: &IndexName, pack: &PackName) -> Claim {
         match state.indexes().get(index) {
-            Some(i) if i.vouched || own == Some(&i.writer) => Claim::Trusted,
+            Some(_) if self.trusts(state, index) => Claim::Trusted,
             Some(i) if pack.session.is_of(&i.writer) => Claim::OfOwner,
             _ => Claim::OfOther,
+        }
+    }
+
+    /// Whether an index object is vouched for, or one's own.
+    pub(super) fn trusts(&self, state: &State, index: &IndexName) -> bool {
+        match self.own() {
+            Some(own) => state.trusts(&own, index),
+            None => state.indexes().get(index).is_some_and(|i| i.vouched),
         }
     }
 }

@@ -216,12 +216,11 @@ impl<'a> Work<'a> {
 
     /// Whether each of the chunks lies where readers and writers can rely on it.
     fn all_stand(&self, chunks: &[Listed]) -> Result<bool> {
-        let own = self.core.own();
         for Listed { id, .. } in chunks {
             let stands = self.done.contains(id)
                 || self.adopted.find(id, &mut |_| true)?
                 || self.index.find(id, &mut |place| {
-                    Claim::of(&self.state, &place.source, &place.pack, own.as_ref()) == Claim::Trusted
+                    self.core.trusts(&self.state, &place.source)
                         && !self.examined.wrong.contains(&place.pack)
                         && self.examined.unsound.stands(&place, &self.state)
                         && self.state.usable(&place.pack, place.offset)

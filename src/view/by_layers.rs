@@ -16,7 +16,8 @@ const ONE_IN: u64 = 100;
 /// Keys that are held in memory at a time.
 const KEYS: usize = 4096;
 
-/// The layers of both that are not the same; `None` where the views have to be compared record by record: they do not stand on one base, too much changed, or something of the first one may have expired since.
+/// The layers of both that are not the same; `None` where the views have to be compared record by record: they do not stand on one base,
+/// too much changed, or something of the first one may have expired since.
 pub(super) fn own_layers(before: &View<'_>, after: &View<'_>) -> Option<Vec<Root>> {
     let (one, other) = (before.layers.as_slice(), after.layers.as_slice());
     let base = one.first().filter(|base| other.first() == Some(base))?;

@@ -19,10 +19,6 @@ pub const LAYERS_MAX: usize = 6;
 pub struct Below<'a> {
     /// All that the view before lies in: a base, and the layers above it.
     pub all: Vec<Root>,
-    /// How many of these stay; tonight's layer takes in the others.
-    stay: usize,
-    /// No layer can be added: only where nothing changed can the shard stand on this.
-    full: bool,
     /// What they are read from; who only writes does without.
     chunks: Option<&'a dyn ChunkSource>,
     /// What this machine remembers of them.
@@ -48,10 +44,7 @@ impl<'a> Below<'a> {
         let is_whole =
             shard.unread.is_empty() && shard.ring_known && without.is_empty() && common.source.problems().is_empty();
         let Some(earlier) = earlier(before, shard, is_whole) else { return nothing() };
-        let anew = |why: &str| {
-            let note = Some(format!("table {} is stored anew: {why}", shard.name));
-            Ok(Found { below: None, note })
-        };
+        let anew = |why: &str| Ok(Found { below: None, note: Some(attempt.anew(why)) });
         let roots = earlier.shard.roots()?;
         let Some((base, layers)) = roots.split_first() else { return nothing() };
         if earlier.of.cut > common.cut {
@@ -73,9 +66,6 @@ impl<'a> Below<'a> {
             });
         }
         let chunks: Option<&dyn ChunkSource> = if before.can_read() { Some(before.chunks()?) } else { None };
-        let stay = stays(layers);
-        // Who may not read the layers cannot join them.
-        let full = chunks.is_none() && stay < layers.len();
         // Who only writes: what is known without reading must do.
         if chunks.is_none() {
             match (&seen, note) {
@@ -92,9 +82,7 @@ impl<'a> Below<'a> {
             return anew("not all that it would stand on can be relied on");
         }
         let below = Below {
-            stay: 1 + if full { layers.len() } else { stay },
-            all: roots.clone(),
-            full,
+            all: roots,
             chunks,
             seen,
             rule: attempt.rule(),
@@ -109,20 +97,32 @@ impl<'a> Below<'a> {
     /// read there is no other choice.
     pub fn most(&self) -> u64 {
         match self.kept().split_first() {
-            _ if self.full => 0,
+            _ if self.is_full() => 0,
             Some((base, layers)) if !self.stands_in => most(base).saturating_sub(records(layers)),
             _ => u64::MAX,
         }
     }
 
+    /// What stays below tonight's layer, and the layers that it takes in. Who may not read them cannot join them.
+    fn parted(&self) -> (&[Root], &[Root]) {
+        let layers = self.all.get(1..).unwrap_or_default();
+        let taken = if self.chunks.is_some() { layers.len() - stays(layers) } else { 0 };
+        self.all.split_at(self.all.len() - taken)
+    }
+
     /// What stays below tonight's layer.
     pub fn kept(&self) -> &[Root] {
-        self.all.get(..self.stay).unwrap_or(&self.all)
+        self.parted().0
+    }
+
+    /// Whether no layer can be added, so that the shard can stand on this only where nothing changed.
+    fn is_full(&self) -> bool {
+        self.chunks.is_none() && self.all.len() > LAYERS_MAX
     }
 
     /// What there is to say where a base takes the place of a layer that would be too large.
     pub fn why_anew(&self) -> Option<&'static str> {
-        self.full.then_some("it has as many layers as may be, and this machine may not read them to join them")
+        self.is_full().then_some("it has as many layers as may be, and this machine may not read them to join them")
     }
 
     /// Whether what was before is known from what this machine remembers.
@@ -151,7 +151,7 @@ impl<'a> Below<'a> {
             let run = Box::new(TreeRun::new(Some(*root), chunks).of_layer());
             Box::new(Noting { run, failed: &self.failed })
         };
-        self.all.iter().skip(self.stay).map(run).collect()
+        self.parted().1.iter().map(run).collect()
     }
 
     /// The view before as one more node, which answers for everything.

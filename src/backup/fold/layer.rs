@@ -17,15 +17,36 @@ pub enum Tree<'a> {
 /// A layer that is being written, and where the leaves of the whole view end: patches speak of these.
 pub struct Layer<'a> {
     layering: Layering<'a>,
-    /// Onto the layers that it takes in, the topmost first.
-    taken: Vec<Stacking<'a>>,
-    tree: Counted<'a>,
+    changed: Changed<'a>,
     /// How many records there may be.
     most: u64,
     cuts: Cuts,
     below: &'a Below<'a>,
-    /// Whether tonight changed anything.
-    changes: bool,
+}
+
+/// Where what changed goes.
+struct Changed<'a> {
+    /// Onto the layers that are taken in, the topmost first.
+    taken: Vec<Stacking<'a>>,
+    tree: Counted<'a>,
+    /// Whether anything changed.
+    any: bool,
+}
+
+impl Changed<'_> {
+    fn push(&mut self, record: &Record<'_>) -> Result<()> {
+        self.any = true;
+        put(&mut self.taken, &mut self.tree, record)
+    }
+
+    /// Adds what is left of the layers that are taken in.
+    fn finish_taken(&mut self) -> Result<()> {
+        while !self.taken.is_empty() {
+            let topmost = self.taken.remove(0);
+            topmost.finish(&mut |record| put(&mut self.taken, &mut self.tree, record))?;
+        }
+        Ok(())
+    }
 }
 
 /// A tree, and how many records it has.
@@ -59,12 +80,14 @@ impl<'a> Tree<'a> {
     ) -> Tree<'a> {
         Tree::Layer(Box::new(Layer {
             layering: Layering::new(before),
-            taken: below.taken().into_iter().rev().map(Stacking::new).collect(),
-            tree: Counted { tree: TreeWriter::new(sink, shape).of_layer(), records: 0 },
+            changed: Changed {
+                taken: below.taken().into_iter().rev().map(Stacking::new).collect(),
+                tree: Counted { tree: TreeWriter::new(sink, shape).of_layer(), records: 0 },
+                any: false,
+            },
             most: below.most(),
             cuts: Cuts::new(shape),
             below,
-            changes: false,
         }))
     }
 
@@ -82,15 +105,12 @@ impl<'a> Tree<'a> {
             Tree::Base(tree) => tree.push(batch, ended),
             Tree::Layer(layer) => {
                 layer.cuts.push(batch, ended)?;
-                let Layer { layering, taken, tree, most, changes, .. } = &mut **layer;
+                let Layer { layering, changed, most, .. } = &mut **layer;
                 // A layer that has grown too large is not written on: a base takes its place.
-                if tree.records > *most {
+                if changed.tree.records > *most {
                     return Ok(());
                 }
-                layering.push(batch, &mut |record| {
-                    *changes = true;
-                    put(taken, tree, record)
-                })
+                layering.push(batch, &mut |record| changed.push(record))
             }
         }
     }
@@ -106,25 +126,19 @@ impl<'a> Tree<'a> {
 
 impl Layer<'_> {
     fn finish(self, ended: &mut Ended<'_>) -> Result<Option<Vec<Root>>> {
-        let Layer { layering, mut taken, mut tree, most, cuts, below, mut changes } = self;
+        let Layer { layering, mut changed, most, cuts, below } = self;
         cuts.finish(ended)?;
-        if tree.records <= most {
-            layering.finish(&mut |record| {
-                changes = true;
-                put(&mut taken, &mut tree, record)
-            })?;
+        if changed.tree.records <= most {
+            layering.finish(&mut |record| changed.push(record))?;
             // Where nothing changed, nothing is taken in: that would only write again what is there.
-            if !changes {
+            if !changed.any {
                 return Ok(Some(below.all.clone()));
             }
-            while !taken.is_empty() {
-                let topmost = taken.remove(0);
-                topmost.finish(&mut |record| put(&mut taken, &mut tree, record))?;
-            }
+            changed.finish_taken()?;
         }
-        if tree.records > most {
+        if changed.tree.records > most {
             return Ok(None);
         }
-        Ok(Some(below.kept().iter().copied().chain(tree.tree.finish()?).collect()))
+        Ok(Some(below.kept().iter().copied().chain(changed.tree.tree.finish()?).collect()))
     }
 }

@@ -94,13 +94,11 @@ impl Attempt<'_> {
                     notes.push(format!("table {}: {what}", self.shard.name));
                 }
                 _ if below.has_failed() => {
-                    let what = "what it would stand on cannot be read";
-                    notes.push(format!("table {} is stored anew: {what}", self.shard.name));
+                    notes.push(self.anew("what it would stand on cannot be read"));
                     break;
                 }
                 Ok(Ok(None)) => {
-                    let why = below.why_anew();
-                    notes.extend(why.map(|why| format!("table {} is stored anew: {why}", self.shard.name)));
+                    notes.extend(below.why_anew().map(|why| self.anew(why)));
                     break;
                 }
                 Ok(Ok(Some(folded))) => return Ok(Ok(Folded { notes, ..folded })),
@@ -115,6 +113,11 @@ impl Attempt<'_> {
             return Err(Error::damaged(&self.shard.name, "a base grew beyond what a layer may have"));
         };
         Ok(Ok(Folded { notes, ..folded }))
+    }
+
+    /// What is said where the shard stands on nothing for this reason.
+    fn anew(&self, why: &str) -> String {
+        format!("table {} is stored anew: {why}", self.shard.name)
     }
 
     /// The same, as a layer on `below`, or as a base. `None`: the layer would be too large.

@@ -2,6 +2,7 @@
 //!
 //! One thread goes through the index objects and keeps account; others look at the packs.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
 
@@ -94,9 +95,8 @@ impl Check<'_> {
             }
             drop((waiting, tell));
             // A pack is compared with what those say of it who are to be believed, where there are any.
-            let own = self.own();
             let mut indexes: Vec<IndexName> = self.state.indexes().keys().copied().collect();
-            indexes.sort_by_key(|index| !own.is_some_and(|own| self.state.trusts(&own, index)));
+            indexes.sort_by_key(|index| !self.core.trusts(&self.state, index));
             stats.index_objects += indexes.len() as u64;
             let mut seen = Seen { listing, chosen, jobs: &jobs, told: &told, packs, stats };
             let left = self.indexes(&indexes, Claim::OfOwner, &mut seen)?;
@@ -109,7 +109,7 @@ impl Check<'_> {
     /// Gives the packs that these index objects name to the threads, unless another came first. Returns the index objects that say
     /// something of packs which is worth less than `least`: that is left for later.
     fn indexes(&mut self, indexes: &[IndexName], least: Claim, seen: &mut Seen<'_>) -> Result<Vec<IndexName>> {
-        let (core, state, own) = (self.core, self.state.clone(), self.own());
+        let (core, state) = (self.core, self.state.clone());
         let mut left = Vec::new();
         core.each_index(indexes, &state, |index, read| {
             let name = Name::Index(*index);
@@ -122,15 +122,13 @@ impl Check<'_> {
             self.sightings.strike(&name);
             let mut entries = by_pack(&object);
             for (pack, size) in &object.head().packs {
-                let claim = Claim::of(&state, index, pack, own.as_ref());
+                let claim = core.claim(&state, index, pack);
                 if claim < least {
                     left.push(*index);
                     continue;
                 }
-                if seen.packs.named.contains_key(pack) {
-                    continue;
-                }
-                seen.packs.named.insert(*pack, claim);
+                let Entry::Vacant(unseen) = seen.packs.named.entry(*pack) else { continue };
+                unseen.insert(claim);
                 self.watch.check()?;
                 let found = seen.listing.get(&Name::Pack(*pack)).copied();
                 // What was condemned may be deleted: nobody may need it then, and if somebody does, that is told of the snapshot.
@@ -244,8 +242,7 @@ impl Check<'_> {
     /// Whether another pack, which is whole as far as we know, holds the chunk.
     fn lies_elsewhere(&self, index: &dyn Index, entry: &IndexEntry, packs: &Packs) -> Result<bool> {
         index.find(&entry.id, &mut |place| {
-            let claim = Claim::of(&self.state, &place.source, &place.pack, self.own().as_ref());
-            claim > Claim::OfOther
+            self.core.claim(&self.state, &place.source, &place.pack) > Claim::OfOther
                 && !packs.wrong.contains_key(&place.pack)
                 && packs.unsound.stands(&place, &self.state)
         })

@@ -196,13 +196,19 @@ pub(super) fn verified(
     needed: Option<&[(u32, u32)]>,
 ) -> Result<Vec<PackFrame>> {
     let listed = open_pack(pack, bytes, &core.ring.repo.index).map_err(|e| Error::from(e).within(pack))?;
-    let all: Vec<(u32, u32)> = listed.iter().map(|frame| (frame.offset, frame.length)).collect();
-    let mut frames = Vec::new();
-    for (offset, length) in needed.unwrap_or(&all) {
-        let here = |message: &str| Error::damaged(pack, format!("frame at {offset}: {message}"));
+    let here = |offset: u32, message: &str| Error::damaged(pack, format!("frame at {offset}: {message}"));
+    let find = |(offset, length): &(u32, u32)| {
         let frame = listed.iter().find(|frame| (frame.offset, frame.length) == (*offset, *length));
-        let frame = frame.ok_or_else(|| here("is not what an index object says"))?;
-        let sealed = bytes.get(*offset as usize..(offset + length) as usize).ok_or_else(|| here("is cut"))?;
+        frame.cloned().ok_or_else(|| here(*offset, "is not what an index object says"))
+    };
+    let frames = match needed {
+        Some(needed) => needed.iter().map(find).collect::<Result<Vec<_>>>()?,
+        None => listed,
+    };
+    for frame in &frames {
+        let here = |message: &str| here(frame.offset, message);
+        let range = frame.offset as usize..(frame.offset + frame.length) as usize;
+        let sealed = bytes.get(range).ok_or_else(|| here("is cut"))?;
         let (kind, chunks) = match opened.open(sealed) {
             Err(e) if e.is_of_bytes() => return Err(here(e.message())),
             other => other?,
@@ -210,7 +216,6 @@ pub(super) fn verified(
         if (kind, &chunks) != (frame.kind, &frame.chunks) {
             return Err(here("does not hold what its pack says"));
         }
-        frames.push(frame.clone());
     }
     Ok(frames)
 }

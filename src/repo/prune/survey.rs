@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use repo_format::id::WriterId;
 use repo_format::index::Index as IndexObject;
 use repo_format::log_state::State;
 use repo_format::names::{IndexName, Name, ObjectKind, PackName};
@@ -10,7 +9,6 @@ use repo_format::names::{IndexName, Name, ObjectKind, PackName};
 use super::{MARK, MEANWHILE, Marked};
 use crate::error::{Error, Kind, Result};
 use crate::repo::Core;
-use crate::repo::claim::Claim;
 use crate::repo::index::Parts;
 use crate::repo::sightings::Sightings;
 use crate::repo::sort::{Sorted, Sorter};
@@ -77,10 +75,10 @@ impl Survey {
             sees_all: true,
         };
         let names: Vec<IndexName> = survey.state.indexes().keys().copied().collect();
-        let (state, own) = (survey.state.clone(), core.own());
+        let state = survey.state.clone();
         core.each_index(&names, &state, |name, read| match read {
             Ok(object) => {
-                survey.take_in(name, &object, own.as_ref());
+                survey.take_in(name, &object, core.trusts(&state, name));
                 survey.places(marked, name, &object, &mut places)
             }
             Err(e) => match core.unless_replaced(name, e) {
@@ -102,7 +100,7 @@ impl Survey {
     }
 
     /// Takes note of what an index object says of packs.
-    fn take_in(&mut self, name: &IndexName, object: &IndexObject, own: Option<&WriterId>) {
+    fn take_in(&mut self, name: &IndexName, object: &IndexObject, is_trusted: bool) {
         let mut named: HashMap<(PackName, u32), u32> = HashMap::new();
         for entry in object.iter() {
             named.insert((entry.pack, entry.frame_offset), entry.frame_length);
@@ -114,7 +112,7 @@ impl Survey {
         for (pack, _) in &object.head().packs {
             if let Some(at) = self.number(pack) {
                 let held = &mut self.held[at];
-                held.is_known |= Claim::of(&self.state, name, pack, own) == Claim::Trusted;
+                held.is_known |= is_trusted;
                 held.named = held.named.max(sums.get(pack).copied().unwrap_or(0));
             }
         }
