@@ -1,7 +1,10 @@
 //! What a repository needs from time to time, in a bounded time: what a policy does not keep is forgotten, what nobody needs is taken
 //! away, small index objects are merged, the log is trimmed, and a share of the data is verified.
 
+use std::collections::BTreeSet;
+
 use repo_format::credential::Sets;
+use repo_format::id::SnapshotId;
 
 use crate::error::{Error, Kind, Result};
 use crate::forget;
@@ -25,8 +28,9 @@ pub struct Options {
 /// What was done; of a dry run what would be.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Maintained {
-    /// Ids of snapshots that were forgotten.
-    pub forgotten: Vec<String>,
+    /// Snapshots that were forgotten.
+    #[serde(serialize_with = "in_hex")]
+    pub forgotten: BTreeSet<SnapshotId>,
     /// What was taken away; none: nothing has changed since the last time, or it is left.
     pub pruned: Option<Pruned>,
     /// Small index objects that were merged where nothing was taken away.
@@ -39,6 +43,9 @@ pub struct Maintained {
     pub declared: Vec<String>,
     /// What is left to be done.
     pub left: Vec<Left>,
+    /// The store had no room for a step that is left.
+    #[serde(skip)]
+    pub full: Option<Error>,
 }
 
 /// Something that was not done, or not to its end.
@@ -57,7 +64,7 @@ pub struct Left {
 pub fn maintain(repo: &Repo, options: &Options, watch: &Watch) -> Result<Maintained> {
     let (sets, is_dry) = (repo.ring().sets(), options.prune.dry_run);
     let takes_away = Sets::READ.with(Sets::ADMIN);
-    let mut steps = Steps { watch, left: Vec::new() };
+    let mut steps = Steps { watch, left: Vec::new(), full: None };
     let mut done = Maintained::default();
     repo.refresh()?;
     if let Some(policy) = &options.forget
@@ -65,8 +72,12 @@ pub fn maintain(repo: &Repo, options: &Options, watch: &Watch) -> Result<Maintai
     {
         done.forgotten = steps.step("forget", || forgotten(repo, policy, is_dry))?.unwrap_or_default();
     }
-    if steps.may("prune", sets, takes_away) && repo.is_prune_due() {
-        done.pruned = steps.step("prune", || prune::prune(repo, &options.prune, watch))?;
+    if steps.may("prune", sets, takes_away) && (repo.is_prune_due() || is_dry && !done.forgotten.is_empty()) {
+        let goes: BTreeSet<_> = if is_dry { done.forgotten.clone() } else { BTreeSet::new() };
+        done.pruned = steps.step("prune", || match goes.is_empty() {
+            true => prune::prune(repo, &options.prune, watch),
+            false => prune::rehearse(repo, &goes, &options.prune, watch),
+        })?;
         if done.pruned.is_some() && !is_dry {
             repo.remember_prune();
         }
@@ -86,16 +97,20 @@ pub fn maintain(repo: &Repo, options: &Options, watch: &Watch) -> Result<Maintai
             (done.verified, done.declared) = (Some(stats), declared);
         }
     }
-    done.left = steps.left;
+    (done.left, done.full) = (steps.left, steps.full);
     Ok(done)
 }
 
-fn forgotten(repo: &Repo, policy: &forget::Options, is_dry: bool) -> Result<Vec<String>> {
+fn in_hex<S: serde::Serializer>(ids: &BTreeSet<SnapshotId>, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_seq(ids.iter().map(ToString::to_string))
+}
+
+fn forgotten(repo: &Repo, policy: &forget::Options, is_dry: bool) -> Result<BTreeSet<SnapshotId>> {
     let goes = forget::judge(repo, policy)?.forgotten();
     if !is_dry && !goes.is_empty() {
         repo.forget(&goes)?;
     }
-    Ok(goes.iter().map(ToString::to_string).collect())
+    Ok(goes)
 }
 
 fn verify(repo: &Repo, share: Share, watch: &Watch) -> Result<(CheckStats, Vec<String>)> {
@@ -106,6 +121,7 @@ fn verify(repo: &Repo, share: Share, watch: &Watch) -> Result<(CheckStats, Vec<S
 struct Steps<'a> {
     watch: &'a Watch,
     left: Vec<Left>,
+    full: Option<Error>,
 }
 
 impl Steps<'_> {
@@ -132,6 +148,11 @@ impl Steps<'_> {
             Ok(done) => return Ok(Some(done)),
             Err(e) if e.kind() == Kind::Interrupted && self.watch.is_over() => self.leave(step, OVER),
             Err(e) if e.kind() == Kind::Busy => self.leave(step, said(&e)),
+            // The others may need no room.
+            Err(e) if e.kind() == Kind::Full => {
+                self.leave(step, said(&e));
+                self.full = self.full.take().or(Some(e));
+            }
             Err(e) if e.is_of_bytes() => {
                 self.watch.problem(true, e.subject(), e.message());
                 self.leave(step, format_args!("damage is in the way: {}", said(&e)));

@@ -1,20 +1,24 @@
 //! Taking away what no snapshot needs: snapshots are walked, the repository does the rest ([`crate::repo::prune`]).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use repo_format::credential::Sets;
+use repo_format::id::SnapshotId;
+use repo_format::limits::LOG_LIST_MAX;
 use repo_format::names::PackName;
 
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::log::Trimmed;
-use crate::repo::prune::{Done, Limits, Marked, Marks, Survey};
+use crate::repo::prune::{Done, Garbage, Limits, Marked, Marks, Survey};
 use crate::run::{ChunkId, ChunkSource, Reached};
 use crate::snapshot::Snapshot;
 use crate::watch::Watch;
 
 /// How long entries of the log stay, milliseconds: 30 days, or the grace, if that is longer.
 pub const LOG_GRACE: u64 = 30 * 86_400_000;
+/// How long readers are given to end, if nothing else is said, milliseconds: 3 days.
+pub const GRACE: u64 = 3 * 86_400_000;
 /// How often it begins anew because a backup ended meanwhile.
 const TRIES: usize = 3;
 
@@ -52,6 +56,36 @@ pub struct Pruned {
     pub chunks: u64,
     /// Those of them that no pack is known to hold.
     pub chunks_lost: u64,
+    /// Of a dry run: requests that this would take after those that say what would be done, roughly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
+}
+
+/// Requests, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Requests {
+    /// Packs that are read.
+    pub reads: u64,
+    /// Objects that are written: packs, index objects, entries of the log and their second copies.
+    pub writes: u64,
+    /// Objects that are deleted.
+    pub deletes: u64,
+}
+
+impl Requests {
+    fn of(done: &Done, log: &Trimmed, pack_target: u64) -> Requests {
+        let packs = if done.packs_emptied > 0 { done.bytes_moved / pack_target.max(1) + 2 } else { 0 };
+        // A session is opened and committed, and names its packs; each entry has a second copy.
+        let moved = if packs > 0 { packs + 1 + 2 * 2 } else { 0 };
+        let entries =
+            done.packs_condemned.div_ceil(LOG_LIST_MAX as u64) + done.packs_deleted.div_ceil(LOG_LIST_MAX as u64);
+        let checkpoints = if log.log_checkpoint.is_some() { 2 } else { 0 };
+        Requests {
+            reads: done.packs_emptied,
+            writes: moved + 2 * (entries + done.sessions_ended) + checkpoints,
+            deletes: done.packs_deleted + 2 * done.others_deleted + log.log_objects_deleted,
+        }
+    }
 }
 
 /// Takes away what no snapshot needs. Needs *read* and *admin*, and *write* for what is moved and for index objects: without
@@ -59,13 +93,22 @@ pub struct Pruned {
 ///
 /// Errors: a snapshot cannot be walked, so nobody knows what it needs: nothing is taken away then.
 pub fn prune(repo: &Repo, options: &Options, watch: &Watch) -> Result<Pruned> {
-    repo.needs(Sets::READ)?;
     if !options.dry_run {
         repo.needs(Sets::ADMIN)?;
     }
+    without(repo, &BTreeSet::new(), options, watch)
+}
+
+/// What [`prune`] would do if these snapshots were forgotten.
+pub fn rehearse(repo: &Repo, forgotten: &BTreeSet<SnapshotId>, options: &Options, watch: &Watch) -> Result<Pruned> {
+    without(repo, forgotten, &Options { dry_run: true, ..*options }, watch)
+}
+
+fn without(repo: &Repo, forgotten: &BTreeSet<SnapshotId>, options: &Options, watch: &Watch) -> Result<Pruned> {
+    repo.needs(Sets::READ)?;
     let mut tried = 1;
     loop {
-        match mark(repo, watch).and_then(|marked| of_marked(repo, &marked, options, watch)) {
+        match mark(repo, forgotten, watch).and_then(|marked| of_marked(repo, &marked, options, watch)) {
             Err(e) if e.kind() == Kind::Busy && tried < TRIES => tried += 1,
             other => return other,
         }
@@ -78,8 +121,22 @@ pub fn prune(repo: &Repo, options: &Options, watch: &Watch) -> Result<Pruned> {
 pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch) -> Result<Pruned> {
     let writes = repo.ring().sets().has(Sets::WRITE);
     let mut done = Done::default();
-    repo.end_silent(options.dry_run, &mut done)?;
+    let ended = repo.end_silent(options.dry_run, &mut done);
+    let is_full = ended.as_ref().is_err_and(|e| e.kind() == Kind::Full);
+    if !is_full {
+        ended?;
+    }
     let mut survey = repo.survey(marked)?;
+    // Before all else: a full store has room for nothing more.
+    let mut deleted = Garbage::default();
+    if !options.dry_run && !repo.state().condemned().is_empty() {
+        deleted = repo.garbage(&survey, options.grace_ms)?;
+        repo.delete(&deleted, watch, &mut done)?;
+    }
+    if is_full {
+        repo.end_silent(options.dry_run, &mut done)?;
+        survey = repo.survey(marked)?;
+    }
     let chosen = if writes { survey.worth_emptying(options.limits) } else { Vec::new() };
     let mut pruned = told(&survey, marked, &chosen);
     if options.dry_run {
@@ -92,7 +149,7 @@ pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch)
         repo.condemn(&survey, marked, &mut done)?;
         let garbage = repo.garbage(&survey, options.grace_ms)?;
         (pruned.packs_waiting, pruned.bytes_waiting) = (garbage.waiting.len() as u64, garbage.waiting.values().sum());
-        repo.delete(&garbage, watch, &mut done)?;
+        repo.delete(&garbage.besides(&deleted), watch, &mut done)?;
         if writes {
             repo.tidy_up(&survey, &garbage, watch, &mut done)?;
         }
@@ -100,6 +157,9 @@ pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch)
     }
     if repo.ring().sets().has(Sets::ADMIN) {
         pruned.log = repo.trim(options.grace_ms.max(LOG_GRACE), options.dry_run)?;
+    }
+    if options.dry_run {
+        pruned.requests = Some(Requests::of(&pruned.done, &pruned.log, u64::from(survey.pack_target)));
     }
     survey.problems.iter().for_each(|e| watch.problem(true, e.subject(), e.message()));
     if survey.lost > 0 {
@@ -145,13 +205,17 @@ fn would_do(repo: &Repo, survey: &Survey, chosen: &[PackName], options: &Options
 /// Walks all snapshots that must stay.
 ///
 /// Memory: 50 bytes for each branch and each leaf under which more hangs, besides what [`Marks`] states.
-fn mark(repo: &Repo, watch: &Watch) -> Result<Marked> {
+fn mark(repo: &Repo, forgotten: &BTreeSet<SnapshotId>, watch: &Watch) -> Result<Marked> {
     let needed = repo.needed_snapshots()?;
     let reader = repo.reader()?;
     let mut marks = Marks::new(&repo.scratch_dir());
     let mut seen: HashSet<(u16, ChunkId)> = HashSet::new();
     for id in needed {
         watch.check()?;
+        if forgotten.contains(&id) {
+            marks.pass_over(id);
+            continue;
+        }
         let cannot = |e: Error| {
             e.within(format_args!("snapshot {id}")).hint(
                 "nothing is taken away, for nobody knows what this snapshot needs: `onefold check` says more; \

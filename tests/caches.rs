@@ -5,10 +5,11 @@ use std::process::Command;
 use std::sync::Arc;
 
 use onefold::Kind;
-use onefold::repo::WriteOptions;
+use onefold::repo::{Repo, WriteOptions};
 use onefold::run::{ChunkKind, ChunkSource};
 use onefold::store::Store;
 use onefold::store::memory::Memory;
+use repo_format::log::Body;
 use repo_format::names::Name;
 
 use crate::repo::{backup, chunks, init, memory, open, problems, put_all, restore};
@@ -24,20 +25,29 @@ fn a_hidden_newest_entry_is_noticed() {
     let bytes = store.read(&newest).unwrap();
     let both = |n| [Name::Log(n).to_string(), Name::Log(n).copy()];
     both(repo.state().n()).iter().for_each(|name| store.delete(name).unwrap());
-    let error = open(&dynamic, Some(dir.path())).err().unwrap();
-    assert_eq!(error.kind(), Kind::Damaged);
+    let warm = open(&dynamic, Some(dir.path())).unwrap();
+    let error = warm.stopped().unwrap();
+    assert_eq!((error.kind(), warm.snapshots().len()), (Kind::Damaged, 1));
     assert!(error.to_string().contains(&newest) && error.advice().is_some(), "{error}");
+    let adds = |repo: &Repo| repo.administer(&mut |_| Ok(Body::Forget { snapshots: Vec::new() }));
+    assert!(adds(&warm).is_err(), "nothing is added to what may go on");
+    drop(warm);
     assert!(open(&dynamic, None).unwrap().snapshots().is_empty(), "who has not seen it cannot know");
     store.overwrite(&newest, &bytes);
     open(&dynamic, Some(dir.path())).unwrap();
-    // An entry hidden in the middle is noticed by everybody.
+    // An entry hidden in the middle is noticed by everybody, each time, and its place stays free for it.
+    let other = tempfile::tempdir().unwrap();
     both(2).iter().for_each(|name| store.delete(name).unwrap());
-    let error = open(&dynamic, None).unwrap().stopped().unwrap();
-    assert!(error.to_string().contains(&Name::Log(2).to_string()), "{error}");
+    for cache in [None, Some(other.path()), Some(other.path())] {
+        let repo = open(&dynamic, cache).unwrap();
+        let error = repo.stopped().unwrap();
+        assert!(error.to_string().contains(&Name::Log(2).to_string()), "{error}");
+        assert!(adds(&repo).is_err() && both(2).iter().all(|name| store.read(name).is_err()));
+    }
 }
 
 #[test]
-fn a_warm_cache_opens_with_five_requests_and_finds_with_one_more() {
+fn a_warm_cache_opens_with_six_requests_and_finds_with_one_more() {
     let store = memory();
     let dir = tempfile::tempdir().unwrap();
     let data = chunks(1, 100);
@@ -45,7 +55,7 @@ fn a_warm_cache_opens_with_five_requests_and_finds_with_one_more() {
     restore(&open(&store, Some(dir.path())).unwrap(), &data);
     let repo = open(&store, Some(dir.path())).unwrap();
     let opened = repo.requests();
-    assert_eq!((opened.reads, opened.range_reads, opened.lists, opened.creates), (5, 0, 0, 0), "{opened:?}");
+    assert_eq!((opened.reads, opened.range_reads, opened.lists, opened.creates), (5, 0, 1, 0), "{opened:?}");
     let latest = repo.snapshots()[0];
     let roots = repo.snapshot(&latest.id).unwrap().roots;
     let reader = repo.reader().unwrap();

@@ -1,9 +1,9 @@
 //! Nights that stand on those before: each costs what changed, and reads as what was backed up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, iter};
 
 use onefold::check::{self, check};
 use onefold::engine::cassandra::schema::Table;
@@ -16,10 +16,12 @@ use onefold::snapshot::{self, Snapshot};
 use onefold::store::Store;
 use onefold::view::{View, differences};
 use onefold::watch::Watch;
+use repo_format::record::{BodyWriter, Entries, Entry, EntryKind};
 
 use crate::dice::Dice;
-use crate::nights::{Row, body_of, bytes, init, many_rows, night, rows, site, write};
+use crate::nights::{Row, body_of, bytes, init, many_rows, night, rows, site, write, write_bodies};
 use crate::repo::{memory, open};
+use crate::user::files_below;
 use crate::world::{Plain, collect};
 
 const DAY_MS: i64 = 86_400_000;
@@ -131,6 +133,70 @@ fn scattered(site: Site) {
     assert_eq!(same.shards[0].rows, first.shards[0].rows);
     world::shift(0);
     all_is_whole(&site.store);
+}
+
+/// Each night a thirtieth of a table's values expires; five days later their tombstones are gone from the node, too. Neither costs what
+/// a change would.
+#[test]
+fn what_expires_and_what_outlives_its_grace_cost_next_to_nothing() {
+    for remembered in [true, false] {
+        let mut site = Site::new();
+        site.state = remembered.then(|| site.dir.path().join("state"));
+        let rows = rows();
+        let now = world::now_ms() / 1000;
+        let mut whole = 0;
+        for at in [0, 1, 2, 6, 7] {
+            world::shift(at as i64 * DAY_MS);
+            let held = rows
+                .iter()
+                .enumerate()
+                .filter_map(|(n, row)| living(&site.table, row, now + n as u64 % 30 * DAY, now + at * DAY));
+            write_bodies(&site.of_table, &site.table, held);
+            captured_at(&site.node, now + at * DAY);
+            let (before, read) = (bytes(&*site.store).1, site.repo.requests().bytes_read);
+            let done = night(&site.repo, site.dir.path(), &site.node, site.state.as_deref(), false);
+            assert!(done.snapshot.complete, "{:?}", done.snapshot.problems);
+            let grown = bytes(&*site.store).1 - before;
+            let read = site.repo.requests().bytes_read - read;
+            if at == 0 {
+                whole = grown;
+                continue;
+            }
+            assert!(grown * 500 < whole, "night {at}: {grown} bytes beside {whole}");
+            assert!(!remembered || read * 100 < whole, "night {at}: {read} bytes read of {whole}");
+        }
+        world::shift(0);
+        all_is_whole(&site.store);
+    }
+}
+
+const DAY: u64 = DAY_MS as u64 / 1000;
+
+/// Makes all of a node's manifests say that the snapshot was taken then.
+fn captured_at(node: &Path, seconds: u64) {
+    let at = jiff::Timestamp::from_second(seconds as i64).unwrap().to_string();
+    for path in files_below(node).into_iter().filter(|path| path.ends_with("manifest.json")) {
+        let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        manifest["created_at"] = at.as_str().into();
+        fs::write(&path, manifest.to_string()).unwrap();
+    }
+}
+
+/// What a node that has just compacted holds of a row whose value was written for five days and ends at noon of the day that begins
+/// at `ends` (seconds since 1970).
+fn living<'r>(table: &Table, row: &'r Row, ends: u64, now: u64) -> Option<(&'r Row, Vec<u8>)> {
+    const TTL: u32 = 5 * DAY as u32;
+    let ends = (ends + DAY / 2) as u32;
+    let (whole, mut body) = (body_of(table, row), Vec::new());
+    let cell = Entries::new(&whole).next_entry().unwrap().unwrap();
+    let expired = Entry { kind: EntryKind::Tombstone, ldt: ends - TTL, ttl: 0, value: None, ..cell };
+    match now as u32 {
+        now if ends > now => BodyWriter::new(&mut body).push(&Entry { ldt: ends, ttl: TTL, ..cell }),
+        // Grace ends ten days after the value was written.
+        now if ends - TTL + 10 * DAY as u32 > now => BodyWriter::new(&mut body).push(&expired),
+        _ => return None,
+    }
+    Some((row, body))
 }
 
 #[test]

@@ -87,14 +87,18 @@ pub fn body_of(table: &Table, row: &Row) -> Vec<u8> {
 
 /// The node's capture of a night: one SSTable in place of the last one.
 pub fn write(folder: &Path, table: &Table, rows: &[Row]) {
+    write_bodies(folder, table, rows.iter().map(|row| (row, body_of(table, row))));
+}
+
+/// The same of rows with bodies of one's own.
+pub fn write_bodies<'r>(folder: &Path, table: &Table, rows: impl Iterator<Item = (&'r Row, Vec<u8>)>) {
     fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).for_each(|path| {
         if path.extension().is_some_and(|e| e != "cql" && e != "json") {
             fs::remove_file(path).unwrap();
         }
     });
     let mut writer = SsTableWriter::create(folder, 1, table, &SsTableOptions::default()).unwrap();
-    for row in rows {
-        let body = body_of(table, row);
+    for (row, body) in rows {
         let traits = repo_format::record::check(&body).unwrap();
         let record = Record { key: &row.key, group_len: row.group_len, class: Class::Row, traits, body: &body };
         writer.push(&record).unwrap();

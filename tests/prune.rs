@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::prune::{Options, Pruned, of_marked};
 use onefold::repo::alone::Needs;
 use onefold::repo::prune::{Limits, Marked, Marks};
-use onefold::repo::{Repo, WriteOptions};
+use onefold::repo::{Repo, WriteOptions, world};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource};
 use onefold::store::Store;
+use onefold::store::faulty::{Fault, Faulty, Operation};
 use onefold::store::folder::Folder;
 use onefold::store::memory::Memory;
 use onefold::watch::Watch;
@@ -165,6 +167,87 @@ fn what_is_condemned_waits_for_its_grace() {
     let last = prune(&repo, &ALL).unwrap();
     assert!(last.done.packs_deleted > 0 && last.done.others_deleted > 0, "{last:?}");
     verify(&open(&store, None).unwrap(), &model, "after the grace");
+}
+
+/// A full store has no room for an entry of the log, nor for what would be moved: what is due is deleted before.
+#[test]
+fn a_full_store_gets_room() {
+    let store = memory();
+    let mut model = Model::new();
+    let repo = init(&store, None);
+    // Of the second one a part is needed by the third, so that there is something to be moved.
+    [chunks(1, 60), [chunks(2, 60), chunks(3, 6)].concat(), chunks(3, 6)]
+        .iter()
+        .for_each(|plain| commit(&repo, plain, &mut model));
+    let ids: Vec<SnapshotId> = repo.snapshots().iter().map(|info| info.id).collect();
+    forget(&repo, &ids[..1], &mut model);
+    assert!(prune(&repo, &Options { grace_ms: 3_600_000, ..ALL }).unwrap().packs_waiting > 0);
+    forget(&repo, &ids[1..2], &mut model);
+    let full = |operation, _: &str| (operation == Operation::Create).then_some(Fault::Error(Kind::Full));
+    let before = packs(&*store);
+    let faulty: Arc<dyn Store> = Arc::new(Faulty::new(store.clone(), full));
+    let e = prune(&open(&faulty, None).unwrap(), &ALL).unwrap_err();
+    assert!(e.kind() == Kind::Full && packs(&*store) < before, "{e}");
+    verify(&open(&store, None).unwrap(), &model, "where it was full");
+    prune(&open(&store, None).unwrap(), &ALL).unwrap();
+    verify(&open(&store, None).unwrap(), &model, "and no longer is");
+}
+
+/// An administrator's clock was ten years ahead when packs were condemned: they do not wait ten years.
+#[test]
+fn a_clock_that_was_ahead_once_keeps_nothing_for_years() {
+    let store = memory();
+    let mut model = Model::new();
+    let repo = init(&store, None);
+    [1, 2].iter().for_each(|seed| commit(&repo, &chunks(*seed, 60), &mut model));
+    let first = repo.snapshots()[0].id;
+    forget(&repo, &[first], &mut model);
+    let patient = Options { grace_ms: 3_600_000, ..ALL };
+    world::shift(10 * 365 * 86_400_000);
+    assert!(prune(&repo, &patient).unwrap().packs_waiting > 0);
+    world::shift(0);
+    commit(&repo, &chunks(3, 60), &mut model);
+    assert!(prune(&repo, &patient).unwrap().packs_waiting > 0, "they wait as long as others");
+    world::shift(7_200_000);
+    let pruned = prune(&repo, &patient).unwrap();
+    world::shift(0);
+    assert!(pruned.done.packs_deleted > 0 && pruned.packs_waiting == 0, "{pruned:?}");
+    verify(&open(&store, None).unwrap(), &model, "after the grace");
+}
+
+/// What was moved before the work is ended counts.
+#[test]
+fn a_prune_that_is_ended_has_moved_what_it_moved() {
+    let store = memory();
+    let mut model = Model::new();
+    let repo = init(&store, None);
+    for seed in 0..4 {
+        commit(&repo, &[chunks(2 * seed, 60), chunks(100 + seed, 60)].concat(), &mut model);
+    }
+    let kept: Plain = (0..4).flat_map(|seed| chunks(100 + seed, 60)).collect();
+    commit(&repo, &kept, &mut model);
+    let ids: Vec<SnapshotId> = repo.snapshots().iter().map(|info| info.id).collect();
+    forget(&repo, &ids[..4], &mut model);
+    let watch = Arc::new(Watch::new());
+    let (ends, read) = (watch.clone(), AtomicUsize::new(0));
+    // While the second pack is read, the time is over.
+    let script = move |operation, name: &str| {
+        let is_pack = operation == Operation::Read && name.starts_with("pack/");
+        if is_pack && read.fetch_add(1, Ordering::Relaxed) == 1 {
+            ends.time_is_over();
+        }
+        None
+    };
+    let faulty: Arc<dyn Store> = Arc::new(Faulty::new(store.clone(), script));
+    let ended = open(&faulty, None).unwrap();
+    let marked = mark(&ended).unwrap();
+    let e = of_marked(&ended, &marked, &ALL, &watch).unwrap_err();
+    assert_eq!(e.kind(), Kind::Interrupted);
+    let state = repo.refresh().unwrap();
+    assert!(state.open_sessions().is_empty(), "it is committed");
+    let rest = prune(&open(&store, None).unwrap(), &ALL).unwrap();
+    assert!(rest.done.packs_emptied > 0, "{rest:?}");
+    verify(&open(&store, None).unwrap(), &model, "in two parts");
 }
 
 /// Backups that are under way while packs go: they commit, or say that they must be run again; none loses anything.

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use onefold::repo::Repo;
 use onefold::repo::check::Unlisted;
+use onefold::repo::{Repo, WriteOptions};
 use onefold::store::Store;
 use onefold::store::memory::Memory;
 use onefold::store::rehearsed::Rehearsed;
 use onefold::watch::Watch;
 use onefold::{Kind, Result};
+use repo_format::log::Body;
 use repo_format::names::Name;
 
 use crate::repo::{backup, chunks, each_request_fails, init, open, restore};
@@ -33,15 +34,23 @@ fn objects(memory: &Memory) -> BTreeMap<String, Vec<u8>> {
 
 fn recover(store: &Arc<dyn Store>, cache: Option<&Path>) -> Result<(Vec<Unlisted>, Vec<String>)> {
     let watch = Watch::new();
-    let unlisted = open(store, cache)?.recover(&watch)?;
+    let unlisted = open(store, cache)?.recover(false, &watch)?;
     Ok((unlisted, watch.problems().into_iter().map(|p| format!("{}: {}", p.subject, p.message)).collect()))
 }
 
 /// Objects that a recovery wrote, and what it said.
 fn watched(memory: &Arc<Memory>, rehearses: bool) -> (Vec<String>, (Vec<Unlisted>, Vec<String>)) {
+    watched_with(memory, rehearses, None)
+}
+
+fn watched_with(
+    memory: &Arc<Memory>,
+    rehearses: bool,
+    cache: Option<&Path>,
+) -> (Vec<String>, (Vec<Unlisted>, Vec<String>)) {
     let rehearsed = Arc::new(Rehearsed::new(memory.clone(), rehearses));
     let store: Arc<dyn Store> = rehearsed.clone();
-    let said = recover(&store, None).unwrap();
+    let said = recover(&store, cache).unwrap();
     (rehearsed.created(), said)
 }
 
@@ -144,6 +153,87 @@ fn a_log_with_a_hole_is_read_on_where_a_machine_knows_it() {
     restore(&fresh, &chunks(2, 6));
     backup(&fresh, &chunks(3, 6));
     restore(&open(&store, None).unwrap(), &chunks(3, 6));
+}
+
+fn lose_the_log(memory: &Memory) {
+    let of_log = |name: &String| {
+        ["log/", "copy/log/", "checkpoint/", "copy/checkpoint/"].iter().any(|folder| name.starts_with(folder))
+    };
+    memory.names().into_iter().filter(of_log).for_each(|name| memory.delete(&name).unwrap());
+}
+
+/// The log is lost whole, under both names. Nobody begins another beside what it told of; whoever knows it gives it back.
+#[test]
+fn a_log_that_is_lost_whole_is_given_back_and_never_begun_anew() {
+    let whole = store_of(3);
+    let (known, cold) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    open(&(whole.clone() as Arc<dyn Store>), Some(known.path())).unwrap();
+    let memory = Arc::new(whole.fork());
+    let store: Arc<dyn Store> = memory.clone();
+    lose_the_log(&memory);
+    let before = objects(&memory);
+    for cache in [None, Some(cold.path()), Some(cold.path())] {
+        let repo = open(&store, cache).unwrap();
+        let stopped = repo.stopped().unwrap();
+        assert!(
+            stopped.kind() == Kind::Damaged && stopped.advice().is_some_and(|hint| hint.contains("recover")),
+            "{stopped}"
+        );
+        assert!(repo.snapshots().is_empty() && repo.writer(WriteOptions::default()).is_err());
+        let (unlisted, problems) = recover(&store, cache).unwrap();
+        assert_eq!((unlisted.len(), problems.len()), (3, 1), "{problems:?}");
+    }
+    assert!(objects(&memory) == before, "nothing was written");
+    // What only rehearses leaves nothing on the machine: once the log is put back, all is as before.
+    watched_with(&memory, true, Some(cold.path()));
+    let back = Arc::new(whole.fork());
+    assert_eq!(open(&(back as Arc<dyn Store>), Some(cold.path())).unwrap().snapshots().len(), 3);
+    // A machine that knows it reads all, and gives it to all.
+    let warm = open(&store, Some(known.path())).unwrap();
+    assert!(warm.stopped().is_some() && warm.snapshots().len() == 3);
+    restore(&warm, &chunks(2, 6));
+    drop(warm);
+    assert_eq!(recover(&store, Some(known.path())).unwrap(), (vec![], vec![]));
+    for cache in [None, Some(cold.path()), Some(known.path())] {
+        let repo = open(&store, cache).unwrap();
+        assert!(repo.stopped().is_none() && repo.snapshots().len() == 3, "{:?}", repo.stopped());
+    }
+    let fresh = open(&store, None).unwrap();
+    backup(&fresh, &chunks(3, 6));
+    assert_eq!(crate::repo::problems(&fresh, true), Vec::<String>::new());
+    restore(&open(&store, None).unwrap(), &chunks(3, 6));
+}
+
+/// All of the log but a checkpoint is lost. Whether it went on is not known: nobody adds to it, until somebody says that it ends there.
+#[test]
+fn a_log_of_which_a_checkpoint_is_left_ends_there_where_that_is_said() {
+    let whole = store_of(1);
+    let repo = open(&(whole.clone() as Arc<dyn Store>), None).unwrap();
+    while repo.state().n() < 105 {
+        repo.administer(&mut |_| Ok(Body::Forget { snapshots: Vec::new() })).unwrap();
+    }
+    backup(&repo, &chunks(1, 6));
+    let memory = Arc::new(whole.fork());
+    let store: Arc<dyn Store> = memory.clone();
+    let of_log = |name: &String| ["log/", "copy/log/"].iter().any(|folder| name.starts_with(folder));
+    memory.names().into_iter().filter(of_log).for_each(|name| memory.delete(&name).unwrap());
+    let before = objects(&memory);
+    let dir = tempfile::tempdir().unwrap();
+    for cache in [None, Some(dir.path()), Some(dir.path())] {
+        let repo = open(&store, cache).unwrap();
+        assert!(repo.stopped().is_some() && repo.snapshots().len() == 1);
+        assert!(repo.administer(&mut |_| Ok(Body::Forget { snapshots: Vec::new() })).is_err());
+        let (unlisted, problems) = recover(&store, cache).unwrap();
+        assert!(unlisted.len() == 1 && !problems.is_empty(), "{unlisted:?} {problems:?}");
+    }
+    assert!(objects(&memory) == before, "nothing was written");
+    open(&store, Some(dir.path())).unwrap().recover(true, &Watch::new()).unwrap();
+    for cache in [None, Some(dir.path())] {
+        let repo = open(&store, cache).unwrap();
+        assert!(repo.stopped().is_none() && repo.snapshots().len() == 1, "{:?}", repo.stopped());
+    }
+    backup(&open(&store, None).unwrap(), &chunks(2, 6));
+    restore(&open(&store, Some(dir.path())).unwrap(), &chunks(2, 6));
 }
 
 /// Every request of a recovery fails, or is done though reported failed: the next run completes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::user::{User, capture, expected, three};
+use crate::user::{User, capture, expected, ran, three};
 
 /// A user with three snapshots: of all tables, an incomplete one, and of all tables but one.
 fn three_nights() -> (User, Vec<String>) {
@@ -72,6 +72,70 @@ fn what_goes_is_said_and_what_stays_is_whole() {
     // The next night stores what is missing, and no more.
     user.backup(&three(&capture("cassandra-5.0")), &[]).fine();
     assert_eq!(user.rows("latest", "lab.users"), rows);
+}
+
+/// What the command line says of which snapshots are meant, and how, counts beside the policy of a profile; and `latest` is of those.
+#[test]
+fn nothing_that_is_said_is_passed_over() {
+    let (user, root) = (User::new(), capture("cassandra-5.0"));
+    let nodes = three(&root);
+    for cluster in ["one", "two", "one", "two"] {
+        let mut command = user.command();
+        ran(command.args(["backup", "cassandra", "--cluster", cluster]).args(crate::user::nodes(&nodes))).fine();
+    }
+    let ids = user.snapshots();
+    let told = user.run(&["forget", "latest", "--cluster", "one", "--dry-run"]).fine();
+    assert!(told.contains(&ids[2][..10]) && told.contains("named"), "{told}");
+    user.run(&["forget", "latest", "--cluster", "three", "--dry-run"]).failed(1, &["there is none of that cluster"]);
+    user.run(&["forget", &ids[0], "--cluster", "one"]).failed(1, &["names one snapshot"]);
+    user.run(&["forget", &ids[0], "--keep-daily", "7"]).failed(1, &["beside a policy"]);
+    for labels in ["", "nightly,", " "] {
+        user.run(&["forget", "--keep-tag", labels]).failed(1, &["empty label"]);
+    }
+    let dir = user.dir.path().display();
+    let policy = "[forget]\nkeep-last = 1\ngrace = \"0s\"\ncluster = \"two\"\n";
+    fs::write(user.path("p.toml"), format!("repository = \"{dir}/repo\"\nkey-file = \"{dir}/key\"\n{policy}")).unwrap();
+    let goes = |more: &[&str]| -> Vec<String> {
+        let mut command = user.command();
+        let words = ["--profile", "p.toml", "forget", "--dry-run", "--json"];
+        let told = ran(command.current_dir(user.dir.path()).args(words).args(more)).objects();
+        let gone = told.iter().filter(|line| line["verdict"] == "forget");
+        gone.map(|line| line["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(goes(&[]), [ids[1].clone()]);
+    assert_eq!(goes(&["--cluster", "one"]), [ids[0].clone()]);
+    assert!(goes(&["--grace", "30d"]).is_empty());
+    assert!(goes(&["--cluster", "one", "--tag", "none"]).is_empty());
+}
+
+/// A rehearsal of forgetting with taking away says what both together do.
+#[test]
+fn a_dry_run_takes_away_what_would_be_forgotten() {
+    let (user, ids) = three_nights();
+    let counts = |line: &Value| (line["packs_condemned"].clone(), line["bytes_condemned"].clone());
+    let dry = user.run(&["forget", &ids[0], "--prune", "--dry-run", "--json"]).objects();
+    let dry = dry.iter().find(|line| line["packs_condemned"].is_u64()).unwrap();
+    assert!(dry["requests"]["writes"].as_u64() > Some(0), "{dry}");
+    let done = user.run(&["forget", &ids[0], "--prune", "--json"]).objects();
+    let done = done.iter().find(|line| line["packs_condemned"].is_u64()).unwrap();
+    assert!(counts(dry) == counts(done) && dry["packs_condemned"].as_u64() > Some(0), "{dry} {done}");
+}
+
+/// A folder of packs that is empty is a disk that is not mounted, until somebody says otherwise.
+#[test]
+fn packs_that_are_all_gone_are_not_stored_anew_unasked() {
+    let (user, root) = (User::new(), capture("cassandra-5.0"));
+    let nodes = three(&root);
+    user.backup(&nodes, &[]).fine();
+    fs::rename(user.path("repo/pack"), user.path("away")).unwrap();
+    fs::create_dir(user.path("repo/pack")).unwrap();
+    let left = user.stored();
+    user.backup(&nodes, &[]).failed(5, &["pack/", "is empty", "--declare-lost"]);
+    assert!(user.stored() < left + 2000, "an entry of the log at most was uploaded");
+    // They are lost for good.
+    assert_eq!(user.run(&["check", "--declare-lost"]).code, Some(5));
+    user.backup(&nodes, &[]).fine();
+    assert_eq!(user.rows("latest", "lab.users"), expected(&root, "users"));
 }
 
 #[test]

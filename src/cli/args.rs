@@ -313,6 +313,9 @@ pub struct Recover {
     /// Say what would be written, and write nothing.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
+    /// The log ends with the last entry that this machine knows of, which is lost: what came after it, if anything, is given up.
+    #[arg(long)]
+    pub log_ends_here: bool,
 }
 
 /// `stats`

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::access;
-use super::args::{Forget, Global, Prune};
+use super::args::{Age, Forget, Global, Prune};
 use super::output::time;
 use super::profile::Profile;
 use super::{Outcome, Output, prune};
-use crate::error::Result;
-use crate::forget::{self, Judged, Options};
+use crate::error::{Error, Kind, Result};
+use crate::forget::{self, Judged};
 use crate::repo::{Repo, SnapshotInfo};
 use crate::snapshot::short;
 
@@ -20,9 +20,13 @@ pub fn run(global: &Global, args: &Forget, profile: &Profile, output: &Output) -
     let forgotten: Vec<SnapshotInfo> = if args.snapshots.is_empty() {
         by_policy(&repo, args, profile, output)?
     } else {
-        let named = forget::named(&repo, &args.snapshots, args.unsafe_allow_remove_all)?;
+        if !args.keep.policy(Age(0)).is_empty() {
+            let message = "is named beside a policy: either those are forgotten that are named, or those that a policy does not keep";
+            return Err(Error::new(Kind::Usage, format_args!("snapshot {}", args.snapshots[0]), message));
+        }
+        let named = forget::named(&repo, &args.snapshots, &args.filter.of(), args.unsafe_allow_remove_all)?;
         named.iter().try_for_each(|info| {
-            told(info, &json!({ "cluster": null, "group": null, "tags": null, "pinned": false }), &[], output)
+            told(info, &json!({ "cluster": null, "group": null, "tags": null, "pinned": false }), &[], "named", output)
         })?;
         named
     };
@@ -47,7 +51,11 @@ pub fn run(global: &Global, args: &Forget, profile: &Profile, output: &Output) -
         }
     }
     match args.prune {
-        true => prune::with(&repo, &Prune { dry_run: args.dry_run, ..Prune::default() }, global, output),
+        true if args.dry_run => {
+            let forgotten = forgotten.iter().map(|info| info.id).collect();
+            prune::rehearse(&repo, &forgotten, &Prune::default(), global, output)
+        }
+        true => prune::with(&repo, &Prune::default(), global, output),
         false => Ok(Outcome::Fine),
     }
 }
@@ -57,7 +65,7 @@ fn by_policy(repo: &Repo, args: &Forget, profile: &Profile, output: &Output) -> 
     if options.policy.is_empty()
         && let Some(policy) = profile.forget()?
     {
-        options = Options { allow_nothing: options.allow_nothing, ..policy.options() };
+        options = args.over(policy).options();
     }
     let judgement = forget::judge(repo, &options)?;
     for (info, e) in &judgement.unreadable {
@@ -78,13 +86,14 @@ fn by_policy(repo: &Repo, args: &Forget, profile: &Profile, output: &Output) -> 
     for judged in &judgement.judged {
         let Judged { info, says, remark, group, reasons, .. } = judged;
         let of = json!({ "cluster": says.cluster, "group": group, "tags": says.tags, "pinned": remark.pinned });
-        told(info, &of, reasons, output)?;
+        told(info, &of, reasons, "no rule keeps it", output)?;
     }
     let gone = judgement.judged.iter().filter(|judged| judged.reasons.is_empty());
     Ok(gone.map(|judged| judged.info).collect())
 }
 
-fn told(info: &SnapshotInfo, of: &serde_json::Value, reasons: &[String], output: &Output) -> Result<()> {
+/// `goes`: why it does, where there is no reason why it stays.
+fn told(info: &SnapshotInfo, of: &serde_json::Value, reasons: &[String], goes: &str, output: &Output) -> Result<()> {
     let verdict = if reasons.is_empty() { "forget" } else { "keep" };
     if output.is_json() {
         return output.object(&json!({
@@ -96,6 +105,6 @@ fn told(info: &SnapshotInfo, of: &serde_json::Value, reasons: &[String], output:
     let group = of["group"].as_str().map(|group| format!("  {group}")).unwrap_or_default();
     let tags = of["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str());
     let tags: String = tags.map(|tag| format!("  #{tag}")).collect();
-    let why = if reasons.is_empty() { String::new() } else { format!("  {}", reasons.join("; ")) };
-    output.line(&format!("{verdict:6}  {}  {}{group}{tags}{why}", short(&id), time(info.time_ms / 1000)))
+    let why = if reasons.is_empty() { goes.to_owned() } else { reasons.join("; ") };
+    output.line(&format!("{verdict:6}  {}  {}{group}{tags}  {why}", short(&id), time(info.time_ms / 1000)))
 }

@@ -32,8 +32,12 @@ pub fn run(global: &Global, args: &Maintain, profile: &Profile, output: &Output)
     for problem in &problems {
         output.warn(&problem.subject, &problem.message);
     }
-    report(&done, args.prune.dry_run, output)?;
-    Ok(if problems.iter().any(|problem| problem.damage) { Outcome::Damage } else { Outcome::Fine })
+    let is_damaged = problems.iter().any(|problem| problem.damage);
+    report(&done, args.prune.dry_run, is_damaged, output)?;
+    if let Some(full) = done.full {
+        return Err(full);
+    }
+    Ok(if is_damaged { Outcome::Damage } else { Outcome::Fine })
 }
 
 /// Says so when the time is over, if anybody works then.
@@ -62,7 +66,7 @@ fn policy(profile: &Profile) -> Result<forget::Options> {
     Ok(Forget::options(&policy))
 }
 
-fn report(done: &Maintained, dry_run: bool, output: &Output) -> Result<()> {
+fn report(done: &Maintained, dry_run: bool, is_damaged: bool, output: &Output) -> Result<()> {
     if output.is_json() {
         let mut all = serde_json::to_value(done).map_err(|e| Error::damaged("report", e))?;
         (all["message_type"], all["dry_run"]) = (json!("summary"), json!(dry_run));
@@ -70,7 +74,7 @@ fn report(done: &Maintained, dry_run: bool, output: &Output) -> Result<()> {
     }
     let would = if dry_run { "would be " } else { "" };
     for id in &done.forgotten {
-        output.line(&format!("snapshot {} {would}forgotten", short(id)))?;
+        output.line(&format!("snapshot {} {would}forgotten", short(&id.to_string())))?;
     }
     if let Some(pruned) = &done.pruned {
         prune::lines(pruned, dry_run, output)?;
@@ -83,18 +87,20 @@ fn report(done: &Maintained, dry_run: bool, output: &Output) -> Result<()> {
     }
     if let Some(verified) = &done.verified {
         output.line(&format!(
-            "verified: {} snapshots, {} log entries, {} index objects; a share of {} packs with {} read and opened, {} chunks",
+            "verified: {} snapshots, {} log entries, {} index objects; {} of {} packs read, {} of {}; {} chunks reached",
             verified.snapshots,
             verified.log_entries,
             verified.index_objects,
+            verified.packs_read,
             verified.packs,
+            bytes(verified.bytes_read),
             bytes(verified.pack_bytes),
             verified.chunks,
         ))?;
     }
     done.declared.iter().try_for_each(|said| output.line(said))?;
     done.left.iter().try_for_each(|left| output.line(&format!("left: {}: {}", left.step, left.why)))?;
-    match done.left.is_empty() {
+    match done.left.is_empty() && !is_damaged {
         true => output.line("nothing is left to be done"),
         false => Ok(()),
     }

@@ -1,6 +1,9 @@
 //! `onefold prune`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use repo_format::id::SnapshotId;
 
 use serde_json::json;
 
@@ -10,7 +13,7 @@ use super::output::bytes;
 use super::progress::Progress;
 use super::{Outcome, Output};
 use crate::error::Result;
-use crate::prune::{self, Pruned};
+use crate::prune::{self, Pruned, Requests};
 use crate::repo::Repo;
 use crate::repo::log::Trimmed;
 use crate::watch::Watch;
@@ -22,19 +25,43 @@ pub fn run(global: &Global, args: &Prune, output: &Output) -> Result<Outcome> {
 
 /// The same, of a repository that is open.
 pub fn with(repo: &Repo, args: &Prune, global: &Global, output: &Output) -> Result<Outcome> {
+    told(repo, args.dry_run, global, output, &|watch| {
+        let pruned = prune::prune(repo, &args.options(), watch)?;
+        if !args.dry_run {
+            repo.remember_prune();
+        }
+        Ok(pruned)
+    })
+}
+
+/// What it would do if these snapshots were forgotten.
+pub fn rehearse(
+    repo: &Repo,
+    forgotten: &BTreeSet<SnapshotId>,
+    args: &Prune,
+    global: &Global,
+    output: &Output,
+) -> Result<Outcome> {
+    told(repo, true, global, output, &|watch| prune::rehearse(repo, forgotten, &args.options(), watch))
+}
+
+fn told(
+    repo: &Repo,
+    dry_run: bool,
+    global: &Global,
+    output: &Output,
+    work: &dyn Fn(&Watch) -> Result<Pruned>,
+) -> Result<Outcome> {
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "prune", !global.quiet, output)?;
-    let pruned = prune::prune(repo, &args.options(), &watch)?;
-    if !args.dry_run {
-        repo.remember_prune();
-    }
+    let pruned = work(&watch)?;
     drop(progress);
     access::notes(repo, output);
     let problems = watch.problems();
     for problem in &problems {
         output.warn(&problem.subject, &problem.message);
     }
-    report(&pruned, args.dry_run, output)?;
+    report(&pruned, dry_run, output)?;
     Ok(if problems.is_empty() { Outcome::Fine } else { Outcome::Damage })
 }
 
@@ -78,6 +105,9 @@ pub fn lines(pruned: &Pruned, dry_run: bool, output: &Output) -> Result<()> {
             .line(&format!("{would}given up: {count} backups that were begun more than 30 days ago and never ended"))?;
     }
     log(&pruned.log, would, output)?;
+    if let Some(Requests { reads, writes, deletes }) = pruned.requests {
+        output.line(&format!("about {reads} objects would be read, {writes} written, {deletes} deleted"))?;
+    }
     if pruned.packs_waiting > done.packs_condemned {
         let waiting = pruned.packs_waiting - done.packs_condemned;
         output.line(&format!("{waiting} packs that were condemned before wait for their grace to end"))?;

@@ -22,7 +22,7 @@ pub fn run(global: &Global, args: &Recover, output: &Output) -> Result<Outcome> 
     let watch = Arc::new(Watch::new());
     let unlisted = {
         let _progress = Progress::start(&watch, "recovering", !global.quiet, output)?;
-        repo.recover(&watch)?
+        repo.recover(args.log_ends_here, &watch)?
     };
     access::notes(&repo, output);
     let (written, problems) = (store.created(), watch.problems());

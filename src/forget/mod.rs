@@ -120,12 +120,16 @@ fn nothing_left() -> Error {
         .hint("if that is what you want, add --unsafe-allow-remove-all")
 }
 
-/// Forgets the snapshots that are named, each by the beginning of its id or as `latest`. Needs *admin*.
+/// The snapshots that are named, each by the beginning of its id or as `latest`, the newest one that fits `filter`; they may be forgotten.
+/// With a filter it needs *read*.
 ///
-/// Errors: one is not there, or is pinned; none would be left.
-pub fn named(repo: &Repo, names: &[String], allow_nothing: bool) -> Result<Vec<SnapshotInfo>> {
+/// Errors: one is not there, or is pinned; none would be left; which is the latest is not known.
+pub fn named(repo: &Repo, names: &[String], filter: &Filter, allow_nothing: bool) -> Result<Vec<SnapshotInfo>> {
     let state = repo.refresh()?;
-    let found = remarks::found(repo, names)?;
+    let found = match filter.is_empty() {
+        true => remarks::found(repo, names)?,
+        false => names.iter().map(|name| fitting(repo, name, filter)).collect::<Result<Vec<_>>>()?,
+    };
     if let Some(info) = found.iter().find(|info| state.is_pinned(&info.id)) {
         let why = match repo.remark(&info.id).reason {
             reason if reason.is_empty() => "is pinned".to_owned(),
@@ -141,6 +145,18 @@ pub fn named(repo: &Repo, names: &[String], allow_nothing: bool) -> Result<Vec<S
         return Err(nothing_left());
     }
     Ok(found)
+}
+
+/// What `latest` means among those that fit. One that cannot be read may be the one that is meant.
+fn fitting(repo: &Repo, name: &str, filter: &Filter) -> Result<SnapshotInfo> {
+    let mut unread = None;
+    let (info, _) = snapshot::find(repo, name, filter, &mut |e| unread = Some(e.again()))?;
+    match unread {
+        Some(e) => {
+            Err(e.within(format_args!("snapshot {name} may be one that cannot be read")).hint("name it by its id"))
+        }
+        None => Ok(info),
+    }
 }
 
 fn candidate(judged: &Judged) -> Candidate {

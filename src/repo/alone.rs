@@ -34,7 +34,7 @@ pub struct Alone {
     pub chunks: u64,
     /// Their plaintext, in bytes.
     pub bytes: u64,
-    /// Their parts of the bytes of frames: what a prune can free once this snapshot is forgotten.
+    /// Their parts of the bytes of frames, and its own objects: what a prune can free once this snapshot is forgotten.
     pub frees: u64,
 }
 

@@ -76,8 +76,10 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
             expected.insert(*pack, size);
         }
     })?;
+    let mut any = false;
     core.store.list(ObjectKind::Pack.word(), &mut |text, found| {
         let Ok(Name::Pack(pack)) = Name::parse(text) else { return Ok(()) };
+        any = true;
         if !is_in(part, &pack) {
             return Ok(());
         }
@@ -99,6 +101,12 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
         }
         Ok(())
     })?;
+    let counts = |pack: &&PackName| !state.condemned().contains_key(pack) && !state.lost().contains_key(pack);
+    let stood = expected.keys().filter(counts).count();
+    if !any && stood > 0 {
+        let message = format!("is empty, though the log tells of {stood} packs: nothing is stored anew for that");
+        return Err(Error::damaged(format_args!("{}/", ObjectKind::Pack.word()), message).hint(EMPTY));
+    }
     // What is condemned may have been deleted since.
     let missed = expected.into_iter().filter(|(pack, _)| !state.condemned().contains_key(pack));
     let mut wrong: BTreeSet<PackName> = BTreeSet::new();
@@ -123,6 +131,9 @@ pub(super) fn look(core: &Core, index: &dyn Index, state: &State) -> Result<Doub
     doubts.wrong = Wrong { sightings, packs: wrong, of: count };
     Ok(doubts)
 }
+
+const EMPTY: &str = "is a disk not mounted there, or a folder mistyped? If all packs are lost for good, `onefold check --declare-lost` says so to \
+     all, and then a backup stores everything anew";
 
 impl Doubts {
     /// Declares lost what was seen missing or damaged for long enough.

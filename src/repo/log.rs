@@ -2,6 +2,7 @@
 //! stored twice; which of several writers wins a number is decided under the first name.
 
 mod checkpoints;
+mod opening;
 mod trimming;
 mod verify;
 
@@ -16,10 +17,9 @@ use repo_format::key::SignKey;
 use repo_format::log::{Body, Entry};
 use repo_format::log_rules::Outcome;
 use repo_format::log_state::State;
-use repo_format::names::{COPIES, Name, ObjectKind};
+use repo_format::names::Name;
 use repo_format::trim;
 
-use self::checkpoints::checkpoint;
 use super::{twice, world};
 use crate::error::{Error, Kind, Result};
 use crate::store::fetched::{AT_ONCE, Fetched};
@@ -64,63 +64,6 @@ struct Turn {
 }
 
 impl Log {
-    /// Goes on from a state that was verified before (a cache's): a few small reads when nothing was added. Without one
-    /// reads from the newest believable checkpoint, or from the configuration.
-    ///
-    /// The entry that `seen` ends with must still be there. If it is hidden, or another entry stands in its place, the error names
-    /// it. An entry that cannot be read stops the reading, not the opening: [`Log::stopped`].
-    pub fn open(store: Arc<dyn Store>, start: Start, seen: Option<State>) -> Result<Log> {
-        let empty = State::new(start.hash, &start.config);
-        let turn = Mutex::default();
-        let log = Log { store, start, state: RwLock::new(Arc::new(empty)), turn, notes: Mutex::default() };
-        let mut ahead = Fetched::default();
-        if let Some(seen) = &seen {
-            // What stands and what comes next, at once.
-            let [stands, next] = [Name::Log(seen.n()), Name::Log(seen.n() + 1)];
-            let names = [stands.to_string(), next.to_string(), next.copy(), trim::mark_of(seen.n() + 1).to_string()];
-            ahead = Fetched::of(&*log.store, names);
-        }
-        match seen {
-            Some(seen) if log.stands(&seen, &mut ahead)? => {
-                log.set(seen);
-                log.read_on(&mut lock(&log.turn), ahead)?;
-            }
-            _ => {
-                let own = log.start.own.as_ref();
-                if let Some(state) = checkpoint(&*log.store, &log.start.config, own, None)? {
-                    log.set(state);
-                }
-                log.catch_up()?;
-                log.check_no_gap()?;
-            }
-        }
-        Ok(log)
-    }
-
-    /// Whether the entry that a state ends with is there. Where the administrator has trimmed the log since, it need not
-    /// be.
-    fn stands(&self, seen: &State, ahead: &mut Fetched) -> Result<bool> {
-        if seen.n() == 0 {
-            return Ok(true);
-        }
-        let name = Name::Log(seen.n());
-        let fits = |bytes: &[u8]| match ObjectHash::of(bytes) == seen.head() {
-            true => Ok(()),
-            false => Err(Error::damaged("entry", "is not the entry that this machine has seen")),
-        };
-        let mut read = |name: &str| ahead.read(&*self.store, name);
-        if let Some(found) = twice::read_by(&mut read, &name, fits).map_err(|e| e.hint(ROLLED_BACK))? {
-            self.mend(&name, &found);
-            return Ok(true);
-        }
-        let trimmed = checkpoint(&*self.store, &self.start.config, None, None)?;
-        if trimmed.is_some_and(|state| state.n() > seen.n() || state.head() == seen.head()) {
-            return Ok(false);
-        }
-        let message = "is missing, but this machine has seen it: the repository was rolled back or an entry hidden";
-        Err(Error::damaged(name, message).hint(ROLLED_BACK))
-    }
-
     /// Whether entry `n` is the one with this hash; `None` where it is gone.
     pub fn is_entry(&self, n: u64, hash: &str) -> Result<Option<bool>> {
         let state = self.state();
@@ -331,35 +274,6 @@ impl Log {
         }
         create_or_same(&*self.store, &name.to_string(), bytes)
     }
-
-    /// Entries follow one another without a gap: one that is listed beyond the head has lost its predecessor.
-    fn check_no_gap(&self) -> Result<()> {
-        let last = self.last_listed(self.state().n())?;
-        // Entries may have been added while we listed; they are there.
-        let mut turn = lock(&self.turn);
-        if last > self.state().n() && self.read_on(&mut turn, Fetched::default())?.n() < last && turn.stopped.is_none()
-        {
-            let name = Name::Log(self.state().n() + 1);
-            let message = format!("is missing under both its names, though the log goes on to {last}");
-            turn.stopped = Some(Error::damaged(name, message).hint(STOPPED));
-        }
-        Ok(())
-    }
-
-    /// The greatest number above `n` that is listed under either name, or `n`.
-    fn last_listed(&self, n: u64) -> Result<u64> {
-        let mut last = n;
-        let copies = format!("{COPIES}/{}", ObjectKind::Log.word());
-        for (folder, after) in [(ObjectKind::Log.word(), Name::Log(n).to_string()), (&copies, Name::Log(n).copy())] {
-            self.store.list_after(folder, &after, &mut |text, _| {
-                if let Ok(Name::Log(n)) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
-                    last = last.max(n);
-                }
-                Ok(())
-            })?;
-        }
-        Ok(last)
-    }
 }
 
 /// Whether the log has gone on from this entry, which is gone: its snapshot is listed, or its index objects stand.
@@ -374,8 +288,6 @@ fn is_done(state: &State, body: &Body) -> bool {
     }
 }
 
-const ROLLED_BACK: &str =
-    "find out who rolled the repository back; if that was you, delete this machine's cache directory";
 const NO_CHECKPOINT: &str = "was trimmed, and no checkpoint after it can be read";
 const STOPPED: &str = "what the log says up to there still stands and can be restored; before anything is added, put \
                        the entry back from another copy of the store";

@@ -291,7 +291,9 @@ impl Core {
     /// and at last; not at each entry, for the whole state is written. A full or read-only cache directory must not stop
     /// work.
     fn remember(&self, state: &State) {
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = &self.cache
+            && !self.store.rehearses()
+        {
             let _ = cache.set_state(&self.ring.repo_id, &self.ring.repo, state);
             self.remembered.store(state.n(), Ordering::Relaxed);
         }

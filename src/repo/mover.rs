@@ -51,7 +51,8 @@ impl<'a> Frames<'a> {
 
 /// What the session has in hand.
 pub(super) struct Mover<'a> {
-    core: &'a Core,
+    /// Where it carries.
+    pub core: &'a Core,
     session: Session,
     sealer: Sealer,
     opener: Opener,

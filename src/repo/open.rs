@@ -222,11 +222,18 @@ fn finish(parts: Parts, cache: Option<&Cache>) -> Result<Repo> {
 
 impl Core {
     /// The first entry lists the first writer and the first credential; before it the configuration has its second copy. Where `init` was
-    /// interrupted before, the administrator writes both now.
+    /// interrupted before, the administrator writes both now; but a log is never begun beside what an earlier one has told of.
     fn list_first_writer(&self) -> Result<()> {
         // Entries that cannot be read are not none.
         if self.log.state().n() > 0 || self.log.stopped().is_some() {
             return Ok(());
+        }
+        for kind in [ObjectKind::Snapshot, ObjectKind::Index, ObjectKind::Pack] {
+            if let Some(name) = any_of(&*self.store, kind.word())? {
+                let message = format!("is lost under both its names with all its checkpoints, though {name} is there");
+                self.log.stop(Error::damaged(ObjectKind::Log.word(), message).hint(LOST_LOG));
+                return Ok(());
+            }
         }
         let (Some(admin), Some(writer)) = (&self.ring.admin_key, &self.ring.writer) else { return Ok(()) };
         create_or_same(&*self.store, &Name::Config.copy(), self.config.encode(admin)?)?;
@@ -245,6 +252,23 @@ impl Core {
         }
     }
 }
+
+/// Some object below a folder.
+fn any_of(store: &dyn Store, folder: &str) -> Result<Option<String>> {
+    let mut any = None;
+    let listed = store.list(folder, &mut |name, _| {
+        any = Some(name.to_owned());
+        // One is enough.
+        Err(Error::new(Kind::Interrupted, name, "was found"))
+    });
+    match any {
+        Some(name) => Ok(Some(name)),
+        None => listed.map(|()| None),
+    }
+}
+
+const LOST_LOG: &str = "put `log/` back from another copy of the store; or run `onefold recover`, with admin, on a machine that has used the repository: \
+     its cache knows the log";
 
 /// A credential that opened, and the configuration that it anchors.
 struct Unlocked {

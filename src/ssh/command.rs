@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,41 @@ const WRITTEN_MAX: usize = 64 << 10;
 const OF_SSH: i32 = 255;
 /// With this code a shell says that there is no such program.
 const NO_PROGRAM: i32 = 127;
+
+/// So often is looked whether the work was asked to stop.
+const LOOKS: Duration = Duration::from_millis(100);
+
+/// How long a program is waited for.
+#[derive(Clone, Copy)]
+pub struct Patience<'w> {
+    /// At most so long.
+    pub limit: Duration,
+    /// And no longer than this says that the work goes on.
+    pub goes_on: &'w (dyn Fn() -> Result<()> + Sync),
+}
+
+impl Patience<'static> {
+    /// So long, whatever happens.
+    pub fn of(limit: Duration) -> Patience<'static> {
+        Patience { limit, goes_on: &|| Ok(()) }
+    }
+}
+
+impl Patience<'_> {
+    /// Waits until nobody holds the other end of `ended`.
+    fn wait(self, ended: &Receiver<()>) -> std::result::Result<(), Failed> {
+        let mut left = self.limit;
+        // Nothing is ever sent.
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left.min(LOOKS)) {
+            left = left.saturating_sub(LOOKS);
+            if left.is_zero() {
+                return Err(Failed::Late(self.limit));
+            }
+            (self.goes_on)().map_err(Failed::Stopped)?;
+        }
+        Ok(())
+    }
+}
 
 /// A program that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +83,13 @@ impl Ran {
     }
 }
 
-/// Runs a program of this machine. It gets nothing to read, and is ended after `limit`.
-pub fn here(words: &[&str], limit: Duration) -> Result<Ran> {
+/// Runs a program of this machine. It gets nothing to read, and is ended where it takes longer than `patience` lasts.
+pub fn here(words: &[&str], patience: Patience<'_>) -> Result<Ran> {
     let (name, rest) = words.split_first().ok_or_else(|| Error::new(Kind::Usage, "a program", "has no name"))?;
     let mut command = Command::new(name);
     // The password is no business of its.
     command.args(rest).process_group(0).env_remove("ONEFOLD_PASSWORD");
-    match run(command, limit) {
+    match run(command, patience) {
         Err(Failed::Start(e)) if e.kind() == io::ErrorKind::NotFound => {
             Ok(Ran { code: Some(NO_PROGRAM), out: String::new(), err: String::new() })
         }
@@ -63,12 +98,12 @@ pub fn here(words: &[&str], limit: Duration) -> Result<Ran> {
 }
 
 impl Host {
-    /// Runs a program of the host, for whom a shell there takes the words as they are. It gets nothing to read. After `limit` it is
-    /// given up; it may go on there.
-    pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
+    /// Runs a program of the host, for whom a shell there takes the words as they are. It gets nothing to read. Where it
+    /// takes longer than `patience` lasts it is given up; it may go on there.
+    pub fn run(&self, words: &[&str], patience: Patience<'_>) -> Result<Ran> {
         let mut command = program(self.address(), self.settings());
         command.args(["--", &self.address().host, &quoted(words)?]);
-        match run(command, limit) {
+        match run(command, patience) {
             Ok(ran) if ran.code == Some(OF_SSH) => Err(refusal::ended(self.shown(), &ran.err)),
             Err(Failed::Start(e)) => Err(refusal::not_started(self.shown(), e)),
             ran => ran.map_err(|failed| failed.of(self.shown())),
@@ -97,6 +132,7 @@ enum Failed {
     Start(io::Error),
     Wait(io::Error),
     Late(Duration),
+    Stopped(Error),
 }
 
 impl Failed {
@@ -106,11 +142,12 @@ impl Failed {
             Failed::Late(limit) => {
                 Error::new(Kind::Io, what, format_args!("did not end within {} seconds", limit.as_secs()))
             }
+            Failed::Stopped(e) => e,
         }
     }
 }
 
-fn run(mut command: Command, limit: Duration) -> std::result::Result<Ran, Failed> {
+fn run(mut command: Command, patience: Patience<'_>) -> std::result::Result<Ran, Failed> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(Failed::Start)?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -127,16 +164,14 @@ fn run(mut command: Command, limit: Duration) -> std::result::Result<Ran, Failed
     };
     let (out, err) = (listen(out), listen(err));
     drop(sender);
-    // Nothing is ever sent: it ends when both have heard all.
-    let late = matches!(ended.recv_timeout(limit), Err(std::sync::mpsc::RecvTimeoutError::Timeout));
-    if late {
+    // Both have heard all then.
+    let waited = patience.wait(&ended);
+    if waited.is_err() {
         end();
     }
     let status = child.wait().map_err(Failed::Wait);
-    if late {
-        // What left the group may hold the pipes for ever: nobody waits for who listens.
-        return Err(Failed::Late(limit));
-    }
+    // What left the group may hold the pipes for ever: nobody waits for who listens.
+    waited?;
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
     Ok(Ran { code: status?.code(), out, err })
 }
@@ -163,25 +198,37 @@ mod tests {
     fn a_shell_takes_quoted_words_for_what_they_are() {
         let words = ["printf", "%s|", "a b", "$HOME", "it's", "`id`", "", "-x", "\\", "*", "\"", "ä;&"];
         let line = quoted(&words).unwrap();
-        let ran = here(&["sh", "-c", &line], Duration::from_secs(10)).unwrap().well("sh").unwrap();
+        let ran = here(&["sh", "-c", &line], Patience::of(Duration::from_secs(10))).unwrap().well("sh").unwrap();
         assert_eq!(ran.out, "a b|$HOME|it's|`id`||-x|\\|*|\"|ä;&|");
         assert_eq!(quoted(&["a\nb"]).unwrap_err().kind(), Kind::Usage);
     }
 
     #[test]
     fn what_ends_badly_or_not_at_all_is_said() {
-        let sh = |line: &str| here(&["sh", "-c", line], Duration::from_secs(10)).unwrap().well("it");
+        let sh = |line: &str| here(&["sh", "-c", line], Patience::of(Duration::from_secs(10))).unwrap().well("it");
         assert_eq!(sh("echo yes").unwrap().out, "yes\n");
         let error = sh("echo no; echo why >&2; exit 3").unwrap_err();
         assert!(error.message().contains("with 3: why"), "{error}");
         assert_eq!(
-            here(&["no-such-program"], Duration::from_secs(9)).unwrap().well("it").unwrap_err().kind(),
+            here(&["no-such-program"], Patience::of(Duration::from_secs(9))).unwrap().well("it").unwrap_err().kind(),
             Kind::Unsupported
         );
-        let late = here(&["sleep", "60"], Duration::from_millis(50)).unwrap_err();
+        let brief = Patience::of(Duration::from_millis(50));
+        let late = here(&["sleep", "60"], brief).unwrap_err();
         assert!(late.message().contains("did not end"), "{late}");
-        let escaped = here(&["sh", "-c", "setsid sleep 20 & sleep 60"], Duration::from_millis(50)).unwrap_err();
+        let escaped = here(&["sh", "-c", "setsid sleep 20 & sleep 60"], brief).unwrap_err();
         assert!(escaped.message().contains("did not end"), "{escaped}");
         assert_eq!(sh("yes | head -c 1000000").unwrap().out.len(), WRITTEN_MAX);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_given_up_when_its_work_is_to_stop() {
+        let looked = std::sync::atomic::AtomicU32::new(0);
+        let goes_on = || match looked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 | 1 => Ok(()),
+            _ => Err(Error::new(Kind::Interrupted, "it", "is to stop")),
+        };
+        let ran = here(&["sleep", "3600"], Patience { limit: Duration::from_secs(3600), goes_on: &goes_on });
+        assert_eq!(ran.unwrap_err().kind(), Kind::Interrupted);
     }
 }

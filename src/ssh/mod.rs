@@ -16,7 +16,7 @@ mod statvfs;
 
 pub use address::Address;
 pub use answer::{Answer, Fault, Pending};
-pub use command::{Ran, here, quoted};
+pub use command::{Patience, Ran, here, quoted};
 pub use connection::Connection;
 pub use host::Host;
 pub use packet::{Attributes, Name, fuzz, status};

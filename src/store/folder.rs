@@ -101,7 +101,9 @@ impl<D: Disk> Folder<D> {
     fn error(&self, name: &str, e: io::Error) -> Error {
         let error = e.downcast().unwrap_or_else(|e| Error::io(format!("{}/{name}", self.disk.place()), e));
         match error.kind() {
-            Kind::Full => error.hint("free some space and run the command again: what was uploaded is used again"),
+            Kind::Full => {
+                error.hint("free some space and run the command again: what a backup has uploaded is used again")
+            }
             _ => error,
         }
     }

@@ -121,6 +121,11 @@ pub trait Store: Send + Sync {
         self.under().is_some_and(|under| under.several_win())
     }
 
+    /// Whether what is written goes nowhere ([`rehearsed`]): a machine must not remember it.
+    fn rehearses(&self) -> bool {
+        self.under().is_some_and(|under| under.rehearses())
+    }
+
     /// The place of the log store, where the log does not lie in here ([`with_log`]).
     fn log_place(&self) -> Option<String> {
         self.under().and_then(|under| under.log_place())
@@ -166,6 +171,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn several_win(&self) -> bool {
         (**self).several_win()
+    }
+    fn rehearses(&self) -> bool {
+        (**self).rehearses()
     }
     fn log_place(&self) -> Option<String> {
         (**self).log_place()

@@ -108,6 +108,10 @@ impl Store for Rehearsed {
         self.inner.place()
     }
 
+    fn rehearses(&self) -> bool {
+        self.rehearses
+    }
+
     fn under(&self) -> Option<&dyn Store> {
         Some(&*self.inner)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Entry, Identity, OpenFile, Place, Volume, if_there};
 use crate::error::{Error, Kind, Result};
 use crate::pace::{Clock, Latency, Pace};
-use crate::ssh::Ran;
+use crate::ssh::{Patience, Ran};
 
 /// The longest sleep before it is looked whether the node is let go of.
 const SLEEP: Duration = Duration::from_millis(500);
@@ -142,8 +142,8 @@ impl Volume for Gentle {
         self.inner.reach()
     }
 
-    fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
-        self.inner.run(words, limit)
+    fn run(&self, words: &[&str], patience: Patience<'_>) -> Result<Ran> {
+        self.inner.run(words, patience)
     }
 
     fn fill(&self, folder: &Path) -> Result<u8> {

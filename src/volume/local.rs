@@ -4,13 +4,12 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::fs::StatVfsMountFlags;
 
 use super::{Entry, Identity, OpenFile, Volume, What, changed};
 use crate::error::{Error, Result};
-use crate::ssh::{Counts, Ran, here};
+use crate::ssh::{Counts, Patience, Ran, here};
 
 /// The volume whose paths are those of this machine, absolute or from the current folder on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,8 +44,8 @@ impl Volume for Local {
         Ok(format!("{} {}", found.dev(), found.ino()))
     }
 
-    fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
-        here(words, limit)
+    fn run(&self, words: &[&str], patience: Patience<'_>) -> Result<Ran> {
+        here(words, patience)
     }
 
     fn fill(&self, folder: &Path) -> Result<u8> {

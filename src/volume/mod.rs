@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
 use crate::pace::Latency;
-use crate::ssh::Ran;
+use crate::ssh::{Patience, Ran};
 
 pub use gentle::{Bounds, Guard};
 pub use local::Local;
@@ -45,8 +45,8 @@ pub trait Volume: Send + Sync {
     fn reach(&self) -> Result<()> {
         Ok(())
     }
-    /// Runs a program on its machine, as there programs are found, for `limit` at most. It gets nothing to read.
-    fn run(&self, words: &[&str], _limit: Duration) -> Result<Ran> {
+    /// Runs a program on its machine, as there programs are found, as long as `patience` lasts. It gets nothing to read.
+    fn run(&self, words: &[&str], _patience: Patience<'_>) -> Result<Ran> {
         let what = words.first().copied().unwrap_or_default();
         Err(Error::new(Kind::Unsupported, self.name(), format_args!("{what} cannot be run there")))
     }
@@ -216,8 +216,8 @@ impl Place {
     }
 
     /// See [`Volume::run`]. It gets the least of the processor and of the disk, where there are `nice` and `ionice` and they may be used.
-    pub fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
-        self.volume.run(&[&["sh", "-c", GENTLY, "sh"], words].concat(), limit)
+    pub fn run(&self, words: &[&str], patience: Patience<'_>) -> Result<Ran> {
+        self.volume.run(&[&["sh", "-c", GENTLY, "sh"], words].concat(), patience)
     }
 
     /// The machine, as it is named before its paths; empty is this one.
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn programs_run_gently_and_also_where_that_cannot_be() {
-        let ten = Duration::from_secs(10);
+        let ten = Patience::of(std::time::Duration::from_secs(10));
         let run = |words: &[&str]| Place::local("/").run(words, ten).unwrap();
         assert_eq!(run(&["nice"]).out, "19\n");
         assert_eq!(run(&["printf", "%s|", "a b", "$x", ""]).out, "a b|$x||");

@@ -16,7 +16,7 @@ use super::{Entry, Identity, OpenFile, Volume, What, changed};
 use crate::error::{Error, Kind, Result};
 use crate::pace::{Clock, Latency};
 use crate::ssh::files::{self, Handle, Piece};
-use crate::ssh::{Address, Answer, Attributes, Connection, Fault, Host, Pending, Ran};
+use crate::ssh::{Address, Answer, Attributes, Connection, Fault, Host, Patience, Pending, Ran};
 
 /// Bytes that were asked for and not read yet, of all files of a volume.
 const AHEAD_MAX: u64 = 4 << 20;
@@ -166,8 +166,8 @@ impl Volume for Remote {
         self.0.host.connection().map(drop)
     }
 
-    fn run(&self, words: &[&str], limit: Duration) -> Result<Ran> {
-        self.0.host.run(words, limit)
+    fn run(&self, words: &[&str], patience: Patience<'_>) -> Result<Ran> {
+        self.0.host.run(words, patience)
     }
 
     fn fill(&self, folder: &Path) -> Result<u8> {

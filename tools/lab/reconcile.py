@@ -42,11 +42,11 @@ def schema(capture):
     return before, names, after
 
 
-def reconcile(capture, answers=False):
+def reconcile(capture, answers=lambda table: False):
     """Imports the capture of every node into one node that has nothing else, and compacts. Returns that cluster's name and
     its tables' folders. A node that runs already is emptied: that is quicker than a start.
 
-    `answers`: every node's files are compacted before they meet, so that they meet as replicas answer a read at ALL."""
+    `answers`: of tables that it says so of every node's files are compacted before they meet, so that they meet as replicas answer a read at ALL."""
     capture = Path(capture).resolve()
     version = twin(capture)
     if not empty(version, NODE):
@@ -64,7 +64,7 @@ def reconcile(capture, answers=False):
         calls = []
         for name in names:
             table, folders = name.rsplit("-", 1)[0], folders_of(capture, name)
-            if answers or re.search(r"\bcounter\b", (capture / "node1/lab" / name / "schema.cql").read_text()):
+            if answers(table) or re.search(r"\bcounter\b", (capture / "node1/lab" / name / "schema.cql").read_text()):
                 folders = node_by_node(session, version, table, folders, places[table], Path(merged))
             if folders:
                 calls.append(("nodetool", NODE, "import", "--copy-data", "lab", table, *folders))

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use crate::snapshot;
 
 /// Which snapshots are listed, or which `latest` may mean.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Snapshots")]
 pub struct Filter {
     /// Of this cluster only.

@@ -20,18 +20,12 @@ pub struct Forget {
     /// What is kept.
     #[command(flatten)]
     pub keep: Keep,
-    /// What makes snapshots one group, each of which the policy is applied to: writer, cluster, host, tags.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        value_delimiter = ',',
-        default_value = "writer,cluster",
-        conflicts_with = "snapshots"
-    )]
+    /// What makes snapshots one group, each of which the policy is applied to: writer, cluster, host, tags. [default: writer,cluster]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with = "snapshots")]
     pub group_by: Vec<GroupBy>,
-    /// A policy forgets nothing that was committed so lately.
-    #[arg(long, value_name = "AGE", default_value = "7d", conflicts_with = "snapshots")]
-    pub grace: Age,
+    /// A policy forgets nothing that was committed so lately. [default: 7d]
+    #[arg(long, value_name = "AGE", conflicts_with = "snapshots")]
+    pub grace: Option<Age>,
     /// Say what would be forgotten, and forget nothing.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
@@ -44,10 +38,12 @@ pub struct Forget {
     /// All snapshots may be forgotten.
     #[arg(long)]
     pub unsafe_allow_remove_all: bool,
-    /// Only these are judged.
+    /// Only these are judged, or which `latest` may mean.
     #[command(flatten)]
     pub filter: Filter,
 }
+
+const GRACE: Age = Age(7 * 86_400_000);
 
 /// What a policy keeps.
 #[derive(Debug, ClapArgs)]
@@ -91,7 +87,7 @@ pub struct Keep {
     pub keep_within_yearly: Option<Within>,
     /// Those with this label; with all of several, joined by commas.
     #[arg(long, value_name = "LABELS")]
-    pub keep_tag: Vec<String>,
+    pub keep_tag: Vec<Labels>,
 }
 
 impl Keep {
@@ -109,9 +105,26 @@ impl Keep {
         ];
         let counts = Period::ALL.into_iter().zip(counts).filter_map(|(period, n)| Some((period, n?)));
         let within = Period::ALL.into_iter().zip(within).filter_map(|(period, span)| Some((period, span.clone()?.0)));
-        let tags = k.keep_tag.iter().map(|tags| tags.split(',').map(str::to_owned).collect()).collect();
+        let tags = k.keep_tag.iter().map(|labels| labels.0.clone()).collect();
         let within: BTreeMap<Period, Span2> = within.collect();
         Policy { counts: counts.collect(), within, tags, grace_ms: grace.0 }
+    }
+}
+
+/// Labels, all of which a snapshot has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels(pub Vec<String>);
+
+impl FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Labels, String> {
+        let labels: Vec<String> = text.split(',').map(|label| label.trim().to_owned()).collect();
+        match labels.iter().any(String::is_empty) {
+            // It would keep nothing.
+            true => Err(format!("{text:?} has an empty label")),
+            false => Ok(Labels(labels)),
+        }
     }
 }
 
@@ -150,9 +163,26 @@ pub enum GroupBy {
 }
 
 impl Forget {
+    /// The policy of `profile`, and what this command line says besides.
+    pub fn over(&self, profile: Forget) -> Forget {
+        let Filter { cluster, host, tags } = self.filter.clone();
+        let or = |given: &Vec<GroupBy>, other| if given.is_empty() { other } else { given.clone() };
+        Forget {
+            group_by: or(&self.group_by, profile.group_by),
+            grace: self.grace.or(profile.grace),
+            unsafe_allow_remove_all: self.unsafe_allow_remove_all,
+            filter: Filter {
+                cluster: cluster.or(profile.filter.cluster),
+                host: host.or(profile.filter.host),
+                tags: if tags.is_empty() { profile.filter.tags } else { tags },
+            },
+            ..profile
+        }
+    }
+
     /// As the operation takes it.
     pub fn options(&self) -> forget::Options {
-        let (policy, by, filter) = (self.keep.policy(self.grace), self.by(), self.filter.of());
+        let (policy, by, filter) = (self.keep.policy(self.grace.unwrap_or(GRACE)), self.by(), self.filter.of());
         forget::Options { policy, by, filter, allow_nothing: self.unsafe_allow_remove_all }
     }
 
@@ -170,7 +200,10 @@ impl Forget {
             GroupBy::Host => By::Host,
             GroupBy::Tags => By::Tags,
         };
-        self.group_by.iter().map(by).collect()
+        match self.group_by.is_empty() {
+            true => BTreeSet::from([By::Writer, By::Cluster]),
+            false => self.group_by.iter().map(by).collect(),
+        }
     }
 }
 
@@ -207,7 +240,7 @@ impl Default for Prune {
     fn default() -> Prune {
         Prune {
             dry_run: false,
-            grace: Age(3 * 86_400_000),
+            grace: Age(prune::GRACE),
             max_unused: Unused(Limits::default().unused),
             max_repack_size: None,
         }

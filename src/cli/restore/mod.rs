@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use super::access;
 use super::args::{Form, Global, Restore};
+use super::output::time;
 use super::progress::Progress;
 use super::show::load;
 use super::{Outcome, Output};
 use crate::engine::{Engine, Params, engine};
 use crate::error::{Error, Kind, Result};
+use crate::prune;
+use crate::repo::world;
 use crate::repo::{Reader, Repo, SnapshotInfo};
 use crate::restore::{forms, tables};
 use crate::snapshot::Snapshot;
@@ -63,12 +66,21 @@ pub fn run(
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
         output.warn("snapshot", what);
     }
+    if dry_run || is_shown && output.is_watched() {
+        let until = time((world::now_ms() + prune::GRACE) / 1000);
+        output.note(&format!(
+            "what is read stays until {until} at least, even if somebody forgets the snapshot now (by prune's --grace)"
+        ));
+    }
     let outcome = match form.of.engine {
         None if name == forms::FILES => files::run(&context),
         None => rows::run(&context),
         Some(_) => into::run(&context),
     };
     let outcome = outcome.map_err(|e| match e.kind() {
+        Kind::Damaged if was_forgotten(repo, info) => {
+            e.within(format_args!("snapshot {}, which was forgotten while it was read,", info.id))
+        }
         Kind::Damaged if name != forms::FILES => e.within(format_args!("snapshot {}", info.id)),
         _ => e,
     });
@@ -87,6 +99,10 @@ pub fn run(
         output.warn(what, "not restored: kept byte for byte (`onefold restore --to files`)");
     }
     Ok(if unread.is_empty() || outcome == Outcome::Damage { outcome } else { Outcome::SourceUnread })
+}
+
+fn was_forgotten(repo: &Repo, info: &SnapshotInfo) -> bool {
+    repo.refresh().is_ok_and(|state| !state.snapshots().contains_key(&info.id))
 }
 
 /// Names the tables of several that could not be restored; the others were.

@@ -23,17 +23,18 @@ pub struct Unlisted {
 impl Repo {
     /// Writes again, under each of its two names, what is proven under the other; and what this machine alone still knows, as far as
     /// the keys go: the configuration, and, with *admin*, the state of a log that others cannot read on. What is still wrong then goes
-    /// into `watch`. Opening the repository has brought back a part of it already. Returns snapshots that no entry lists any more.
+    /// into `watch`. Opening the repository has brought back a part of it already. Returns snapshots that no entry lists any more. With
+    /// `log_ends_here` a log whose last known entry is lost goes on after that, whatever came then.
     ///
     /// Errors: the store cannot be read or written to; without *write* and *admin*, `Denied`.
-    pub fn recover(&self, watch: &Watch) -> Result<Vec<Unlisted>> {
+    pub fn recover(&self, log_ends_here: bool, watch: &Watch) -> Result<Vec<Unlisted>> {
         if !may_write(self.ring()) {
             return Err(self.core.lacks(repo_format::credential::Sets::WRITE));
         }
         // The first time to mend, the second to see what is left.
         self.look_at_copies(&Watch::new())?;
         self.give_back_config()?;
-        let reach = self.give_back_log()?;
+        let reach = self.give_back_log(log_ends_here)?;
         let unlisted = self.look_at_copies(watch)?;
         if let Some(e) = reach {
             watch.problem(true, e.subject(), e.message());
@@ -100,13 +101,13 @@ impl Repo {
     }
 
     /// Where this machine knows the log beyond an entry that is lost, an administrator gives its state to all.
-    fn give_back_log(&self) -> Result<Option<Error>> {
+    fn give_back_log(&self, ends_here: bool) -> Result<Option<Error>> {
         let core = &self.core;
         let state = self.state();
         let own = core.ring.writer.as_ref().map(|key| key.id());
         let start = Start { config: core.config.clone(), hash: core.config_hash, own, mends: true };
         let reach = Log::open(core.store.clone(), start, None)?.state().n();
-        if reach >= state.n() {
+        if state.n() == 0 || reach >= state.n() && !ends_here {
             return Ok(None);
         }
         let Some(admin) = &core.ring.admin_key else {
@@ -117,8 +118,7 @@ impl Repo {
             );
             return Ok(Some(Error::damaged(Name::Log(reach + 1), message)));
         };
-        let (name, bytes) = state.to_checkpoint(&core.ring.repo_id, admin)?;
-        twice::create(&*core.store, &name, bytes)?;
+        core.log.go_on(admin)?;
         Ok(None)
     }
 }

@@ -24,7 +24,7 @@ impl Log {
             problem(Error::damaged(ObjectKind::Log.word(), said));
             return Ok(0);
         };
-        if self.start.mends {
+        if self.start.mends && self.stopped().is_none() {
             // Between its two objects an entry is whole, only not yet safe.
             self.copy_head(&mut lock(&self.turn), &known)?;
         }
@@ -40,11 +40,22 @@ impl Log {
             }
             let mut read = |name: &str| ahead.read(&*self.store, name);
             let fits = |bytes: &[u8]| follows(&state, bytes, &self.start.config);
-            let found = twice::check(&*self.store, &mut read, &name, self.start.mends, fits, problem)?;
-            let Some((hash, entry)) = found else {
+            let mut wrong = Vec::new();
+            let found = twice::check(&*self.store, &mut read, &name, self.start.mends, fits, &mut |e| wrong.push(e))?;
+            if let Some((hash, entry)) = found {
+                wrong.into_iter().for_each(&mut *problem);
+                state.apply(hash, &entry)?;
+                continue;
+            }
+            let later = checkpoint(&*self.store, &self.start.config, None, Some(state.n() + 1))?;
+            let Some(later) = later.filter(|later| later.n() <= known.n()) else {
+                wrong.into_iter().for_each(&mut *problem);
                 return Ok(state.n() - from);
             };
-            state.apply(hash, &entry)?;
+            // Nothing hangs on it any more.
+            let message = format!("is lost; the administrator's checkpoint after entry {} stands for it", later.n());
+            self.note(Error::damaged(name, message));
+            (state, ahead) = (later, Fetched::default());
         }
         if state != *known {
             problem(Error::damaged(Name::Log(state.n()), "does not lead to the state that is known"));

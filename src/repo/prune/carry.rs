@@ -26,6 +26,16 @@ pub struct Garbage {
     pub others: BTreeMap<Name, u64>,
 }
 
+impl Garbage {
+    /// What is to be deleted besides what was.
+    pub fn besides(&self, deleted: &Garbage) -> Garbage {
+        let packs = self.packs.iter().filter(|(pack, _)| !deleted.packs.contains_key(pack));
+        let others = self.others.iter().filter(|(name, _)| !deleted.others.contains_key(name));
+        let (packs, others) = (packs.map(|(pack, size)| (*pack, *size)), others.map(|(name, size)| (*name, *size)));
+        Garbage { packs: packs.collect(), others: others.collect(), waiting: BTreeMap::new() }
+    }
+}
+
 /// What was done. Bytes are lengths of objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Done {

@@ -58,6 +58,11 @@ impl Marks {
         Marks { dir: dir.to_owned(), sorter: Sorter::new(dir), writers: Vec::new(), snapshots: BTreeSet::new() }
     }
 
+    /// Nothing of this snapshot counts as needed.
+    pub fn pass_over(&mut self, id: SnapshotId) {
+        self.snapshots.insert(id);
+    }
+
     /// All chunks of this snapshot, which that writer committed, follow. The number stands for the writer.
     pub fn snapshot(&mut self, id: SnapshotId, writer: WriterId) -> Result<u16> {
         self.snapshots.insert(id);

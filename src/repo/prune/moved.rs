@@ -21,6 +21,9 @@ const SMALL_PART: u64 = 8;
 /// So many small ones are moved together, and not fewer.
 const SMALL_ONES: usize = 16;
 
+/// What is moved is committed after so many bytes.
+const STEP: u64 = 512 << 20;
+
 /// How much is moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -126,38 +129,55 @@ impl Survey {
 }
 
 impl Repo {
-    /// Moves what is needed out of these packs, and commits that. They are not condemned yet: a new survey says which can be.
-    /// A pack that is damaged is left alone, and told to `watch`. Needs *write* and *read*.
+    /// Moves what is needed out of these packs, and commits that, step by step: what was moved before the work is ended counts. They
+    /// are not condemned yet: a new survey says which can be. A pack that is damaged is left alone, and told to `watch`. Needs *write* and
+    /// *read*.
     ///
     /// Memory: one pack that is read, and what [`Mover`] states.
     pub fn empty(&self, survey: &Survey, packs: &[PackName], watch: &Watch, done: &mut Done) -> Result<()> {
-        if packs.is_empty() {
-            return Ok(());
-        }
-        let core = &*self.core;
-        let (mut mover, mut opened) = (Mover::start(core, Adopts::None)?, Frames::new(core)?);
-        for pack in packs {
-            watch.check()?;
-            let wanted = survey.frames_of(pack)?;
-            let places: Vec<(u32, u32)> = wanted.iter().map(|frame| (frame.offset, frame.length)).collect();
-            let bytes = core.store.read(&pack.to_string());
-            match bytes.and_then(|bytes| Ok((verified(core, &mut opened, pack, &bytes, Some(&places))?, bytes))) {
-                Ok((frames, bytes)) => {
-                    for (frame, Wanted { positions, .. }) in frames.iter().zip(&wanted) {
-                        done.bytes_moved += take(&mut mover, &mut opened, &bytes, frame, positions)?;
-                    }
-                    done.packs_emptied += 1;
-                }
-                Err(e) if e.is_of_bytes() => watch.problem(true, e.subject(), e.message()),
-                // It was there a moment ago.
-                Err(e) if e.kind() == Kind::NotFound => {
-                    return Err(Error::new(Kind::Busy, core.store.place(), MEANWHILE));
-                }
-                Err(e) => return Err(e),
+        let (core, mut left, mut went) = (&*self.core, packs.iter().peekable(), Ok(()));
+        let mut opened = Frames::new(core)?;
+        while went.is_ok() && left.peek().is_some() {
+            let (mut mover, until) = (Mover::start(core, Adopts::None)?, done.bytes_moved + STEP);
+            while done.bytes_moved < until
+                && went.is_ok()
+                && let Some(pack) = left.next()
+            {
+                let mut emptied = || empty_one(survey, pack, &mut mover, &mut opened, watch, done);
+                went = watch.check().and_then(|()| emptied());
             }
+            went = went.and(mover.commit(&mut |_| Vec::new()));
         }
-        mover.commit(&mut |_| Vec::new())
+        went
     }
+}
+
+/// Moves what is needed out of a pack.
+fn empty_one(
+    survey: &Survey,
+    pack: &PackName,
+    mover: &mut Mover<'_>,
+    opened: &mut Frames<'_>,
+    watch: &Watch,
+    done: &mut Done,
+) -> Result<()> {
+    let core = mover.core;
+    let wanted = survey.frames_of(pack)?;
+    let places: Vec<(u32, u32)> = wanted.iter().map(|frame| (frame.offset, frame.length)).collect();
+    let bytes = core.store.read(&pack.to_string());
+    match bytes.and_then(|bytes| Ok((verified(core, opened, pack, &bytes, Some(&places))?, bytes))) {
+        Ok((frames, bytes)) => {
+            for (frame, Wanted { positions, .. }) in frames.iter().zip(&wanted) {
+                done.bytes_moved += take(mover, opened, &bytes, frame, positions)?;
+            }
+            done.packs_emptied += 1;
+        }
+        Err(e) if e.is_of_bytes() => watch.problem(true, e.subject(), e.message()),
+        // It was there a moment ago.
+        Err(e) if e.kind() == Kind::NotFound => return Err(Error::new(Kind::Busy, core.store.place(), MEANWHILE)),
+        Err(e) => return Err(e),
+    }
+    Ok(())
 }
 
 /// Carries a frame of a pack, or these chunks of it. The bytes that it comes to, roughly.

@@ -37,7 +37,7 @@ impl Recent {
         let mut recent = Recent { now_ms: world::now_ms(), grace_ms, snapshots, indexes, old: 0, waiting };
         let own = core.ring.writer.as_ref().map(|key| key.id());
         let first = state.n().saturating_sub(ENTRIES_MAX);
-        let (mut fetched, mut window) = (Fetched::default(), 1);
+        let (mut fetched, mut window, mut latest) = (Fetched::default(), 1, u64::MAX);
         for n in (first + 1..=state.n()).rev() {
             if !fetched.has(&Name::Log(n).to_string()) {
                 let names = (first + 1..=n).rev().take(window).map(|n| Name::Log(n).to_string());
@@ -50,11 +50,15 @@ impl Recent {
                 break;
             };
             let is_known = entry.writer == state.admin() || Some(entry.writer) == own;
-            if is_known && recent.is_over(entry.time_ms) {
+            // It is not younger than what came after it: a clock that was ahead once does not keep it young for years.
+            let time_ms = entry.time_ms.min(latest);
+            latest = if is_known { time_ms } else { latest };
+            if is_known && recent.is_over(time_ms) {
                 recent.old = n;
                 break;
             }
             match entry.body {
+                Body::Condemn { .. } => drop(recent.waiting.insert(n, !recent.is_over(time_ms))),
                 Body::Forget { snapshots } => recent.snapshots.extend(snapshots),
                 Body::Commit { replaces, .. } => recent.indexes.extend(replaces),
                 _ => {}
@@ -69,6 +73,9 @@ impl Recent {
 
     /// Whether the packs that entry `n` condemned must wait.
     pub(super) fn condemned(&mut self, core: &Core, n: u64) -> Result<bool> {
+        if n <= self.old {
+            return Ok(false);
+        }
         if let Some(waits) = self.waiting.get(&n) {
             return Ok(*waits);
         }

@@ -37,7 +37,7 @@ pub struct Survey {
     /// Needed chunks that no pack of the store is known to hold.
     pub lost: u64,
     /// Bytes at which a pack of content is closed.
-    pub(super) pack_target: u32,
+    pub pack_target: u32,
     /// What is wrong: index objects that cannot be read, packs that are condemned and needed.
     pub problems: Vec<Error>,
     /// Whether all that is stored is known. If not, what nobody names who is to be believed is left alone: it may be what is missed.

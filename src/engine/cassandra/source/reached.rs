@@ -105,7 +105,7 @@ impl Reached {
     fn freeze(&mut self, way: &Way, env: &Env<'_>) -> Result<()> {
         self.notes = taken::sweep(&self.nodes, way, env.state.as_deref())?;
         env.watch.check()?;
-        let (taken, each) = Taken::take(&self.nodes, way, env.state.as_deref())?;
+        let (taken, each) = Taken::take(&self.nodes, way, env)?;
         let (with, without) = taken::apart(std::mem::take(&mut self.nodes), each);
         self.away.extend(without);
         let tag = way.tags().then(|| taken.tag().to_owned());

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::NodeDir;
+use crate::engine::Env;
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::{now_ms, random};
 use record::{Kept, Owed, Record, Records};
@@ -68,17 +69,17 @@ fn owed((node, comes_until): &(NodeDir, Option<u64>)) -> Owed {
 impl Taken {
     /// Freezes every node, all at once. Gives how it went on each.
     ///
-    /// Errors: what is to be cleared cannot be written down. Then nothing is done.
-    pub fn take(nodes: &[NodeDir], way: &Way, state: Option<&Path>) -> Result<(Taken, Vec<Result<()>>)> {
+    /// Errors: what is to be cleared cannot be written down; then nothing is done. The work is to stop.
+    pub fn take(nodes: &[NodeDir], way: &Way, env: &Env<'_>) -> Result<(Taken, Vec<Result<()>>)> {
         let tag = random::<8>()?.iter().fold(TAG.to_owned(), |tag, byte| format!("{tag}{byte:02x}"));
         // It is given up after its time, and may take as long again.
         let until = now_ms().saturating_add(u64::try_from(2 * way.limit().as_millis()).unwrap_or(u64::MAX));
         let all: Vec<_> = nodes.iter().filter(|_| way.clears()).map(|node| (node.clone(), Some(until))).collect();
         let written = Record { way: way.name().to_owned(), owed: all.iter().map(owed).collect() };
-        let record = Records::of(state)?.begin(&tag, &written)?;
+        let record = Records::of(env.state.as_deref())?.begin(&tag, &written)?;
         let held = Mutex::new(Held { nodes: all, may_come: Vec::new() });
         let taken = Taken(Arc::new(Tagged { tag, way: way.clone(), held, record }));
-        let each = at_once(nodes, |node| way.take(node, taken.tag()));
+        let each = at_once(nodes, |node| way.take(node, taken.tag(), env.watch));
         let mut went = each.iter();
         // Whatever else went wrong, a part of one may be there.
         taken.0.held().nodes.retain_mut(|(_, comes_until)| match went.next() {
@@ -89,6 +90,7 @@ impl Taken {
             Some(Err(e)) => !way.did_nothing(e),
             None => true,
         });
+        env.watch.check()?;
         Ok((taken, each))
     }
 

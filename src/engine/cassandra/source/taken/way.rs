@@ -6,7 +6,9 @@ use super::is_tag;
 use crate::engine::Params;
 use crate::engine::cassandra::source::NodeDir;
 use crate::error::{Error, Kind, Result};
+use crate::ssh::Patience;
 use crate::volume::{Place, What, if_there};
+use crate::watch::Watch;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -59,11 +61,13 @@ impl Way {
         matches!(self, Way::Nodetool(_))
     }
 
-    /// Freezes a node's files.
-    pub fn take(&self, node: &NodeDir, tag: &str) -> Result<()> {
+    /// Freezes a node's files, unless the work is to stop.
+    pub fn take(&self, node: &NodeDir, tag: &str, watch: &Watch) -> Result<()> {
+        let goes_on = || watch.check();
+        let patience = Patience { limit: self.limit(), goes_on: &goes_on };
         match self {
-            Way::Nodetool(nodetool) => nodetool.run(node, &["snapshot", "-t", tag]),
-            Way::Commands(commands) => commands.run(node, "before-node", &commands.before, tag),
+            Way::Nodetool(nodetool) => nodetool.run(node, &["snapshot", "-t", tag], patience),
+            Way::Commands(commands) => commands.run(node, "before-node", &commands.before, tag, patience),
         }
     }
 
@@ -77,9 +81,10 @@ impl Way {
         if !is_tag(tag) {
             return Err(Error::new(Kind::Usage, tag, "is no tag of ours, and is not cleared"));
         }
+        let patience = Patience::of(self.limit());
         match self {
-            Way::Nodetool(nodetool) => nodetool.run(node, &["clearsnapshot", "-t", tag]),
-            Way::Commands(commands) => commands.run(node, "after-node", &commands.after, tag),
+            Way::Nodetool(nodetool) => nodetool.run(node, &["clearsnapshot", "-t", tag], patience),
+            Way::Commands(commands) => commands.run(node, "after-node", &commands.after, tag, patience),
         }
     }
 
@@ -117,11 +122,11 @@ fn has_snapshot(root: &Place, tag: &str) -> Result<bool> {
 }
 
 /// Runs a program where a node's files lie; `said` names it in errors.
-fn run(node: &NodeDir, words: &[&str], said: &str, limit: Duration) -> Result<()> {
+fn run(node: &NodeDir, words: &[&str], said: &str, patience: Patience<'_>) -> Result<()> {
     let place = node.dirs.first().ok_or_else(|| Error::new(Kind::Usage, &node.name, "has no folder"))?;
     let machine = if place.machine().is_empty() { String::new() } else { format!("{}: ", place.machine()) };
     let what = format!("node {}: {machine}{said}", node.name);
-    place.run(words, limit).map_err(|e| e.said_of(&what))?.well(&what).map(drop)
+    place.run(words, patience).map_err(|e| e.said_of(&what))?.well(&what).map(drop)
 }
 
 /// `nodetool`, as the operator says that it is called.
@@ -155,7 +160,7 @@ impl Nodetool {
     }
 
     /// Runs one of its commands on a node.
-    fn run(&self, node: &NodeDir, command: &[&str]) -> Result<()> {
+    fn run(&self, node: &NodeDir, command: &[&str], patience: Patience<'_>) -> Result<()> {
         let option = |word: &String| match (word.contains("{address}"), &node.address) {
             (false, _) => Ok(word.clone()),
             (true, Some(address)) => Ok(word.replace("{address}", address)),
@@ -167,7 +172,7 @@ impl Nodetool {
         let options = self.options.iter().map(option).collect::<Result<Vec<String>>>()?;
         let words = [&self.program].into_iter().chain(&options).map(String::as_str).chain(command.iter().copied());
         let said = format!("{} {}", self.program, command.join(" "));
-        run(node, &words.collect::<Vec<_>>(), &said, self.limit).map_err(|e| match e.message() {
+        run(node, &words.collect::<Vec<_>>(), &said, patience).map_err(|e| match e.message() {
             _ if e.kind() == Kind::Unsupported => e.hint("say where it is with --nodetool PATH"),
             said if ["redential", "assword", "username"].iter().any(|word| said.contains(word)) => {
                 e.hint("--nodetool-options='-u NAME -pwf FILE': the file lies on the node")
@@ -188,7 +193,7 @@ pub struct Commands {
 
 impl Commands {
     /// Runs one of them, which finds in its environment what it is run for.
-    fn run(&self, node: &NodeDir, name: &str, line: &Option<String>, tag: &str) -> Result<()> {
+    fn run(&self, node: &NodeDir, name: &str, line: &Option<String>, tag: &str, patience: Patience<'_>) -> Result<()> {
         let Some(line) = line else { return Ok(()) };
         let dirs: Vec<String> = node.dirs.iter().map(|dir| dir.path().display().to_string()).collect();
         let told = [
@@ -201,6 +206,6 @@ impl Commands {
         ];
         let told = told.map(|(name, value)| format!("ONEFOLD_{name}={value}"));
         let words = ["env"].into_iter().chain(told.iter().map(String::as_str)).chain(["sh", "-c", line]);
-        run(node, &words.collect::<Vec<_>>(), &format!("--{name}"), self.limit)
+        run(node, &words.collect::<Vec<_>>(), &format!("--{name}"), patience)
     }
 }
