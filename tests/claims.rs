@@ -2,17 +2,21 @@
 //! a backup, a repair, or a prune. (`tests/simulate.rs` finds such things by chance; these are those that it found.)
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onefold::repo::Repo;
+use onefold::repo::check::Reads;
 use onefold::run::ChunkSource;
 use onefold::store::Store;
+use onefold::store::faulty::{Faulty, Operation};
+use onefold::watch::Watch;
 use repo_format::credential::{NewLock, Sets, Unlock};
 use repo_format::id::SnapshotId;
 use repo_format::keyfile::KeyFile;
 use repo_format::names::{IndexName, Name, PackName};
 use repo_format::pack::PackFrame;
 
-use crate::prune::prune_at_once;
+use crate::prune::{copy_of, prune_at_once};
 use crate::repo::{backup, chunks, memory, small};
 use crate::simulate::misfortune::mend;
 use crate::simulate::{Plain, thief};
@@ -163,4 +167,45 @@ fn what_a_stranger_leaves_out_is_carried_over() {
     (0..3).for_each(|_| site.prune());
     assert!(packs.iter().any(|pack| site.store.read(&pack.to_string()).is_err()), "some are gone");
     site.all_is_there();
+}
+
+/// A backup ends while a repair looks, so that it does not know who names its packs; nobody needs them, and at any request of the repair
+/// a prune condemns them. The repair names none of them: nothing would ever take that back.
+#[test]
+fn a_repair_names_nothing_that_is_condemned_meanwhile() {
+    let mut site = Site::new();
+    site.backup(0, 1);
+    let key = KeyFile::from_bytes([0; 32]);
+    let by = |store: &Arc<dyn Store>| Repo::open(store.clone(), Unlock::KeyFile(&key), None).unwrap();
+    for n in 0.. {
+        let store: Arc<dyn Store> = Arc::new(copy_of(&*site.store));
+        let seen = Arc::new(AtomicUsize::new(0));
+        let (count, beside, key) = (seen.clone(), by(&store), KeyFile::from_bytes([0; 32]));
+        let (mut backed_up, other) = (false, store.clone());
+        let hooked = Faulty::new(store.clone(), move |operation, name: &str| {
+            if operation == Operation::List && name.starts_with("pack") && !backed_up {
+                backed_up = true;
+                backup(&beside, &chunks(2, 60));
+                let latest = beside.find_snapshot("latest").unwrap().id;
+                beside.forget(&[latest].into()).unwrap();
+            }
+            if count.fetch_add(1, Ordering::Relaxed) == n && backed_up {
+                prune_at_once(&Repo::open(other.clone(), Unlock::KeyFile(&key), None).unwrap());
+            }
+            None
+        });
+        let hooked: Arc<dyn Store> = Arc::new(hooked);
+        // It may be told to be run again.
+        let _ = mend(&by(&hooked));
+        mend(&by(&store)).unwrap();
+        (0..3).for_each(|_| prune_at_once(&by(&store)));
+        let watch = Watch::new();
+        by(&store).check(Reads::All, &watch).unwrap();
+        let damage: Vec<_> = watch.problems().into_iter().filter(|problem| problem.damage).collect();
+        assert!(damage.is_empty(), "at request {n}: {damage:?}");
+        if seen.load(Ordering::Relaxed) <= n {
+            assert!(n > 20, "{n} requests");
+            break;
+        }
+    }
 }

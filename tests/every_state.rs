@@ -121,7 +121,7 @@ impl Scene {
         let ended = disk.disk().operations();
         let mut states = 0;
         for k in begun..=ended {
-            for loss in [Loss::Nothing, Loss::Everything, Loss::Torn(1)] {
+            for loss in [Loss::Nothing, Loss::Everything, Loss::Torn(1), Loss::Torn(2)] {
                 let context = format!("after operation {k} of {begun}..{ended}, {loss:?}");
                 let store: Arc<dyn Store> = Arc::new(Folder::new(disk.disk().crash(k, loss)));
                 self.is_ended_by(&store, work, &context);
@@ -164,7 +164,7 @@ fn every_state_of_a_forget() {
         let listed = scene.going.iter().copied().filter(|id| repo.snapshots().iter().any(|info| info.id == *id));
         repo.forget(&listed.collect())
     });
-    assert!(states >= 150, "{states}");
+    assert!(states >= 170, "{states}");
 }
 
 fn pruned(scene: &Scene) -> usize {
@@ -179,14 +179,14 @@ fn pruned(scene: &Scene) -> usize {
 #[test]
 fn every_state_of_a_prune() {
     let states = pruned(&scene(9, &[1, 4, 7]).half_pruned());
-    assert!(states >= 900, "{states}");
+    assert!(states >= 1000, "{states}");
 }
 
 /// One that finds so many index objects and packs that it merges them.
 #[test]
 fn every_state_of_a_prune_that_merges() {
     let states = pruned(&scene(20, &[2, 5, 6, 9, 12, 14, 15, 16, 17, 19]).half_pruned());
-    assert!(states >= 1200, "{states}");
+    assert!(states >= 1350, "{states}");
 }
 
 /// With what a prune does not do: verifying. What is left to be done is no failure.
@@ -202,7 +202,7 @@ fn every_state_of_a_maintenance() {
             Some(left) => Err(onefold::Error::new(Kind::Busy, left.step, &left.why)),
         }
     });
-    assert!(states >= 1200, "{states}");
+    assert!(states >= 1350, "{states}");
 }
 
 /// One that finds no index object for half of the packs.
@@ -218,5 +218,5 @@ fn every_state_of_a_repair() {
         repo.mend(&examined, false, &watch)?;
         repo.declare(&examined, false).map(drop)
     });
-    assert!(states >= 150, "{states}");
+    assert!(states >= 720, "{states}");
 }

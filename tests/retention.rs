@@ -195,3 +195,27 @@ fn dates_of_the_store_are_looked_at() {
     user.run(&["forget", &ids[1][..10]]).fine();
     assert_eq!(user.snapshots().len(), 2);
 }
+
+/// An administrator's clock is ten years ahead: what was committed in the last days stays all the same.
+#[test]
+fn a_clock_that_is_ahead_lets_nothing_grow_old() {
+    use onefold::forget::policy::{Period, Policy};
+    use onefold::forget::{By, Options, judge};
+    use onefold::repo::world;
+    let store: std::sync::Arc<dyn onefold::store::Store> = std::sync::Arc::new(onefold::store::memory::Memory::new());
+    let dir = tempfile::tempdir().unwrap();
+    let (node, of_table, table) = crate::nights::site(dir.path());
+    let repo = crate::nights::init(&store, None);
+    let day = 86_400_000;
+    for at in 0..3 {
+        world::shift(at * day);
+        crate::nights::write(&of_table, &table, &crate::nights::many_rows(50 + at as i32));
+        crate::nights::night(&repo, dir.path(), &node, None, true);
+    }
+    world::shift(3650 * day);
+    let policy = Policy { counts: [(Period::Last, 1)].into(), grace_ms: 7 * day as u64, ..Policy::default() };
+    let options = Options { policy, by: [By::Cluster].into(), filter: Default::default(), allow_nothing: false };
+    let judgement = judge(&repo, &options).unwrap();
+    world::shift(0);
+    assert!(judgement.forgotten().is_empty(), "{judgement:?}");
+}

@@ -44,6 +44,11 @@ impl Dates {
         self.0.get(id).copied()
     }
 
+    /// The newest, or 0 where the store has none.
+    pub fn newest(&self) -> u64 {
+        self.0.values().max().copied().unwrap_or(0)
+    }
+
     /// Whether a snapshot cannot have been committed when it says, if the store is right.
     ///
     /// A copy of a store gives all objects the dates of the copying. So what claims to be older than all of the store, and was written

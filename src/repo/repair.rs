@@ -180,7 +180,12 @@ impl<'a> Work<'a> {
                 _ => return Ok(false),
             }
         }
+        let is_first = self.mover.is_none();
         self.begin()?;
+        // Who condemned it takes it away, or has done so since it was read, and nobody must name it then.
+        if self.state.condemned().contains_key(pack) || is_first && self.is_gone(pack)? {
+            return Ok(true);
+        }
         let mut is_named = false;
         self.adopted.packs(&mut |_, adopted, _| is_named |= adopted == pack)?;
         if let (Some(mover), false) = (&mut self.mover, is_named) {
@@ -189,6 +194,14 @@ impl<'a> Work<'a> {
         self.done.extend(listed.iter().flat_map(|frame| &frame.chunks).map(|chunk| chunk.id));
         self.mended.packs_named += 1;
         Ok(true)
+    }
+
+    fn is_gone(&self, pack: &PackName) -> Result<bool> {
+        match self.core.store.read_range(&pack.to_string(), 0..1) {
+            Err(e) if e.kind() == Kind::NotFound => Ok(true),
+            Err(e) => Err(e),
+            Ok(_) => Ok(false),
+        }
     }
 
     /// Carries the frames in which anything lies that lies nowhere else.
@@ -238,6 +251,8 @@ impl<'a> Work<'a> {
             let mut mover = Mover::start(self.core, Adopts::Dead)?;
             mover.adopt(&self.adopted)?;
             self.mover = Some(mover);
+            // What is condemned from now on stays on the log's list as long as this session is open.
+            self.state = self.core.log.state();
         }
         Ok(())
     }
