@@ -121,38 +121,19 @@ fn without(repo: &Repo, forgotten: &BTreeSet<SnapshotId>, options: &Options, wat
 pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch) -> Result<Pruned> {
     let writes = repo.ring().sets().has(Sets::WRITE);
     let mut done = Done::default();
-    let ended = repo.end_silent(options.dry_run, &mut done);
-    let is_full = ended.as_ref().is_err_and(|e| e.kind() == Kind::Full);
-    if !is_full {
-        ended?;
+    match repo.end_silent(options.dry_run, &mut done) {
+        // What is due is deleted first; the next run ends them.
+        Err(e) if e.kind() == Kind::Full => {}
+        ended => ended?,
     }
-    let mut survey = repo.survey(marked)?;
-    // Before all else: a full store has room for nothing more.
-    let mut deleted = Garbage::default();
-    if !options.dry_run && !repo.state().condemned().is_empty() {
-        deleted = repo.garbage(&survey, options.grace_ms)?;
-        repo.delete(&deleted, watch, &mut done)?;
-    }
-    if is_full {
-        repo.end_silent(options.dry_run, &mut done)?;
-        survey = repo.survey(marked)?;
-    }
+    let survey = repo.survey(marked)?;
     let chosen = if writes { survey.worth_emptying(options.limits) } else { Vec::new() };
     let mut pruned = told(&survey, marked, &chosen);
     if options.dry_run {
         pruned.done = Done { sessions_ended: done.sessions_ended, ..would_do(repo, &survey, &chosen, options)? };
     } else {
-        repo.empty(&survey, &chosen, watch, &mut done)?;
-        if done.packs_emptied > 0 {
-            survey = repo.survey(marked)?;
-        }
-        repo.condemn(&survey, marked, &mut done)?;
-        let garbage = repo.garbage(&survey, options.grace_ms)?;
+        let garbage = take_away(repo, marked, &survey, &chosen, options, watch, &mut done)?;
         (pruned.packs_waiting, pruned.bytes_waiting) = (garbage.waiting.len() as u64, garbage.waiting.values().sum());
-        repo.delete(&garbage.besides(&deleted), watch, &mut done)?;
-        if writes {
-            repo.tidy_up(&survey, &garbage, watch, &mut done)?;
-        }
         pruned.done = done;
     }
     if repo.ring().sets().has(Sets::ADMIN) {
@@ -170,6 +151,45 @@ pub fn of_marked(repo: &Repo, marked: &Marked, options: &Options, watch: &Watch)
         watch.problem(true, "repository", message);
     }
     Ok(pruned)
+}
+
+/// Condemns what nobody needs and deletes what is due; then empties packs, and does the same once more: a store that is full has room for
+/// nothing else before. Returns what was deleted in the end, and what waits.
+fn take_away(
+    repo: &Repo,
+    marked: &Marked,
+    survey: &Survey,
+    chosen: &[PackName],
+    options: &Options,
+    watch: &Watch,
+    done: &mut Done,
+) -> Result<Garbage> {
+    let condemned = repo.condemn(survey, marked, done);
+    let is_full = condemned.as_ref().is_err_and(|e| e.kind() == Kind::Full);
+    if !is_full {
+        condemned?;
+    }
+    let mut garbage = repo.garbage(survey, options.grace_ms)?;
+    repo.delete(&garbage, watch, done)?;
+    if is_full {
+        repo.condemn(survey, marked, done)?;
+    }
+    let writes = repo.ring().sets().has(Sets::WRITE);
+    if chosen.is_empty() {
+        if writes {
+            repo.tidy_up(survey, &garbage, watch, done)?;
+        }
+        return Ok(garbage);
+    }
+    repo.empty(survey, chosen, watch, done)?;
+    let survey = repo.survey(marked)?;
+    repo.condemn(&survey, marked, done)?;
+    let deleted = std::mem::replace(&mut garbage, repo.garbage(&survey, options.grace_ms)?);
+    repo.delete(&garbage.besides(&deleted), watch, done)?;
+    if writes {
+        repo.tidy_up(&survey, &garbage, watch, done)?;
+    }
+    Ok(garbage)
 }
 
 fn told(survey: &Survey, marked: &Marked, chosen: &[PackName]) -> Pruned {

@@ -227,13 +227,92 @@ fn a_log_of_which_a_checkpoint_is_left_ends_there_where_that_is_said() {
         assert!(unlisted.len() == 1 && !problems.is_empty(), "{unlisted:?} {problems:?}");
     }
     assert!(objects(&memory) == before, "nothing was written");
-    open(&store, Some(dir.path())).unwrap().recover(true, &Watch::new()).unwrap();
+    let given_up = open(&store, Some(dir.path())).unwrap().recover(true, &Watch::new()).unwrap();
+    assert_eq!(given_up.len(), 1, "what only lost entries listed is named");
     for cache in [None, Some(dir.path())] {
         let repo = open(&store, cache).unwrap();
         assert!(repo.stopped().is_none() && repo.snapshots().len() == 1, "{:?}", repo.stopped());
     }
     backup(&open(&store, None).unwrap(), &chunks(2, 6));
     restore(&open(&store, Some(dir.path())).unwrap(), &chunks(2, 6));
+}
+
+/// The store was put back as it was some nights ago, and another machine has backed up since. Whoever knows more does not take that off
+/// the list unasked.
+#[test]
+fn what_others_wrote_after_a_rollback_is_not_given_up_unasked() {
+    let memory = store_of(1);
+    let rolled_back = Arc::new(memory.fork());
+    let dir = tempfile::tempdir().unwrap();
+    let repo = open(&(memory as Arc<dyn Store>), Some(dir.path())).unwrap();
+    for seed in 1..4 {
+        backup(&repo, &chunks(seed, 6));
+    }
+    drop(repo);
+    let store: Arc<dyn Store> = rolled_back.clone();
+    backup(&open(&store, None).unwrap(), &chunks(9, 6));
+    let theirs = open(&store, None).unwrap().find_snapshot("latest").unwrap().id.to_string();
+    let before = objects(&rolled_back);
+    let e = recover(&store, Some(dir.path())).unwrap_err();
+    assert!(e.kind() == Kind::Damaged && e.message().contains(&theirs[..10]), "{e}");
+    assert!(objects(&rolled_back) == before);
+    restore(&open(&store, None).unwrap(), &chunks(9, 6));
+}
+
+/// Both objects of the last entry are empty: who has seen it reads on, and gives it to all; who has not is told.
+#[test]
+fn a_last_entry_that_is_damaged_is_given_back_by_who_has_seen_it() {
+    let whole = store_of(2);
+    let dir = tempfile::tempdir().unwrap();
+    let n = open(&(whole.clone() as Arc<dyn Store>), Some(dir.path())).unwrap().state().n();
+    for harm in [&b""[..], b"something else"] {
+        let (memory, name) = (Arc::new(whole.fork()), Name::Log(n));
+        let store: Arc<dyn Store> = memory.clone();
+        [name.to_string(), name.copy()].iter().for_each(|name| memory.overwrite(name, harm));
+        assert!(open(&store, None).unwrap().stopped().is_some());
+        let cache = tempfile::tempdir().unwrap();
+        copy_folder(dir.path(), cache.path());
+        let warm = open(&store, Some(cache.path())).unwrap();
+        assert!(warm.stopped().is_some() && warm.snapshots().len() == 2);
+        drop(warm);
+        recover(&store, Some(cache.path())).unwrap();
+        for cache in [None, Some(cache.path())] {
+            let repo = open(&store, cache).unwrap();
+            assert!(repo.stopped().is_none() && repo.snapshots().len() == 2, "{:?}", repo.stopped());
+        }
+        backup(&open(&store, None).unwrap(), &chunks(3, 6));
+    }
+}
+
+/// An entry is lost that one machine has seen, and the log goes on behind it: that machine reads all, and adds nothing that others could not
+/// read.
+#[test]
+fn who_reads_over_a_hole_adds_nothing() {
+    let memory = store_of(1);
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = memory.clone();
+    let n = open(&store, Some(dir.path())).unwrap().state().n();
+    for seed in 1..3 {
+        backup(&open(&store, None).unwrap(), &chunks(seed, 6));
+    }
+    [Name::Log(n).to_string(), Name::Log(n).copy()].iter().for_each(|name| memory.delete(name).unwrap());
+    let warm = open(&store, Some(dir.path())).unwrap();
+    let stopped = warm.stopped().unwrap();
+    assert!(stopped.message().contains("goes on behind it") && warm.snapshots().len() == 3, "{stopped}");
+    assert!(warm.writer(WriteOptions::default()).is_err() && warm.refresh().is_ok() && warm.stopped().is_some());
+    drop(warm);
+    recover(&store, Some(dir.path())).unwrap();
+    let fresh = open(&store, None).unwrap();
+    assert!(fresh.stopped().is_none() && fresh.snapshots().len() == 3, "{:?}", fresh.stopped());
+    backup(&fresh, &chunks(3, 6));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for file in files_below(from) {
+        let to = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(file, to).unwrap();
+    }
 }
 
 /// Every request of a recovery fails, or is done though reported failed: the next run completes.

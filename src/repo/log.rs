@@ -61,6 +61,8 @@ struct Turn {
     copied: u64,
     /// Why the entry after the last one read cannot be read, though it is there.
     stopped: Option<Error>,
+    /// Why nobody knows whether what was read is the log.
+    lost: Option<Error>,
 }
 
 impl Log {
@@ -83,7 +85,8 @@ impl Log {
     /// Why the log goes on after what was read, but cannot be read: an entry is damaged or missing under both names.
     /// What stands before can be relied on; nothing can be appended.
     pub fn stopped(&self) -> Option<Error> {
-        lock(&self.turn).stopped.as_ref().map(Error::again)
+        let turn = lock(&self.turn);
+        turn.lost.as_ref().or(turn.stopped.as_ref()).map(Error::again)
     }
 
     /// What went wrong since the last call without stopping the work: an entry without its second copy, a checkpoint
@@ -161,7 +164,7 @@ impl Log {
         let mut turn = lock(&self.turn);
         for _ in 0..ATTEMPTS {
             let mut state = State::clone(&*self.read_on(&mut turn, Fetched::default())?);
-            if let Some(stopped) = &turn.stopped {
+            if let Some(stopped) = turn.lost.as_ref().or(turn.stopped.as_ref()) {
                 return Err(stopped.again());
             }
             if !self.copy_head(&mut turn, &state)? {

@@ -230,6 +230,10 @@ impl Core {
         }
         for kind in [ObjectKind::Snapshot, ObjectKind::Index, ObjectKind::Pack] {
             if let Some(name) = any_of(&*self.store, kind.word())? {
+                // Somebody may have begun it, and written that, while we looked.
+                if self.log.catch_up()?.n() > 0 {
+                    return Ok(());
+                }
                 let message = format!("is lost under both its names with all its checkpoints, though {name} is there");
                 self.log.stop(Error::damaged(ObjectKind::Log.word(), message).hint(LOST_LOG));
                 return Ok(());
@@ -257,6 +261,9 @@ impl Core {
 fn any_of(store: &dyn Store, folder: &str) -> Result<Option<String>> {
     let mut any = None;
     let listed = store.list(folder, &mut |name, _| {
+        if Name::parse(name).is_err() {
+            return Ok(());
+        }
         any = Some(name.to_owned());
         // One is enough.
         Err(Error::new(Kind::Interrupted, name, "was found"))

@@ -1,8 +1,10 @@
 //! Brings back what all else hangs on, from second copies: configuration, credentials, log, checkpoints, snapshots. Nothing that is
 //! there gives way, but for damaged bytes to their own where their name is the hash of these (SPEC "Second copies").
 
+use std::collections::BTreeSet;
+
 use repo_format::id::{ObjectHash, SnapshotId};
-use repo_format::names::Name;
+use repo_format::names::{Name, ObjectKind};
 
 use super::super::log::{Log, Start};
 use super::super::opened::Opened;
@@ -32,10 +34,15 @@ impl Repo {
             return Err(self.core.lacks(repo_format::credential::Sets::WRITE));
         }
         // The first time to mend, the second to see what is left.
-        self.look_at_copies(&Watch::new())?;
+        let before = self.look_at_copies(&Watch::new())?;
         self.give_back_config()?;
         let reach = self.give_back_log(log_ends_here)?;
-        let unlisted = self.look_at_copies(watch)?;
+        let mut unlisted = self.look_at_copies(watch)?;
+        if unlisted.is_empty() {
+            // What a log that was given up listed.
+            let listed: BTreeSet<String> = self.state().snapshots().keys().map(ToString::to_string).collect();
+            unlisted = before.into_iter().filter(|one| !listed.contains(&one.id)).collect();
+        }
         if let Some(e) = reach {
             watch.problem(true, e.subject(), e.message());
         }
@@ -106,9 +113,22 @@ impl Repo {
         let state = self.state();
         let own = core.ring.writer.as_ref().map(|key| key.id());
         let start = Start { config: core.config.clone(), hash: core.config_hash, own, mends: true };
-        let reach = Log::open(core.store.clone(), start, None)?.state().n();
+        let others = Log::open(core.store.clone(), start, None)?.state();
+        let reach = others.n();
         if state.n() == 0 || reach >= state.n() && !ends_here {
             return Ok(None);
+        }
+        let unknown =
+            others.snapshots().keys().filter(|id| !state.snapshots().contains_key(id) && !state.held().contains(id));
+        let unknown: Vec<String> = unknown.map(|id| id.to_string()).collect();
+        if !unknown.is_empty() && !ends_here {
+            let message = format!(
+                "the log that others read lists what this machine does not: snapshots {}; they were forgotten behind the entry that is lost, \
+                 or made after the repository was rolled back, and giving back what this machine knows takes them off the list",
+                unknown.join(", ")
+            );
+            let hint = "if they may go: `onefold recover --log-ends-here`; else delete this machine's cache directory";
+            return Err(Error::damaged(ObjectKind::Log.word(), message).hint(hint));
         }
         let Some(admin) = &core.ring.admin_key else {
             let message = format!(

@@ -1,12 +1,13 @@
 //! Where reading the log begins, and whether it has an end that can be relied on.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
 use repo_format::FormatError;
 use repo_format::id::ObjectHash;
 use repo_format::key::SignKey;
-use repo_format::log::Body;
+use repo_format::log::{Body, Entry};
 use repo_format::log_state::State;
 use repo_format::names::Name;
 use repo_format::trim;
@@ -49,7 +50,9 @@ impl Log {
     /// From the newest believable checkpoint, or from the configuration.
     fn begin(&self) -> Result<()> {
         let own = self.start.own.as_ref();
-        let first = checkpoint(&*self.store, &self.start.config, own, None)?.map(|state| self.set(state));
+        let newest = checkpoint(&*self.store, &self.start.config, own, None)?;
+        // What this machine knows beyond it is not forgotten.
+        let first = newest.filter(|state| state.n() >= self.state().n()).map(|state| self.set(state));
         let reached = self.catch_up()?;
         let last = self.last_listed(reached.n(), &BOTH)?;
         if self.is_gap_before(last)? {
@@ -87,7 +90,12 @@ impl Log {
             }
             Stands::Missing => {
                 self.set(seen.clone());
-                let message = "is missing, but this machine has seen it: the repository was rolled back, or the entry is lost or hidden";
+                let message = match self.read_on(&mut lock(&self.turn), ahead)?.n() > seen.n() {
+                    true => "is lost or damaged under both its names, though the log goes on behind it",
+                    false => {
+                        "is missing or damaged, but this machine has seen it: the repository was rolled back, or the entry is lost or hidden"
+                    }
+                };
                 self.stop(Error::damaged(stands, message).hint(ROLLED_BACK));
             }
             Stands::Trimmed => return Ok(false),
@@ -95,9 +103,9 @@ impl Log {
         Ok(true)
     }
 
-    /// Nothing is appended any more, for this reason.
+    /// Nothing is appended any more, for this reason, whatever is read yet.
     pub fn stop(&self, why: Error) {
-        lock(&self.turn).stopped = Some(why);
+        lock(&self.turn).lost = Some(why);
     }
 
     /// Whether the entry that a state ends with is there.
@@ -107,15 +115,24 @@ impl Log {
         if seen.n() == 0 {
             return Ok(Stands::There);
         }
-        let name = Name::Log(seen.n());
-        let fits = |bytes: &[u8]| match ObjectHash::of(bytes) == seen.head() {
-            true => Ok(()),
-            false => Err(Error::damaged("entry", "is not the entry that this machine has seen")),
+        let (name, is_another) = (Name::Log(seen.n()), Cell::new(false));
+        let fits = |bytes: &[u8]| {
+            if ObjectHash::of(bytes) == seen.head() {
+                return Ok(());
+            }
+            is_another.set(is_another.get() || Entry::parse(bytes, &self.start.config.repo).is_ok());
+            Err(Error::damaged("entry", "is not the entry that this machine has seen"))
         };
         let mut read = |name: &str| ahead.read(&*self.store, name);
-        if let Some(found) = twice::read_by(&mut read, &name, fits).map_err(|e| e.hint(ROLLED_BACK))? {
-            self.mend(&name, &found);
-            return Ok(Stands::There);
+        match twice::read_by(&mut read, &name, fits) {
+            Ok(Some(found)) => {
+                self.mend(&name, &found);
+                return Ok(Stands::There);
+            }
+            Err(e) if !e.is_of_bytes() => return Err(e),
+            Err(e) if is_another.get() => return Err(e.hint(REPLACED)),
+            // Nor can anybody else read it.
+            Ok(None) | Err(_) => {}
         }
         let is_told = |state: State| state.n() > seen.n() || state.head() == seen.head();
         let is_beyond = checkpoint(&*self.store, &self.start.config, None, None)?.is_some_and(is_told);
@@ -139,10 +156,11 @@ impl Log {
         let (name, bytes) = state.to_checkpoint(&self.start.config.repo, key)?;
         twice::create(&*self.store, &name, bytes)?;
         if self.is_entry_there(&state)? {
+            lock(&self.turn).lost = None;
             return Ok(state);
         }
         let mut turn = lock(&self.turn);
-        (turn.stopped, turn.copied) = (None, state.n());
+        (turn.stopped, turn.lost, turn.copied) = (None, None, state.n());
         drop(turn);
         self.append(key, &mut |_| Ok(Body::Forget { snapshots: Vec::new() }))
     }
@@ -152,8 +170,15 @@ impl Log {
         if state.n() == 0 {
             return Ok(true);
         }
-        let found = twice::read(&*self.store, &Name::Log(state.n()), |_| Ok::<_, FormatError>(()))?;
-        Ok(found.is_some() || self.is_trimmed(state.n(), &mut Fetched::default())?)
+        let fits = |bytes: &[u8]| match ObjectHash::of(bytes) == state.head() {
+            true => Ok(()),
+            false => Err(FormatError::Mismatch("chain of the log")),
+        };
+        match twice::read(&*self.store, &Name::Log(state.n()), fits) {
+            Ok(Some(_)) => Ok(true),
+            Err(e) if !e.is_of_bytes() => Err(e),
+            Ok(None) | Err(_) => self.is_trimmed(state.n(), &mut Fetched::default()),
+        }
     }
 
     /// The greatest number above `n` that is listed under these names, or `n`.
@@ -173,6 +198,8 @@ impl Log {
     }
 }
 
+const REPLACED: &str =
+    "find out who rolled the repository back; if that was you, delete this machine's cache directory";
 const ROLLED_BACK: &str = "what this machine knows of the log still stands and can be restored; put the entries back from another copy of the store, or give \
      what this machine knows to all: `onefold recover` here, with admin. If it was you who rolled the repository back, delete this \
      machine's cache directory";

@@ -28,7 +28,7 @@ pub struct Trimmed {
 
 impl Log {
     /// Whether entry `n`, which is not there, was trimmed. `ahead` may hold the mark.
-    pub(super) fn is_trimmed(&self, n: u64, ahead: &mut Fetched) -> Result<bool> {
+    pub fn is_trimmed(&self, n: u64, ahead: &mut Fetched) -> Result<bool> {
         let mark = trim::mark_of(n);
         // Most often there is none: its second object is looked for where something hangs on it.
         match ahead.read(&*self.store, &mark.to_string()) {

@@ -80,10 +80,18 @@ impl Log {
                 true => Entry::parse(bytes, &self.start.config.repo).map(|(_, entry)| entry.previous),
                 false => Err(FormatError::Mismatch("chain of the log")),
             };
-            match twice::check(&*self.store, &mut read, &name, self.start.mends, fits, problem)? {
+            let mut wrong = Vec::new();
+            match twice::check(&*self.store, &mut read, &name, self.start.mends, fits, &mut |e| wrong.push(e))? {
                 Some(previous) => expected = previous,
-                None => break,
+                // The checkpoint that reading begins with stands for it.
+                None => {
+                    wrong.into_iter().for_each(|e| {
+                        self.note(e.within("is lost, and a checkpoint of the administrator stands for it"))
+                    });
+                    break;
+                }
             }
+            wrong.into_iter().for_each(&mut *problem);
             count += 1;
         }
         Ok(count)

@@ -146,7 +146,11 @@ impl Repo {
                 let mut emptied = || empty_one(survey, pack, &mut mover, &mut opened, watch, done);
                 went = watch.check().and_then(|()| emptied());
             }
-            went = went.and(mover.commit(&mut |_| Vec::new()));
+            // A store that is full or away takes no commit either.
+            went = match went {
+                Err(e) if matches!(e.kind(), Kind::Full | Kind::Io) => Err(e),
+                other => other.and(mover.commit(&mut |_| Vec::new())),
+            };
         }
         went
     }

@@ -44,10 +44,17 @@ impl Recent {
                 fetched = Fetched::of(&*core.store, names);
                 window = (2 * window).min(AT_ONCE);
             }
-            // What is trimmed is old.
-            let Some(entry) = entry(core, n, &mut fetched)? else {
-                recent.old = n;
-                break;
+            let entry = match entry(core, n, &mut fetched) {
+                Ok(Some(entry)) => entry,
+                // What is trimmed is old.
+                Ok(None) if core.log.is_trimmed(n, &mut Fetched::default())? => {
+                    recent.old = n;
+                    break;
+                }
+                // What is lost says nothing.
+                Ok(None) => continue,
+                Err(e) if e.is_of_bytes() => continue,
+                Err(e) => return Err(e),
             };
             let is_known = entry.writer == state.admin() || Some(entry.writer) == own;
             // It is not younger than what came after it: a clock that was ahead once does not keep it young for years.
@@ -79,8 +86,11 @@ impl Recent {
         if let Some(waits) = self.waiting.get(&n) {
             return Ok(*waits);
         }
-        let entry = entry(core, n, &mut Fetched::default())?;
-        let waits = entry.is_some_and(|entry| !self.is_over(entry.time_ms));
+        let waits = match entry(core, n, &mut Fetched::default()) {
+            Ok(entry) => entry.is_none_or(|entry| !self.is_over(entry.time_ms)),
+            Err(e) if e.is_of_bytes() => true,
+            Err(e) => return Err(e),
+        };
         self.waiting.insert(n, waits);
         Ok(waits)
     }

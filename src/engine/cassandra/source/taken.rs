@@ -12,6 +12,7 @@ mod way;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub use way::{Way, limit};
 const TAG: &str = "onefold-";
 /// Pauses after which clearing is tried again.
 const PAUSES: [u64; 3] = [0, 1, 5];
+/// How long clearing may take where the backup is to stop: what stays is written down, and the next run clears it.
+const BRIEF: Duration = Duration::from_secs(20);
 
 /// Whether it is a tag of ours: nothing else is cleared.
 fn is_tag(tag: &str) -> bool {
@@ -49,6 +52,8 @@ pub struct Clearer(Weak<Tagged>);
 struct Tagged {
     tag: String,
     way: Way,
+    /// The backup is to stop.
+    stops: AtomicBool,
     held: Mutex<Held>,
     record: Kept,
 }
@@ -78,7 +83,7 @@ impl Taken {
         let written = Record { way: way.name().to_owned(), owed: all.iter().map(owed).collect() };
         let record = Records::of(env.state.as_deref())?.begin(&tag, &written)?;
         let held = Mutex::new(Held { nodes: all, may_come: Vec::new() });
-        let taken = Taken(Arc::new(Tagged { tag, way: way.clone(), held, record }));
+        let taken = Taken(Arc::new(Tagged { tag, way: way.clone(), stops: AtomicBool::new(false), held, record }));
         let each = at_once(nodes, |node| way.take(node, taken.tag(), env.watch));
         let mut went = each.iter();
         // Whatever else went wrong, a part of one may be there.
@@ -90,7 +95,7 @@ impl Taken {
             Some(Err(e)) => !way.did_nothing(e),
             None => true,
         });
-        env.watch.check()?;
+        env.watch.check().inspect_err(|_| taken.0.stops.store(true, Ordering::Relaxed))?;
         Ok((taken, each))
     }
 
@@ -137,7 +142,11 @@ impl Tagged {
     /// Clears those of some nodes. Gives what is left, and why.
     fn clear_of(&self, held: &mut Held, which: impl Fn(&str) -> bool) -> Vec<String> {
         let nodes: Vec<_> = held.nodes.extract_if(.., |(node, _)| which(&node.name)).collect();
-        let each = at_once(&nodes, |(node, _)| clear(&self.way, node, &self.tag, &PAUSES));
+        let (pauses, limit) = match self.stops.load(Ordering::Relaxed) {
+            true => (&PAUSES[..0], BRIEF.min(self.way.limit())),
+            false => (&PAUSES[..], self.way.limit()),
+        };
+        let each = at_once(&nodes, |(node, _)| clear(&self.way, node, &self.tag, pauses, limit));
         let mut left = Vec::new();
         for (one, cleared) in nodes.into_iter().zip(each) {
             match cleared {
@@ -186,7 +195,7 @@ pub fn sweep(nodes: &[NodeDir], way: &Way, state: Option<&Path>) -> Result<Vec<S
         let each = at_once(&owing, |node| match way.is_there(node, &tag) {
             // It is looked for again.
             Some(false) if comes(node) => Ok(false),
-            found => clear(way, node, &tag, &[]).map(|()| found == Some(true)),
+            found => clear(way, node, &tag, &[], way.limit()).map(|()| found == Some(true)),
         });
         for (node, cleared) in owing.into_iter().zip(each) {
             match cleared {
@@ -209,10 +218,10 @@ pub fn sweep(nodes: &[NodeDir], way: &Way, state: Option<&Path>) -> Result<Vec<S
 }
 
 /// Clears, and tries again after each of the pauses.
-fn clear(way: &Way, node: &NodeDir, tag: &str, pauses: &[u64]) -> Result<()> {
+fn clear(way: &Way, node: &NodeDir, tag: &str, pauses: &[u64], limit: Duration) -> Result<()> {
     let mut pauses = pauses.iter();
     loop {
-        match (way.clear(node, tag), pauses.next()) {
+        match (way.clear(node, tag, limit), pauses.next()) {
             (Err(_), Some(pause)) => thread::sleep(Duration::from_secs(*pause)),
             (cleared, _) => return cleared,
         }

@@ -76,12 +76,12 @@ impl Way {
         matches!(self, Way::Nodetool(_)) && e.kind() == Kind::Unsupported
     }
 
-    /// Lets go of them. Nothing is cleared but by a tag of ours.
-    pub fn clear(&self, node: &NodeDir, tag: &str) -> Result<()> {
+    /// Lets go of them, within `limit`. Nothing is cleared but by a tag of ours.
+    pub fn clear(&self, node: &NodeDir, tag: &str, limit: Duration) -> Result<()> {
         if !is_tag(tag) {
             return Err(Error::new(Kind::Usage, tag, "is no tag of ours, and is not cleared"));
         }
-        let patience = Patience::of(self.limit());
+        let patience = Patience::of(limit);
         match self {
             Way::Nodetool(nodetool) => nodetool.run(node, &["clearsnapshot", "-t", tag], patience),
             Way::Commands(commands) => commands.run(node, "after-node", &commands.after, tag, patience),
