@@ -66,7 +66,7 @@ pub fn run(
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
         output.warn("snapshot", what);
     }
-    if dry_run || is_shown && output.is_watched() {
+    if !global.quiet && output.is_watched() {
         let until = time((world::now_ms() + prune::GRACE) / 1000);
         output.note(&format!(
             "what is read stays until {until} at least, even if somebody forgets the snapshot now (by prune's --grace)"
