@@ -73,10 +73,9 @@ pub fn maintain(repo: &Repo, options: &Options, watch: &Watch) -> Result<Maintai
         done.forgotten = steps.step("forget", || forgotten(repo, policy, is_dry))?.unwrap_or_default();
     }
     if steps.may("prune", sets, takes_away) && (repo.is_prune_due() || is_dry && !done.forgotten.is_empty()) {
-        let goes: BTreeSet<_> = if is_dry { done.forgotten.clone() } else { BTreeSet::new() };
-        done.pruned = steps.step("prune", || match goes.is_empty() {
-            true => prune::prune(repo, &options.prune, watch),
-            false => prune::rehearse(repo, &goes, &options.prune, watch),
+        done.pruned = steps.step("prune", || match is_dry {
+            true => prune::rehearse(repo, &done.forgotten, &options.prune, watch),
+            false => prune::prune(repo, &options.prune, watch),
         })?;
         if done.pruned.is_some() && !is_dry {
             repo.remember_prune();

@@ -174,20 +174,16 @@ fn take_away(
     if is_full {
         repo.condemn(survey, marked, done)?;
     }
-    let writes = repo.ring().sets().has(Sets::WRITE);
-    if chosen.is_empty() {
-        if writes {
-            repo.tidy_up(survey, &garbage, watch, done)?;
-        }
-        return Ok(garbage);
+    let mut anew = None;
+    if !chosen.is_empty() {
+        repo.empty(survey, chosen, watch, done)?;
+        let survey = anew.insert(repo.survey(marked)?);
+        repo.condemn(survey, marked, done)?;
+        let deleted = std::mem::replace(&mut garbage, repo.garbage(survey, options.grace_ms)?);
+        repo.delete(&garbage.besides(&deleted), watch, done)?;
     }
-    repo.empty(survey, chosen, watch, done)?;
-    let survey = repo.survey(marked)?;
-    repo.condemn(&survey, marked, done)?;
-    let deleted = std::mem::replace(&mut garbage, repo.garbage(&survey, options.grace_ms)?);
-    repo.delete(&garbage.besides(&deleted), watch, done)?;
-    if writes {
-        repo.tidy_up(&survey, &garbage, watch, done)?;
+    if repo.ring().sets().has(Sets::WRITE) {
+        repo.tidy_up(anew.as_ref().unwrap_or(survey), &garbage, watch, done)?;
     }
     Ok(garbage)
 }

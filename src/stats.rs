@@ -3,9 +3,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use repo_format::id::SnapshotId;
-use repo_format::names::{COPIES, Name, ObjectKind};
-
 use crate::error::{Error, Kind, Result};
 use crate::repo::alone::{Alone, Needs};
 use crate::repo::{Repo, SnapshotInfo};
@@ -45,7 +42,7 @@ pub fn alone(repo: &Repo, watch: &Watch) -> Result<Vec<(SnapshotInfo, Alone)>> {
     }
     let (alone, problems) = repo.alone(needs, needed.len())?;
     problems.iter().for_each(|e| watch.problem(true, e.subject(), e.message()));
-    let own = own_bytes(repo)?;
+    let own = repo.snapshot_bytes()?;
     let of = |info: SnapshotInfo| {
         let at = needed.iter().position(|id| *id == info.id)?;
         let alone = *alone.get(at)?;
@@ -53,20 +50,6 @@ pub fn alone(repo: &Repo, watch: &Watch) -> Result<Vec<(SnapshotInfo, Alone)>> {
         Some((info, Alone { frees, ..alone }))
     };
     Ok(repo.snapshots().into_iter().filter_map(of).collect())
-}
-
-/// Bytes of the objects that are snapshots, both of each.
-fn own_bytes(repo: &Repo) -> Result<HashMap<SnapshotId, u64>> {
-    let mut bytes: HashMap<SnapshotId, u64> = HashMap::new();
-    for folder in [ObjectKind::Snapshot.word().to_owned(), format!("{COPIES}/{}", ObjectKind::Snapshot.word())] {
-        repo.store().list(&folder, &mut |name, size| {
-            if let Ok(Name::Snapshot(id)) = Name::parse(name).or_else(|_| Name::parse_copy(name)) {
-                *bytes.entry(id).or_default() += size;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(bytes)
 }
 
 /// Whether to look below a chunk: once for the first snapshot that reaches it, and once more for the second, after which all below is

@@ -3,13 +3,15 @@
 //!
 //! Memory: an index object, 50 bytes for each frame of it, and what [`super::sort`] states twice.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use repo_format::names::IndexName;
+use repo_format::id::SnapshotId;
+use repo_format::names::{IndexName, Name, ObjectKind};
 
-use super::Repo;
 use super::index::Parts;
 use super::sort::{Sorted, Sorter};
+use super::{Repo, twice};
 use crate::error::{Error, Result};
 use crate::run::ChunkId;
 
@@ -81,6 +83,17 @@ impl Repo {
             Ok(())
         })?;
         Ok((alone, problems))
+    }
+
+    /// Bytes of the objects that are snapshots, both of each.
+    pub fn snapshot_bytes(&self) -> Result<HashMap<SnapshotId, u64>> {
+        let mut bytes: HashMap<SnapshotId, u64> = HashMap::new();
+        twice::listed(&*self.core.store, ObjectKind::Snapshot, &mut |name, _, size| {
+            if let Name::Snapshot(id) = name {
+                *bytes.entry(id).or_default() += size;
+            }
+        })?;
+        Ok(bytes)
     }
 
     /// Where index objects say that what is needed lies, and which of them cannot be read.

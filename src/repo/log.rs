@@ -65,6 +65,13 @@ struct Turn {
     lost: Option<Error>,
 }
 
+impl Turn {
+    /// Why nothing can be appended.
+    fn why_not(&self) -> Option<Error> {
+        self.lost.as_ref().or(self.stopped.as_ref()).map(Error::again)
+    }
+}
+
 impl Log {
     /// Whether entry `n` is the one with this hash; `None` where it is gone.
     pub fn is_entry(&self, n: u64, hash: &str) -> Result<Option<bool>> {
@@ -85,8 +92,7 @@ impl Log {
     /// Why the log goes on after what was read, but cannot be read: an entry is damaged or missing under both names.
     /// What stands before can be relied on; nothing can be appended.
     pub fn stopped(&self) -> Option<Error> {
-        let turn = lock(&self.turn);
-        turn.lost.as_ref().or(turn.stopped.as_ref()).map(Error::again)
+        lock(&self.turn).why_not()
     }
 
     /// What went wrong since the last call without stopping the work: an entry without its second copy, a checkpoint
@@ -164,8 +170,8 @@ impl Log {
         let mut turn = lock(&self.turn);
         for _ in 0..ATTEMPTS {
             let mut state = State::clone(&*self.read_on(&mut turn, Fetched::default())?);
-            if let Some(stopped) = turn.lost.as_ref().or(turn.stopped.as_ref()) {
-                return Err(stopped.again());
+            if let Some(why) = turn.why_not() {
+                return Err(why);
             }
             if !self.copy_head(&mut turn, &state)? {
                 continue;

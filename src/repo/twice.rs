@@ -4,7 +4,7 @@
 use std::thread;
 
 use bytes::Bytes;
-use repo_format::names::Name;
+use repo_format::names::{COPIES, Name, ObjectKind};
 
 use crate::error::{Error, Kind, Result};
 use crate::store::{Store, create_or_same};
@@ -84,6 +84,19 @@ pub fn mend<T>(store: &dyn Store, name: &Name, found: &Found<T>) -> Result<()> {
         Some(Look::Wrong(_)) if name.hash().is_some() => replace(store, &name.to_string(), found.bytes.clone()),
         _ => Ok(()),
     }
+}
+
+/// Shows every object of a kind that is listed under either of its names: what it is, the name, its length in bytes.
+pub fn listed(store: &dyn Store, kind: ObjectKind, visit: &mut dyn FnMut(Name, &str, u64)) -> Result<()> {
+    for folder in [kind.word().to_owned(), format!("{COPIES}/{}", kind.word())] {
+        store.list(&folder, &mut |text, size| {
+            if let Ok(name) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
+                visit(name, text, size);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Shows what is wrong with either of two objects, which `read` reads, and with `mends` writes it again from the other.

@@ -64,23 +64,14 @@ impl Check<'_> {
         let chosen = reads.choose(stored.clone().filter(counts), &self.verified);
         let total = stored.filter(|(pack, _)| chosen.has(pack)).map(|(_, size)| size).sum();
         self.watch.bytes_total.store(total, std::sync::atomic::Ordering::Relaxed);
-        let looked = self.look_at_packs(listing, &chosen, &mut packs, stats);
+        let looked = self
+            .named_packs(listing, &chosen, &mut packs, stats)
+            .and_then(|()| self.leave_out_what_went(&mut packs))
+            .and_then(|()| self.tell_wrong(&packs))
+            .and_then(|()| self.unnamed(listing, &chosen, &packs, stats));
         // Whatever ended it: what was read was read.
         self.core.remember_verified(&self.verified);
         looked.map(|()| packs)
-    }
-
-    fn look_at_packs(
-        &mut self,
-        listing: &Listing,
-        chosen: &Chosen,
-        packs: &mut Packs,
-        stats: &mut CheckStats,
-    ) -> Result<()> {
-        self.named_packs(listing, chosen, packs, stats)?;
-        self.leave_out_what_went(packs)?;
-        self.tell_wrong(packs)?;
-        self.unnamed(listing, chosen, packs, stats)
     }
 
     /// The packs that index objects name: looked at by threads, while this one goes on through the index objects.

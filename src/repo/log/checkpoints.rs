@@ -3,7 +3,7 @@
 use repo_format::config::Config;
 use repo_format::id::WriterId;
 use repo_format::log_state::State;
-use repo_format::names::{COPIES, Name, ObjectKind};
+use repo_format::names::{Name, ObjectKind};
 
 use crate::error::{Kind, Result};
 use crate::repo::twice;
@@ -18,7 +18,7 @@ pub(super) fn checkpoint(
     least: Option<u64>,
 ) -> Result<Option<State>> {
     let mut names = Vec::new();
-    listed(store, ObjectKind::Checkpoint, &mut |name, _| {
+    twice::listed(store, ObjectKind::Checkpoint, &mut |name, _, _| {
         if let Name::Checkpoint(n, _) = name {
             names.push((n, name));
         }
@@ -37,17 +37,4 @@ pub(super) fn checkpoint(
         }
     }
     Ok(None)
-}
-
-/// Shows every object of a kind that is listed under either of its names, and that name.
-pub(super) fn listed(store: &dyn Store, kind: ObjectKind, visit: &mut dyn FnMut(Name, &str)) -> Result<()> {
-    for folder in [kind.word().to_string(), format!("{COPIES}/{}", kind.word())] {
-        store.list(&folder, &mut |text, _| {
-            if let Ok(name) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
-                visit(name, text);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use repo_format::log_state::State;
 use repo_format::names::{Name, ObjectKind};
 use repo_format::trim;
 
-use super::checkpoints::{checkpoint, listed};
+use super::checkpoints::checkpoint;
 use super::{Log, STOPPED};
 use crate::error::{Error, Result};
 use crate::repo::twice;
@@ -60,7 +60,7 @@ impl Log {
     /// Entries before this one may be gone: the greatest mark.
     pub(super) fn trimmed_to(&self) -> Result<u64> {
         let mut marks = Vec::new();
-        listed(&*self.store, ObjectKind::Trim, &mut |name, _| {
+        twice::listed(&*self.store, ObjectKind::Trim, &mut |name, _, _| {
             marks.extend(match name {
                 Name::Trim(n) => Some(n),
                 _ => None,
@@ -135,7 +135,7 @@ impl Log {
             return Ok(old);
         }
         for kind in [ObjectKind::Log, ObjectKind::Checkpoint] {
-            listed(&*self.store, kind, &mut |name, text| match name {
+            twice::listed(&*self.store, kind, &mut |name, text, _| match name {
                 Name::Log(of) | Name::Checkpoint(of, _) if of < n => old.push(text.to_owned()),
                 _ => {}
             })?;

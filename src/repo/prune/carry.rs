@@ -6,7 +6,7 @@ use repo_format::id::SnapshotId;
 use repo_format::limits::LOG_LIST_MAX;
 use repo_format::log::Body;
 use repo_format::log_state::State;
-use repo_format::names::{COPIES, Name, ObjectKind, PackName};
+use repo_format::names::{Name, ObjectKind, PackName};
 
 use super::recent::Recent;
 use super::survey::Survey;
@@ -112,14 +112,7 @@ impl Repo {
             }
         };
         for kind in [ObjectKind::Snapshot, ObjectKind::Index] {
-            for folder in [kind.word().to_owned(), format!("{COPIES}/{}", kind.word())] {
-                core.store.list(&folder, &mut |text, size| {
-                    if let Ok(name) = Name::parse(text).or_else(|_| Name::parse_copy(text)) {
-                        visit(name, size);
-                    }
-                    Ok(())
-                })?;
-            }
+            twice::listed(&*core.store, kind, &mut |name, _, size| visit(name, size))?;
         }
         core.spare_open_sessions(&state, &mut garbage.others)?;
         Ok(garbage)
