@@ -65,7 +65,44 @@ const AHEAD: usize = 32;
 /// Stores all of `input`, whose name in errors is `subject`. Holds 2 MiB at most.
 pub fn write(input: &mut dyn Read, subject: &str, chunker: &Chunker, sink: &dyn ChunkSink) -> Result<BlobRef> {
     let mut lists = Lists { sink, levels: Vec::new() };
-    let mut buffer = Vec::new();
+    cut(input, subject, chunker, &mut lists, &mut Vec::new())?;
+    lists.finish()
+}
+
+/// What became of bytes that were stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// They are many, or none.
+    Blob(BlobRef),
+    /// They are one chunk of data, and nothing names it but this.
+    Chunk(BlobRef),
+}
+
+/// As [`write`], but without a list where there is only one chunk. `buffer` may be used again for the next.
+pub fn store(
+    input: &mut dyn Read,
+    subject: &str,
+    chunker: &Chunker,
+    sink: &dyn ChunkSink,
+    buffer: &mut Vec<u8>,
+) -> Result<Stored> {
+    let mut lists = Lists { sink, levels: Vec::new() };
+    buffer.clear();
+    cut(input, subject, chunker, &mut lists, buffer)?;
+    match lists.levels.as_slice() {
+        [pieces] if pieces.len() == 1 => Ok(Stored::Chunk(pieces[0])),
+        _ => lists.finish().map(Stored::Blob),
+    }
+}
+
+/// Cuts all of `input` into chunks. `buffer` is empty.
+fn cut(
+    input: &mut dyn Read,
+    subject: &str,
+    chunker: &Chunker,
+    lists: &mut Lists<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
     let mut start = 0;
     let mut ended = false;
     loop {
@@ -73,15 +110,15 @@ pub fn write(input: &mut dyn Read, subject: &str, chunker: &Chunker, sink: &dyn 
             buffer.drain(..start);
             start = 0;
             let want = (2 * chunker.window() - buffer.len()) as u64;
-            let got = input.take(want).read_to_end(&mut buffer).map_err(|e| Error::io(subject, e))?;
+            let got = input.take(want).read_to_end(buffer).map_err(|e| Error::io(subject, e))?;
             ended = (got as u64) < want;
         }
         let rest = &buffer[start..];
         if rest.is_empty() {
-            return lists.finish();
+            return Ok(());
         }
         let length = chunker.cut(rest);
-        let root = sink.put(ChunkKind::Data, &rest[..length])?;
+        let root = lists.sink.put(ChunkKind::Data, &rest[..length])?;
         lists.add(0, BlobRef { length: length as u64, root })?;
         start += length;
     }
@@ -169,6 +206,33 @@ pub fn ask(blob: &BlobRef, source: &dyn ChunkSource) -> Result<()> {
 /// Shows the pieces of a blob in order.
 pub fn visit(blob: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     visit_list(blob, None, source, show)
+}
+
+/// Shows the chunks of data of a blob in order, by name and length, without reading them.
+pub fn pieces(blob: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&BlobRef) -> Result<()>) -> Result<()> {
+    pieces_of(blob, None, source, show)
+}
+
+fn pieces_of(
+    blob: &BlobRef,
+    level: Option<u8>,
+    source: &dyn ChunkSource,
+    show: &mut dyn FnMut(&BlobRef) -> Result<()>,
+) -> Result<()> {
+    let list = open_list(blob, level, source)?;
+    match list.level.checked_sub(1) {
+        None => list.entries.iter().try_for_each(show),
+        Some(below) => list.entries.iter().try_for_each(|entry| pieces_of(entry, Some(below), source, show)),
+    }
+}
+
+/// Shows the bytes of one chunk of data.
+pub fn visit_chunk(chunk: &BlobRef, source: &dyn ChunkSource, show: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let bytes = source.get(ChunkKind::Data, &chunk.root)?;
+    if bytes.len() as u64 != chunk.length {
+        return Err(Error::damaged(blob_name(&chunk.root), "is a chunk of another length"));
+    }
+    show(&bytes)
 }
 
 /// Shows every chunk of a blob, lists and data, without reading the data. `visit` says whether to go on below a chunk.

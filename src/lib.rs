@@ -7,6 +7,7 @@
 
 pub mod backup;
 pub mod blob;
+pub mod browse;
 pub mod check;
 pub mod cli;
 pub mod diff;
@@ -19,6 +20,7 @@ pub mod history;
 pub mod maintain;
 pub mod merge;
 pub mod pace;
+pub mod patterns;
 pub mod prices;
 pub mod prune;
 pub mod repair;

@@ -381,6 +381,11 @@ pub trait ChunkSource: Send + Sync {
     fn get(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>>;
     /// Says what will be asked for soon.
     fn prefetch(&self, _ids: &[ChunkId]) {}
+    /// What a chunk of these bytes is called, so that bytes that lie elsewhere can be compared without being fetched. `None` where
+    /// that is not known.
+    fn name_of(&self, _kind: ChunkKind, _plain: &[u8]) -> Option<ChunkId> {
+        None
+    }
     /// The key of the digests that say what runs of these chunks yield. Without it, none is compared.
     fn digest_key(&self) -> Option<RunDigestKey> {
         None

@@ -12,7 +12,7 @@ use onefold::engine::cassandra::rule::CassandraRule;
 use onefold::engine::cassandra::schema::{ColumnRole, Table, UserType};
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::text::{TextForm, TextRows};
-use onefold::engine::{EVERYTHING, Source};
+use onefold::engine::{EVERYTHING, Source, Taking};
 use onefold::engine::{RowSink, Rows as _, Show};
 use onefold::error::Result;
 use onefold::merge::{Across, Held, Merge, Witness};
@@ -54,7 +54,7 @@ pub fn merged(source: &CapturedNodes, name: &str, now: u32) -> (Table, Vec<Recor
     let (rule, watch) = (CassandraRule::of(&table), Watch::new());
     let mut runs: Vec<Box<dyn Run>> = Vec::new();
     let mut owned = Vec::new();
-    for node in source.parts(shard, &Default::default(), &watch).unwrap() {
+    for node in source.parts(shard, &Default::default(), Taking::records(&watch)).unwrap() {
         let files = node.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect();
         runs.push(Box::new(Merge::of(files, &rule)));
         owned.push(node.owned);

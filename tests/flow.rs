@@ -11,7 +11,7 @@ use onefold::engine::cassandra::rows::Layout;
 use onefold::engine::cassandra::schema::Table;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::text::TextForm;
-use onefold::engine::{EVERYTHING, Engine, Show, Source};
+use onefold::engine::{EVERYTHING, Engine, Show, Source, Taking};
 use onefold::merge::{Across, Merge};
 use onefold::repo::{InitOptions, Repo, WriteOptions, WriteStats};
 use onefold::restore;
@@ -132,7 +132,7 @@ fn every_nodes_view_reads_back() {
             let all = rows(&repo, &snapshot, stored, None, SHOW);
             let schema = Cassandra.schema(&shard.name, &source.describe(Some(shard)).unwrap()).unwrap();
             let (rule, watch) = (schema.rule(), Watch::new());
-            for runs in source.parts(shard, &Default::default(), &watch).unwrap() {
+            for runs in source.parts(shard, &Default::default(), Taking::records(&watch)).unwrap() {
                 let (node, owned) = (runs.node, runs.owned.clone());
                 let own =
                     Merge::of(runs.parts.into_iter().map(|part| (part.open)(&EVERYTHING).unwrap()).collect(), rule);

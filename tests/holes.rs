@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use onefold::backup::{Options, Target, backup};
 use onefold::engine::cassandra::Cassandra;
 use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
-use onefold::engine::{CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, Without};
+use onefold::engine::{
+    CaptureTime, Described, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, Taking, Without,
+};
 use onefold::run::{ChunkId, ChunkKind, ChunkSink};
 use onefold::watch::Watch;
 use onefold::{Error, blob};
@@ -156,6 +158,7 @@ impl Mirror {
             cores: 2,
             blobs,
             before: None,
+            memory: None,
             seen: None,
             remembers: false,
         };
@@ -196,8 +199,13 @@ impl Source for Only<'_> {
         self.source.times()
     }
 
-    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> onefold::Result<Vec<NodeParts<'a>>> {
-        self.source.parts(shard, without, watch)
+    fn parts<'a>(
+        &'a self,
+        shard: &Shard,
+        without: &Without,
+        taking: Taking<'a>,
+    ) -> onefold::Result<Vec<NodeParts<'a>>> {
+        self.source.parts(shard, without, taking)
     }
 
     fn captured(&self, shard: &Shard) -> Vec<bool> {

@@ -300,7 +300,13 @@ impl History {
         said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let params = Params::from_json(&takes, said.to_string().as_bytes()).unwrap();
         let watch = Arc::new(Watch::new());
-        let env = Env { watch: &watch, state: Some(self.state(machine)), secret: &|_| unreachable!() };
+        let env = Env {
+            watch: &watch,
+            state: Some(self.state(machine)),
+            secret: &|_| unreachable!(),
+            host: String::new(),
+            stream: &|_| unreachable!(),
+        };
         backup::run(&self.repo(machine), engine, form, &params, &env).unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! Measurements, run by hand: `cargo test --release -- --ignored --nocapture measure`.
 
 use onefold::engine::cassandra::source::NodeDir;
-use onefold::engine::{Source, Without};
+use onefold::engine::{Source, Taking, Without};
 use onefold::repo::open::Sizes;
 use onefold::repo::{InitOptions, Repo, WriteOptions};
 use onefold::run::{ChunkKind, ChunkSink, ChunkSource, RecordBatch, Run};
@@ -54,7 +54,7 @@ fn measure_pieces() {
         let bounds = source.bounds(shard, &without, pieces).unwrap();
         assert_eq!(bounds.len() + 1, pieces);
         let ends: Vec<Vec<u8>> = [vec![Vec::new()], bounds, vec![Vec::new()]].concat();
-        let parts = source.parts(shard, &without, &watch).unwrap();
+        let parts = source.parts(shard, &without, Taking::records(&watch)).unwrap();
         let [part] = &parts[0].parts[..] else { panic!("one part") };
         let (cpu, mut opening, mut records) = (cpu_seconds(), 0.0, 0);
         let mut batch = RecordBatch::new();

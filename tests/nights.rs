@@ -140,7 +140,13 @@ fn with(repo: &Repo, dir: &Path, node: &Path, state: Option<&Path>, more: &Value
     more.as_object().unwrap().iter().for_each(|(name, value)| said[name] = value.clone());
     let params = Params::from_json(&takes, said.to_string().as_bytes()).unwrap();
     let watch = Arc::new(Watch::new());
-    let env = Env { watch: &watch, state: state.map(Path::to_owned), secret: &|_| unreachable!() };
+    let env = Env {
+        watch: &watch,
+        state: state.map(Path::to_owned),
+        secret: &|_| unreachable!(),
+        host: String::new(),
+        stream: &|_| unreachable!(),
+    };
     backup::run(repo, engine, form, &params, &env).unwrap()
 }
 

@@ -34,6 +34,7 @@ fn stored(root: &Path, cores: usize, range_bytes: u64) -> (Snapshot, BTreeSet<Ch
         cores,
         blobs: Arc::new(blob::Chunker::new(&CutKey::from_bytes([3; 32]), 64 << 10).unwrap()),
         before: None,
+        memory: None,
         seen: None,
         remembers: false,
     };

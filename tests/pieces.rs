@@ -15,7 +15,7 @@ use onefold::engine::cassandra::source::{CapturedNodes, NodeDir};
 use onefold::engine::cassandra::sstable::piece::Pieces;
 use onefold::engine::cassandra::sstable::write::{Compression, Compressor, Options, SsTableWriter};
 use onefold::engine::cassandra::sstable::{Descriptor, Files, READ_BUFFER, SsTable, Version, layout, read_statistics};
-use onefold::engine::{Described, EVERYTHING, KeyRange, Source, Without};
+use onefold::engine::{Described, EVERYTHING, KeyRange, Source, Taking, Without};
 use onefold::error::Kind;
 use onefold::run::Record;
 use onefold::watch::Watch;
@@ -351,7 +351,9 @@ fn parts_of_a_table_are_read_in_the_ranges_that_the_engine_gives() {
     cuts.push(Vec::new());
     assert_eq!(cuts.len(), 6);
     let watch = Watch::new();
-    let [node] = &source.parts(shard, &Without::new(), &watch).unwrap()[..] else { panic!("one node") };
+    let [node] = &source.parts(shard, &Without::new(), Taking::records(&watch)).unwrap()[..] else {
+        panic!("one node")
+    };
     assert_eq!(node.parts.len(), 3);
     for part in &node.parts {
         let whole = collect(&mut *(part.open)(&EVERYTHING).unwrap()).unwrap();

@@ -13,7 +13,7 @@ use source::Source;
 /// Modules of `src` by layer: imports only go down (`docs/architecture.md`). Modules of one layer do not import each
 /// other, but for the pairs in `SIBLINGS`.
 const LAYERS: [(usize, &[&str]); 6] = [
-    (1, &["error", "watch", "report", "whole", "pace", "ssh"]),
+    (1, &["error", "watch", "report", "whole", "pace", "patterns", "ssh"]),
     (2, &["run", "store", "volume"]),
     (3, &["merge", "blob", "repo"]),
     (4, &["engine", "tree"]),
@@ -21,15 +21,16 @@ const LAYERS: [(usize, &[&str]); 6] = [
         5,
         &[
             "snapshot", "view", "backup", "restore", "check", "drift", "status", "forget", "prune", "maintain",
-            "repair", "stats", "prices", "capture", "diff", "history", "find",
+            "repair", "stats", "prices", "capture", "diff", "history", "find", "browse",
         ],
     ),
     (6, &["cli", "serve", "mount", "main"]),
 ];
 /// (from, to): imports within a layer.
-const SIBLINGS: [(&str, &str); 27] = [
+const SIBLINGS: [(&str, &str); 30] = [
     ("ssh", "error"),
     ("ssh", "pace"),
+    ("patterns", "error"),
     ("watch", "error"),
     ("whole", "error"),
     ("backup", "snapshot"),
@@ -45,6 +46,8 @@ const SIBLINGS: [(&str, &str); 27] = [
     ("maintain", "prune"),
     ("view", "snapshot"),
     ("restore", "view"),
+    ("browse", "restore"),
+    ("browse", "view"),
     ("drift", "view"),
     ("diff", "snapshot"),
     ("diff", "view"),
@@ -173,7 +176,7 @@ const MACHINE_FILES: &[(&str, &str)] = &[
     ("src/engine/cassandra/placing/folders.rs", "the folders that they are written into"),
     ("src/engine/cassandra/into_sstables/", "the same, what they say of themselves, and --ring"),
     ("src/engine/cassandra/into_cql/state.rs", "what a restore remembers"),
-    ("src/backup/run.rs", "the name of this machine"),
+    ("src/engine/posix/", "files of this machine are what it backs up"),
     ("src/backup/state.rs", "what this machine keeps of its own backups"),
     ("src/backup/seen/", "what this machine remembers of the records that it stored"),
 ];

@@ -7,6 +7,7 @@
 //! frame ⊂ pack ─ sealed chunks             index ─ where chunks lie
 //! snapshot ─ the root of one backup        record ⊂ leaf ⊂ tree, patch, blob ─ what chunks hold
 //! reference ⊂ record                       run_digest ─ what proves a run
+//! file_tree ─ records of files
 //! ```
 
 pub mod error;
@@ -41,6 +42,7 @@ pub mod pack;
 pub mod snapshot;
 
 pub mod blob;
+pub mod file_tree;
 pub mod ints;
 pub mod leaf;
 pub mod murmur3;

@@ -3,18 +3,21 @@
 //! ```text
 //! reference = 1 u8 │ length varint │ id 32                              a blob
 //!           = 2 u8 │ level u8 │ records varint │ blobs varint │ id 32   a tree
+//!           = 3 u8 │ length varint │ id 32                              a chunk of data
 //! ```
 //! A reference is the value of a raw entry in a column from 1 on.
 
 use crate::blob::BlobRef;
 use crate::error::{FormatError, Result};
 use crate::id::ChunkId;
+use crate::limits::DATA_CHUNK_MAX;
 use crate::record::{Entries, Entry, EntryKind};
 use crate::tree::LEVEL_MAX;
 use crate::wire::{Put, Reader};
 
 const BLOB: u8 = 1;
 const TREE: u8 = 2;
+const CHUNK: u8 = 3;
 
 /// The root of a tree, which is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Reference {
     Blob(BlobRef),
     /// A tree.
     Tree(TreeRef),
+    /// One chunk of data: a blob of one chunk, without the list that would name it.
+    Chunk(BlobRef),
 }
 
 impl Reference {
@@ -52,6 +57,10 @@ impl Reference {
                 out.put_varint(tree.blobs);
                 out.extend_from_slice(&tree.id.0);
             }
+            Reference::Chunk(chunk) => {
+                out.push(CHUNK);
+                chunk.put(out);
+            }
         }
     }
 
@@ -62,6 +71,13 @@ impl Reference {
         let mut r = Reader::new(value, "reference");
         let reference = match r.u8()? {
             BLOB => Reference::Blob(BlobRef::read(&mut r)?),
+            CHUNK => {
+                let chunk = BlobRef::read(&mut r)?;
+                if chunk.length == 0 || chunk.length > DATA_CHUNK_MAX as u64 {
+                    return Err(FormatError::Invalid("reference to a chunk"));
+                }
+                Reference::Chunk(chunk)
+            }
             TREE => {
                 let (level, records, blobs) = (r.u8()?, r.varint()?, r.varint()?);
                 if level > LEVEL_MAX || records == 0 {

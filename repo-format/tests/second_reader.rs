@@ -40,6 +40,7 @@ fn in_force(said: InForce) -> plain::Deletion {
 fn read_reference(bytes: &[u8]) -> plain::Reference {
     match Reference::parse(bytes).unwrap() {
         Reference::Blob(blob) => plain::Reference::Blob(blob.length, blob.root.0),
+        Reference::Chunk(chunk) => plain::Reference::Chunk(chunk.length, chunk.root.0),
         Reference::Tree(tree) => plain::Reference::Tree(tree.level, tree.records, tree.blobs, tree.id.0),
     }
 }

@@ -15,7 +15,7 @@ use super::{Options, Target};
 use crate::engine::{Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::merge::{Across, Held, Merge, Owned, Witness};
-use crate::run::{ChunkSource, Record, RecordBatch, Run};
+use crate::run::{ChunkSource, Record, RecordBatch, Run, ShardKind};
 use crate::snapshot::Shard;
 use crate::tree::stack;
 
@@ -61,6 +61,10 @@ pub enum Fallen {
 /// What is wrong with a shard against the last complete snapshot that has it. `now_rows` is what tonight came to, `without` the parts
 /// that were left out.
 pub fn fallen(attempt: &Attempt<'_>, without: &Without, now_rows: u64) -> Result<Fallen> {
+    // A file that is not there was deleted: nothing else takes one away, and no replica holds it still.
+    if attempt.shard.kind == ShardKind::Files {
+        return Ok(Fallen::No);
+    }
     let Some(before) = attempt.common.target.before else { return Ok(Fallen::No) };
     let Some(last) = before.shard(&attempt.shard.id).filter(|last| last.of.complete) else { return Ok(Fallen::No) };
     if last.shard.rows == 0 || 2 * now_rows >= last.shard.rows {

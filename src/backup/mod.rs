@@ -32,7 +32,7 @@ use fold::{Attempt, Common, Outcome};
 use small::Early;
 
 pub use previous::{Earlier, Of, Previous};
-pub use run::{DRY_RUN, Done, Planned, TAKES, plan, run};
+pub use run::{DRY_RUN, Done, Planned, TAKES, plan, run, takes};
 pub use seen::Seen;
 pub use state::State;
 pub use target::Target;

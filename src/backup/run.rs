@@ -11,13 +11,21 @@ use crate::run::{ChunkId, ChunkKind, ChunkSink};
 use crate::snapshot::{Shard, Snapshot};
 use crate::store::watched::Requests;
 
+const TAG: Param = Param::new("tag", Takes::Word, "LABEL", "Label the snapshot; as often as wanted").many();
+const HOST: Param = Param::new("host", Takes::Word, "NAME", "The machine that makes the backup [default: its name]");
+const WHOLE: Param = Param::flag("whole", "Store every table anew, and stand on no snapshot before");
+const LEVEL: Param = Param::new("compression-level", Takes::Number(1, 19), "LEVEL", "Level of zstd, 1 to 19").or("1");
+const TAKE_OVER: Param =
+    Param::flag("take-over", "Take over a session of this credential that another machine left open");
+const REHEARSED: Param = Param::flag(DRY_RUN, "Read, merge and count everything; write nothing");
+
 /// What every backup takes, whatever the database.
 pub const TAKES: Group = Group {
     heading: None,
     params: &[
         Param::new("cluster", Takes::Word, "CLUSTER", "Name of the cluster").required(),
-        Param::new("tag", Takes::Word, "LABEL", "Label the snapshot; as often as wanted").many(),
-        Param::new("host", Takes::Word, "NAME", "The machine that makes the backup [default: its name]"),
+        TAG,
+        HOST,
         Param::new(
             "cut",
             Takes::Time,
@@ -33,12 +41,36 @@ pub const TAKES: Group = Group {
         )
         .many(),
         Param::flag("keep-node-views", "Keep what stale rows hold, so that every node's own view can be read back"),
-        Param::flag("whole", "Store every table anew, and stand on no snapshot before"),
-        Param::new("compression-level", Takes::Number(1, 19), "LEVEL", "Level of zstd, 1 to 19").or("1"),
-        Param::flag("take-over", "Take over a session of this credential that another machine left open"),
-        Param::flag(DRY_RUN, "Read, merge and count everything; write nothing"),
+        WHOLE,
+        LEVEL,
+        TAKE_OVER,
+        REHEARSED,
     ],
 };
+
+/// What a backup takes whose engine names its jobs.
+const TAKES_OF_JOB: Group = Group {
+    heading: None,
+    params: &[
+        Param::new(
+            "cluster",
+            Takes::Word,
+            "NAME",
+            "What backups of the same are called [default: the machine and what is backed up]",
+        ),
+        TAG,
+        HOST,
+        Param::flag("whole", "Store all of it anew, and stand on no snapshot before"),
+        LEVEL,
+        TAKE_OVER,
+        Param::flag(DRY_RUN, "Read and count everything; write nothing"),
+    ],
+};
+
+/// What a backup of the engine's takes besides what its form does.
+pub fn takes(engine: &dyn Engine) -> &'static Group {
+    if engine.names_jobs() { &TAKES_OF_JOB } else { &TAKES }
+}
 
 /// Nothing is written.
 pub const DRY_RUN: &str = "dry-run";
@@ -73,13 +105,13 @@ pub struct Planned {
 ///
 /// Errors: those of [`Engine::source`], [`backup`] and of writing. An error after the commit is none: what is returned stands.
 pub fn run(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Done> {
-    let job = Job::of(repo, engine, params, env);
+    let job = Job::of(repo, engine, form, params, env)?;
     job.each_source(form, |source| if params.has(DRY_RUN) { job.count(source) } else { job.store(source) })
 }
 
 /// Reads, compresses and seals as [`run`] does, and writes nothing.
 pub fn plan(repo: &Repo, engine: &dyn Engine, form: &Form, params: &Params, env: &Env<'_>) -> Result<Planned> {
-    let job = Job::of(repo, engine, params, env);
+    let job = Job::of(repo, engine, form, params, env)?;
     job.each_source(form, |source| job.rehearse(source))
 }
 
@@ -95,14 +127,26 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn of(repo: &'a Repo, engine: &'a dyn Engine, params: &'a Params, env: &'a Env<'a>) -> Job<'a> {
-        let options = Options::of(params);
+    fn of(
+        repo: &'a Repo,
+        engine: &'a dyn Engine,
+        form: &Form,
+        params: &'a Params,
+        env: &'a Env<'a>,
+    ) -> Result<Job<'a>> {
+        let mut options = Options::of(params);
+        options.host = options.host.or_else(|| Some(env.host.clone()).filter(|host| !host.is_empty()));
+        if options.cluster.is_empty()
+            && let Some(job) = engine.job(form.name, params)?
+        {
+            options.cluster = format!("{}:{job}", options.host.as_deref().unwrap_or(&env.host));
+        }
         let state = State::of(repo, env.state.as_deref());
         let seen = Seen::of(repo, env.state.as_deref()).unwrap_or_else(|e| {
             repo.note(e.within("the backup goes on; it reads what was there before, and remembers nothing"));
             None
         });
-        Job { repo, engine, params, env, options, state, seen }
+        Ok(Job { repo, engine, params, env, options, state, seen })
     }
 
     /// Opens the source and gives it to `work`; anew, without the machines that were lost meanwhile.
@@ -144,7 +188,8 @@ impl<'a> Job<'a> {
     /// The backup itself, of which `sink` takes the chunks.
     fn backup(&self, night: &Night<'_>, sink: &dyn ChunkSink, remembers: bool) -> Result<Snapshot> {
         let target = Target::of(self.repo, Some(night.before), sink)?;
-        let target = Target { seen: self.seen.as_ref(), remembers, ..target };
+        let memory = self.seen.as_ref().map(|seen| seen.memory(self.engine.name(), &self.options.cluster));
+        let target = Target { seen: self.seen.as_ref(), memory, remembers, ..target };
         let snapshot = backup(self.engine, night.source, &target, &self.options, self.env.watch)?;
         self.env.watch.check()?;
         Ok(snapshot)
@@ -181,6 +226,9 @@ impl<'a> Job<'a> {
         if let Some(Err(e)) = aside.map(|aside| aside.stands()) {
             unkept(e);
         }
+        if let Err(e) = night.source.stands(&info.id.to_string()) {
+            self.repo.note(e.within("the next backup reads all of it again"));
+        }
         // A night on which somebody was missing can be stood on only by who reads it.
         if let Some(seen) = self.seen.as_ref().filter(|_| snapshot.complete || night.before.can_read()) {
             let each = |shard: &Shard| seen.stands(&snapshot.cluster, &shard.id);
@@ -206,17 +254,11 @@ impl Options {
             node_views: params.has("keep-node-views"),
             cut: params.number("cut").and_then(|cut| u32::try_from(cut).ok()),
             whole: params.has("whole"),
-            host: params.text("host").map(str::to_owned).or_else(host),
+            host: params.text("host").map(str::to_owned),
             tags: params.list("tag"),
             accepted: params.list("accept-emptied"),
         }
     }
-}
-
-/// The name of this machine, where the system tells it.
-fn host() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Names chunks and drops them.

@@ -1,5 +1,6 @@
 //! Where a backup writes to, and what shapes its trees.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -37,7 +38,9 @@ pub struct Target<'a> {
     pub before: Option<&'a Previous<'a>>,
     /// What this machine remembers of them.
     pub seen: Option<&'a Seen>,
-    /// It is written anew, for the next backup.
+    /// Where the engine remembers what it read for this cluster.
+    pub memory: Option<PathBuf>,
+    /// Both are written anew, for the next backup.
     pub remembers: bool,
 }
 
@@ -61,6 +64,7 @@ impl<'a> Target<'a> {
             blobs,
             before,
             seen: None,
+            memory: None,
             remembers: false,
         })
     }

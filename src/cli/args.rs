@@ -125,6 +125,8 @@ pub enum Command {
     Show(Which),
     /// List a snapshot's tables and kept files.
     Ls(Ls),
+    /// Write what a file of a snapshot holds to standard output.
+    Dump(Dump),
     /// Say how much is stored, and how much was read for it.
     Stats(Stats),
     /// Say how each node differed from the reconciled view.
@@ -236,9 +238,23 @@ pub struct Ls {
     /// The kept files only.
     #[arg(long)]
     pub files: bool,
+    /// Of a file tree everything below the folder, not only what lies in it.
+    #[arg(long)]
+    pub recursive: bool,
     /// Of which snapshot.
     #[command(flatten)]
     pub which: Which,
+}
+
+/// `dump`
+#[derive(Debug, ClapArgs)]
+pub struct Dump {
+    /// The file, behind its snapshot: `latest:/etc/hosts`.
+    #[arg(value_name = "SNAPSHOT:/PATH")]
+    pub file: String,
+    /// Which is the latest.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `drift`

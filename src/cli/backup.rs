@@ -10,9 +10,8 @@ use super::output::bytes;
 use super::progress::Progress;
 use super::show::unread;
 use super::{Outcome, Output};
-use super::{access, secret};
+use super::{access, world};
 use crate::backup::{self, Done};
-use crate::engine::Env;
 use crate::error::Result;
 use crate::repo::WriteStats;
 use crate::snapshot::Snapshot;
@@ -31,7 +30,7 @@ fn backed_up(global: &Global, form: &args::Chosen<'_>, output: &Output) -> Resul
     // From here on a signal ends the work in order: links to live files, made when nodes are opened, are removed.
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "backup", !global.quiet, output)?;
-    let env = Env { watch: &watch, state: access::state_dir(), secret: &secret::password_in };
+    let env = world::env(&watch);
     let Done { snapshot, stored } = backup::run(&repo, form.engine, form.form, &form.params, &env)?;
     drop(progress);
     access::notes(&repo, output);

@@ -5,16 +5,28 @@ use serde_json::json;
 use super::access;
 use super::args::{Global, Ls};
 use super::output::bytes;
-use super::show::load;
+use super::show::{load, split};
 use super::{Outcome, Output};
-use crate::engine::{Engine, engine};
-use crate::error::Result;
+use crate::browse;
+use crate::engine::{Column, Engine, Row, RowSink, engine};
+use crate::error::{Error, Kind, Result};
+use crate::repo::Reader;
+use crate::restore::tree::trees;
 use crate::snapshot::{File, Shard, Snapshot};
+use crate::view::View;
 
 /// Lists what is asked for, and what it comes to.
 pub fn run(global: &Global, args: &Ls, engines: &[&dyn Engine], output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
-    let (_, s) = load(&repo, &args.which.snapshot, &args.which.filter, output)?;
+    let (name, path) = split(&args.which.snapshot);
+    let (_, s) = load(&repo, name, &args.which.filter, output)?;
+    if let Some(path) = path {
+        let reader = repo.reader()?;
+        let view = tree(engine(engines, &s.engine)?, &s, &reader)?;
+        browse::list(&view, path, args.recursive, &mut Lines { output, columns: Vec::new() })?;
+        access::notes(&repo, output);
+        return Ok(Outcome::Fine);
+    }
     let node = args.node.as_deref().map(|name| s.node(name)).transpose()?;
     let of_node = |t: &&Shard| node.is_none_or(|n| !t.not_captured.contains(&n));
     let fitting = s.fitting(args.outer.as_deref(), args.table.as_deref())?;
@@ -44,6 +56,71 @@ pub fn run(global: &Global, args: &Ls, engines: &[&dyn Engine], output: &Output)
     total(&s, args, &shards, files, output)?;
     access::notes(&repo, output);
     Ok(Outcome::Fine)
+}
+
+/// The file tree of a snapshot.
+///
+/// Errors: `Usage` where it has none.
+pub fn tree<'a>(engine: &dyn Engine, s: &'a Snapshot, reader: &'a Reader) -> Result<View<'a>> {
+    let tree = trees(s).next().ok_or_else(|| {
+        Error::new(Kind::Usage, "path", "belongs to file trees, and the snapshot has none")
+            .hint("leave it out, or name a snapshot of files")
+    })?;
+    View::open(engine, s, tree, reader)
+}
+
+/// Prints what lies in a folder, one line each.
+struct Lines<'a> {
+    output: &'a Output,
+    columns: Vec<Column>,
+}
+
+/// What a line says, and how wide, the path behind it.
+const SHOWN: [(&str, usize); 5] = [("mode", 4), ("user", 8), ("group", 8), ("size", 12), ("modified", 30)];
+
+impl Lines<'_> {
+    fn value(&self, row: &dyn Row, name: &str) -> Result<String> {
+        let mut text = String::new();
+        if let Some(place) = self.columns.iter().position(|column| column.name == name) {
+            row.text(place, &mut text)?;
+        }
+        Ok(text)
+    }
+}
+
+impl RowSink for Lines<'_> {
+    fn begin(&mut self, columns: &[Column]) -> Result<()> {
+        self.columns = columns.to_vec();
+        Ok(())
+    }
+
+    fn row(&mut self, row: &dyn Row) -> Result<()> {
+        if self.output.is_json() {
+            let mut line = String::from("{\"message_type\":\"file\"");
+            for (place, column) in self.columns.iter().enumerate() {
+                let mut value = String::new();
+                if row.json(place, &mut value)? {
+                    line.push_str(&format!(",{}:{value}", column.json));
+                }
+            }
+            return self.output.line(&(line + "}"));
+        }
+        let mut line = String::new();
+        for (name, width) in SHOWN {
+            let value = self.value(row, name)?;
+            line.push_str(&format!("{:>width$}  ", if value.is_empty() { "-" } else { &value }));
+        }
+        line.push_str(&self.value(row, "path")?);
+        let target = self.value(row, "target")?;
+        if !target.is_empty() {
+            line.push_str(&format!(" -> {target}"));
+        }
+        let lacks = self.value(row, "lacks")?;
+        if !lacks.is_empty() {
+            line.push_str(&format!("  ({lacks})"));
+        }
+        self.output.line(&line)
+    }
 }
 
 /// Nodes by whether they captured a table.

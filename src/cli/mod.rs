@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod diff;
 mod drift;
+mod dump;
 mod exit;
 mod find;
 mod forget;
@@ -33,6 +34,7 @@ mod show;
 mod stats;
 mod status;
 mod versions;
+mod world;
 
 use std::fs;
 use std::process::ExitCode;
@@ -107,6 +109,7 @@ fn run(
         Command::Snapshots(a) => show::snapshots(global, a, output),
         Command::Show(a) => show::show(global, a, output),
         Command::Ls(a) => ls::run(global, a, engines, output),
+        Command::Dump(a) => dump::run(global, a, engines, output),
         Command::Drift(a) => drift::run(global, a, engines, output),
         Command::Diff(a) => diff::run(global, a, engines, output),
         Command::History(a) => history::run(global, a, engines, output),

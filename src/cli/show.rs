@@ -22,6 +22,14 @@ pub fn load(repo: &Repo, name: &str, filter: &Filter, output: &Output) -> Result
     })
 }
 
+/// A snapshot's name, and the path in it, which begins with `/`, behind a colon.
+pub fn split(name: &str) -> (&str, Option<&str>) {
+    match name.find(":/") {
+        Some(at) => (&name[..at], Some(&name[at + 1..])),
+        None => (name, None),
+    }
+}
+
 fn verdict(snapshot: &Snapshot) -> &'static str {
     if snapshot.complete { "complete" } else { "INCOMPLETE" }
 }

@@ -3,4 +3,4 @@
 use super::Engine;
 
 /// Every engine.
-pub const ALL: &[&dyn Engine] = &[&super::cassandra::Cassandra];
+pub const ALL: &[&dyn Engine] = &[&super::cassandra::Cassandra, &super::posix::Posix];

@@ -4,6 +4,7 @@
 pub mod all;
 pub mod cassandra;
 pub mod params;
+pub mod posix;
 mod rows;
 mod schema;
 mod source;
@@ -15,10 +16,12 @@ pub use params::{Form, Params};
 pub use rows::{Column, Of, Row, RowSink, Rows, Show};
 pub use schema::{KeyRange, KeyRanges, Schema, Selection, Shown, Wanted};
 pub use source::{
-    CaptureTime, Described, EVERYTHING, Finding, Kept, Narrowed, Node, NodeParts, Open, Part, Shard, Source, TimeOf,
-    Without, check_node_name,
+    CaptureTime, Contents, Described, EVERYTHING, Finding, Kept, Narrowed, Node, NodeParts, Open, Part, Shard, Source,
+    Taking, TimeOf, Without, check_node_name,
 };
 
+use std::ffi::OsString;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +52,17 @@ pub trait Engine: Sync {
     ///
     /// Errors: captures that cannot be read, or do not belong together; names that nobody has.
     fn source(&self, form: &str, params: &Params, before: &Described<'_>, env: &Env<'_>) -> Result<Box<dyn Source>>;
+    /// Whether its backups have names of their own where the operator gives none ([`Engine::job`]): it knows no clusters.
+    fn names_jobs(&self) -> bool {
+        false
+    }
+    /// What is backed up by one of [`Engine::sources`], in a few words: with the name of the machine, what the snapshots of the same
+    /// are found by.
+    ///
+    /// Errors: those of [`Engine::source`].
+    fn job(&self, _form: &str, _params: &Params) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// The ways out: each is a `restore --to NAME`.
     fn targets(&self) -> &'static [Form] {
         &[]
@@ -97,6 +111,19 @@ pub struct Env<'a> {
     pub state: Option<PathBuf>,
     /// The secret that a file holds: its first line.
     pub secret: &'a Secret,
+    /// The name of this machine, or what the operator calls it.
+    pub host: String,
+    /// Opens standard input, or what a command writes.
+    pub stream: &'a Streams,
+}
+
+/// Gives what a command with its arguments writes; without one, standard input.
+pub type Streams = dyn Fn(&[OsString]) -> Result<Box<dyn Stream>> + Sync;
+
+/// Bytes from outside.
+pub trait Stream: Read + Send {
+    /// After its end: whether that was all of it. Errors: the command that wrote it failed.
+    fn finish(self: Box<Self>) -> Result<()>;
 }
 
 /// Gives the secret in a file, which is wiped after use.

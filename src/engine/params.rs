@@ -55,6 +55,19 @@ pub struct Param {
     pub requires: &'static [&'static str],
     /// Names of others that cannot be given with it.
     pub conflicts: &'static [&'static str],
+    /// Where it stands among the words of a command.
+    pub place: InWords,
+}
+
+/// Where a parameter stands among the words of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InWords {
+    /// Behind `--name`.
+    Named,
+    /// By itself.
+    Bare,
+    /// By itself, behind `--`, with all words that follow.
+    Trailing,
 }
 
 /// What a parameter takes.
@@ -72,6 +85,8 @@ pub enum Takes {
     Path,
     /// A node and the folders of its capture: `NAME[@ADDRESS]=DIR[,DIR…]`.
     Node,
+    /// Bytes: a whole number, or one with K, M, G or T behind it.
+    Bytes,
     /// A whole number, both ends inclusive.
     Number(i64, i64),
     /// A point in time: RFC 3339, or seconds since 1970; before 2106.
@@ -102,7 +117,7 @@ pub enum Value {
     Path(PathBuf),
     /// [`Takes::Node`].
     Node(NodeFolders),
-    /// [`Takes::Number`], and [`Takes::Time`] in seconds since 1970.
+    /// [`Takes::Number`], [`Takes::Bytes`], and [`Takes::Time`] in seconds since 1970.
     Number(i64),
 }
 
@@ -117,7 +132,18 @@ impl Param {
     /// A parameter that takes a value, once.
     pub const fn new(name: &'static str, takes: Takes, value: &'static str, help: &'static str) -> Param {
         let (many, required, default) = (false, false, None);
-        Param { name, takes, value, help, many, required, default, requires: &[], conflicts: &[] }
+        Param {
+            name,
+            takes,
+            value,
+            help,
+            many,
+            required,
+            default,
+            requires: &[],
+            conflicts: &[],
+            place: InWords::Named,
+        }
     }
 
     /// A flag.
@@ -129,6 +155,20 @@ impl Param {
     #[must_use]
     pub const fn many(mut self) -> Param {
         self.many = true;
+        self
+    }
+
+    /// It stands by itself.
+    #[must_use]
+    pub const fn positional(mut self) -> Param {
+        self.place = InWords::Bare;
+        self
+    }
+
+    /// It stands behind `--`, with all words that follow.
+    #[must_use]
+    pub const fn trailing(mut self) -> Param {
+        self.place = InWords::Trailing;
         self
     }
 
@@ -186,6 +226,10 @@ impl Param {
                     false => Err(bad(&format!("{number} is not in {least}..={most}"))),
                 }
             }
+            Takes::Bytes => {
+                let what = "give bytes, or a number with K, M, G or T behind it, like 10M";
+                bytes(&text()?).map(Value::Number).ok_or_else(|| bad(what))
+            }
             Takes::Time => {
                 let what = "give a time like 2026-01-31T23:59:59Z, or seconds since 1970, before 2106";
                 time(&text()?).map(Value::Number).ok_or_else(|| bad(what))
@@ -224,6 +268,15 @@ fn node(text: &OsStr) -> std::result::Result<NodeFolders, &'static str> {
         return Err("lacks a name, an address or a folder");
     }
     Ok(NodeFolders { name: name.to_owned(), address, dirs })
+}
+
+/// Bytes, by units of 1024.
+fn bytes(text: &str) -> Option<i64> {
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units.into_iter().find(|(unit, _)| text.ends_with([*unit, unit.to_ascii_lowercase()]));
+    let (digits, shift) = unit.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], shift));
+    let number: i64 = digits.parse().ok().filter(|n| *n >= 0)?;
+    number.checked_mul(1 << shift)
 }
 
 /// Seconds since 1970.
@@ -288,6 +341,14 @@ impl Params {
     /// Its path.
     pub fn path(&self, name: &str) -> Option<&Path> {
         self.all(name).iter().find_map(|value| match value {
+            Value::Path(path) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
+    /// All of its paths.
+    pub fn paths(&self, name: &str) -> impl Iterator<Item = &Path> {
+        self.all(name).iter().filter_map(|value| match value {
             Value::Path(path) => Some(path.as_path()),
             _ => None,
         })

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use repo_format::leaf::Layout;
 
+use std::path::Path;
+
 use super::{KeyRange, split_name};
+use crate::blob::Chunker;
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
-use crate::run::{Run, ShardKind};
+use crate::run::{ChunkSink, Run, ShardKind};
 use crate::volume::Place;
 use crate::watch::Watch;
 
@@ -85,6 +88,36 @@ pub struct Part<'a> {
 
 /// Parts left out, each by its node and name.
 pub type Without = BTreeSet<(usize, String)>;
+
+/// What the parts of a shard may use while they are read.
+#[derive(Clone, Copy)]
+pub struct Taking<'a> {
+    /// Counts the bytes read, collects problems, and is asked whether to go on.
+    pub watch: &'a Watch,
+    /// Where contents go that records only refer to. `None` where records are read for themselves.
+    pub contents: Option<Contents<'a>>,
+}
+
+/// Where contents go.
+#[derive(Clone, Copy)]
+pub struct Contents<'a> {
+    /// Takes the chunks.
+    pub sink: &'a dyn ChunkSink,
+    /// Cuts them.
+    pub chunker: &'a Chunker,
+    /// The file in which the engine remembers what it read, from one backup of the cluster by this credential to the next. `None` where
+    /// nothing is remembered.
+    pub memory: Option<&'a Path>,
+    /// It is written anew.
+    pub remembers: bool,
+}
+
+impl<'a> Taking<'a> {
+    /// Records alone.
+    pub fn records(watch: &'a Watch) -> Taking<'a> {
+        Taking { watch, contents: None }
+    }
+}
 
 /// What one node has of a shard.
 pub struct NodeParts<'a> {
@@ -231,8 +264,8 @@ pub trait Source: Sync {
         None
     }
     /// The parts of a shard, node by node, without those in `without`. One entry for every captured node.
-    /// Bytes read count as progress in `watch`. Fails where something can be neither read nor said to be damaged.
-    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>>;
+    /// Fails where something can be neither read nor said to be damaged.
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, taking: Taking<'a>) -> Result<Vec<NodeParts<'a>>>;
     /// Where a shard may be cut into about `pieces` ranges of as many records each, so that each range is read by itself: keys,
     /// ascending, at which no group goes on. None where the parts can only be read from their beginnings.
     ///
@@ -265,6 +298,12 @@ pub trait Source: Sync {
     /// Lets go of what was frozen for this backup alone, now that all was read. Gives what stays, and why.
     fn release(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// The backup has committed, as the snapshot of this id: what was remembered while parts were read holds for the next.
+    ///
+    /// Errors: it cannot be kept. The backup stands all the same.
+    fn stands(&self, _snapshot: &str) -> Result<()> {
+        Ok(())
     }
     /// The shard's description, and that of all shards together, as the engine reads them back from a snapshot: how versions of the
     /// shard merge is asked of the schema that [`super::Engine::schema`] makes of it, in a backup as whenever the snapshot is read.

@@ -108,6 +108,10 @@ impl Drop for Reader {
 }
 
 impl ChunkSource for Reader {
+    fn name_of(&self, kind: ChunkKind, plain: &[u8]) -> Option<ChunkId> {
+        Some(self.inner.core.ring.repo.chunk_id.id(kind, plain))
+    }
+
     fn digest_key(&self) -> Option<RunDigestKey> {
         Some(self.inner.core.ring.repo.fingerprint.run_digest())
     }

@@ -26,7 +26,12 @@ pub const FORMS: &[Form] = &[
         groups: &[&MEANT, &NODE, &OUT, &SHOWN],
         lacking: None,
     },
-    Form { name: FILES, help: "The files that were kept byte for byte", groups: &[&NODE, &OUT], lacking: None },
+    Form {
+        name: FILES,
+        help: "File trees, and of databases the files that were kept byte for byte",
+        groups: &[&NODE, &OUT, &TREES],
+        lacking: None,
+    },
 ];
 
 /// What every form takes that gives back rows.
@@ -57,6 +62,37 @@ const NODE: Group = Group {
         "NAME",
         "What this node alone held: its own view (json and csv; needs --keep-node-views at the backup), or its files (files)",
     )],
+};
+
+/// Where a file tree goes; the same as `--out`, and says that files are meant.
+pub const TARGET: &str = "target";
+
+const TREES: Group = Group {
+    heading: Some("Options of --to files, for file trees"),
+    params: &[
+        Param::new(TARGET, Takes::Path, "DIR", "Folder to write to: --to files --out DIR").without(&["out"]),
+        Param::new(
+            "include",
+            Takes::Word,
+            "PATTERN",
+            "Only what fits, as .gitignore writes patterns; as often as wanted",
+        )
+        .many(),
+        Param::new("exclude", Takes::Word, "PATTERN", "Not what fits; as often as wanted").many(),
+        Param::new(
+            "overwrite",
+            Takes::Choice(&[
+                ("always", "Contents are compared, and what differs is written anew"),
+                ("if-changed", "The same, but a file of the same size and time counts as the same"),
+                ("if-newer", "As always, but what was changed later than in the snapshot stays"),
+                ("never", "What is there stays"),
+            ]),
+            "WHEN",
+            "What becomes of files that are there [default: always]",
+        ),
+        Param::flag("delete", "Take away what is there and is not in the snapshot, unless the snapshot does not know"),
+        Param::flag("verify", "Compare everything with the snapshot once more when it is written"),
+    ],
 };
 
 const SHOWN: Group = Group {

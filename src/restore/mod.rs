@@ -5,6 +5,7 @@ pub mod forms;
 pub mod into;
 pub mod rows;
 pub mod tables;
+pub mod tree;
 
 pub use files::files;
 pub use rows::rows;

@@ -138,6 +138,10 @@ pub fn reach_by_place(root: Root, chunks: &dyn ChunkSource, visit: &mut Visit<'_
                             Reference::Blob(blob) => {
                                 blob::reach(&blob, parent, chunks, &mut |reached| record.show(visit, reached))?
                             }
+                            Reference::Chunk(chunk) => {
+                                let (kind, id) = (ChunkKind::Data, chunk.root);
+                                record.show(visit, Reached::Chunk { kind, id, parent, more: false }).map(drop)?;
+                            }
                             Reference::Tree(tree) => trees.push(open(tree.into(), parent, Some(record.clone()))),
                         }
                     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use onefold::engine::params::NodeFolders;
-use onefold::engine::{EVERYTHING, KeyRange, Part, Source, Without};
+use onefold::engine::{EVERYTHING, KeyRange, Part, Source, Taking, Without};
 use onefold::run::RecordBatch;
 use onefold::watch::Watch;
 use serde_json::{Value, json};
@@ -299,7 +299,7 @@ fn ranges() {
         most = most.max(bounds.len());
         let ends: Vec<Vec<u8>> = [vec![Vec::new()], bounds, vec![Vec::new()]].concat();
         let watch = Watch::new();
-        let parts = source.parts(shard, &Without::new(), &watch).unwrap();
+        let parts = source.parts(shard, &Without::new(), Taking::records(&watch)).unwrap();
         for part in parts.iter().flat_map(|node| &node.parts) {
             let pieces = ends.windows(2).flat_map(|two| read(part, &(two[0].clone(), two[1].clone())));
             assert_eq!(pieces.collect::<Vec<_>>(), read(part, &EVERYTHING));

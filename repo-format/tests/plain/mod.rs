@@ -303,9 +303,12 @@ pub enum Reference {
     Blob(u64, [u8; 32]),
     /// Level, records, blobs, root.
     Tree(u8, u64, u64, [u8; 32]),
+    /// Length, id.
+    Chunk(u64, [u8; 32]),
 }
 
-/// `reference = 1 u8 │ length varint │ id 32`, or `2 u8 │ level u8 │ records varint │ blobs varint │ id 32`
+/// `reference = 1 u8 │ length varint │ id 32`, `2 u8 │ level u8 │ records varint │ blobs varint │ id 32`, or
+/// `3 u8 │ length varint │ id 32`
 pub fn reference(bytes: &[u8]) -> Reference {
     let mut input = Input(bytes);
     let reference = match input.u8() {
@@ -316,6 +319,10 @@ pub fn reference(bytes: &[u8]) -> Reference {
         2 => {
             let (level, records, blobs) = (input.u8(), input.varint(), input.varint());
             Reference::Tree(level, records, blobs, input.take(32).try_into().unwrap())
+        }
+        3 => {
+            let length = input.varint();
+            Reference::Chunk(length, input.take(32).try_into().unwrap())
         }
         n => panic!("{n} is no kind of reference"),
     };

@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use super::{Options, Target, seen};
-use crate::engine::{EVERYTHING, Engine, KeyRange, NodeParts, Part, Schema, Shard, Source, Without};
+use crate::engine::{Contents, EVERYTHING, Engine, KeyRange, NodeParts, Part, Schema, Shard, Source, Taking, Without};
 use crate::error::{Error, Result};
 use crate::merge::{Across, Merge, Rule, Witness};
 use crate::run::{PackClass, RecordBatch, Run};
@@ -126,7 +126,7 @@ impl Attempt<'_> {
         without: &Without,
         below: Option<&Below<'_>>,
     ) -> Result<std::result::Result<Option<Folded>, Vec<Refused>>> {
-        let nodes = self.common.source.parts(self.shard, without, self.common.watch)?;
+        let nodes = self.common.source.parts(self.shard, without, self.taking())?;
         let (mut nodes, refused) = split(nodes)?;
         if !refused.is_empty() {
             return Ok(Err(refused));
@@ -195,7 +195,8 @@ impl Attempt<'_> {
     /// Decodes every part but those in `without`, each node in a thread of its own, and gives those that cannot be.
     fn survey(&self, without: &Without) -> Result<Vec<Refused>> {
         let progress = Watch::new();
-        let (nodes, mut refused) = split(self.common.source.parts(self.shard, without, &progress)?)?;
+        let (nodes, mut refused) =
+            split(self.common.source.parts(self.shard, without, Taking { watch: &progress, ..self.taking() })?)?;
         let failed = Failed::default();
         thread::scope(|scope| -> Result<()> {
             let failed = &failed;
@@ -289,12 +290,20 @@ impl Attempt<'_> {
         look: impl FnOnce(Merge<'_>) -> Result<T>,
     ) -> Result<T> {
         let failed = Failed::default();
-        let nodes = self.common.source.parts(self.shard, without, self.common.watch)?;
+        let nodes = self.common.source.parts(self.shard, without, self.taking())?;
         let mut runs: Vec<Box<dyn Run + '_>> = Vec::new();
         for node in &nodes {
             runs.push(Box::new(node_run(node, &EVERYTHING, self.rule(), &failed)));
         }
         look(self.across(&nodes, runs, witness))
+    }
+
+    /// What parts are read with.
+    fn taking(&self) -> Taking<'_> {
+        let Target { sink, blobs, memory, remembers, .. } = self.common.target;
+        let memory = memory.as_deref();
+        let contents = Contents { sink: *sink, chunker: blobs, memory, remembers: *remembers };
+        Taking { watch: self.common.watch, contents: Some(contents) }
     }
 
     fn known_leaf_records(&self) -> Option<u32> {

@@ -82,6 +82,11 @@ impl Seen {
         self.folder.join(blake3::hash(format!("{}:{cluster}{shard}", cluster.len()).as_bytes()).to_hex().as_str())
     }
 
+    /// Where an engine remembers what it read of a cluster.
+    pub fn memory(&self, engine: &str, cluster: &str) -> PathBuf {
+        self.folder.join(format!("{engine}-{}", blake3::hash(cluster.as_bytes()).to_hex()))
+    }
+
     /// What is remembered of a shard. `None` where there is nothing.
     ///
     /// Errors: there is something, and it is not of that state of the shard, or not to be read.

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, value_parser};
 use super::Args;
 use crate::backup;
 use crate::cli::profile::Profile;
-use crate::engine::params::{Group, Param, Params, Takes, Value};
+use crate::engine::params::{Group, InWords, Param, Params, Takes, Value};
 use crate::engine::{self, Engine, form};
 use crate::error::{Error, Kind, Result};
 use crate::restore::forms::{self, FormOf};
@@ -80,9 +80,10 @@ pub fn command(engines: &[&dyn Engine], from: Given) -> Command {
 /// `backup` or `plan`, with a command for each way in.
 fn backups(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
     let all = all.subcommand_required(true).arg_required_else_help(true);
-    engines.iter().flat_map(|engine| engine.sources()).fold(all, |all, form| {
+    let forms = engines.iter().flat_map(|engine| engine.sources().iter().map(move |form| (*engine, form)));
+    forms.fold(all, |all, (engine, form)| {
         let one = with_groups(Command::new(form.name).about(form.help), form.groups.iter().copied(), from);
-        all.subcommand(with_groups(one, [&backup::TAKES], from).arg(file()))
+        all.subcommand(with_groups(one, [backup::takes(engine)], from).arg(file()))
     })
 }
 
@@ -90,8 +91,12 @@ fn backups(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
 fn restores(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
     let forms = forms::all(engines);
     let names = forms.iter().map(|of| PossibleValue::new(of.form.name).help(of.form.help));
-    let to =
-        Arg::new("to").long("to").value_name("FORM").required(true).help("In which form").help_heading(None::<&str>);
+    let to = Arg::new("to")
+        .long("to")
+        .value_name("FORM")
+        .required_unless_present(forms::TARGET)
+        .help("In which form")
+        .help_heading(None::<&str>);
     let to = to.value_parser(PossibleValuesParser::new(names));
     forms.iter().fold(all.arg(to).arg(file()), |all, of| with_groups(all, of.groups(), from))
 }
@@ -108,7 +113,7 @@ fn in_outer(one: Command, engines: &[&dyn Engine]) -> Command {
 pub fn source<'e>(engines: &[&'e dyn Engine], given: &ArgMatches, profile: &Profile) -> Result<Option<Chosen<'e>>> {
     let Some((name, given)) = given.subcommand() else { return Ok(None) };
     let Some((engine, form)) = form(engines, |engine| engine.sources(), name) else { return Ok(None) };
-    let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
+    let takes: Vec<&Param> = form.params().chain(backup::takes(engine).params).collect();
     let params = values(given, &takes, known(engines, profile, name)?)?;
     Ok(Some(Chosen { engine, form, params }))
 }
@@ -118,7 +123,7 @@ pub fn source<'e>(engines: &[&'e dyn Engine], given: &ArgMatches, profile: &Prof
 /// Errors: there is no such form; an option that it does not take.
 pub fn known(engines: &[&dyn Engine], profile: &Profile, name: &str) -> Result<Params> {
     let Some(said) = profile.of_backup(name) else { return Ok(Params::default()) };
-    let Some((_, form)) = form(engines, |engine| engine.sources(), name) else {
+    let Some((engine, form)) = form(engines, |engine| engine.sources(), name) else {
         let names: Vec<&str> = engines.iter().flat_map(|engine| engine.sources()).map(|form| form.name).collect();
         return Err(Error::new(
             Kind::Usage,
@@ -127,7 +132,7 @@ pub fn known(engines: &[&dyn Engine], profile: &Profile, name: &str) -> Result<P
         )
         .hint(format_args!("there are {}", names.join(", "))));
     };
-    let takes: Vec<&Param> = form.params().chain(backup::TAKES.params).collect();
+    let takes: Vec<&Param> = form.params().chain(backup::takes(engine).params).collect();
     let said = Params::given(&takes, said.to_string().as_bytes());
     said.map_err(|e| e.within(format_args!("{}: backup.{name}", profile.name())))
 }
@@ -137,8 +142,8 @@ pub fn known(engines: &[&dyn Engine], profile: &Profile, name: &str) -> Result<P
 /// Errors: what was given belongs to another form.
 pub fn target<'e>(engines: &[&'e dyn Engine], given: &ArgMatches) -> Result<Option<Form<'e>>> {
     let all = forms::all(engines);
-    let name = given.get_one::<String>("to");
-    let Some(of) = all.iter().copied().find(|of| Some(of.form.name) == name.map(String::as_str)) else {
+    let name = given.get_one::<String>("to").map_or(forms::FILES, String::as_str);
+    let Some(of) = all.iter().copied().find(|of| of.form.name == name) else {
         return Ok(None);
     };
     let params = all.iter().flat_map(FormOf::groups).flat_map(|group| group.params);
@@ -171,7 +176,12 @@ fn with_groups(command: Command, groups: impl IntoIterator<Item = &'static Group
 
 /// The option of a parameter.
 fn option(param: &'static Param, heading: Option<&'static str>, from: Given) -> Arg {
-    let mut arg = Arg::new(param.name).long(param.name).help(param.help).help_heading(heading);
+    let mut arg = Arg::new(param.name).help(param.help).help_heading(heading);
+    match param.place {
+        InWords::Named => arg = arg.long(param.name),
+        InWords::Bare => arg = arg.help_heading(None::<&str>),
+        InWords::Trailing => arg = arg.last(true).help_heading(None::<&str>),
+    }
     if from == Given::Words {
         arg = arg.required(param.required).conflicts_with_all(param.conflicts);
         arg = param.requires.iter().fold(arg, |arg, other| arg.requires(*other));
@@ -187,7 +197,7 @@ fn option(param: &'static Param, heading: Option<&'static str>, from: Given) -> 
         Takes::List => arg.value_parser(value_parser!(String)).value_delimiter(','),
         Takes::Path => arg.value_parser(value_parser!(PathBuf)),
         Takes::Node => arg.value_parser(value_parser!(OsString)),
-        Takes::Number(..) | Takes::Time => {
+        Takes::Number(..) | Takes::Time | Takes::Bytes => {
             let read = |text: &str| param.read(OsStr::new(text)).map_err(|e| e.message().to_owned());
             arg.value_parser(ValueParser::from(read)).allow_negative_numbers(true)
         }
@@ -238,7 +248,7 @@ fn values_of(given: &ArgMatches, param: &Param) -> Result<Vec<Value>> {
         Takes::Node => {
             given.get_many::<OsString>(param.name).into_iter().flatten().map(|word| param.read(word)).collect()
         }
-        Takes::Number(..) | Takes::Time => Ok(all(given, param, |number: Value| number)),
+        Takes::Number(..) | Takes::Time | Takes::Bytes => Ok(all(given, param, |number: Value| number)),
     }
 }
 

@@ -2,16 +2,14 @@
 
 use super::{Context, passed_over};
 use crate::cli::Outcome;
-use crate::cli::access::state_dir;
-use crate::cli::secret::password_in;
-use crate::engine::Env;
+use crate::cli::world;
 use crate::error::Result;
 use crate::restore::into::{From, into};
 
 /// Writes, or says what would be written.
 pub fn run(context: &Context<'_>) -> Result<Outcome> {
-    let &Context { repo, reader, engine, info, snapshot, form, dry_run, watch, output } = context;
-    let env = Env { watch, state: state_dir(), secret: &password_in };
+    let &Context { repo, reader, engine, info, snapshot, form, dry_run, watch, output, .. } = context;
+    let env = world::env(watch);
     let from = From { repo, reader, info, snapshot, engine };
     let done = into(from, &form.of, &form.params, dry_run, &env, &mut |report| output.report(report))?;
     passed_over(&done.refused, done.of, output)

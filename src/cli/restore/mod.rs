@@ -10,13 +10,14 @@ use super::access;
 use super::args::{Form, Global, Restore};
 use super::output::time;
 use super::progress::Progress;
-use super::show::load;
+use super::show::{load, split};
 use super::{Outcome, Output};
 use crate::engine::{Engine, Params, engine};
 use crate::error::{Error, Kind, Result};
 use crate::prune;
 use crate::repo::world;
 use crate::repo::{Reader, Repo, SnapshotInfo};
+use crate::restore::tree::trees;
 use crate::restore::{forms, tables};
 use crate::snapshot::Snapshot;
 use crate::store::is_path;
@@ -29,6 +30,8 @@ struct Context<'a> {
     engine: &'a dyn Engine,
     info: &'a SnapshotInfo,
     snapshot: &'a Snapshot,
+    /// Behind the snapshot's name, with a colon between.
+    path: Option<&'a str>,
     form: &'a Form<'a>,
     dry_run: bool,
     watch: &'a Watch,
@@ -49,10 +52,11 @@ pub fn run(
     engines: &[&dyn Engine],
     output: &Output,
 ) -> Result<Outcome> {
-    let out = form.params.path("out");
+    let out = form.params.path("out").or(form.params.path(forms::TARGET));
     out.iter().try_for_each(|out| is_path(out.as_os_str()))?;
     let repo = access::open(global, output)?;
-    let (info, snapshot) = load(&repo, &args.snapshot, &args.filter, output)?;
+    let (name, path) = split(&args.snapshot);
+    let (info, snapshot) = load(&repo, name, &args.filter, output)?;
     let engine = engine(engines, &snapshot.engine)?;
     let watch = Arc::new(Watch::new());
     // A form of an engine prints no rows.
@@ -60,8 +64,12 @@ pub fn run(
     let _progress = Progress::start(&watch, "restore", is_shown, output)?;
     let reader = repo.reader()?;
     let (repo, reader, info, snapshot, dry_run) = (&repo, &reader, &info, &snapshot, args.dry_run);
-    let context = Context { repo, reader, engine, info, snapshot, form, dry_run, watch: &watch, output };
+    let context = Context { repo, reader, engine, info, snapshot, path, form, dry_run, watch: &watch, output };
     let name = form.of.form.name;
+    if let Some(path) = path.filter(|_| name != forms::FILES || trees(snapshot).next().is_none()) {
+        return Err(Error::new(Kind::Usage, format_args!("path {path}"), "belongs to file trees")
+            .hint("leave it out, or name a snapshot of files"));
+    }
     if !snapshot.complete && name != forms::FILES {
         let what = "is incomplete (`onefold show`): what only replicas held that were not read is missing";
         output.warn("snapshot", what);
@@ -73,6 +81,7 @@ pub fn run(
         ));
     }
     let outcome = match form.of.engine {
+        None if name == forms::FILES && trees(snapshot).next().is_some() => files::trees(&context),
         None if name == forms::FILES => files::run(&context),
         None => rows::run(&context),
         Some(_) => into::run(&context),

@@ -21,7 +21,7 @@ use super::capture::{self, Capture, CapturedSsTable};
 use super::schema::Table;
 use super::sstable;
 use crate::engine::{CaptureTime, Described, Finding, Kept, Narrowed};
-use crate::engine::{Node, NodeParts, Shard, Source, Without, check_node_name};
+use crate::engine::{Node, NodeParts, Shard, Source, Taking, Without, check_node_name};
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
 use crate::volume::{Guard, Place};
@@ -219,8 +219,8 @@ impl Source for CapturedNodes {
         &self.times
     }
 
-    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>> {
-        let table = self.table(shard)?;
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, taking: Taking<'a>) -> Result<Vec<NodeParts<'a>>> {
+        let (table, watch) = (self.table(shard)?, taking.watch);
         let mut nodes = Vec::new();
         for (node, captured) in self.captured.iter().enumerate() {
             let mut parts = Vec::new();

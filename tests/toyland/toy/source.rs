@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use onefold::engine::params::NodeFolders;
-use onefold::engine::{self, CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, TimeOf, Without};
+use onefold::engine::{
+    self, CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, Taking, TimeOf, Without,
+};
 use onefold::merge::Owned;
 use onefold::run::ShardKind;
 use onefold::volume::Place;
-use onefold::watch::Watch;
 use onefold::{Error, Kind, Result};
 use repo_format::leaf::Layout;
 use serde_json::Value;
@@ -107,7 +108,8 @@ impl Source for Toyland {
         &self.times
     }
 
-    fn parts<'a>(&'a self, shard: &Shard, without: &Without, watch: &'a Watch) -> Result<Vec<NodeParts<'a>>> {
+    fn parts<'a>(&'a self, shard: &Shard, without: &Without, taking: Taking<'a>) -> Result<Vec<NodeParts<'a>>> {
+        let watch = taking.watch;
         let mut nodes = Vec::new();
         for (node, archive) in self.archives.iter().enumerate() {
             let table = archive.tables.get(&shard.name);

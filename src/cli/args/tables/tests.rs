@@ -67,10 +67,10 @@ type Words = (&'static Param, Vec<String>);
 
 fn commands() -> Vec<One> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let sources = engine::ALL.iter().flat_map(|engine| engine.sources());
-    let ways_in = sources.map(|form| One {
+    let sources = engine::ALL.iter().flat_map(|engine| engine.sources().iter().map(move |form| (*engine, form)));
+    let ways_in = sources.map(|(engine, form)| One {
         words: words(&["onefold", "backup", form.name]),
-        params: form.params().chain(backup::TAKES.params).collect(),
+        params: form.params().chain(backup::takes(engine).params).collect(),
     });
     let all = forms::all(engine::ALL);
     let groups = all.iter().flat_map(FormOf::groups).flat_map(|group| group.params);
@@ -95,6 +95,7 @@ fn words(param: &Param) -> Vec<String> {
         Takes::Number(least, most) => {
             [least, most, (least + most) / 2, least - 1, most + 1].map(|n| n.to_string()).into()
         }
+        Takes::Bytes => of(&["10M", "0", "3k", "-1", "1X", "99999999999T", ""]),
         Takes::Time => of(&["2026-01-31T23:59:59Z", "5", "tomorrow"]),
         Takes::Choice(choices) => choices.iter().map(|(name, _)| (*name).to_owned()).chain(of(&["nonesuch"])).collect(),
     }
@@ -132,11 +133,21 @@ fn told(words: &[String], from: Given) -> std::result::Result<Params, String> {
 
 /// Words as the command line has them.
 fn as_words(given: &[Words]) -> Vec<String> {
-    let word = |param: &Param, word: &String| match param.takes {
-        Takes::Nothing => format!("--{}", param.name),
-        _ => format!("--{}={word}", param.name),
+    let word = |param: &Param, word: &String| match (param.place, param.takes) {
+        (InWords::Bare | InWords::Trailing, _) => word.clone(),
+        (InWords::Named, Takes::Nothing) => format!("--{}", param.name),
+        (InWords::Named, _) => format!("--{}={word}", param.name),
     };
-    given.iter().flat_map(|(param, words)| words.iter().map(move |w| word(param, w))).collect()
+    let all = |is_last: bool| {
+        let some = given.iter().filter(move |(param, _)| (param.place == InWords::Trailing) == is_last);
+        some.flat_map(|(param, words)| words.iter().map(move |w| word(param, w))).collect::<Vec<_>>()
+    };
+    let (mut words, last) = (all(false), all(true));
+    if !last.is_empty() {
+        words.push("--".to_owned());
+        words.extend(last);
+    }
+    words
 }
 
 /// Words as an object.

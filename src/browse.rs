@@ -1,0 +1,152 @@
+//! Looking into the file trees of a snapshot: what lies in a folder, and what a file holds.
+
+use std::io::Write;
+
+use repo_format::file_tree::{Bytes, FileKind, FileRecord, parts_of};
+
+use crate::blob;
+use crate::engine::target::unwritable;
+use crate::engine::{RowSink, Selection, Show, Wanted};
+use crate::error::{Error, Kind, Result};
+use crate::run::{Record, RecordBatch};
+use crate::view::View;
+
+/// So many records that lie deeper than what is listed are passed over; behind more the next is looked up.
+const PASSED_MAX: usize = 2048;
+
+/// Gives a row for what lies at `path` of a file tree, and for what lies in it: in the folder itself, or, where `all` is asked for, at
+/// any depth. Gives how many there were.
+///
+/// Errors: `Usage` where nothing is at the path; what reading gives; those of `to`.
+pub fn list(view: &View<'_>, path: &str, all: bool, to: &mut dyn RowSink) -> Result<u64> {
+    let schema = view.schema();
+    to.begin(&schema.columns(Show::default()).map_err(unwritable)?)?;
+    let mut rows = schema.rows(view.snapshot().cut.seconds, Show::default())?;
+    let (mut from, end) = range(view, path)?;
+    let depth = if from.is_empty() { 1 } else { parts_of(&from)?.len() + 1 };
+    let mut count = 0;
+    'ranges: loop {
+        let mut run = view.ranges(Box::new(std::iter::once((from.clone(), end.clone()))))?;
+        let (mut batch, mut passed) = (RecordBatch::new(), 0);
+        while run.next_batch(&mut batch)? {
+            for record in batch.iter() {
+                let parts = parts_of(record.key)?;
+                if !all && parts.len() > depth {
+                    passed += 1;
+                    if passed > PASSED_MAX {
+                        // Behind everything in that folder.
+                        let folder = parts[..depth].iter().map(|part| part.len() + 1).sum();
+                        from = [&record.key[..folder], &[1]].concat();
+                        continue 'ranges;
+                    }
+                    continue;
+                }
+                passed = 0;
+                count += 1;
+                rows.push(&record, to).map_err(unwritable)?;
+            }
+            to.pass_on()?;
+        }
+        break;
+    }
+    rows.finish(to).map_err(unwritable)?;
+    to.pass_on()?;
+    if count == 0 { Err(nothing(path)) } else { Ok(count) }
+}
+
+fn nothing(path: &str) -> Error {
+    Error::new(Kind::Usage, format_args!("path {path}"), "is not in the snapshot")
+        .hint("`onefold ls SNAPSHOT:/` lists what there is; paths begin at the root")
+}
+
+fn range(view: &View<'_>, path: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+    Ok(view.select(path)?.reads(Wanted::Records)?.next().unwrap_or_default())
+}
+
+/// Writes the content of the file at `path`, holes as zeros. Gives how many bytes.
+///
+/// Errors: `Usage` where no file is at the path, or what the backup had of it is nothing; what reading gives.
+pub fn content(view: &View<'_>, path: &str, to: &mut dyn Write) -> Result<u64> {
+    let selection = view.select(path)?;
+    let (key, _) = range(view, path)?;
+    let mut found = None;
+    first(view, &*selection, &mut |record| {
+        if record.key == key {
+            found = Some(record.body.to_vec());
+        }
+    })?;
+    let body = found.ok_or_else(|| nothing(path))?;
+    let file = FileRecord::parse(&body)?;
+    let Some(content) = file.content else {
+        let what = match file.kind() {
+            Some(FileKind::File) => "was not read by the backup, or left out",
+            Some(FileKind::Folder) => "is a folder",
+            _ => "is no file, and has no content",
+        };
+        return Err(Error::new(Kind::Usage, format_args!("path {path}"), what)
+            .hint("`onefold ls` lists folders, `onefold restore` restores them"));
+    };
+    let layout = crate::restore::tree::Layout::of(&file, view.chunks())?;
+    let mut spread = Spread { to, pieces: &layout.pieces, at: 0, left: 0 };
+    let chunks = view.chunks();
+    match content {
+        Bytes::Here(bytes) => spread.put(bytes)?,
+        Bytes::Chunk(chunk) => blob::visit_chunk(&chunk, chunks, &mut |bytes| spread.put(bytes))?,
+        Bytes::Blob(blob) => blob::visit(&blob, chunks, &mut |bytes| spread.put(bytes))?,
+    }
+    spread.fill(layout.length)?;
+    Ok(layout.length)
+}
+
+fn first(view: &View<'_>, selection: &dyn Selection, look: &mut dyn FnMut(&Record<'_>)) -> Result<()> {
+    let mut run = view.ranges(selection.reads(Wanted::Records)?)?;
+    let mut batch = RecordBatch::new();
+    if run.next_batch(&mut batch)? && !batch.is_empty() {
+        look(&batch.get(0));
+    }
+    Ok(())
+}
+
+/// Puts data where the pieces of a file lie, zeros between.
+struct Spread<'a> {
+    to: &'a mut dyn Write,
+    pieces: &'a [(u64, u64)],
+    at: u64,
+    left: u64,
+}
+
+impl Spread<'_> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let Some(((from, length), rest)) = self.pieces.split_first() else {
+                    return Err(Error::damaged("a file with holes", "has more data than room"));
+                };
+                self.pieces = rest;
+                self.left = *length;
+                self.fill(*from)?;
+            }
+            let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            self.write(&bytes[..n])?;
+            self.left -= n as u64;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Zeros up to a place.
+    fn fill(&mut self, to: u64) -> Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        while self.at < to {
+            let n = usize::try_from(to - self.at).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.write(&ZEROS[..n])?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.to.write_all(bytes).map_err(|e| Error::io("output", e))?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! The content of a file: where its data lie, and how they are read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+use crate::watch::Watch;
+
+/// Pieces of data of a file, ascending: place and length.
+pub type Extents = Vec<(u64, u64)>;
+
+/// Where the data of a file of `size` bytes lie, if it has holes.
+pub fn extents(file: &File, size: u64) -> io::Result<Option<Extents>> {
+    let mut all: Extents = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let from = match seek(file, SeekFrom::Data(at)) {
+            Ok(from) => from,
+            // There are no more.
+            Err(Errno::NXIO) => break,
+            // The file system does not say.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        if from >= size {
+            break;
+        }
+        let to = seek(file, SeekFrom::Hole(from))?.min(size);
+        if to <= from {
+            break;
+        }
+        match all.last_mut() {
+            Some(last) if last.0 + last.1 == from => last.1 += to - from,
+            _ => all.push((from, to - from)),
+        }
+        at = to;
+    }
+    let is_whole = size == 0 || all == [(0, size)];
+    Ok((!is_whole).then_some(all))
+}
+
+/// Reads the data of a file, one piece after the other, or all of it, and counts them.
+pub struct Data<'a> {
+    file: &'a File,
+    extents: Option<&'a [(u64, u64)]>,
+    at: u64,
+    left: u64,
+    watch: &'a Watch,
+    /// Bytes read.
+    pub read: u64,
+    /// A piece ended before it should: the file was cut meanwhile.
+    pub is_cut: bool,
+}
+
+impl<'a> Data<'a> {
+    /// Of these pieces; without, from the start to wherever the end is by then.
+    pub fn new(file: &'a File, extents: Option<&'a [(u64, u64)]>, watch: &'a Watch) -> Data<'a> {
+        let left = if extents.is_some() { 0 } else { u64::MAX };
+        Data { file, extents, at: 0, left, watch, read: 0, is_cut: false }
+    }
+}
+
+impl Read for Data<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            let Some(((from, length), rest)) = self.extents.and_then(<[_]>::split_first) else { return Ok(0) };
+            (self.at, self.left, self.extents) = (*from, *length, Some(rest));
+        }
+        self.watch.check().map_err(io::Error::other)?;
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(to.len());
+        let got = self.file.read_at(&mut to[..most], self.at)?;
+        if got == 0 && most > 0 {
+            self.is_cut |= self.extents.is_some();
+            self.left = 0;
+            self.extents = self.extents.map(|_| &[][..]);
+            return Ok(0);
+        }
+        self.at += got as u64;
+        self.left -= got as u64;
+        self.read += got as u64;
+        self.watch.advance(got as u64);
+        Ok(got)
+    }
+}

@@ -1,0 +1,249 @@
+//! What this machine remembers of the files that it read last: what the system said of each then, and its record. A file of which the
+//! system says the same tonight is not read again.
+//!
+//! ```text
+//! file  = magic 16 │ blocks │ end
+//! block = length u32 │ check 8 │ entries, compressed
+//! entry = key string │ device, inode, size varint
+//!       │ mtime, ctime: seconds zigzag, nanoseconds │ young u8 │ body string
+//! end   = 0 u32 │ bytes read u64 │ snapshot, 64 hex digits
+//! ```
+//! Keys ascend, and are whole: compression takes what they share. The end is written once the backup has committed: without it a file says nothing.
+//! It holds what anybody can learn who may read the files themselves, and is for its owner alone.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use repo_format::wire::{Put, Reader, unzigzag, zigzag};
+
+use crate::error::{Error, Result};
+use crate::whole::beside;
+
+const MAGIC: &[u8; 16] = b"onefold files 0\n";
+const END: usize = 4 + 8 + 64;
+/// Bytes of entries at which a block ends.
+const BLOCK: usize = 128 << 10;
+/// A block is no longer than this: one entry may pass [`BLOCK`].
+const BLOCK_MAX: usize = 1 << 20;
+const LEVEL: i32 = 1;
+
+/// What the system said of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Local {
+    /// Of the file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content: seconds since 1970, nanoseconds.
+    pub modified: (i64, u32),
+    /// Of anything about it.
+    pub changed: (i64, u32),
+}
+
+/// What is remembered of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What the system said.
+    pub local: Local,
+    /// It was changed just before it was read, or while: a change after that may not show.
+    pub young: bool,
+    /// Its record.
+    pub body: Vec<u8>,
+}
+
+/// Reads what is remembered, in the order of the keys. What is damaged ends it: what comes behind is read anew.
+pub struct Remembered {
+    input: BufReader<File>,
+    block: Vec<u8>,
+    at: usize,
+    next: Option<Known>,
+    /// The file may end without an end: it is of a pass of this very backup.
+    open: bool,
+}
+
+/// What the end says.
+pub struct Ending {
+    /// Bytes that were read for it.
+    pub bytes: u64,
+    /// The snapshot that it is of.
+    pub snapshot: String,
+}
+
+/// What the end of the file at `path` says; `None` where there is no such file, or it has no end.
+pub fn ending(path: &Path) -> Option<Ending> {
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::End(-(END as i64))).ok()?;
+    let mut end = [0; END];
+    file.read_exact(&mut end).ok()?;
+    let mut r = Reader::new(&end, "end");
+    let (zero, bytes) = (r.u32().ok()?, r.u64().ok()?);
+    let snapshot = std::str::from_utf8(r.bytes(64).ok()?).ok()?.to_owned();
+    (zero == 0).then_some(Ending { bytes, snapshot })
+}
+
+impl Remembered {
+    /// Of the file at `path`; `None` where there is none that can be read.
+    pub fn open(path: &Path) -> Option<Remembered> {
+        let mut input = BufReader::with_capacity(256 << 10, File::open(path).ok()?);
+        let mut magic = [0; MAGIC.len()];
+        input.read_exact(&mut magic).ok()?;
+        (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0, next: None, open: true })
+    }
+
+    /// What is remembered of `key`. Keys that are asked for ascend; those before it are passed over.
+    pub fn find(&mut self, key: &[u8]) -> Option<Known> {
+        loop {
+            let next = self.peek()?;
+            match next.key.as_slice().cmp(key) {
+                std::cmp::Ordering::Less => self.next = None,
+                std::cmp::Ordering::Equal => return self.next.take(),
+                std::cmp::Ordering::Greater => return None,
+            }
+        }
+    }
+
+    /// The next one whose key begins with `prefix`, after those that were asked for.
+    pub fn below(&mut self, prefix: &[u8]) -> Option<Known> {
+        loop {
+            let next = self.peek()?;
+            if next.key.starts_with(prefix) {
+                return self.next.take();
+            }
+            if next.key.as_slice() > prefix {
+                return None;
+            }
+            self.next = None;
+        }
+    }
+
+    fn peek(&mut self) -> Option<&Known> {
+        if self.next.is_none() && self.open {
+            self.next = self.advance();
+            self.open = self.next.is_some();
+        }
+        self.next.as_ref()
+    }
+
+    fn advance(&mut self) -> Option<Known> {
+        if self.at == self.block.len() {
+            self.block = self.read_block()?;
+            self.at = 0;
+        }
+        let rest = self.block.get(self.at..)?;
+        let mut r = Reader::new(rest, "entry");
+        let known = entry(&mut r).ok()?;
+        self.at = self.block.len() - r.remaining();
+        Some(known)
+    }
+
+    fn read_block(&mut self) -> Option<Vec<u8>> {
+        let mut head = [0; 12];
+        self.input.read_exact(&mut head).ok()?;
+        let mut r = Reader::new(&head, "block");
+        let (length, check) = (r.u32().ok()? as usize, r.array::<8>().ok()?);
+        if length == 0 || length > BLOCK_MAX {
+            return None;
+        }
+        let mut bytes = vec![0; length];
+        self.input.read_exact(&mut bytes).ok()?;
+        let is_same = blake3::hash(&bytes).as_bytes().starts_with(&check);
+        let block = is_same.then(|| zstd::bulk::decompress(&bytes, 2 * BLOCK_MAX).ok())??;
+        (!block.is_empty()).then_some(block)
+    }
+}
+
+fn entry(r: &mut Reader<'_>) -> repo_format::Result<Known> {
+    let key = r.string()?.to_vec();
+    let (device, inode, size) = (r.varint()?, r.varint()?, r.varint()?);
+    let modified = (unzigzag(r.varint()?), r.u32()?);
+    let changed = (unzigzag(r.varint()?), r.u32()?);
+    let young = r.u8()? != 0;
+    let local = Local { device, inode, size, modified, changed };
+    Ok(Known { key, local, young, body: r.string()?.to_vec() })
+}
+
+/// Writes anew what is remembered, beside what was.
+pub struct Remembering {
+    path: PathBuf,
+    output: BufWriter<File>,
+    block: Vec<u8>,
+}
+
+impl Remembering {
+    /// For the file at `path`.
+    pub fn create(path: &Path) -> Result<Remembering> {
+        let new = beside(path, "new");
+        let failed = |e| Error::io(new.display(), e);
+        let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&new).map_err(failed)?;
+        let mut output = BufWriter::with_capacity(256 << 10, file);
+        output.write_all(MAGIC).map_err(failed)?;
+        Ok(Remembering { path: path.to_owned(), output, block: Vec::new() })
+    }
+
+    /// Adds one; keys ascend.
+    pub fn add(&mut self, known: &Known) -> Result<()> {
+        let Known { key, local, young, body } = known;
+        let out = &mut self.block;
+        out.put_string(key);
+        [local.device, local.inode, local.size].into_iter().for_each(|n| out.put_varint(n));
+        for (seconds, nanoseconds) in [local.modified, local.changed] {
+            out.put_varint(zigzag(seconds));
+            out.put_u32(nanoseconds);
+        }
+        out.push(u8::from(*young));
+        out.put_string(body);
+        if out.len() >= BLOCK { self.write_block() } else { Ok(()) }
+    }
+
+    fn write_block(&mut self) -> Result<()> {
+        let failed = |e| Error::io(self.path.display(), e);
+        let bytes = zstd::bulk::compress(&self.block, LEVEL).map_err(failed)?;
+        self.block.clear();
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let mut head = length.to_le_bytes().to_vec();
+        head.extend_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
+        self.output.write_all(&head).and_then(|()| self.output.write_all(&bytes)).map_err(failed)
+    }
+
+    /// Everything was added, of which so many bytes were read.
+    pub fn finish(mut self, bytes: u64) -> Result<Aside> {
+        if !self.block.is_empty() {
+            self.write_block()?;
+        }
+        self.output.flush().map_err(|e| Error::io(self.path.display(), e))?;
+        Ok(Aside { path: self.path, bytes })
+    }
+}
+
+/// What was written beside, until the backup commits.
+pub struct Aside {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Aside {
+    /// Where it lies meanwhile.
+    pub fn place(&self) -> PathBuf {
+        beside(&self.path, "new")
+    }
+
+    /// The backup is the snapshot of this id: it takes the place of what was remembered.
+    pub fn stands(&self, snapshot: &str) -> Result<()> {
+        let new = self.place();
+        let mut end = Vec::with_capacity(END);
+        end.put_u32(0);
+        end.put_u64(self.bytes);
+        end.extend_from_slice(snapshot.as_bytes());
+        let write = || {
+            File::options().append(true).open(&new)?.write_all(&end)?;
+            fs::rename(&new, &self.path)
+        };
+        write().map_err(|e| Error::io(new.display(), e))
+    }
+}

@@ -1,0 +1,187 @@
+//! Files of this machine as a run: a walk goes ahead, files of a stretch of it are looked at and read side by side, and their records
+//! come in the order of the walk.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use rayon::prelude::*;
+use repo_format::file_tree::{FileKind, FileRecord};
+use repo_format::record::{Class, check};
+
+use super::memory::{Aside, Known, Remembering};
+use super::read::{FileReader, Looked, local, unread};
+use super::walk::{Step, Walker};
+use crate::error::{Error, Result};
+use crate::run::{RecordBatch, Run};
+use crate::store::lock;
+
+/// Steps of a stretch.
+const STRETCH: usize = 2048;
+/// Bytes of keys and of what is remembered that a stretch ends at.
+const STRETCH_BYTES: usize = 4 << 20;
+
+/// A file with several names, of which one was met.
+struct Linked {
+    /// Its record, by its first name.
+    known: Known,
+    /// Names that were not met yet: as many as the system said.
+    left: u64,
+}
+
+/// See the module.
+pub struct FilesRun<'a> {
+    walker: Walker<'a>,
+    reader: FileReader<'a>,
+    next: Vec<Step>,
+    ready: VecDeque<Known>,
+    links: HashMap<(u64, u64), Linked>,
+    remembering: Option<Remembering>,
+    /// Where what was written beside is put at the end.
+    aside: &'a Mutex<Option<Aside>>,
+    began: bool,
+}
+
+impl<'a> FilesRun<'a> {
+    /// Of what `walker` finds.
+    pub fn new(
+        walker: Walker<'a>,
+        reader: FileReader<'a>,
+        remembering: Option<Remembering>,
+        aside: &'a Mutex<Option<Aside>>,
+    ) -> FilesRun<'a> {
+        let (next, ready, links) = (Vec::new(), VecDeque::new(), HashMap::new());
+        FilesRun { walker, reader, next, ready, links, remembering, aside, began: false }
+    }
+
+    /// Reads the stretch that was walked while the next one is walked.
+    fn advance(&mut self) -> Result<bool> {
+        if !self.began {
+            self.next = stretch(&mut self.walker)?;
+            self.began = true;
+        }
+        let steps = std::mem::take(&mut self.next);
+        if steps.is_empty() {
+            return Ok(false);
+        }
+        let (reader, walker, links) = (&self.reader, &mut self.walker, &self.links);
+        let (read, next) = rayon::join(|| read(reader, &steps, links), || stretch(walker));
+        let read = read?;
+        self.next = next?;
+        for ((step, looked), known) in steps.into_iter().zip(read.looked).zip(read.known) {
+            let Some(known) = self.linked(step, looked, known)? else { continue };
+            // What is remembered is no part of the backup: without it the next one reads everything.
+            if self.remembering.as_mut().is_some_and(|remembering| remembering.add(&known).is_err()) {
+                self.remembering = None;
+            }
+            self.ready.push_back(known);
+        }
+        Ok(true)
+    }
+
+    /// Of a file with several names all but the first say which that is, and have its record.
+    fn linked(&mut self, step: Step, looked: Looked, known: Option<Known>) -> Result<Option<Known>> {
+        let Some((of, names)) = several(&looked) else { return Ok(known) };
+        let Step::Item(item) = step else { return Ok(known) };
+        let Some(first) = self.links.get_mut(&of) else {
+            // Of its first name nothing came: it was taken away meanwhile.
+            let known = match (known, &looked) {
+                (None, Looked::There(stat)) => self.reader.read(&item, stat)?,
+                (known, _) => known,
+            };
+            if let Some(known) = &known {
+                self.links.insert(of, Linked { known: known.clone(), left: names.saturating_sub(1) });
+            }
+            return Ok(known);
+        };
+        first.left = first.left.saturating_sub(1);
+        let mut body = Vec::new();
+        let record = FileRecord::parse(&first.known.body)?;
+        FileRecord { first: Some(&first.known.key), ..record }.put(&mut body);
+        let known = Known { key: item.key, body, local: first.known.local, young: first.known.young };
+        if first.left == 0 {
+            self.links.remove(&of);
+        }
+        Ok(Some(known))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.reader.finish();
+        if let Some(remembering) = self.remembering.take() {
+            let bytes = self.reader.watch.bytes_done.load(Ordering::Relaxed);
+            *lock(self.aside) = remembering.finish(bytes).ok();
+        }
+        Ok(())
+    }
+}
+
+impl Run for FilesRun<'_> {
+    fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
+        out.clear();
+        while self.ready.is_empty() {
+            self.reader.watch.check()?;
+            if !self.advance()? {
+                self.finish()?;
+                return Ok(false);
+            }
+        }
+        while let Some(known) = self.ready.front().filter(|_| !out.is_full()) {
+            out.push_with(&known.key, 0, Class::Row, |to| {
+                to.extend_from_slice(&known.body);
+                check(&known.body).map_err(Error::from)
+            })?;
+            self.ready.pop_front();
+        }
+        Ok(true)
+    }
+}
+
+/// The next steps of a walk; none at its end.
+fn stretch(walker: &mut Walker<'_>) -> Result<Vec<Step>> {
+    let (mut steps, mut bytes) = (Vec::new(), 0);
+    while steps.len() < STRETCH && bytes < STRETCH_BYTES {
+        let Some(step) = walker.next()? else { break };
+        bytes += match &step {
+            Step::Item(item) => item.key.len() + item.known.as_ref().map_or(0, |known| known.body.len()),
+            Step::Unread(known) => known.key.len() + known.body.len(),
+        };
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+/// What came of a stretch, step by step.
+struct Stretch {
+    looked: Vec<Looked>,
+    known: Vec<Option<Known>>,
+}
+
+/// Looks at all, and reads what changed; of a file with several names one.
+fn read(reader: &FileReader<'_>, steps: &[Step], links: &HashMap<(u64, u64), Linked>) -> Result<Stretch> {
+    let look = |step: &Step| match step {
+        Step::Item(item) => reader.look(item),
+        Step::Unread(_) => Ok(Looked::Gone),
+    };
+    let looked = steps.par_iter().with_min_len(16).map(look).collect::<Result<Vec<Looked>>>()?;
+    let mut met: HashMap<(u64, u64), ()> = HashMap::new();
+    let is_first: Vec<bool> = looked
+        .iter()
+        .map(|looked| several(looked).is_none_or(|(of, _)| !links.contains_key(&of) && met.insert(of, ()).is_none()))
+        .collect();
+    let one = |((step, looked), is_first): ((&Step, &Looked), &bool)| match (step, looked) {
+        (Step::Unread(known), _) => Ok(unread(known.clone())),
+        (Step::Item(item), Looked::There(stat)) if *is_first => reader.read(item, stat),
+        (Step::Item(item), Looked::Unseen) => Ok(item.known.clone().and_then(unread)),
+        _ => Ok(None),
+    };
+    let known = steps.par_iter().zip(&looked).zip(&is_first).map(one).collect::<Result<Vec<_>>>()?;
+    Ok(Stretch { looked, known })
+}
+
+/// Which file it is, and how many names it has, where it has several.
+fn several(looked: &Looked) -> Option<((u64, u64), u64)> {
+    let Looked::There(stat) = looked else { return None };
+    let of = local(stat);
+    let names = u64::from(stat.st_nlink as u32);
+    (names > 1 && FileKind::of(stat.st_mode) != Some(FileKind::Folder)).then_some(((of.device, of.inode), names))
+}

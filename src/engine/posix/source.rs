@@ -1,0 +1,177 @@
+//! Files and folders of this machine, as one shard of one node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use repo_format::file_tree::NUMERIC;
+use repo_format::leaf::Layout;
+use serde_json::{Value, json};
+
+use super::SHARD;
+use super::memory::{Aside, Remembered, Remembering, ending};
+use super::names::Names;
+use super::read::{Compared, FileReader};
+use super::rules::{Rules, Wanted, paths};
+use super::run::FilesRun;
+use super::walk::Walker;
+use crate::engine::{
+    CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Taking, TimeOf, Without,
+};
+use crate::error::{Error, Kind, Result};
+use crate::merge::Owned;
+use crate::repo::world;
+use crate::run::{Run, ShardKind};
+use crate::store::lock;
+use crate::volume::Place;
+use crate::whole::beside;
+
+/// See the module.
+pub struct Files {
+    node: [Node; 1],
+    shard: [Shard; 1],
+    times: [CaptureTime; 1],
+    narrowed: Narrowed,
+    paths: Vec<PathBuf>,
+    rules: Rules,
+    compared: Compared,
+    /// What was remembered in the last pass of this backup.
+    aside: Mutex<Option<Aside>>,
+}
+
+/// The one shard of a backup of files.
+pub fn shard() -> Shard {
+    Shard {
+        name: SHARD.to_owned(),
+        kind: ShardKind::Files,
+        id: SHARD.to_owned(),
+        layout: Layout { numeric: NUMERIC.to_vec(), ..Layout::default() },
+        unread: Vec::new(),
+        ring_known: true,
+    }
+}
+
+/// This machine, captured now, and when that was; `place` is what is captured.
+pub fn this_machine(host: &str, place: &Path) -> (Node, CaptureTime) {
+    let seconds = world::now_ms() / 1000;
+    let node = Node { name: host.to_owned(), captured: seconds, ..Node::default() };
+    (node, CaptureTime { node: 0, place: Place::local(place.to_owned()), seconds, of: TimeOf::Manifest })
+}
+
+impl Files {
+    /// As the parameters say.
+    ///
+    /// Errors: paths that are not there, patterns that are none.
+    pub fn open(params: &Params, host: &str) -> Result<Files> {
+        let paths = paths(params)?;
+        let rules = Rules::of(params)?;
+        let narrowed = Narrowed { excluded: rules.words.clone(), ..Narrowed::default() };
+        let (without_changed, without_inode) = (params.has("ignore-ctime"), params.has("ignore-inode"));
+        let compared = Compared { without_changed, without_inode };
+        let (node, time) = this_machine(host, paths.first().map_or(Path::new("/"), PathBuf::as_path));
+        let (node, shard, times) = ([node], [shard()], [time]);
+        Ok(Files { node, shard, times, narrowed, paths, rules, compared, aside: Mutex::default() })
+    }
+
+    fn run<'a>(&'a self, taking: Taking<'a>) -> Result<FilesRun<'a>> {
+        let lacking = || Error::new(Kind::Usage, "files", "cannot be read without a place for their contents");
+        let contents = taking.contents.ok_or_else(lacking)?;
+        let mut remembered = Vec::new();
+        let mut remembering = None;
+        if let Some(path) = contents.memory {
+            // A shard may be read twice in one backup; what was stored the first time is not read again.
+            if let Some(aside) = lock(&self.aside).take() {
+                let pass = beside(path, "pass");
+                fs::rename(aside.place(), &pass).map_err(|e| Error::io(pass.display(), e))?;
+                remembered.extend(Remembered::open(&pass));
+            }
+            if let Some(end) = ending(path) {
+                taking.watch.bytes_total.store(end.bytes, Ordering::Relaxed);
+                if contents.sink.stands_on(&end.snapshot)? {
+                    remembered.extend(Remembered::open(path));
+                }
+            }
+            if contents.remembers {
+                remembering = Remembering::create(path).ok();
+            }
+        }
+        let walker = Walker::new(Wanted::of(&self.paths), &self.rules, remembered, taking.watch)?;
+        let reader = FileReader {
+            contents,
+            watch: taking.watch,
+            compared: self.compared,
+            larger_than: self.rules.larger_than,
+            names: Names::default(),
+            problems: AtomicUsize::new(0),
+        };
+        Ok(FilesRun::new(walker, reader, remembering, &self.aside))
+    }
+}
+
+impl Source for Files {
+    fn nodes(&self) -> &[Node] {
+        &self.node
+    }
+
+    fn shards(&self) -> &[Shard] {
+        &self.shard
+    }
+
+    fn lists_all(&self) -> bool {
+        true
+    }
+
+    fn bytes(&self, _: &Shard) -> u64 {
+        0
+    }
+
+    fn times(&self) -> &[CaptureTime] {
+        &self.times
+    }
+
+    fn parts<'a>(&'a self, _: &Shard, without: &Without, taking: Taking<'a>) -> Result<Vec<NodeParts<'a>>> {
+        if !without.is_empty() {
+            return Err(Error::damaged("files", "hold something that no record can"));
+        }
+        let open = Box::new(move |_: &_| self.run(taking).map(|run| Box::new(run) as Box<dyn Run + 'a>));
+        let part = Part { name: SHARD.to_owned(), files: Vec::new(), bytes: 0, rank: 0, from: Ok(Vec::new()), open };
+        Ok(vec![NodeParts { node: 0, owned: Owned::All, parts: vec![part] }])
+    }
+
+    fn captured(&self, _: &Shard) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn findings(&self, _: &Shard) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    fn kept(&self) -> &[Kept] {
+        &[]
+    }
+
+    fn problems(&self) -> &[String] {
+        &[]
+    }
+
+    fn narrowed(&self) -> &Narrowed {
+        &self.narrowed
+    }
+
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
+    fn stands(&self, snapshot: &str) -> Result<()> {
+        match &*lock(&self.aside) {
+            Some(aside) => aside.stands(snapshot),
+            None => Ok(()),
+        }
+    }
+
+    fn describe(&self, shard: Option<&Shard>) -> Result<Value> {
+        let paths: Vec<_> = self.paths.iter().map(|path| path.to_string_lossy()).collect();
+        Ok(if shard.is_some() { json!({}) } else { json!({ "paths": paths }) })
+    }
+}

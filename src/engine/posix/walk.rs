@@ -1,0 +1,167 @@
+//! Files and folders of this machine in the order of their keys: each folder before what lies in it, names by their bytes.
+
+use std::io;
+use std::sync::Arc;
+
+use repo_format::file_tree::Lacks;
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::folder::{Folder, Names};
+use super::memory::{Known, Remembered};
+use super::rules::{Rules, Wanted, path_of};
+use crate::error::{Error, Kind, Result};
+use crate::watch::Watch;
+
+/// The next thing of a walk.
+pub enum Step {
+    /// Something that is there.
+    Item(Item),
+    /// Something of which only what is remembered can be had: it lies in a folder that cannot be read.
+    Unread(Known),
+}
+
+/// Something that is there.
+pub struct Item {
+    /// The folder in which it lies, or that it is.
+    pub folder: Arc<Folder>,
+    /// Its name in it; empty where it is the folder.
+    pub name: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What is remembered of it.
+    pub known: Option<Known>,
+    /// What of it is left aside.
+    pub lacks: Lacks,
+}
+
+/// A folder that is being walked.
+struct Level {
+    folder: Arc<Folder>,
+    names: Names,
+    /// What is meant in it; `None`: everything.
+    wanted: Option<Wanted>,
+    /// Its file system, where only one is meant.
+    device: Option<u64>,
+}
+
+/// See the module.
+pub struct Walker<'a> {
+    rules: &'a Rules,
+    watch: &'a Watch,
+    remembered: Vec<Remembered>,
+    stack: Vec<Level>,
+    /// What comes before the next name.
+    first: Option<Item>,
+    /// The folder whose remembered files are to be given.
+    unread: Option<Vec<u8>>,
+}
+
+impl<'a> Walker<'a> {
+    /// Of what is `wanted`. Of the `remembered` the first one that knows a file is believed.
+    ///
+    /// Errors: the root cannot be read.
+    pub fn new(wanted: Wanted, rules: &'a Rules, remembered: Vec<Remembered>, watch: &'a Watch) -> Result<Walker<'a>> {
+        let mut walker = Walker { rules, watch, remembered, stack: Vec::new(), first: None, unread: None };
+        let root = Folder::root().map_err(|e| Error::io("/", e))?;
+        let wanted = if wanted.all { None } else { Some(wanted) };
+        walker.enter(root, vec![0], wanted, None).map_err(|e| Error::io("/", e))?;
+        Ok(walker)
+    }
+
+    /// Begins a folder, which is open.
+    fn enter(&mut self, folder: Folder, key: Vec<u8>, wanted: Option<Wanted>, device: Option<u64>) -> io::Result<()> {
+        let own = if self.rules.one_file_system { Some(folder.stat(b"")?.st_dev) } else { None };
+        let elsewhere = device.is_some() && device != own;
+        let mut names = folder.names()?;
+        let mut lacks = Lacks::default();
+        match &wanted {
+            // On the way to what is meant, other things are not.
+            Some(wanted) => drop(names.retain(|name, _| wanted.below.contains_key(name))),
+            None if elsewhere => lacks.left_out = !names.retain(|_, _| false),
+            None => lacks.left_out = !self.rules.apply(&folder, &mut names),
+        }
+        let known = self.known(&key);
+        let folder = Arc::new(folder);
+        self.first = Some(Item { folder: folder.clone(), name: Vec::new(), key, known, lacks });
+        let device = if wanted.is_none() { own } else { None };
+        self.stack.push(Level { folder, names, wanted, device });
+        Ok(())
+    }
+
+    fn known(&mut self, key: &[u8]) -> Option<Known> {
+        let mut found = None;
+        for remembered in &mut self.remembered {
+            // All go on, so that all stand where the walk does.
+            let known = remembered.find(key);
+            found = found.or(known);
+        }
+        found
+    }
+
+    /// The next step; `None` at the end.
+    ///
+    /// Errors: the system lacks what a walk takes, such as descriptors.
+    pub fn next(&mut self) -> Result<Option<Step>> {
+        loop {
+            if let Some(first) = self.first.take() {
+                return Ok(Some(Step::Item(first)));
+            }
+            if let Some(prefix) = &self.unread {
+                let prefix = prefix.clone();
+                // The first that knows anything below the folder is the one that is believed.
+                match self.remembered.iter_mut().find_map(|one| one.below(&prefix)) {
+                    Some(known) => return Ok(Some(Step::Unread(known))),
+                    None => self.unread = None,
+                }
+            }
+            let Some(level) = self.stack.last_mut() else { return Ok(None) };
+            let Some((name, of)) = level.names.next() else {
+                self.stack.pop();
+                continue;
+            };
+            let name = name.to_vec();
+            let (folder, device) = (level.folder.clone(), level.device);
+            let wanted = level.wanted.as_mut().map(|wanted| wanted.below.remove(&name).unwrap_or_default());
+            let wanted = wanted.filter(|wanted| !wanted.all);
+            let key = [&folder.prefix[..], &[0], &name].concat();
+            if !self.is_folder(&folder, &name, of) {
+                let known = self.known(&key);
+                return Ok(Some(Step::Item(Item { folder, name, key, known, lacks: Lacks::default() })));
+            }
+            let entered = folder.enter(&name, key.clone());
+            match entered.and_then(|inner| self.enter(inner, key.clone(), wanted, device)) {
+                Ok(()) => {}
+                Err(e) => self.refused(folder, name, key, e)?,
+            }
+        }
+    }
+
+    /// Some file systems do not say in a listing what is a folder.
+    fn is_folder(&self, folder: &Folder, name: &[u8], of: FileType) -> bool {
+        let asked = || folder.stat(name).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        of == FileType::Directory || (of == FileType::Unknown && asked())
+    }
+
+    /// A folder cannot be entered: it is gone, is none any more, or may not be read.
+    fn refused(&mut self, folder: Arc<Folder>, name: Vec<u8>, key: Vec<u8>, e: io::Error) -> Result<()> {
+        // Whatever is there now is looked at once more when it is read.
+        let is_other =
+            [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error());
+        let subject = path_of(&key).display().to_string();
+        let e = Error::io(&subject, e);
+        if e.kind() == Kind::Full {
+            return Err(e);
+        }
+        let known = self.known(&key);
+        let unread = !is_other;
+        if unread {
+            let what = format!("cannot be read: {}; what the last backup had of it stands", e.message());
+            self.watch.problem(false, subject, what);
+            self.unread = Some([&key[..], &[0]].concat());
+        }
+        let lacks = Lacks { unread, left_out: false };
+        self.first = Some(Item { folder, name, key, known, lacks });
+        Ok(())
+    }
+}

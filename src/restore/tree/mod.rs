@@ -1,0 +1,327 @@
+//! A file tree out again: into a folder of this machine, as it was.
+//!
+//! Records come in the order of a walk, each folder before what lies in it. A folder is made when something in it is, and set when
+//! everything in it is done. A file is written beside, set, and renamed: so what has its own name is whole, and a restore that was killed
+//! goes on where it is repeated. Nothing is written outside the folder, whatever names and links a snapshot holds (see [`place`]).
+
+mod content;
+mod metadata;
+mod one;
+mod place;
+mod whole;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use repo_format::file_tree::{Bytes, FileKind, FileRecord, attributes, parts_of};
+use rustix::fs::syncfs;
+
+use crate::error::{Error, Kind, Result};
+use crate::patterns::Patterns;
+use crate::run::{ChunkId, ChunkSource, Record, RecordBatch, Run};
+use crate::watch::Watch;
+pub use content::Layout;
+use content::aside;
+pub use metadata::Unset;
+use place::Place;
+pub use whole::{Wanted, of_snapshot, trees};
+
+/// Contents that are asked for ahead.
+const AHEAD: usize = 256;
+
+/// What becomes of files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overwrite {
+    /// Contents are compared, and what differs is written anew.
+    #[default]
+    Always,
+    /// The same, but a file of the same size and time counts as the same.
+    IfChanged,
+    /// The same as always, but what was changed later than in the snapshot stays.
+    IfNewer,
+    /// Whatever is there stays.
+    Never,
+}
+
+/// What is to be restored, and how.
+#[derive(Clone)]
+pub struct Request<'a> {
+    /// The folder; it is made where there is none.
+    pub out: &'a Path,
+    /// What lies below this key becomes what lies in the folder; a file becomes a file in it. Empty: everything.
+    pub from: &'a [u8],
+    /// Only what these name, and what lies in it; where there is none, everything.
+    pub include: Patterns,
+    /// Not what these name.
+    pub exclude: Patterns,
+    /// What becomes of files that are there already.
+    pub overwrite: Overwrite,
+    /// What is there and is not in the snapshot is taken away.
+    pub delete: bool,
+    /// Nothing is written: what would be is counted.
+    pub dry_run: bool,
+    /// Counts bytes, and is asked whether to go on.
+    pub watch: &'a Watch,
+}
+
+/// What a restore came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Files, folders and links in the selection.
+    pub entries: u64,
+    /// Of these, the ones that were written or set.
+    pub written: u64,
+    /// Of these, the ones that were not there, or with other contents.
+    pub rewritten: u64,
+    /// Some contents are damaged in the repository.
+    pub damaged: bool,
+    /// Bytes of contents that were written.
+    pub bytes: u64,
+    /// Things that were taken away.
+    pub removed: u64,
+    /// What could not be set.
+    pub unset: Unset,
+    /// What is not there, each with its path: it was not read by the backup, or could not be made here.
+    pub problems: Vec<(String, String)>,
+}
+
+/// Problems that are said one by one.
+const PROBLEMS_MAX: usize = 1000;
+
+/// A folder on the way to what comes next.
+struct Level {
+    /// Its key.
+    key: Vec<u8>,
+    /// Its record, where the snapshot has one.
+    body: Option<Vec<u8>>,
+    /// It is set as the record says once everything in it is done.
+    is_ours: bool,
+    /// It is open.
+    place: Option<Place>,
+    /// Names of what the snapshot has in it, where others are taken away.
+    names: Vec<Vec<u8>>,
+}
+
+struct Restore<'a> {
+    request: &'a Request<'a>,
+    chunks: &'a dyn ChunkSource,
+    levels: Vec<Level>,
+    done: Done,
+    /// Length of the keys that stand for the folder itself.
+    base: usize,
+}
+
+/// Restores what `run` gives, a run of a file tree.
+///
+/// Errors: the folder cannot be written to; what reading gives. What only one file lacks is a problem in what is returned.
+pub fn restore(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_>) -> Result<Done> {
+    let failed = |e| Error::io(request.out.display(), e);
+    let made = !request.out.exists();
+    if made && !request.dry_run {
+        fs::create_dir_all(request.out).map_err(failed)?;
+    }
+    let root = Place::at(request.out);
+    let root = match root {
+        Ok(root) => Some(root),
+        Err(e) if request.dry_run && e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(failed(e)),
+    };
+    let base = if request.from == [0] { 0 } else { request.from.len() };
+    let top = Level {
+        key: request.from.get(..base).unwrap_or_default().to_vec(),
+        body: None,
+        is_ours: made,
+        place: root,
+        names: Vec::new(),
+    };
+    let mut restore = Restore { request, chunks, levels: vec![top], done: Done::default(), base };
+    let mut batch = RecordBatch::new();
+    while run.next_batch(&mut batch)? {
+        for (i, record) in batch.iter().enumerate() {
+            if i.is_multiple_of(AHEAD / 2) {
+                chunks.prefetch(&asked(&batch, i));
+            }
+            request.watch.check()?;
+            restore.record(&record)?;
+        }
+    }
+    while restore.levels.len() > 1 {
+        restore.leave()?;
+    }
+    let top = restore.levels.pop();
+    if let Some(top) = top {
+        restore.close(&top)?;
+        // What was renamed is whole after a loss of power, too.
+        if let Some(place) = top.place.filter(|_| !request.dry_run) {
+            syncfs(place.as_fd()).map_err(|e| failed(e.into()))?;
+        }
+    }
+    Ok(restore.done)
+}
+
+/// The first chunks of the contents that come next.
+fn asked(batch: &RecordBatch, from: usize) -> Vec<ChunkId> {
+    let records = (from..batch.len().min(from + AHEAD)).map(|i| batch.get(i));
+    let content = |record: Record<'_>| match FileRecord::parse(record.body).ok()?.content? {
+        Bytes::Chunk(chunk) => Some(chunk.root),
+        Bytes::Blob(blob) => Some(blob.root),
+        Bytes::Here(_) => None,
+    };
+    records.filter_map(content).collect()
+}
+
+impl Restore<'_> {
+    fn record(&mut self, record: &Record<'_>) -> Result<()> {
+        let path = path_of(record.key);
+        let shown = path.display().to_string();
+        let named = |e: Error| e.within(&shown);
+        let parts = parts_of(record.key).map_err(|e| named(e.into()))?;
+        let file = FileRecord::parse(record.body).map_err(|e| named(e.into()))?;
+        let is_folder = file.kind() == Some(FileKind::Folder);
+        while self.levels.len() > 1 && !self.lies_in_last(record.key) {
+            self.leave()?;
+        }
+        if record.key == self.request.from || record.key == [0] {
+            if is_folder {
+                // It is the folder itself, which is set only where it was made here.
+                self.levels.iter_mut().take(1).for_each(|top| top.body = Some(record.body.to_vec()));
+                return Ok(());
+            }
+            self.base = record.key.len() - parts.last().map_or(0, |name| name.len() + 1);
+        }
+        let Some(name) = parts.last().copied() else { return Ok(()) };
+        if let Some(last) = self.levels.last_mut().filter(|_| self.request.delete) {
+            last.names.push(name.to_vec());
+        }
+        let meant = self.is_meant(&path, is_folder);
+        if is_folder {
+            let body = Some(record.body.to_vec());
+            self.levels.push(Level { key: record.key.to_vec(), body, is_ours: true, place: None, names: Vec::new() });
+            if meant {
+                self.done.entries += 1;
+                let depth = self.levels.len();
+                self.enter(depth).map_err(named)?;
+                self.lacking(&file, &shown);
+            }
+            return Ok(());
+        }
+        if !meant {
+            return Ok(());
+        }
+        self.done.entries += 1;
+        self.lacking(&file, &shown);
+        let depth = self.levels.len();
+        self.enter(depth).map_err(named)?;
+        self.one(name, &file, &shown)
+    }
+
+    fn is_meant(&self, path: &Path, is_folder: bool) -> bool {
+        let Request { include, exclude, .. } = self.request;
+        (include.is_empty() || include.cover(path, is_folder))
+            && (exclude.is_empty() || !exclude.cover(path, is_folder))
+    }
+
+    fn lies_in_last(&self, key: &[u8]) -> bool {
+        let lies_in = |level: &Level| key.strip_prefix(level.key.as_slice()).is_some_and(|rest| rest.starts_with(&[0]));
+        self.levels.last().is_some_and(lies_in)
+    }
+
+    /// Says what the snapshot does not have of something.
+    fn lacking(&mut self, file: &FileRecord<'_>, path: &str) {
+        if file.lacks.unread {
+            self.problem(path, "was not read by the backup: it is as an earlier snapshot had it, or without content");
+        }
+    }
+
+    fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
+        if self.done.problems.len() < PROBLEMS_MAX {
+            self.done.problems.push((path.to_owned(), what.to_string()));
+        }
+    }
+
+    /// Makes and opens the folders of the first `depth` levels. Where one cannot be, those below stay closed.
+    fn enter(&mut self, depth: usize) -> Result<()> {
+        for i in 1..depth {
+            let (before, rest) = self.levels.split_at_mut(i);
+            let (Some(above), Some(level)) = (before.last(), rest.first_mut()) else { continue };
+            if level.place.is_some() {
+                continue;
+            }
+            let Some(place) = &above.place else { return Ok(()) };
+            let name = level.key.rsplit(|b| *b == 0).next().unwrap_or_default();
+            let failed = |e: io::Error| Error::io(path_of(&level.key).display(), e);
+            match place.look(name).map_err(failed)? {
+                Some(stat) if FileKind::of(stat.st_mode) != Some(FileKind::Folder) => {
+                    if self.request.overwrite == Overwrite::Never {
+                        return Err(Error::new(
+                            Kind::AlreadyExists,
+                            path_of(&level.key).display(),
+                            "is there, and no folder",
+                        )
+                        .hint("give another --overwrite, or another folder"));
+                    }
+                    if self.request.dry_run {
+                        return Ok(());
+                    }
+                    place.remove(name).map_err(failed)?;
+                }
+                None if self.request.dry_run => {
+                    self.done.written += 1;
+                    return Ok(());
+                }
+                None => self.done.written += 1,
+                Some(_) => {}
+            }
+            level.place =
+                Some(if self.request.dry_run { place.enter(name) } else { place.make(name) }.map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the last level: everything in it is done.
+    fn leave(&mut self) -> Result<()> {
+        match self.levels.pop() {
+            Some(level) => self.close(&level),
+            None => Ok(()),
+        }
+    }
+
+    fn close(&mut self, level: &Level) -> Result<()> {
+        let Some(place) = &level.place else { return Ok(()) };
+        let path = path_of(&level.key);
+        let failed = |e: io::Error| Error::io(path.display(), e);
+        let Some(body) = &level.body else { return Ok(()) };
+        let file = FileRecord::parse(body).map_err(|e| Error::from(e).within(path.display()))?;
+        let all_known = !file.lacks.unread && !file.lacks.left_out;
+        if self.request.delete && all_known && self.is_meant(&path, true) {
+            for name in place.names().map_err(failed)? {
+                let is_kept = level.names.binary_search(&name).is_ok();
+                if !is_kept {
+                    self.done.removed += 1;
+                    if !self.request.dry_run {
+                        place.remove(&name).map_err(failed)?;
+                    }
+                }
+            }
+        }
+        if self.request.dry_run || !level.is_ours {
+            return Ok(());
+        }
+        let said = aside(file.attributes, self.chunks)?;
+        let attributes = attributes(&said).map_err(|e| Error::from(e).within(path.display()))?;
+        if metadata::is_set(place, b"", &file, &attributes).map_err(failed)? {
+            return Ok(());
+        }
+        metadata::set(place.as_fd(), &file, &attributes, &mut self.done.unset).map_err(failed)
+    }
+}
+
+/// The path of a key.
+pub fn path_of(key: &[u8]) -> PathBuf {
+    let bytes: Vec<u8> = key.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect();
+    PathBuf::from(OsStr::from_bytes(if bytes.is_empty() { b"/" } else { &bytes }))
+}

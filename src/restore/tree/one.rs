@@ -1,0 +1,239 @@
+//! One file, link, device or pipe of a tree, restored into the folder that is open.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use repo_format::file_tree::{Attribute, Bytes, FileKind, FileRecord, attributes, parts_of};
+use rustix::fs::{FileType, Stat, major, minor};
+
+use super::content::{Layout, aside, is_same, write};
+use super::place::Place;
+use super::{Overwrite, Restore, metadata};
+use crate::error::{Error, Kind, Result};
+
+/// A file is written under this name first. No two are written at the same time.
+const BESIDE: &[u8] = b".onefold-restore.new";
+
+/// What is to be done about a name.
+enum Todo {
+    /// It is as it should be, or stays as it is.
+    Nothing,
+    /// Its content is right; what is said of it is not.
+    Set,
+    /// It is to be written.
+    Write,
+}
+
+impl Restore<'_> {
+    /// Restores what is no folder. What is wrong with it alone is noted, and the others go on.
+    pub(super) fn one(&mut self, name: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
+        let place = self.levels.last_mut().and_then(|level| level.place.take());
+        let Some(place) = place else {
+            // Its folder would have to be made first.
+            self.done.written += 1;
+            self.done.rewritten += 1;
+            self.done.bytes += file.content.map_or(0, |content| content.length());
+            return Ok(());
+        };
+        let done = self.in_place(&place, name, file, path);
+        if let Some(level) = self.levels.last_mut() {
+            level.place = Some(place);
+        }
+        match done {
+            Err(e) if is_of_one(&e, path) => {
+                self.done.damaged |= e.kind() == Kind::Damaged;
+                self.problem(path, e.message());
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn in_place(&mut self, place: &Place, name: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
+        let failed = |e: io::Error| Error::io(path, e);
+        let there = place.look(name).map_err(failed)?;
+        if file.kind() == Some(FileKind::File) && file.content.is_none() {
+            // Nothing is known of its content: what is there is better than nothing.
+            return Ok(());
+        }
+        let said = aside(file.attributes, self.chunks)?;
+        let attributes = attributes(&said)?;
+        let todo = match &there {
+            None => Todo::Write,
+            Some(stat) => self.todo(place, name, file, &attributes, stat, path)?,
+        };
+        match todo {
+            Todo::Nothing => return Ok(()),
+            todo if self.request.dry_run => {
+                self.done.written += 1;
+                self.done.rewritten += u64::from(matches!(todo, Todo::Write));
+                self.done.bytes += file.content.map_or(0, |content| content.length());
+                return Ok(());
+            }
+            Todo::Set => {
+                self.done.written += 1;
+                let fd = place.open(name).map_err(failed)?;
+                return metadata::set(fd.as_fd(), file, &attributes, &mut self.done.unset).map_err(failed);
+            }
+            Todo::Write => {}
+        }
+        if there.is_some_and(|stat| FileKind::of(stat.st_mode) == Some(FileKind::Folder)) {
+            if !self.request.delete {
+                return Err(Error::new(Kind::AlreadyExists, path, "is a folder here: --delete takes it away"));
+            }
+            place.remove(name).map_err(failed)?;
+        }
+        self.done.written += 1;
+        self.done.rewritten += 1;
+        let mut made = self.beside(place, file, &attributes, path);
+        if made.as_ref().is_err_and(|e| e.kind() == Kind::AlreadyExists) {
+            // A restore that was killed left it.
+            place.remove(BESIDE).map_err(failed)?;
+            made = self.beside(place, file, &attributes, path);
+        }
+        made?;
+        place.rename(BESIDE, name).map_err(failed)
+    }
+
+    fn beside(&mut self, place: &Place, file: &FileRecord<'_>, attributes: &[Attribute<'_>], path: &str) -> Result<()> {
+        match self.linked(place, file).map_err(|e| Error::io(path, e))? {
+            true => Ok(()),
+            false => self.write(place, file, attributes, path),
+        }
+    }
+
+    /// Compares what is there.
+    fn todo(
+        &self,
+        place: &Place,
+        name: &[u8],
+        file: &FileRecord<'_>,
+        attributes: &[Attribute<'_>],
+        stat: &Stat,
+        path: &str,
+    ) -> Result<Todo> {
+        let failed = |e: io::Error| Error::io(path, e);
+        let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
+        match self.request.overwrite {
+            Overwrite::Never => return Ok(Todo::Nothing),
+            Overwrite::IfNewer if modified > file.modified => return Ok(Todo::Nothing),
+            _ => {}
+        }
+        if FileKind::of(stat.st_mode) != file.kind() {
+            return Ok(Todo::Write);
+        }
+        if let Some(first) = file.first {
+            // Whether it is the same file as its first name.
+            let of = self.found(first).map_err(failed)?.and_then(|(place, name)| place.look(&name).ok().flatten());
+            return Ok(match of {
+                Some(of) if (of.st_dev, of.st_ino) == (stat.st_dev, stat.st_ino) => Todo::Nothing,
+                _ => Todo::Write,
+            });
+        }
+        let is_set = || metadata::is_set(place, name, file, attributes).map_err(failed);
+        let Some(content) = file.content else {
+            let same = match file.target {
+                Some(target) => place.target(name).map_err(failed)? == target,
+                None => file.device.is_none_or(|device| device == (major(stat.st_rdev), minor(stat.st_rdev))),
+            };
+            return Ok(if same && is_set()? { Todo::Nothing } else { Todo::Write });
+        };
+        let there = File::from(place.open(name).map_err(failed)?);
+        let layout = Layout::of(file, self.chunks)?;
+        let looks_same = self.request.overwrite == Overwrite::IfChanged
+            && (u64::try_from(stat.st_size).unwrap_or_default(), modified) == (layout.length, file.modified);
+        if !looks_same && !is_same(content, &layout, self.chunks, &there, path)? {
+            return Ok(Todo::Write);
+        }
+        self.request.watch.advance(content.length());
+        Ok(if is_set()? { Todo::Nothing } else { Todo::Set })
+    }
+
+    /// Makes a file with several names another name of its first one, where that was restored as it is.
+    fn linked(&self, place: &Place, file: &FileRecord<'_>) -> io::Result<bool> {
+        let Some(first) = file.first else { return Ok(false) };
+        let Some((of, name)) = self.found(first)? else { return Ok(false) };
+        let Some(stat) = of.look(&name)? else { return Ok(false) };
+        let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
+        if stat.st_mode != file.mode || modified != file.modified {
+            return Ok(false);
+        }
+        match place.link(&of, &name, BESIDE) {
+            Ok(()) => Ok(true),
+            // Of too many names, or on a file system that knows none.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The folder and the name of what has this key, where it lies in what is restored.
+    fn found(&self, key: &[u8]) -> io::Result<Option<(Place, Vec<u8>)>> {
+        let Some(rest) = key.get(self.base..).filter(|_| key.get(..self.base) == self.request.from.get(..self.base))
+        else {
+            return Ok(None);
+        };
+        let Ok(parts) = parts_of(rest) else { return Ok(None) };
+        let Some((name, folders)) = parts.split_last() else { return Ok(None) };
+        let mut place = match self.levels.first() {
+            Some(top) => match &top.place {
+                Some(place) => place.enter(b".")?,
+                // It is what is written into now.
+                None => Place::at(self.request.out)?,
+            },
+            None => return Ok(None),
+        };
+        for folder in folders {
+            place = match place.enter(folder) {
+                Ok(place) => place,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e),
+            };
+        }
+        Ok(Some((place, name.to_vec())))
+    }
+
+    /// Writes it beside, all of it.
+    fn write(&mut self, place: &Place, file: &FileRecord<'_>, attributes: &[Attribute<'_>], path: &str) -> Result<()> {
+        let failed = |e: io::Error| Error::io(path, e);
+        let kind = file.kind();
+        match (kind, file.content, file.target) {
+            (Some(FileKind::File), Some(content), _) => {
+                let to = File::from(place.create(BESIDE).map_err(failed)?);
+                let layout = Layout::of(file, self.chunks).map_err(|e| e.within(path))?;
+                if let Bytes::Blob(blob) = &content {
+                    crate::blob::ask(blob, self.chunks)?;
+                }
+                write(content, &layout, self.chunks, &to, path, self.request.watch)?;
+                self.done.bytes += content.length();
+                return metadata::set(to.as_fd(), file, attributes, &mut self.done.unset).map_err(failed);
+            }
+            (Some(FileKind::Link), _, Some(target)) => place.symlink(target, BESIDE).map_err(failed)?,
+            (Some(kind), ..) => {
+                let of = match kind {
+                    FileKind::Fifo => FileType::Fifo,
+                    FileKind::Socket => FileType::Socket,
+                    FileKind::BlockDevice => FileType::BlockDevice,
+                    _ => FileType::CharacterDevice,
+                };
+                let made = place.node(BESIDE, of, file.device.unwrap_or_default());
+                made.map_err(|e| match e.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        Error::new(Kind::Io, path, "only root makes devices: it is not made")
+                    }
+                    _ => failed(e),
+                })?;
+            }
+            (None, ..) => return Err(Error::damaged(path, "is of no kind that is known")),
+        }
+        metadata::set_by_name(place, BESIDE, file, attributes, &mut self.done.unset).map_err(failed)
+    }
+}
+
+/// Whether an error is of one file alone.
+fn is_of_one(e: &Error, path: &str) -> bool {
+    match e.kind() {
+        Kind::Damaged | Kind::TooLarge => true,
+        Kind::Io | Kind::NotFound | Kind::AlreadyExists => e.subject() == path,
+        _ => false,
+    }
+}

@@ -1,0 +1,86 @@
+//! The file trees of a snapshot, or what lies at a path of them, into a folder.
+
+use std::path::Path;
+
+use super::{Done, Overwrite, Request, restore};
+use crate::engine::{self, Engine};
+use crate::error::{Error, Kind, Result};
+use crate::patterns::Patterns;
+use crate::run::{ChunkSource, ShardKind};
+use crate::snapshot::{Shard, Snapshot};
+use crate::view::View;
+use crate::watch::Watch;
+
+/// What is wanted of a snapshot's files.
+pub struct Wanted<'a> {
+    /// What lies at this path becomes what lies in the folder; `None`: everything.
+    pub path: Option<&'a str>,
+    /// The folder.
+    pub out: &'a Path,
+    /// Only what these name.
+    pub include: Patterns,
+    /// Not what these name.
+    pub exclude: Patterns,
+    /// What becomes of files that are there already.
+    pub overwrite: Overwrite,
+    /// What is not in the snapshot is taken away.
+    pub delete: bool,
+    /// Everything is compared once more when all is done.
+    pub verify: bool,
+    /// Nothing is written.
+    pub dry_run: bool,
+}
+
+/// The file trees of a snapshot.
+pub fn trees(snapshot: &Snapshot) -> impl Iterator<Item = &Shard> {
+    snapshot.shards.iter().filter(|shard| shard.kind == ShardKind::Files)
+}
+
+/// Restores what is `wanted`.
+///
+/// Errors: the snapshot has no such path; those of [`restore`]; `Damaged` where what was written reads otherwise.
+pub fn of_snapshot(
+    engine: &dyn Engine,
+    snapshot: &Snapshot,
+    chunks: &dyn ChunkSource,
+    wanted: &Wanted<'_>,
+    watch: &Watch,
+) -> Result<Done> {
+    let mut sum = Done::default();
+    for shard in trees(snapshot) {
+        let view = View::open(engine, snapshot, shard, chunks)?;
+        let selection = wanted.path.map(|path| view.select(path)).transpose()?;
+        let range = selection.as_ref().map(|selection| selection.reads(engine::Wanted::Records)).transpose()?;
+        let from = range.and_then(|mut ranges| ranges.next()).unwrap_or_default().0;
+        let request = Request {
+            out: wanted.out,
+            from: &from,
+            include: wanted.include.clone(),
+            exclude: wanted.exclude.clone(),
+            overwrite: wanted.overwrite,
+            delete: wanted.delete,
+            dry_run: wanted.dry_run,
+            watch,
+        };
+        let done = restore(&mut *view.records(selection.as_deref())?, chunks, &request)?;
+        if wanted.verify && !wanted.dry_run {
+            let again = Request { dry_run: true, delete: false, ..request.clone() };
+            let again = Request { overwrite: Overwrite::Always, ..again };
+            let compared = restore(&mut *view.records(selection.as_deref())?, chunks, &again)?;
+            if compared.rewritten > 0 {
+                let what = format!("{} files read otherwise than they were written", compared.rewritten);
+                return Err(Error::damaged(wanted.out.display(), what).hint("look at the disk that was restored to"));
+            }
+        }
+        sum = done;
+    }
+    match wanted.path {
+        Some(path) if sum.entries == 0 => Err(Error::new(
+            Kind::Usage,
+            format_args!("path {path}"),
+            "is not in the snapshot, or nothing in it is meant",
+        )
+        .hint("`onefold ls SNAPSHOT:/` lists what there is")),
+        _ => Ok(sum),
+    }
+}
