@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 
+use onefold::Kind;
 use onefold::repo::Repo;
 use onefold::repo::check::Reads;
 use onefold::run::ChunkSource;
@@ -175,8 +178,6 @@ fn what_a_stranger_leaves_out_is_carried_over() {
 fn a_repair_names_nothing_that_is_condemned_meanwhile() {
     let mut site = Site::new();
     site.backup(0, 1);
-    let key = KeyFile::from_bytes([0; 32]);
-    let by = |store: &Arc<dyn Store>| Repo::open(store.clone(), Unlock::KeyFile(&key), None).unwrap();
     for n in 0.. {
         let store: Arc<dyn Store> = Arc::new(copy_of(&*site.store));
         let seen = Arc::new(AtomicUsize::new(0));
@@ -208,4 +209,65 @@ fn a_repair_names_nothing_that_is_condemned_meanwhile() {
             break;
         }
     }
+}
+
+fn by(store: &Arc<dyn Store>) -> Repo {
+    Repo::open(store.clone(), Unlock::KeyFile(&KeyFile::from_bytes([0; 32])), None).unwrap()
+}
+
+/// A repair has named packs, and not committed yet; a prune condemns them, the repair goes on, then the prune takes them away. The repair
+/// is told to begin again: what it names would never be taken back.
+#[test]
+fn a_repair_commits_nothing_that_was_condemned_since_it_named_it() {
+    let mut site = Site::new();
+    site.backup(0, 1);
+    let store = site.store.clone();
+    let (condemned, is_condemned) = channel();
+    let (mended, is_mended) = channel::<()>();
+    let (pruned, is_pruned) = channel();
+    let (mut pruning, mut backed_up, other) = (Some((condemned, is_mended, pruned)), false, store.clone());
+    let mut created = 0;
+    let hooked = Faulty::new(store.clone(), move |operation, name: &str| {
+        if operation == Operation::List && name.starts_with("pack") && !backed_up {
+            backed_up = true;
+            backup(&by(&other), &chunks(2, 60));
+            let latest = by(&other).find_snapshot("latest").unwrap().id;
+            by(&other).forget(&[latest].into()).unwrap();
+        }
+        created += usize::from(operation == Operation::Create && name.starts_with("log/"));
+        // The first entry opens the session, the second would end it.
+        if created == 2
+            && let Some((condemned, is_mended, pruned)) = pruning.take()
+        {
+            let other = other.clone();
+            thread::spawn(move || {
+                let mut waits = Some((condemned, is_mended));
+                let slow = Faulty::new(other, move |operation, _: &str| {
+                    if operation == Operation::Delete
+                        && let Some((condemned, is_mended)) = waits.take()
+                    {
+                        condemned.send(()).unwrap();
+                        let _ = is_mended.recv();
+                    }
+                    None
+                });
+                let slow: Arc<dyn Store> = Arc::new(slow);
+                prune_at_once(&by(&slow));
+                pruned.send(()).unwrap();
+            });
+            is_condemned.recv().unwrap();
+        }
+        None
+    });
+    let hooked: Arc<dyn Store> = Arc::new(hooked);
+    let told = mend(&by(&hooked)).map_err(|e| e.kind());
+    drop(mended);
+    is_pruned.recv().unwrap();
+    assert_eq!(told, Err(Kind::Busy));
+    mend(&by(&store)).unwrap();
+    (0..3).for_each(|_| prune_at_once(&by(&store)));
+    let watch = Watch::new();
+    by(&store).check(Reads::All, &watch).unwrap();
+    let damage: Vec<_> = watch.problems().into_iter().filter(|problem| problem.damage).collect();
+    assert!(damage.is_empty(), "{damage:?}");
 }

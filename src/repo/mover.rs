@@ -14,7 +14,7 @@ use super::index::Index;
 use super::packer::{INDEX_PACKS, room};
 use super::session::{Adopts, Session};
 use super::{Core, WriteOptions, world};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Places in [`Mover::indexes`].
 const WRITTEN: usize = 0;
@@ -62,6 +62,8 @@ pub(super) struct Mover<'a> {
     /// Of packs that were written, and of packs of other sessions: who takes over a session that died takes over the first alone.
     indexes: [IndexBuilder; 2],
     written: Vec<IndexName>,
+    /// Packs of other sessions that it names.
+    named: Vec<PackName>,
 }
 
 impl<'a> Mover<'a> {
@@ -72,7 +74,7 @@ impl<'a> Mover<'a> {
         let indexes = [IndexBuilder::new(), IndexBuilder::new()];
         let frames = ChunkKind::ALL.map(FramePlain::new);
         let (sealer, opener) = (Sealer::new(WriteOptions::default().level)?, Opener::new()?);
-        Ok(Mover { core, session, sealer, opener, frames, open, indexes, written: Vec::new() })
+        Ok(Mover { core, session, sealer, opener, frames, open, indexes, written: Vec::new(), named: Vec::new() })
     }
 
     /// Takes over what a session that died has named, and shows it to `index`.
@@ -128,6 +130,7 @@ impl<'a> Mover<'a> {
 
     /// Names a pack of another session that the store has, of so many bytes.
     pub fn name(&mut self, pack: &PackName, bytes: usize, frames: &[PackFrame]) -> Result<()> {
+        self.named.push(*pack);
         self.add(OTHERS, pack, bytes, frames)
     }
 
@@ -149,12 +152,22 @@ impl<'a> Mover<'a> {
     }
 
     /// Ends the session: from now on what it carried and named counts, in place of those index objects that `replaces` gives.
+    ///
+    /// Errors: `Busy` where somebody condemned a pack that it names meanwhile, and so takes it away.
     pub fn commit(mut self, replaces: &mut dyn FnMut(&State) -> Vec<IndexName>) -> Result<()> {
         ChunkKind::ALL.into_iter().try_for_each(|kind| self.seal(kind))?;
         self.upload(0)?;
         self.upload(1)?;
         self.write_index(WRITTEN)?;
         self.write_index(OTHERS)?;
-        self.session.end(self.core, self.written, replaces)
+        let named = self.named;
+        self.session.end(self.core, self.written, &mut |state| {
+            // What is condemned stays on the list as long as this session is open.
+            match named.iter().find(|pack| state.condemned().contains_key(*pack)) {
+                None => Ok(replaces(state)),
+                Some(pack) => Err(Error::new(Kind::Busy, pack, "was condemned while an index object was to name it")
+                    .hint("run the command again: what was carried is used again")),
+            }
+        })
     }
 }

@@ -101,18 +101,19 @@ impl Session {
         Ok(adopted)
     }
 
-    /// Ends a session that makes no snapshot: from now on its index objects count, in place of those that `replaces` gives.
+    /// Ends a session that makes no snapshot: from now on its index objects count, in place of those that `replaces` gives. Where that
+    /// fails, by what the log says by then, the session stays open.
     pub fn end(
         self,
         core: &Core,
         mut indexes: Vec<IndexName>,
-        replaces: &mut dyn FnMut(&State) -> Vec<IndexName>,
+        replaces: &mut dyn FnMut(&State) -> Result<Vec<IndexName>>,
     ) -> Result<()> {
         indexes.sort_unstable();
         indexes.dedup();
         let session = self.id();
         core.append(core.sign_key()?, &mut |state| {
-            Ok(Body::Commit { session, snapshot: None, indexes: indexes.clone(), replaces: replaces(state) })
+            Ok(Body::Commit { session, snapshot: None, indexes: indexes.clone(), replaces: replaces(state)? })
         })?;
         self.forget(core);
         Ok(())

@@ -222,7 +222,7 @@ fn replace(core: &Core, builders: Vec<IndexBuilder>, mut replaces: Vec<IndexName
     let write = |builder| core.write_index(&session.id(), builder, None);
     let indexes = builders.into_iter().map(write).collect::<Result<Vec<_>>>()?;
     replaces.sort_unstable();
-    session.end(core, indexes, &mut |_| replaces.clone())
+    session.end(core, indexes, &mut |_| Ok(replaces.clone()))
 }
 
 /// What an index object says, pack by pack, as the list of a pack says it; `None` where it names a frame in part.
