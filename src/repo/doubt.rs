@@ -49,8 +49,8 @@ pub(super) struct Doubts {
     unnamed: Vec<PackName>,
     /// Index objects that name such packs anew.
     pub written: Vec<IndexName>,
-    /// How many packs they name.
-    pub named_anew: u64,
+    /// Packs that no index object named any more, and one of this session does.
+    pub named_anew: Vec<PackName>,
     /// Whether there are packs that are not named anew, and which an index object of one's own may have named.
     leaves_unnamed: bool,
     wrong: Wrong,
@@ -220,7 +220,7 @@ impl Doubts {
             }
             let size = u32::try_from(bytes.len()).map_err(|_| Error::new(Kind::TooLarge, pack, "is too large"))?;
             builder.add(pack, size, &frames)?;
-            self.named_anew += 1;
+            self.named_anew.push(pack);
         }
         if !builder.is_empty() {
             self.written.push(core.write_index(session, builder, Some(index))?);

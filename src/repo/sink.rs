@@ -187,7 +187,7 @@ impl Sink {
             index_objects_adopted: self.before.adopted.len() as u64,
             packs_doubted: self.before.doubts.unsound.packs.len() as u64,
             index_objects_doubted: self.before.doubts.unsound.indexes.len() as u64,
-            packs_named_anew: self.before.doubts.named_anew,
+            packs_named_anew: self.before.doubts.named_anew.len() as u64,
         }
     }
 

@@ -83,7 +83,9 @@ impl Writer {
         };
         let own = |pack: &&PackName| pack.session == self.session.id();
         let written = state.condemned().keys().chain(state.lost().keys()).filter(own);
-        match lock(&self.sink.relied).iter().chain(written).find(gone) {
+        // An index object that names what is taken away meanwhile would name it for ever.
+        let named = &self.sink.before.doubts.named_anew;
+        match lock(&self.sink.relied).iter().chain(written).chain(named).find(gone) {
             None => Ok(()),
             Some(pack) => {
                 Err(Error::new(Kind::Busy, pack, "was condemned or found damaged while this backup relied on it")
