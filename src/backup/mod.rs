@@ -22,7 +22,7 @@ use crate::blob;
 use crate::engine::{self, Engine, Source, Without};
 use crate::error::{Error, Kind, Result};
 use crate::repo::world::now_ms;
-use crate::run::Cut;
+use crate::run::{Cut, ShardKind};
 use crate::snapshot::{self, About, Patch, Snapshot, Tree};
 use crate::tree::UnownedCount;
 use crate::volume::Place;
@@ -206,7 +206,11 @@ impl Work<'_> {
                 unowned: folded.unowned,
                 unread: shard.unread.clone(),
                 ring_known: shard.ring_known,
-                bytes_read: folded.bytes_read,
+                // Of files it is known only now.
+                bytes_read: match shard.kind {
+                    ShardKind::Files => self.common.source.bytes(shard),
+                    _ => folded.bytes_read,
+                },
                 description,
             });
         }

@@ -61,6 +61,7 @@ const TAKES_OF_JOB: Group = Group {
         TAG,
         HOST,
         Param::flag("whole", "Store all of it anew, and stand on no snapshot before"),
+        Param::flag(SKIP, "Make no snapshot where all is as in the last complete one"),
         LEVEL,
         TAKE_OVER,
         Param::flag(DRY_RUN, "Read and count everything; write nothing"),
@@ -71,6 +72,9 @@ const TAKES_OF_JOB: Group = Group {
 pub fn takes(engine: &dyn Engine) -> &'static Group {
     if engine.names_jobs() { &TAKES_OF_JOB } else { &TAKES }
 }
+
+/// No snapshot is made of what did not change.
+const SKIP: &str = "skip-if-unchanged";
 
 /// Nothing is written.
 pub const DRY_RUN: &str = "dry-run";
@@ -83,8 +87,10 @@ const ANEW_MAX: usize = 3;
 pub struct Done {
     /// What it says.
     pub snapshot: Snapshot,
-    /// Its id, and what was stored; `None` where nothing was to be written.
+    /// Its id, and what was stored; `None` where nothing was to be written, or nothing changed.
     pub stored: Option<(String, WriteStats)>,
+    /// The snapshot that says the same, so that none was made.
+    pub same: Option<String>,
 }
 
 /// What a backup would come to.
@@ -202,7 +208,7 @@ impl<'a> Job<'a> {
     }
 
     fn count(&self, night: &Night<'_>) -> Result<Done> {
-        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo), false)?, stored: None })
+        Ok(Done { snapshot: self.backup(night, &Nowhere(self.repo), false)?, stored: None, same: None })
     }
 
     fn rehearse(&self, night: &Night<'_>) -> Result<Planned> {
@@ -217,6 +223,10 @@ impl<'a> Job<'a> {
     fn store(&self, night: &Night<'_>) -> Result<Done> {
         let writer = self.repo.writer(WriteOptions { bases: Some(night.before.bases()), ..self.write_options() })?;
         let snapshot = self.backup(night, &writer, true)?;
+        if let Some(same) = self.params.has(SKIP).then(|| night.same(&snapshot)).flatten() {
+            writer.end()?;
+            return Ok(Done { snapshot, stored: None, same: Some(same) });
+        }
         // Written before the commit, and in its place after it: so that a backup that dies between is not forgotten.
         let state = self.state.as_ref();
         let aside = state.map(|state| state.write_aside(&writer.session(), &snapshot)).transpose();
@@ -236,7 +246,7 @@ impl<'a> Job<'a> {
                 self.repo.note(e.within("the next backup reads what was there before"));
             }
         }
-        Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)) })
+        Ok(Done { snapshot, stored: Some((info.id.to_string(), stats)), same: None })
     }
 }
 
@@ -244,6 +254,19 @@ impl<'a> Job<'a> {
 struct Night<'a> {
     before: &'a Previous<'a>,
     source: &'a dyn Source,
+}
+
+impl Night<'_> {
+    /// The last snapshot, where it is complete and has the same shards, and they hold the same.
+    fn same(&self, now: &Snapshot) -> Option<String> {
+        let last = self.before.newest().filter(|last| last.complete && now.complete)?;
+        let same = |shard: &Shard| {
+            let earlier = self.before.newest_shard(&shard.id);
+            earlier
+                .is_some_and(|e| e.of.id == last.id && (&e.shard.name, &e.shard.digest) == (&shard.name, &shard.digest))
+        };
+        now.shards.iter().all(same).then(|| last.id.clone())
+    }
 }
 
 impl Options {

@@ -8,7 +8,7 @@ use super::args::{self, Global};
 use super::hooks::{Ended, Hooks};
 use super::output::bytes;
 use super::progress::Progress;
-use super::show::unread;
+use super::show::{counted, unread};
 use super::{Outcome, Output};
 use super::{access, world};
 use crate::backup::{self, Done};
@@ -31,10 +31,10 @@ fn backed_up(global: &Global, form: &args::Chosen<'_>, output: &Output) -> Resul
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "backup", !global.quiet, output)?;
     let env = world::env(&watch);
-    let Done { snapshot, stored } = backup::run(&repo, form.engine, form.form, &form.params, &env)?;
+    let Done { snapshot, stored, same } = backup::run(&repo, form.engine, form.form, &form.params, &env)?;
     drop(progress);
     access::notes(&repo, output);
-    let printed = report(&snapshot, stored.as_ref(), output);
+    let printed = report(&snapshot, stored.as_ref(), same.as_deref(), output);
     match &stored {
         None => printed?,
         // The commit stands, whoever could be told of it.
@@ -67,20 +67,23 @@ fn doubted(stats: &WriteStats, output: &Output) {
     }
 }
 
-fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, output: &Output) -> Result<()> {
+fn report(s: &Snapshot, stored: Option<&(String, WriteStats)>, same: Option<&str>, output: &Output) -> Result<()> {
     if output.is_json() {
         for problem in &s.problems {
             output
                 .object(&json!({ "message_type": "error", "subject": problem.subject, "message": problem.message }))?;
         }
         return output.object(&json!({
-            "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none(),
+            "message_type": "summary", "snapshot": stored.map(|s| &s.0), "dry_run": stored.is_none() && same.is_none(), "same_as": same,
             "complete": s.complete, "not_read": unread(s), "narrowed": s.narrowed, "notes": s.notes, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows(s),
             "bytes_read": s.bytes_read, "stored": stored.map(|s| s.1), "files_kept": s.files_kept(),
             "seconds": (s.finished_ms - s.started_ms) as f64 / 1000.0,
         }));
     }
     seen(s, output)?;
+    if let Some(id) = same {
+        output.line(&format!("nothing changed since snapshot {id}: no other was made"))?;
+    }
     if let Some((id, stats)) = stored {
         doubted(stats, output);
         output.line(&format!("{} added, {} of it new plaintext", bytes(stats.bytes_stored), bytes(stats.bytes_new)))?;
@@ -104,8 +107,7 @@ pub fn seen(s: &Snapshot, output: &Output) -> Result<()> {
     for line in s.narrowed.lines() {
         output.note(&format!("narrowed: {line}"));
     }
-    let (nodes, tables, rows, read) = (s.nodes.len(), s.shards.len(), rows(s), bytes(s.bytes_read));
-    output.line(&format!("{nodes} nodes, {tables} tables, {rows} rows, {read} read"))
+    output.line(&counted(s).join(", "))
 }
 
 fn rows(s: &Snapshot) -> u64 {

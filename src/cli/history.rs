@@ -9,14 +9,16 @@ use super::access;
 use super::args::{Global, History};
 use super::output::time;
 use super::progress::Progress;
+use super::show::{load, split};
 use super::versions::{Said, lines};
 use super::{Outcome, Output};
 use crate::diff::{Change, What};
 use crate::engine::{Engine, engine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::history::{self, At, Nothing, Report, Request, Sink};
-use crate::repo::SnapshotInfo;
-use crate::snapshot::short;
+use crate::repo::{Repo, SnapshotInfo};
+use crate::restore::tree::trees;
+use crate::snapshot::{Filter, short};
 use crate::watch::Watch;
 
 /// Goes through the snapshots.
@@ -25,8 +27,8 @@ pub fn run(global: &Global, args: &History, engines: &[&dyn Engine], output: &Ou
     let watch = Arc::new(Watch::new());
     let progress = Progress::start(&watch, "history", false, output)?;
     let reader = repo.reader()?;
-    let filter = args.filter.of();
-    let (table, conditions) = (args.table.as_str(), args.conditions.as_str());
+    let (table, conditions, filter) = meant(&repo, args, output)?;
+    let (table, conditions) = (table.as_str(), conditions.as_str());
     let request = Request { engines, filter: &filter, table, conditions, watch: &watch };
     let report = history::history(&repo, &request, &reader, &mut Face { output, engines, table });
     drop(progress);
@@ -34,6 +36,23 @@ pub fn run(global: &Global, args: &History, engines: &[&dyn Engine], output: &Ou
     let report = report?;
     told(&report, output)?;
     Ok(if report.unreadable > 0 { Outcome::Damage } else { Outcome::Fine })
+}
+
+/// Which table, which of its rows, and over which snapshots.
+fn meant(repo: &Repo, args: &History, output: &Output) -> Result<(String, String, Filter)> {
+    match (split(&args.table), &args.conditions) {
+        ((name, Some(path)), None) => {
+            let (_, s) = load(repo, name, &args.filter, output)?;
+            let tree = trees(&s).next().ok_or_else(|| {
+                Error::new(Kind::Usage, format_args!("snapshot {name}"), "holds no files")
+                    .hint("name a table, and its rows by --where")
+            })?;
+            Ok((tree.name.clone(), path.to_owned(), Filter { cluster: Some(s.cluster.clone()), ..args.filter.of() }))
+        }
+        (_, Some(conditions)) => Ok((args.table.clone(), conditions.clone(), args.filter.of())),
+        (_, None) => Err(Error::new(Kind::Usage, "history", "of which rows?")
+            .hint("give --where CONDITIONS, or of files SNAPSHOT:/PATH")),
+    }
 }
 
 /// Prints what became of the rows.

@@ -12,6 +12,7 @@ use super::{Outcome, Output};
 use crate::engine::split_name;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, SnapshotInfo};
+use crate::restore::tree::trees;
 use crate::run::ChunkSource;
 use crate::snapshot::{self, Snapshot, short};
 
@@ -27,6 +28,18 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
     match name.find(":/") {
         Some(at) => (&name[..at], Some(&name[at + 1..])),
         None => (name, None),
+    }
+}
+
+/// How much a snapshot holds, in words.
+pub fn counted(s: &Snapshot) -> Vec<String> {
+    let rows: u64 = s.shards.iter().map(|t| t.rows).sum();
+    let read = format!("{} read", bytes(s.bytes_read));
+    match trees(s).count() {
+        0 => {
+            vec![format!("{} nodes", s.nodes.len()), format!("{} tables", s.shards.len()), format!("{rows} rows"), read]
+        }
+        _ => vec![format!("{rows} files and folders"), read],
     }
 }
 
@@ -85,14 +98,11 @@ fn listed(info: &SnapshotInfo, s: &Snapshot, remark: &Remark, output: &Output) -
             "bytes_read": s.bytes_read, "pinned": remark.pinned, "reason": remark.reason,
         }));
     }
-    let (id, cluster, nodes, tables) = (info.id.to_string(), &s.cluster, s.nodes.len(), s.shards.len());
-    let (when, read, verdict) = (time(info.time_ms / 1000), bytes(s.bytes_read), verdict(s));
+    let (id, cluster, counted) = (info.id.to_string(), &s.cluster, counted(s).join("  "));
+    let (when, verdict) = (time(info.time_ms / 1000), verdict(s));
     let tags: String = s.tags.iter().map(|tag| format!("  {tag}")).collect();
     let pinned = if remark.pinned { format!("  {}", pinned(remark)) } else { String::new() };
-    output.line(&format!(
-        "{}  {when}  {cluster}  {nodes} nodes  {tables} tables  {rows} rows  {read} read  {verdict}{tags}{pinned}",
-        short(&id)
-    ))
+    output.line(&format!("{}  {when}  {cluster}  {counted}  {verdict}{tags}{pinned}", short(&id)))
 }
 
 /// That it is pinned, and why.
@@ -158,16 +168,24 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     for line in s.narrowed.lines() {
         output.line(&format!("narrowed   {line}"))?;
     }
-    output.line(&format!(
-        "node views {}",
-        if s.node_views { "kept" } else { "not kept (--keep-node-views keeps them)" }
-    ))?;
+    if trees(&s).next().is_none() {
+        output.line(&format!(
+            "node views {}",
+            if s.node_views { "kept" } else { "not kept (--keep-node-views keeps them)" }
+        ))?;
+    }
     for n in &s.nodes {
         let (address, id) = (n.address.as_deref().unwrap_or("-"), n.host_id.as_deref().unwrap_or("-"));
         let version = n.version.as_deref().unwrap_or("-");
         output.line(&format!("node       {}  {address}  {id}  {version}  captured {}", n.name, time(n.captured)))?;
     }
-    output.line(&format!("tables     {}, kept files {}", s.shards.len(), s.files_kept()))?;
+    output.line(&match trees(&s).next() {
+        None => format!("tables     {}, kept files {}", s.shards.len(), s.files_kept()),
+        Some(_) => format!("holds      {}", counted(&s).join(", ")),
+    })?;
+    for path in s.description["paths"].as_array().into_iter().flatten() {
+        output.line(&format!("path       {}", path.as_str().unwrap_or_default()))?;
+    }
     for (reason, count) in reasons(&s, &repo.reader()?)? {
         output.line(&format!("kept       {count} files: {reason}"))?;
     }

@@ -255,7 +255,7 @@ pub trait Source: Sync {
         false
     }
     /// Bytes that reading a shard takes, as far as the captures say without opening its parts: progress is told against the sum
-    /// of all shards, and small shards are read several at a time.
+    /// of all shards, and small shards are read several at a time. Of files it is 0 before they were read, and then what was read.
     fn bytes(&self, shard: &Shard) -> u64;
     /// Every time that the captures give, at least one for each node that has files.
     fn times(&self) -> &[CaptureTime];

@@ -73,6 +73,18 @@ impl Writer {
         Ok((SnapshotInfo { id, time_ms, session, n }, stats))
     }
 
+    /// Ends the session without a snapshot: nothing is to be kept of it.
+    pub fn end(mut self) -> Result<()> {
+        let indexes = self.sink.finish()?;
+        let session = self.session.id();
+        self.core.append(self.core.sign_key()?, &mut |state| {
+            self.check_relied(state)?;
+            Ok(Body::Commit { session, snapshot: None, indexes: indexes.clone(), replaces: Vec::new() })
+        })?;
+        self.session.forget(&self.core);
+        Ok(())
+    }
+
     /// Since the session began somebody may have condemned a pack, or found one damaged, that it reuses chunks of or wrote.
     fn check_relied(&self, state: &State) -> Result<()> {
         if state.withdrawn() <= self.sink.before.state.n() {

@@ -33,12 +33,12 @@ pub struct Diff {
 /// `history`
 #[derive(Debug, ClapArgs)]
 pub struct History {
-    /// The table.
-    #[arg(value_name = "TABLE")]
+    /// The table; of file trees a path behind a snapshot of them: `latest:/etc/hosts`.
+    #[arg(value_name = "TABLE|SNAPSHOT:/PATH")]
     pub table: String,
     /// Which rows, in the language of the database: "id = 42".
     #[arg(long = "where", value_name = "CONDITIONS")]
-    pub conditions: String,
+    pub conditions: Option<String>,
     /// Over which snapshots.
     #[command(flatten)]
     pub filter: Filter,

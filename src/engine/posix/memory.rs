@@ -15,6 +15,8 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use repo_format::wire::{Put, Reader, unzigzag, zigzag};
 
@@ -246,4 +248,13 @@ impl Aside {
         };
         write().map_err(|e| Error::io(new.display(), e))
     }
+}
+
+/// What came of the last time that the files were read.
+#[derive(Default)]
+pub struct Passed {
+    /// What was remembered.
+    pub aside: Mutex<Option<Aside>>,
+    /// Bytes of all files.
+    pub bytes: AtomicU64,
 }

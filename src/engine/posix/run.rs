@@ -2,14 +2,13 @@
 //! come in the order of the walk.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 use repo_format::file_tree::{FileKind, FileRecord};
 use repo_format::record::{Class, check};
 
-use super::memory::{Aside, Known, Remembering};
+use super::memory::{Known, Passed, Remembering};
 use super::read::{FileReader, Looked, local, unread};
 use super::walk::{Step, Walker};
 use crate::error::{Error, Result};
@@ -37,8 +36,8 @@ pub struct FilesRun<'a> {
     ready: VecDeque<Known>,
     links: HashMap<(u64, u64), Linked>,
     remembering: Option<Remembering>,
-    /// Where what was written beside is put at the end.
-    aside: &'a Mutex<Option<Aside>>,
+    /// Is told at the end what came of it.
+    passed: &'a Passed,
     began: bool,
 }
 
@@ -48,10 +47,10 @@ impl<'a> FilesRun<'a> {
         walker: Walker<'a>,
         reader: FileReader<'a>,
         remembering: Option<Remembering>,
-        aside: &'a Mutex<Option<Aside>>,
+        passed: &'a Passed,
     ) -> FilesRun<'a> {
         let (next, ready, links) = (Vec::new(), VecDeque::new(), HashMap::new());
-        FilesRun { walker, reader, next, ready, links, remembering, aside, began: false }
+        FilesRun { walker, reader, next, ready, links, remembering, passed, began: false }
     }
 
     /// Reads the stretch that was walked while the next one is walked.
@@ -107,9 +106,10 @@ impl<'a> FilesRun<'a> {
 
     fn finish(&mut self) -> Result<()> {
         self.reader.finish();
+        let bytes = self.reader.watch.bytes_done.load(Ordering::Relaxed);
+        self.passed.bytes.store(bytes, Ordering::Relaxed);
         if let Some(remembering) = self.remembering.take() {
-            let bytes = self.reader.watch.bytes_done.load(Ordering::Relaxed);
-            *lock(self.aside) = remembering.finish(bytes).ok();
+            *lock(&self.passed.aside) = remembering.finish(bytes).ok();
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use repo_format::file_tree::NUMERIC;
@@ -10,7 +9,7 @@ use repo_format::leaf::Layout;
 use serde_json::{Value, json};
 
 use super::SHARD;
-use super::memory::{Aside, Remembered, Remembering, ending};
+use super::memory::{Passed, Remembered, Remembering, ending};
 use super::names::Names;
 use super::read::{Compared, FileReader};
 use super::rules::{Rules, Wanted, paths};
@@ -36,8 +35,7 @@ pub struct Files {
     paths: Vec<PathBuf>,
     rules: Rules,
     compared: Compared,
-    /// What was remembered in the last pass of this backup.
-    aside: Mutex<Option<Aside>>,
+    passed: Passed,
 }
 
 /// The one shard of a backup of files.
@@ -71,7 +69,7 @@ impl Files {
         let compared = Compared { without_changed, without_inode };
         let (node, time) = this_machine(host, paths.first().map_or(Path::new("/"), PathBuf::as_path));
         let (node, shard, times) = ([node], [shard()], [time]);
-        Ok(Files { node, shard, times, narrowed, paths, rules, compared, aside: Mutex::default() })
+        Ok(Files { node, shard, times, narrowed, paths, rules, compared, passed: Passed::default() })
     }
 
     fn run<'a>(&'a self, taking: Taking<'a>) -> Result<FilesRun<'a>> {
@@ -81,7 +79,7 @@ impl Files {
         let mut remembering = None;
         if let Some(path) = contents.memory {
             // A shard may be read twice in one backup; what was stored the first time is not read again.
-            if let Some(aside) = lock(&self.aside).take() {
+            if let Some(aside) = lock(&self.passed.aside).take() {
                 let pass = beside(path, "pass");
                 fs::rename(aside.place(), &pass).map_err(|e| Error::io(pass.display(), e))?;
                 remembered.extend(Remembered::open(&pass));
@@ -105,7 +103,7 @@ impl Files {
             names: Names::default(),
             problems: AtomicUsize::new(0),
         };
-        Ok(FilesRun::new(walker, reader, remembering, &self.aside))
+        Ok(FilesRun::new(walker, reader, remembering, &self.passed))
     }
 }
 
@@ -123,7 +121,7 @@ impl Source for Files {
     }
 
     fn bytes(&self, _: &Shard) -> u64 {
-        0
+        self.passed.bytes.load(Ordering::Relaxed)
     }
 
     fn times(&self) -> &[CaptureTime] {
@@ -164,7 +162,7 @@ impl Source for Files {
     }
 
     fn stands(&self, snapshot: &str) -> Result<()> {
-        match &*lock(&self.aside) {
+        match &*lock(&self.passed.aside) {
             Some(aside) => aside.stands(snapshot),
             None => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use repo_format::file_tree::{Bytes, CONTENT_INLINE_MAX, FileRecord, Lacks, PART_MAX, key_of};
 use repo_format::record::{Class, check};
@@ -30,6 +31,8 @@ pub struct OneStream {
     times: [CaptureTime; 1],
     narrowed: Narrowed,
     input: Mutex<Input>,
+    /// Bytes of it.
+    bytes: AtomicU64,
 }
 
 /// A stream can be read once; its record as often as one likes.
@@ -55,7 +58,8 @@ impl OneStream {
         let (node, time) = this_machine(host, name.as_ref());
         let input = Mutex::new(Input::Open((env.stream)(&command)?));
         let narrowed = Narrowed::default();
-        Ok(OneStream { name, node: [node], shard: [shard()], times: [time], narrowed, input })
+        let bytes = AtomicU64::new(0);
+        Ok(OneStream { name, node: [node], shard: [shard()], times: [time], narrowed, input, bytes })
     }
 
     /// The record of the stream, which is read now.
@@ -97,6 +101,7 @@ impl OneStream {
             Some(Stored::Chunk(blob)) => Bytes::Chunk(blob),
             Some(Stored::Blob(blob)) => Bytes::Blob(blob),
         };
+        self.bytes.store(content.length(), Ordering::Relaxed);
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let names = Names::default();
         let (user, group) = (names.user(uid), names.group(gid));
@@ -175,7 +180,7 @@ impl Source for OneStream {
     }
 
     fn bytes(&self, _: &Shard) -> u64 {
-        0
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn times(&self) -> &[CaptureTime] {
