@@ -15,13 +15,16 @@ use crate::view::View;
 const PASSED_MAX: usize = 2048;
 
 /// Gives a row for what lies at `path` of a file tree, and for what lies in it: in the folder itself, or, where `all` is asked for, at
-/// any depth. Gives how many there were.
+/// any depth; for a pattern, one for all that it names. Gives how many there were.
 ///
 /// Errors: `Usage` where nothing is at the path; what reading gives; those of `to`.
 pub fn list(view: &View<'_>, path: &str, all: bool, to: &mut dyn RowSink) -> Result<u64> {
     let schema = view.schema();
     to.begin(&schema.columns(Show::default()).map_err(unwritable)?)?;
     let mut rows = schema.rows(view.snapshot().cut.seconds, Show::default())?;
+    if path.contains(['*', '?', '[']) {
+        return fitting(view, path, to);
+    }
     let (mut from, end) = range(view, path)?;
     let depth = if from.is_empty() { 1 } else { parts_of(&from)?.len() + 1 };
     let mut count = 0;
@@ -52,6 +55,22 @@ pub fn list(view: &View<'_>, path: &str, all: bool, to: &mut dyn RowSink) -> Res
     rows.finish(to).map_err(unwritable)?;
     to.pass_on()?;
     if count == 0 { Err(nothing(path)) } else { Ok(count) }
+}
+
+/// What a pattern names, wherever it lies.
+fn fitting(view: &View<'_>, pattern: &str, to: &mut dyn RowSink) -> Result<u64> {
+    let selection = view.select(pattern)?;
+    let mut rows = selection.rows(Show::default())?;
+    let mut run = view.records(Some(&*selection))?;
+    let (mut batch, mut count) = (RecordBatch::new(), 0);
+    while run.next_batch(&mut batch)? {
+        count += batch.len() as u64;
+        batch.iter().try_for_each(|record| rows.push(&record, to)).map_err(unwritable)?;
+        to.pass_on()?;
+    }
+    rows.finish(to).map_err(unwritable)?;
+    to.pass_on()?;
+    if count == 0 { Err(nothing(pattern)) } else { Ok(count) }
 }
 
 fn nothing(path: &str) -> Error {

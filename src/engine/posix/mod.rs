@@ -5,6 +5,7 @@
 //! walk ─ names in order, what is remembered of each → read ─ look, compare, read what changed → run ─ records in order
 //! rules ─ what is meant, what is left out             content ─ holes, data                      memory ─ for the next time
 //! schema ─ rows for people                            stream ─ one file that is none
+//! select, text ─ paths and patterns as people write them
 //! ```
 
 mod attributes;
@@ -13,11 +14,14 @@ mod folder;
 mod memory;
 mod names;
 mod read;
+mod rows;
 mod rules;
 mod run;
 mod schema;
+mod select;
 mod source;
 mod stream;
+mod text;
 mod walk;
 
 use std::sync::Arc;

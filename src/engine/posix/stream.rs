@@ -9,9 +9,10 @@ use repo_format::file_tree::{Bytes, CONTENT_INLINE_MAX, FileRecord, Lacks, PART_
 use repo_format::record::{Class, check};
 use serde_json::{Value, json};
 
+use super::SHARD;
 use super::names::Names;
 use super::source::{shard, this_machine};
-use super::{SHARD, schema};
+use super::text::escaped;
 use crate::blob::{self, Stored};
 use crate::engine::{
     CaptureTime, Contents, Env, Finding, Kept, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Stream, Taking,
@@ -220,7 +221,7 @@ impl Source for OneStream {
     }
 
     fn describe(&self, shard: Option<&Shard>) -> Result<Value> {
-        let path = format!("/{}", schema::escaped(self.name.as_bytes()));
+        let path = format!("/{}", escaped(self.name.as_bytes()));
         Ok(if shard.is_some() { json!({}) } else { json!({ "paths": [path] }) })
     }
 }
