@@ -125,7 +125,7 @@ pub enum Command {
     Show(Which),
     /// List a snapshot's tables and kept files.
     Ls(Ls),
-    /// Write what a file of a snapshot holds to standard output.
+    /// Write what a file of a snapshot holds, or an archive of a folder, to standard output.
     Dump(Dump),
     /// Say how much is stored, and how much was read for it.
     Stats(Stats),
@@ -252,6 +252,9 @@ pub struct Dump {
     /// The file, behind its snapshot: `latest:/etc/hosts`.
     #[arg(value_name = "SNAPSHOT:/PATH")]
     pub file: String,
+    /// As an archive: a folder, with all that lies in it, or a file with what is said of it.
+    #[arg(long, value_name = "FORM", value_parser = ["tar"])]
+    pub archive: Option<String>,
     /// Which is the latest.
     #[command(flatten)]
     pub filter: Filter,

@@ -1,4 +1,4 @@
-//! `onefold dump`: what a file holds, on standard output.
+//! `onefold dump`: what a file holds, or an archive, on standard output.
 
 use std::io::{BufWriter, Write};
 
@@ -25,7 +25,10 @@ pub fn run(global: &Global, args: &Dump, engines: &[&dyn Engine], output: &Outpu
     let reader = repo.reader()?;
     let view = tree(engine, &snapshot, &reader)?;
     let mut to = BufWriter::with_capacity(1 << 16, output.pipe());
-    browse::content(&view, path, &mut to).map_err(of_pipe)?;
+    match args.archive {
+        Some(_) => browse::archive(&view, path, &mut to).map_err(of_pipe)?,
+        None => browse::content(&view, path, &mut to).map_err(of_pipe)?,
+    };
     to.flush().map_err(|e| of_pipe(Error::io("output", e)))?;
     access::notes(&repo, output);
     Ok(Outcome::Fine)

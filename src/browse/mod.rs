@@ -1,15 +1,20 @@
 //! Looking into the file trees of a snapshot: what lies in a folder, and what a file holds.
 
+mod archive;
+mod spread;
+
 use std::io::Write;
 
-use repo_format::file_tree::{Bytes, FileKind, FileRecord, parts_of};
+use repo_format::file_tree::{FileKind, FileRecord, parts_of};
 
-use crate::blob;
 use crate::engine::target::unwritable;
 use crate::engine::{RowSink, Selection, Show, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::run::{Record, RecordBatch};
 use crate::view::View;
+use spread::spread;
+
+pub use archive::archive;
 
 /// So many records that lie deeper than what is listed are passed over; behind more the next is looked up.
 const PASSED_MAX: usize = 2048;
@@ -105,16 +110,7 @@ pub fn content(view: &View<'_>, path: &str, to: &mut dyn Write) -> Result<u64> {
         return Err(Error::new(Kind::Usage, format_args!("path {path}"), what)
             .hint("`onefold ls` lists folders, `onefold restore` restores them"));
     };
-    let layout = crate::restore::tree::Layout::of(&file, view.chunks())?;
-    let mut spread = Spread { to, pieces: &layout.pieces, at: 0, left: 0 };
-    let chunks = view.chunks();
-    match content {
-        Bytes::Here(bytes) => spread.put(bytes)?,
-        Bytes::Chunk(chunk) => blob::visit_chunk(&chunk, chunks, &mut |bytes| spread.put(bytes))?,
-        Bytes::Blob(blob) => blob::visit(&blob, chunks, &mut |bytes| spread.put(bytes))?,
-    }
-    spread.fill(layout.length)?;
-    Ok(layout.length)
+    spread(&file, content, view.chunks(), to)
 }
 
 fn first(view: &View<'_>, selection: &dyn Selection, look: &mut dyn FnMut(&Record<'_>)) -> Result<()> {
@@ -124,48 +120,4 @@ fn first(view: &View<'_>, selection: &dyn Selection, look: &mut dyn FnMut(&Recor
         look(&batch.get(0));
     }
     Ok(())
-}
-
-/// Puts data where the pieces of a file lie, zeros between.
-struct Spread<'a> {
-    to: &'a mut dyn Write,
-    pieces: &'a [(u64, u64)],
-    at: u64,
-    left: u64,
-}
-
-impl Spread<'_> {
-    fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            if self.left == 0 {
-                let Some(((from, length), rest)) = self.pieces.split_first() else {
-                    return Err(Error::damaged("a file with holes", "has more data than room"));
-                };
-                self.pieces = rest;
-                self.left = *length;
-                self.fill(*from)?;
-            }
-            let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-            self.write(&bytes[..n])?;
-            self.left -= n as u64;
-            bytes = &bytes[n..];
-        }
-        Ok(())
-    }
-
-    /// Zeros up to a place.
-    fn fill(&mut self, to: u64) -> Result<()> {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-        while self.at < to {
-            let n = usize::try_from(to - self.at).unwrap_or(usize::MAX).min(ZEROS.len());
-            self.write(&ZEROS[..n])?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.to.write_all(bytes).map_err(|e| Error::io("output", e))?;
-        self.at += bytes.len() as u64;
-        Ok(())
-    }
 }
