@@ -1,4 +1,4 @@
-//! What every object starts with (SPEC "Object header"), and the box that seals all but frames.
+//! What every object starts with (SPEC "Object header").
 //!
 //! ```text
 //! "onefold" 7 │ kind u8 │ version u8 │ count of features varint │ count × name string
@@ -8,8 +8,8 @@ use crate::error::{FormatError, Result};
 use crate::limits::{FEATURE_NAME_MAX, FEATURES_MAX, VERSION};
 use crate::names::ObjectKind;
 use crate::wire::{Put, Reader};
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{AeadInOut, Key, KeyInit, Tag, XChaCha20Poly1305, XNonce};
+
+pub(crate) use crate::cipher::{open, open_into, seal};
 
 /// First bytes of every object.
 pub const MAGIC: &[u8; 7] = b"onefold";
@@ -63,59 +63,4 @@ fn read_features(r: &mut Reader<'_>, unit: &str) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Encrypts `buffer[from..]` in place and appends the tag.
-pub(crate) fn seal(key: &[u8; 32], nonce: &Nonce, aad: &[u8], buffer: &mut Vec<u8>, from: usize) -> Result<()> {
-    let cipher = XChaCha20Poly1305::new(&Key::from(*key));
-    let text = buffer.get_mut(from..).ok_or(FormatError::Invalid("start of the sealed part"))?;
-    let tag = cipher
-        .encrypt_inout_detached(&XNonce::from(*nonce), aad, text.into())
-        .map_err(|_| FormatError::TooLarge("sealed part"))?;
-    buffer.extend_from_slice(&tag);
-    Ok(())
-}
-
-/// Decrypts `buffer`, whose last bytes are the tag, in place and drops the tag.
-pub(crate) fn open(key: &[u8; 32], nonce: &Nonce, aad: &[u8], buffer: &mut Vec<u8>, what: &'static str) -> Result<()> {
-    let Some((text, tag)) = buffer.split_last_chunk_mut::<TAG_LEN>() else {
-        return Err(FormatError::Truncated(what));
-    };
-    let tag = Tag::from(*tag);
-    decrypt(key, nonce, aad, text.into(), &tag, what)?;
-    buffer.truncate(buffer.len() - TAG_LEN);
-    Ok(())
-}
-
-/// Decrypts `sealed`, whose last bytes are the tag, into the start of `memory`, which grows if need be, and shows it there.
-pub(crate) fn open_into<'m>(
-    key: &[u8; 32],
-    nonce: &Nonce,
-    aad: &[u8],
-    sealed: &[u8],
-    memory: &'m mut Vec<u8>,
-    what: &'static str,
-) -> Result<&'m [u8]> {
-    let Some((text, tag)) = sealed.split_last_chunk::<TAG_LEN>() else {
-        return Err(FormatError::Truncated(what));
-    };
-    if memory.len() < text.len() {
-        memory.resize(text.len(), 0);
-    }
-    let opened = &mut memory[..text.len()];
-    let both = InOutBuf::new(text, opened).map_err(|_| FormatError::Truncated(what))?;
-    decrypt(key, nonce, aad, both, &Tag::from(*tag), what)?;
-    Ok(&memory[..text.len()])
-}
-
-fn decrypt(
-    key: &[u8; 32],
-    nonce: &Nonce,
-    aad: &[u8],
-    text: InOutBuf<'_, '_, u8>,
-    tag: &Tag,
-    what: &'static str,
-) -> Result<()> {
-    let cipher = XChaCha20Poly1305::new(&Key::from(*key));
-    cipher.decrypt_inout_detached(&XNonce::from(*nonce), aad, text, tag).map_err(|_| FormatError::Mismatch(what))
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod limits;
 pub mod wire;
 
+mod cipher;
 pub mod header;
 pub mod id;
 pub mod names;
