@@ -31,6 +31,7 @@ mod every_state;
 mod expected;
 mod faces;
 mod far;
+mod file_trees;
 mod flow;
 mod foreign;
 mod fuzz;

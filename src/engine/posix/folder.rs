@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, open, openat, readlinkat, statat};
+use rustix::io::Errno;
 
 /// Bytes of names that the system gives at a time.
 const LIST_BUFFER: usize = 64 << 10;
@@ -20,14 +21,24 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The root of all.
+    /// The root of all; only to be passed where it may not be listed.
     pub fn root() -> io::Result<Folder> {
-        Ok(Folder { fd: open("/", FLAGS, Mode::empty())?, prefix: Vec::new() })
+        let opened = open("/", FLAGS, Mode::empty());
+        let passed = opened.or_else(|e| if e == Errno::ACCESS { open("/", PASSED, Mode::empty()) } else { Err(e) });
+        Ok(Folder { fd: passed?, prefix: Vec::new() })
     }
 
     /// A folder in it. No link is followed.
     pub fn enter(&self, name: &[u8], prefix: Vec<u8>) -> io::Result<Folder> {
         Ok(Folder { fd: openat(&self.fd, name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?, prefix })
+    }
+
+    /// A folder in it that is only passed: it need not be one that may be listed.
+    pub fn pass(&self, name: &[u8], prefix: Vec<u8>) -> io::Result<Folder> {
+        match openat(&self.fd, name, FLAGS | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::ACCESS) => Ok(Folder { fd: openat(&self.fd, name, PASSED, Mode::empty())?, prefix }),
+            opened => Ok(Folder { fd: opened?, prefix }),
+        }
     }
 
     /// Opens a file in it, which no link leads to, without waiting for whoever writes to it.
@@ -54,7 +65,7 @@ impl Folder {
 
     /// What lies in it.
     pub fn names(&self) -> io::Result<Names> {
-        let mut names = Names { bytes: Vec::new(), all: Vec::new(), at: 0 };
+        let mut names = Names::default();
         let mut buffer = Vec::with_capacity(LIST_BUFFER);
         let mut list = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         while let Some(entry) = list.next() {
@@ -70,6 +81,7 @@ impl Folder {
 }
 
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const PASSED: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -78,6 +90,7 @@ impl AsFd for Folder {
 }
 
 /// Names in a folder, ascending by their bytes, of which some were given already.
+#[derive(Default)]
 pub struct Names {
     bytes: Vec<u8>,
     all: Vec<Name>,
@@ -92,6 +105,13 @@ struct Name {
 }
 
 impl Names {
+    /// These, which ascend; what each is of has to be asked.
+    pub fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Names {
+        let mut all = Names::default();
+        names.for_each(|name| all.push(name, FileType::Unknown));
+        all
+    }
+
     fn push(&mut self, name: &[u8], of: FileType) {
         // Names have 255 bytes at most; some file systems have longer ones, none as long as 64 KiB.
         let (Ok(start), Ok(length)) = (u32::try_from(self.bytes.len()), u16::try_from(name.len())) else { return };

@@ -130,6 +130,11 @@ impl FileReader<'_> {
         Ok(())
     }
 
+    fn is_too_large(&self, stat: &Stat) -> bool {
+        let is_file = FileKind::of(stat.st_mode) == Some(FileKind::File);
+        is_file && self.larger_than.is_some_and(|most| local(stat).size > most)
+    }
+
     fn is_same(&self, known: &Known, now: &Local) -> bool {
         let Compared { without_changed, without_inode } = self.compared;
         let then = &known.local;
@@ -143,8 +148,8 @@ impl FileReader<'_> {
     pub fn read(&self, item: &Item, stat: &Stat) -> Result<Option<Known>> {
         let now = local(stat);
         let key = item.key.clone();
-        let same = item.known.as_ref().filter(|known| self.is_same(known, &now));
-        if let Some(body) = same.and_then(|known| as_before(known, item.lacks, stat.st_mode)) {
+        let same = item.known.as_ref().filter(|known| !self.is_too_large(stat) && self.is_same(known, &now));
+        if let Some(body) = same.and_then(|known| as_before(known, item.lacks, stat)) {
             // Holes take no time to read.
             self.watch.advance(now.size.min((stat.st_blocks as u64).saturating_mul(512).max(1)));
             return Ok(Some(Known { key, local: now, young: false, body }));
@@ -187,7 +192,7 @@ impl FileReader<'_> {
         let mut stat = *stat;
         match kind {
             FileKind::File => {
-                if self.larger_than.is_some_and(|most| local(&stat).size > most) {
+                if self.is_too_large(&stat) {
                     parts.lacks.left_out = true;
                     return Ok(Some((stat, parts)));
                 }
@@ -204,10 +209,10 @@ impl FileReader<'_> {
                     self.problem(&item.key, true, "became something else before it could be read");
                     return Ok(None);
                 }
-                self.content(item, &opened, &mut stat, &mut parts)?;
                 parts.attributes =
                     attributes(|buf| flistxattr(&opened, buf), |name, buf| fgetxattr(&opened, name, buf))
                         .map_err(Failed::of)?;
+                self.content(item, &opened, &mut stat, &mut parts)?;
             }
             FileKind::Folder if item.name.is_empty() => {
                 let folder = &*item.folder;
@@ -230,8 +235,9 @@ impl FileReader<'_> {
     fn content(&self, item: &Item, file: &File, stat: &mut Stat, parts: &mut Parts) -> std::result::Result<(), Failed> {
         let subject = path_of(&item.key).display().to_string();
         let before = local(stat);
-        // A block of `st_blocks` has 512 bytes, whatever those of the file system have.
-        let has_holes = (stat.st_blocks as u64).saturating_mul(512) < before.size;
+        // A block of `st_blocks` has 512 bytes, whatever those of the file system have. Attributes may have some of them.
+        let blocks = (stat.st_blocks as u64).saturating_mul(512);
+        let has_holes = blocks < before.size || (!parts.attributes.is_empty() && before.size > 0);
         let pieces = if has_holes { extents(file, before.size).map_err(Failed::Theirs)? } else { None };
         let mut data = Data::new(file, pieces.as_deref(), self.watch);
         let Contents { sink, chunker, .. } = self.contents;
@@ -354,10 +360,11 @@ fn is_young(stat: &Stat, compared: Compared) -> bool {
 }
 
 /// The remembered record of a file that did not change. `None` where it does not say all that is to be said tonight.
-fn as_before(known: &Known, lacks: Lacks, mode: u32) -> Option<Vec<u8>> {
+fn as_before(known: &Known, lacks: Lacks, stat: &Stat) -> Option<Vec<u8>> {
     let record = FileRecord::parse(&known.body).ok()?;
-    // Without times of change of status a mode may change alone.
-    let is_same = record.mode == mode && record.lacks.left_out == lacks.left_out && !record.lacks.unread;
+    // Without times of change of status a mode and an owner may change alone.
+    let says_same = (record.mode, record.owner) == (stat.st_mode, (stat.st_uid, stat.st_gid));
+    let is_same = says_same && record.lacks == lacks && !lacks.unread;
     if !is_same {
         return None;
     }

@@ -135,7 +135,8 @@ pub fn paths(params: &Params) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// The path from the root on. The last part may be a link, and is then meant itself; what leads to it is followed.
+/// The path from the root on. The last part may be a link, and is then meant itself, unless a `/` stands behind it; what leads to it is
+/// followed.
 fn absolute(path: &Path) -> Result<PathBuf> {
     let failed = |e: std::io::Error| {
         let e = Error::io(path.display(), e);
@@ -145,7 +146,10 @@ fn absolute(path: &Path) -> Result<PathBuf> {
             e
         }
     };
-    let is_plain = |path: &Path| matches!(path.components().next_back(), Some(Component::Normal(_)));
+    let is_plain = |path: &Path| {
+        let ends_with_name = matches!(path.components().next_back(), Some(Component::Normal(_)));
+        ends_with_name && !path.as_os_str().as_bytes().ends_with(b"/")
+    };
     let found = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if is_plain(path) => {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };

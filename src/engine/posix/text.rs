@@ -51,7 +51,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
             rest = behind;
             continue;
         }
-        let digits = rest.strip_prefix('x')?.get(..2)?;
+        let digits = rest.strip_prefix('x')?.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
         out.push(u8::from_str_radix(digits, 16).ok()?);
         rest = &rest[3..];
     }
@@ -86,7 +86,7 @@ mod tests {
             assert_eq!(unescaped(&escaped(bytes)).as_deref(), Some(bytes), "{}", escaped(bytes));
         }
         assert_eq!(escaped(b"a\n\xff\\"), "a\\x0a\\xff\\\\");
-        for text in ["\\", "\\x", "\\x4", "\\q", "\\xzz"] {
+        for text in ["\\", "\\x", "\\x4", "\\q", "\\xzz", "\\x+f"] {
             assert_eq!(unescaped(text), None, "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use repo_format::file_tree::Lacks;
+use repo_format::file_tree::{Lacks, PART_MAX, PATH_MAX};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -73,14 +73,23 @@ impl<'a> Walker<'a> {
     fn enter(&mut self, folder: Folder, key: Vec<u8>, wanted: Option<Wanted>, device: Option<u64>) -> io::Result<()> {
         let own = if self.rules.one_file_system { Some(folder.stat(b"")?.st_dev) } else { None };
         let elsewhere = device.is_some() && device != own;
-        let mut names = folder.names()?;
-        let mut lacks = Lacks::default();
-        match &wanted {
-            // On the way to what is meant, other things are not.
-            Some(wanted) => drop(names.retain(|name, _| wanted.below.contains_key(name))),
-            None if elsewhere => lacks.left_out = !names.retain(|_, _| false),
-            None => lacks.left_out = !self.rules.apply(&folder, &mut names),
+        let mut names = match &wanted {
+            Some(wanted) => Names::of(wanted.below.keys().map(Vec::as_slice)),
+            None => folder.names()?,
+        };
+        let left_out = match &wanted {
+            // On the way to what is meant, whatever else there is is not.
+            Some(_) => true,
+            None if elsewhere => !names.retain(|_, _| false),
+            None => !self.rules.apply(&folder, &mut names),
+        };
+        let room = PATH_MAX.saturating_sub(folder.prefix.len() + 1).min(PART_MAX);
+        let unread = !names.retain(|name, _| name.len() <= room);
+        if unread {
+            let what = "something in it is deeper, or has a longer name, than a snapshot can say: it is not there";
+            self.watch.problem(false, path_of(&key).display(), what);
         }
+        let lacks = Lacks { unread, left_out };
         let known = self.known(&key);
         let folder = Arc::new(folder);
         self.first = Some(Item { folder: folder.clone(), name: Vec::new(), key, known, lacks });
@@ -129,7 +138,8 @@ impl<'a> Walker<'a> {
                 let known = self.known(&key);
                 return Ok(Some(Step::Item(Item { folder, name, key, known, lacks: Lacks::default() })));
             }
-            let entered = folder.enter(&name, key.clone());
+            let is_passed = wanted.is_some();
+            let entered = if is_passed { folder.pass(&name, key.clone()) } else { folder.enter(&name, key.clone()) };
             match entered.and_then(|inner| self.enter(inner, key.clone(), wanted, device)) {
                 Ok(()) => {}
                 Err(e) => self.refused(folder, name, key, e)?,

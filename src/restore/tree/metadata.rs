@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use repo_format::file_tree::{Attribute, FileRecord};
 use rustix::fs::{
     AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown, flistxattr, fremovexattr,
-    fsetxattr, futimens, lgetxattr, llistxattr, lsetxattr, utimensat,
+    fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -33,9 +33,11 @@ fn owner(file: &FileRecord<'_>) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(file.owner.0)), Some(Gid::from_raw(file.owner.1)))
 }
 
+/// What this user may not do, or this file system does not have, is counted.
 fn allowed(done: rustix::io::Result<()>, unset: &mut u64) -> io::Result<()> {
     match done {
-        Err(Errno::PERM | Errno::NOTSUP | Errno::INVAL) => {
+        // The last three: there is no room for attributes of that size.
+        Err(Errno::PERM | Errno::NOTSUP | Errno::INVAL | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) => {
             *unset += 1;
             Ok(())
         }
@@ -43,7 +45,25 @@ fn allowed(done: rustix::io::Result<()>, unset: &mut u64) -> io::Result<()> {
     }
 }
 
-/// Sets all of it on an open file or folder. The time comes last, and the owner before the mode, of which a new owner takes bits.
+/// Names of all attributes, each ended by NUL.
+fn listed(list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> Vec<u8> {
+    // The system gives no more.
+    let mut names = vec![0; 64 << 10];
+    let n = list(&mut names).unwrap_or_default();
+    names.truncate(n);
+    names
+}
+
+fn is_meant(attributes: &[Attribute<'_>], name: &[u8]) -> bool {
+    attributes.iter().any(|attribute| attribute.name == name)
+}
+
+fn each(names: &[u8]) -> impl Iterator<Item = &[u8]> {
+    names.split(|b| *b == 0).filter(|name| !name.is_empty())
+}
+
+/// Sets all of it on an open file or folder. The time comes last, and the mode before it: a new owner and lists of access take bits of
+/// it, and who may not write to a file sets no attributes.
 pub fn set(
     fd: BorrowedFd<'_>,
     file: &FileRecord<'_>,
@@ -55,24 +75,20 @@ pub fn set(
     if (stat.st_uid, stat.st_gid) != file.owner {
         allowed(fchown(fd, user, group), &mut unset.owners)?;
     }
-    others_removed(fd, attributes);
-    fchmod(fd, Mode::from_raw_mode(file.mode & 0o7777))?;
+    let names = listed(|names| flistxattr(fd, names));
+    if !attributes.is_empty() || !names.is_empty() {
+        // Who may not set it may perhaps write all the same.
+        let _ = fchmod(fd, Mode::from_raw_mode(stat.st_mode & 0o777) | Mode::WUSR);
+    }
+    for name in each(&names).filter(|name| !is_meant(attributes, name)) {
+        // What the system keeps for itself stays.
+        let _ = fremovexattr(fd, name);
+    }
     for attribute in attributes {
         allowed(fsetxattr(fd, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
     }
+    fchmod(fd, Mode::from_raw_mode(file.mode & 0o7777))?;
     Ok(futimens(fd, &times(file))?)
-}
-
-/// Takes away attributes that something has which was there before.
-fn others_removed(fd: BorrowedFd<'_>, attributes: &[Attribute<'_>]) {
-    let mut names = [0; 4096];
-    let Ok(n) = flistxattr(fd, &mut names) else { return };
-    for name in names[..n].split(|b| *b == 0).filter(|name| !name.is_empty()) {
-        if !attributes.iter().any(|attribute| attribute.name == name) {
-            // What the system keeps for itself stays.
-            let _ = fremovexattr(fd, name);
-        }
-    }
 }
 
 /// The same of what cannot be opened: a link, a device, a pipe.
@@ -88,13 +104,16 @@ pub fn set_by_name(
     if there.is_none_or(|stat| (stat.st_uid, stat.st_gid) != file.owner) {
         allowed(rustix::fs::chownat(place, name, user, group, AtFlags::SYMLINK_NOFOLLOW), &mut unset.owners)?;
     }
+    let path = place.path(name);
+    for other in each(&listed(|names| llistxattr(&path, names))).filter(|name| !is_meant(attributes, name)) {
+        let _ = lremovexattr(&path, other);
+    }
+    for attribute in attributes {
+        allowed(lsetxattr(&path, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
+    }
     // A link has no mode of its own.
     if file.target.is_none() {
         rustix::fs::chmodat(place, name, Mode::from_raw_mode(file.mode & 0o7777), AtFlags::empty())?;
-    }
-    for attribute in attributes {
-        let path = place.path(name);
-        allowed(lsetxattr(&path, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
     }
     Ok(utimensat(place, name, &times(file), AtFlags::SYMLINK_NOFOLLOW)?)
 }
@@ -115,8 +134,5 @@ pub fn is_set(place: &Place, name: &[u8], file: &FileRecord<'_>, attributes: &[A
             return Ok(false);
         }
     }
-    let mut names = [0; 4096];
-    let listed = llistxattr(&path, &mut names).unwrap_or_default();
-    let there = names[..listed].split(|b| *b == 0).filter(|name| !name.is_empty()).count();
-    Ok(there == attributes.len())
+    Ok(each(&listed(|names| llistxattr(&path, names))).count() == attributes.len())
 }

@@ -5,11 +5,13 @@
 //! goes on where it is repeated. Nothing is written outside the folder, whatever names and links a snapshot holds (see [`place`]).
 
 mod content;
+mod folders;
 mod metadata;
 mod one;
 mod place;
 mod whole;
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -20,12 +22,14 @@ use std::path::{Path, PathBuf};
 use repo_format::file_tree::{Bytes, FileKind, FileRecord, attributes, parts_of};
 use rustix::fs::syncfs;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::patterns::Patterns;
 use crate::run::{ChunkId, ChunkSource, Record, RecordBatch, Run};
 use crate::watch::Watch;
 pub use content::{Layout, aside};
+use folders::{Level, Way};
 pub use metadata::Unset;
+use one::BESIDE;
 use place::Place;
 pub use whole::{Wanted, of_snapshot, trees};
 
@@ -63,6 +67,8 @@ pub struct Request<'a> {
     pub delete: bool,
     /// Nothing is written: what would be is counted.
     pub dry_run: bool,
+    /// What was restored just now is compared, but for what these problems are of: nothing is written.
+    pub verifies: Option<&'a [(String, String)]>,
     /// Counts bytes, and is asked whether to go on.
     pub watch: &'a Watch,
 }
@@ -91,20 +97,6 @@ pub struct Done {
 /// Problems that are said one by one.
 const PROBLEMS_MAX: usize = 1000;
 
-/// A folder on the way to what comes next.
-struct Level {
-    /// Its key.
-    key: Vec<u8>,
-    /// Its record, where the snapshot has one.
-    body: Option<Vec<u8>>,
-    /// It is set as the record says once everything in it is done.
-    is_ours: bool,
-    /// It is open.
-    place: Option<Place>,
-    /// Names of what the snapshot has in it, where others are taken away.
-    names: Vec<Vec<u8>>,
-}
-
 struct Restore<'a> {
     request: &'a Request<'a>,
     chunks: &'a dyn ChunkSource,
@@ -112,6 +104,8 @@ struct Restore<'a> {
     done: Done,
     /// Length of the keys that stand for the folder itself.
     base: usize,
+    /// Files with several names of which the first is not restored: the first that is, by that one.
+    instead: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Restores what `run` gives, a run of a file tree.
@@ -135,9 +129,11 @@ pub fn restore(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_
         body: None,
         is_ours: made,
         place: root,
+        way: Way::Untried,
         names: Vec::new(),
     };
-    let mut restore = Restore { request, chunks, levels: vec![top], done: Done::default(), base };
+    let mut restore =
+        Restore { request, chunks, levels: vec![top], done: Done::default(), base, instead: HashMap::new() };
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch)? {
         for (i, record) in batch.iter().enumerate() {
@@ -186,20 +182,29 @@ impl Restore<'_> {
         }
         if record.key == self.request.from || record.key == [0] {
             if is_folder {
-                // It is the folder itself, which is set only where it was made here.
-                self.levels.iter_mut().take(1).for_each(|top| top.body = Some(record.body.to_vec()));
-                return Ok(());
+                return self.top(record.body).map_err(named);
             }
             self.base = record.key.len() - parts.last().map_or(0, |name| name.len() + 1);
         }
         let Some(name) = parts.last().copied() else { return Ok(()) };
+        if parts.contains(&BESIDE) {
+            self.problem(&shown, "has a name that restores use themselves: it is not restored");
+            return Ok(());
+        }
+        let above = &record.key[..record.key.len() - name.len() - 1];
+        if record.key != self.request.from && self.levels.last().is_none_or(|last| last.key != above) {
+            self.done.damaged = true;
+            self.problem(&shown, "lies in no folder of the snapshot: it is not restored");
+            return Ok(());
+        }
         if let Some(last) = self.levels.last_mut().filter(|_| self.request.delete) {
             last.names.push(name.to_vec());
         }
         let meant = self.is_meant(&path, is_folder);
         if is_folder {
             let body = Some(record.body.to_vec());
-            self.levels.push(Level { key: record.key.to_vec(), body, is_ours: true, place: None, names: Vec::new() });
+            let (key, names) = (record.key.to_vec(), Vec::new());
+            self.levels.push(Level { key, body, is_ours: true, place: None, way: Way::Untried, names });
             if meant {
                 self.done.entries += 1;
                 let depth = self.levels.len();
@@ -215,7 +220,32 @@ impl Restore<'_> {
         self.lacking(&file, &shown);
         let depth = self.levels.len();
         self.enter(depth).map_err(named)?;
-        self.one(name, &file, &shown)
+        let first = self.first_restored(record.key, file.first);
+        self.one(name, &FileRecord { first: first.as_deref(), ..file }, &shown)
+    }
+
+    /// It is the folder itself, which is set only where it was made here, or was as it should be.
+    fn top(&mut self, body: &[u8]) -> Result<()> {
+        let file = FileRecord::parse(body)?;
+        let said = aside(file.attributes, self.chunks)?;
+        let attributes = attributes(&said)?;
+        let Some(top) = self.levels.first_mut() else { return Ok(()) };
+        if let Some(place) = &top.place {
+            top.is_ours |= metadata::is_set(place, b"", &file, &attributes).unwrap_or_default();
+        }
+        top.body = Some(body.to_vec());
+        Ok(())
+    }
+
+    /// The first of the names of a file that is restored, where that is another one than `key`.
+    fn first_restored(&mut self, key: &[u8], first: Option<&[u8]>) -> Option<Vec<u8>> {
+        let first = first?;
+        let lies_here = first.get(..self.base) == key.get(..self.base) && first.get(self.base) == Some(&0);
+        if lies_here && self.is_meant(&path_of(first), false) {
+            return Some(first.to_vec());
+        }
+        let of = self.instead.entry(first.to_vec()).or_insert_with(|| key.to_vec());
+        (of != key).then(|| of.clone())
     }
 
     fn is_meant(&self, path: &Path, is_folder: bool) -> bool {
@@ -240,82 +270,6 @@ impl Restore<'_> {
         if self.done.problems.len() < PROBLEMS_MAX {
             self.done.problems.push((path.to_owned(), what.to_string()));
         }
-    }
-
-    /// Makes and opens the folders of the first `depth` levels. Where one cannot be, those below stay closed.
-    fn enter(&mut self, depth: usize) -> Result<()> {
-        for i in 1..depth {
-            let (before, rest) = self.levels.split_at_mut(i);
-            let (Some(above), Some(level)) = (before.last(), rest.first_mut()) else { continue };
-            if level.place.is_some() {
-                continue;
-            }
-            let Some(place) = &above.place else { return Ok(()) };
-            let name = level.key.rsplit(|b| *b == 0).next().unwrap_or_default();
-            let failed = |e: io::Error| Error::io(path_of(&level.key).display(), e);
-            match place.look(name).map_err(failed)? {
-                Some(stat) if FileKind::of(stat.st_mode) != Some(FileKind::Folder) => {
-                    if self.request.overwrite == Overwrite::Never {
-                        return Err(Error::new(
-                            Kind::AlreadyExists,
-                            path_of(&level.key).display(),
-                            "is there, and no folder",
-                        )
-                        .hint("give another --overwrite, or another folder"));
-                    }
-                    if self.request.dry_run {
-                        return Ok(());
-                    }
-                    place.remove(name).map_err(failed)?;
-                }
-                None if self.request.dry_run => {
-                    self.done.written += 1;
-                    return Ok(());
-                }
-                None => self.done.written += 1,
-                Some(_) => {}
-            }
-            level.place =
-                Some(if self.request.dry_run { place.enter(name) } else { place.make(name) }.map_err(failed)?);
-        }
-        Ok(())
-    }
-
-    /// Ends the last level: everything in it is done.
-    fn leave(&mut self) -> Result<()> {
-        match self.levels.pop() {
-            Some(level) => self.close(&level),
-            None => Ok(()),
-        }
-    }
-
-    fn close(&mut self, level: &Level) -> Result<()> {
-        let Some(place) = &level.place else { return Ok(()) };
-        let path = path_of(&level.key);
-        let failed = |e: io::Error| Error::io(path.display(), e);
-        let Some(body) = &level.body else { return Ok(()) };
-        let file = FileRecord::parse(body).map_err(|e| Error::from(e).within(path.display()))?;
-        let all_known = !file.lacks.unread && !file.lacks.left_out;
-        if self.request.delete && all_known && self.is_meant(&path, true) {
-            for name in place.names().map_err(failed)? {
-                let is_kept = level.names.binary_search(&name).is_ok();
-                if !is_kept {
-                    self.done.removed += 1;
-                    if !self.request.dry_run {
-                        place.remove(&name).map_err(failed)?;
-                    }
-                }
-            }
-        }
-        if self.request.dry_run || !level.is_ours {
-            return Ok(());
-        }
-        let said = aside(file.attributes, self.chunks)?;
-        let attributes = attributes(&said).map_err(|e| Error::from(e).within(path.display()))?;
-        if metadata::is_set(place, b"", &file, &attributes).map_err(failed)? {
-            return Ok(());
-        }
-        metadata::set(place.as_fd(), &file, &attributes, &mut self.done.unset).map_err(failed)
     }
 }
 

@@ -8,12 +8,13 @@ use repo_format::file_tree::{Attribute, Bytes, FileKind, FileRecord, attributes,
 use rustix::fs::{FileType, Stat, major, minor};
 
 use super::content::{Layout, aside, is_same, write};
+use super::folders::Way;
 use super::place::Place;
 use super::{Overwrite, Restore, metadata};
 use crate::error::{Error, Kind, Result};
 
 /// A file is written under this name first. No two are written at the same time.
-const BESIDE: &[u8] = b".onefold-restore.new";
+pub(super) const BESIDE: &[u8] = b".onefold-restore.new";
 
 /// What is to be done about a name.
 enum Todo {
@@ -30,6 +31,9 @@ impl Restore<'_> {
     pub(super) fn one(&mut self, name: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
         let place = self.levels.last_mut().and_then(|level| level.place.take());
         let Some(place) = place else {
+            if self.levels.iter().any(|level| level.way == Way::Barred) {
+                return Ok(());
+            }
             // Its folder would have to be made first.
             self.done.written += 1;
             self.done.rewritten += 1;
@@ -67,12 +71,16 @@ impl Restore<'_> {
             Todo::Nothing => return Ok(()),
             todo if self.request.dry_run => {
                 self.done.written += 1;
-                self.done.rewritten += u64::from(matches!(todo, Todo::Write));
+                let is_known = self.request.verifies.is_some_and(|known| known.iter().any(|(of, _)| of == path));
+                self.done.rewritten += u64::from(matches!(todo, Todo::Write) && !is_known);
                 self.done.bytes += file.content.map_or(0, |content| content.length());
                 return Ok(());
             }
             Todo::Set => {
                 self.done.written += 1;
+                if file.kind() != Some(FileKind::File) {
+                    return metadata::set_by_name(place, name, file, &attributes, &mut self.done.unset).map_err(failed);
+                }
                 let fd = place.open(name).map_err(failed)?;
                 return metadata::set(fd.as_fd(), file, &attributes, &mut self.done.unset).map_err(failed);
             }
@@ -92,8 +100,9 @@ impl Restore<'_> {
             place.remove(BESIDE).map_err(failed)?;
             made = self.beside(place, file, &attributes, path);
         }
-        made?;
-        place.rename(BESIDE, name).map_err(failed)
+        let done = made.and_then(|()| place.rename(BESIDE, name).map_err(failed));
+        // What failed leaves nothing.
+        done.inspect_err(|_| drop(place.remove(BESIDE)))
     }
 
     fn beside(&mut self, place: &Place, file: &FileRecord<'_>, attributes: &[Attribute<'_>], path: &str) -> Result<()> {
@@ -114,22 +123,19 @@ impl Restore<'_> {
         path: &str,
     ) -> Result<Todo> {
         let failed = |e: io::Error| Error::io(path, e);
-        let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
-        match self.request.overwrite {
-            Overwrite::Never => return Ok(Todo::Nothing),
-            Overwrite::IfNewer if modified > file.modified => return Ok(Todo::Nothing),
-            _ => {}
+        if self.request.keeps(stat, file.modified) {
+            return Ok(Todo::Nothing);
         }
         if FileKind::of(stat.st_mode) != file.kind() {
             return Ok(Todo::Write);
         }
         if let Some(first) = file.first {
-            // Whether it is the same file as its first name.
-            let of = self.found(first).map_err(failed)?.and_then(|(place, name)| place.look(&name).ok().flatten());
-            return Ok(match of {
-                Some(of) if (of.st_dev, of.st_ino) == (stat.st_dev, stat.st_ino) => Todo::Nothing,
-                _ => Todo::Write,
-            });
+            // Whether it is the same file as its first name, or could be.
+            match self.found(first).map_err(failed)?.and_then(|(place, name)| place.look(&name).ok().flatten()) {
+                Some(of) if (of.st_dev, of.st_ino) == (stat.st_dev, stat.st_ino) => return Ok(Todo::Nothing),
+                Some(of) if is_of(&of, file) => return Ok(Todo::Write),
+                _ => {}
+            }
         }
         let is_set = || metadata::is_set(place, name, file, attributes).map_err(failed);
         let Some(content) = file.content else {
@@ -137,12 +143,20 @@ impl Restore<'_> {
                 Some(target) => place.target(name).map_err(failed)? == target,
                 None => file.device.is_none_or(|device| device == (major(stat.st_rdev), minor(stat.st_rdev))),
             };
-            return Ok(if same && is_set()? { Todo::Nothing } else { Todo::Write });
+            return Ok(match same {
+                true if is_set()? => Todo::Nothing,
+                true => Todo::Set,
+                false => Todo::Write,
+            });
         };
-        let there = File::from(place.open(name).map_err(failed)?);
+        let there = match place.open(name) {
+            // His own, but he may not read it.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(Todo::Write),
+            opened => File::from(opened.map_err(failed)?),
+        };
         let layout = Layout::of(file, self.chunks)?;
         let looks_same = self.request.overwrite == Overwrite::IfChanged
-            && (u64::try_from(stat.st_size).unwrap_or_default(), modified) == (layout.length, file.modified);
+            && (u64::try_from(stat.st_size).unwrap_or_default(), modified(stat)) == (layout.length, file.modified);
         if !looks_same && !is_same(content, &layout, self.chunks, &there, path)? {
             return Ok(Todo::Write);
         }
@@ -155,8 +169,7 @@ impl Restore<'_> {
         let Some(first) = file.first else { return Ok(false) };
         let Some((of, name)) = self.found(first)? else { return Ok(false) };
         let Some(stat) = of.look(&name)? else { return Ok(false) };
-        let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
-        if stat.st_mode != file.mode || modified != file.modified {
+        if !is_of(&stat, file) {
             return Ok(false);
         }
         match place.link(&of, &name, BESIDE) {
@@ -227,6 +240,15 @@ impl Restore<'_> {
         }
         metadata::set_by_name(place, BESIDE, file, attributes, &mut self.done.unset).map_err(failed)
     }
+}
+
+fn modified(stat: &Stat) -> (i64, u32) {
+    (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default())
+}
+
+/// Whether what is there is as the record says, as far as the system tells without it being read.
+fn is_of(stat: &Stat, file: &FileRecord<'_>) -> bool {
+    (stat.st_mode, modified(stat)) == (file.mode, file.modified)
 }
 
 /// Whether an error is of one file alone.

@@ -60,12 +60,18 @@ pub fn of_snapshot(
             overwrite: wanted.overwrite,
             delete: wanted.delete,
             dry_run: wanted.dry_run,
+            verifies: None,
             watch,
         };
         let done = restore(&mut *view.records(selection.as_deref())?, chunks, &request)?;
         if wanted.verify && !wanted.dry_run {
-            let again = Request { dry_run: true, delete: false, ..request.clone() };
-            let again = Request { overwrite: Overwrite::Always, ..again };
+            // Whatever has the right size and time is read now.
+            let overwrite = match wanted.overwrite {
+                Overwrite::IfChanged => Overwrite::Always,
+                other => other,
+            };
+            let verifies = Some(done.problems.as_slice());
+            let again = Request { dry_run: true, delete: false, overwrite, verifies, ..request.clone() };
             let compared = restore(&mut *view.records(selection.as_deref())?, chunks, &again)?;
             if compared.rewritten > 0 {
                 let what = format!("{} files read otherwise than they were written", compared.rewritten);
