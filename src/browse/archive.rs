@@ -1,4 +1,4 @@
-//! What lies at a path of a file tree as a tar archive (POSIX.1-2001, "pax"): times to the nanosecond, long names, attributes.
+//! What lies at a path of a file tree as a tar archive (IEEE Std 1003.1-2001, "pax"): times to the nanosecond, long names, attributes.
 
 use std::io::{self, Write};
 
