@@ -38,22 +38,26 @@ class Program:
 
 
 class Onefold(Program):
-    options = "its defaults; opened by a password"
+    options = "its defaults; opened by a key file, so that no password is derived"
 
     def settings(self):
-        return {"ONEFOLD_REPOSITORY": str(self.repo), "ONEFOLD_PASSWORD": PASSWORD, "ONEFOLD_CACHE_DIR": str(self.work / "cache")}
+        state, cache = str(self.work / "state"), str(self.work / "cache")
+        return {"ONEFOLD_REPOSITORY": str(self.repo), "XDG_STATE_HOME": state, "ONEFOLD_CACHE_DIR": cache}
 
     def init(self):
-        return [self("--quiet", "init")]
+        return [self("--quiet", "init", "--new-key-file", self.work / "key")]
+
+    def opened(self, *args):
+        return self("--quiet", "--key-file", self.work / "key", *args)
 
     def backup(self, tree):
-        return self("--quiet", "backup", "files", tree)
+        return self.opened("backup", "files", tree)
 
     def restore(self, to):
-        return self("--quiet", "restore", "latest", "--target", to)
+        return self.opened("restore", "latest", "--target", to)
 
     def check(self):
-        return self("--quiet", "check", "--read-data")
+        return self.opened("check", "--read-data")
 
 
 class Restic(Program):
