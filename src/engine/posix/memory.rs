@@ -12,11 +12,11 @@
 //! It holds what anybody can learn who may read the files themselves, and is for its owner alone.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use repo_format::wire::{Put, Reader, unzigzag, zigzag};
 
@@ -65,8 +65,10 @@ pub struct Remembered {
     block: Vec<u8>,
     at: usize,
     next: Option<Known>,
-    /// The file may end without an end: it is of a pass of this very backup.
+    /// There may be more.
     open: bool,
+    /// All contents that records refer to are stored. Otherwise each has to be asked for.
+    is_sure: bool,
 }
 
 /// What the end says.
@@ -90,12 +92,17 @@ pub fn ending(path: &Path) -> Option<Ending> {
 }
 
 impl Remembered {
-    /// Of the file at `path`; `None` where there is none that can be read.
-    pub fn open(path: &Path) -> Option<Remembered> {
+    /// Of the file at `path`; `None` where there is none that can be read. Of a backup that did not commit nothing is sure.
+    pub fn open(path: &Path, is_sure: bool) -> Option<Remembered> {
         let mut input = BufReader::with_capacity(256 << 10, File::open(path).ok()?);
         let mut magic = [0; MAGIC.len()];
         input.read_exact(&mut magic).ok()?;
-        (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0, next: None, open: true })
+        (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0, next: None, open: true, is_sure })
+    }
+
+    /// Whether all contents are stored that records refer to.
+    pub fn is_sure(&self) -> bool {
+        self.is_sure
     }
 
     /// What is remembered of `key`. Keys that are asked for ascend; those before it are passed over.
@@ -110,18 +117,12 @@ impl Remembered {
         }
     }
 
-    /// The next one whose key begins with `prefix`, after those that were asked for.
-    pub fn below(&mut self, prefix: &[u8]) -> Option<Known> {
-        loop {
-            let next = self.peek()?;
-            if next.key.starts_with(prefix) {
-                return self.next.take();
-            }
-            if next.key.as_slice() > prefix {
-                return None;
-            }
+    /// The key of the next one that begins with `prefix`, after those that were asked for.
+    pub fn next_below(&mut self, prefix: &[u8]) -> Option<&[u8]> {
+        while self.peek().is_some_and(|next| !next.key.starts_with(prefix) && next.key.as_slice() < prefix) {
             self.next = None;
         }
+        self.peek().map(|next| next.key.as_slice()).filter(|key| key.starts_with(prefix))
     }
 
     fn peek(&mut self) -> Option<&Known> {
@@ -244,7 +245,12 @@ impl Aside {
         end.extend_from_slice(snapshot.as_bytes());
         let write = || {
             File::options().append(true).open(&new)?.write_all(&end)?;
-            fs::rename(&new, &self.path)
+            fs::rename(&new, &self.path)?;
+            // What a backup that died had remembered, or this one the first time.
+            match fs::remove_file(beside(&self.path, "pass")) {
+                Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            }
         };
         write().map_err(|e| Error::io(new.display(), e))
     }
@@ -253,6 +259,8 @@ impl Aside {
 /// What came of the last time that the files were read.
 #[derive(Default)]
 pub struct Passed {
+    /// They were read before, in this backup.
+    pub began: AtomicBool,
     /// What was remembered.
     pub aside: Mutex<Option<Aside>>,
     /// Bytes of all files.

@@ -78,23 +78,25 @@ impl Files {
         let mut remembered = Vec::new();
         let mut remembering = None;
         if let Some(path) = contents.memory {
-            // A shard may be read twice in one backup; what was stored the first time is not read again.
-            if let Some(aside) = lock(&self.passed.aside).take() {
-                let pass = beside(path, "pass");
-                fs::rename(aside.place(), &pass).map_err(|e| Error::io(pass.display(), e))?;
-                remembered.extend(Remembered::open(&pass));
+            // A shard may be read twice in one backup, and what was stored the first time is not read again; nor what a backup stored
+            // that died, as far as that shows.
+            let (new, pass) = (beside(path, "new"), beside(path, "pass"));
+            if contents.remembers && fs::rename(&new, &pass).is_ok() {
+                let is_ours = self.passed.began.swap(true, Ordering::Relaxed);
+                remembered.extend(Remembered::open(&pass, is_ours));
             }
+            self.passed.began.store(true, Ordering::Relaxed);
             if let Some(end) = ending(path) {
                 taking.watch.bytes_total.store(end.bytes, Ordering::Relaxed);
                 if contents.sink.stands_on(&end.snapshot)? {
-                    remembered.extend(Remembered::open(path));
+                    remembered.extend(Remembered::open(path, true));
                 }
             }
             if contents.remembers {
                 remembering = Remembering::create(path).ok();
             }
         }
-        let walker = Walker::new(Wanted::of(&self.paths), &self.rules, remembered, taking.watch)?;
+        let walker = Walker::new(Wanted::of(&self.paths), &self.rules, remembered, contents.sink, taking.watch)?;
         let reader = FileReader {
             contents,
             watch: taking.watch,

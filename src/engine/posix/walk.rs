@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use repo_format::file_tree::{Lacks, PART_MAX, PATH_MAX};
+use repo_format::reference::{Reference, references};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -11,6 +12,7 @@ use super::folder::{Folder, Names};
 use super::memory::{Known, Remembered};
 use super::rules::{Rules, Wanted, path_of};
 use crate::error::{Error, Kind, Result};
+use crate::run::ChunkSink;
 use crate::watch::Watch;
 
 /// The next thing of a walk.
@@ -49,6 +51,7 @@ struct Level {
 pub struct Walker<'a> {
     rules: &'a Rules,
     watch: &'a Watch,
+    sink: &'a dyn ChunkSink,
     remembered: Vec<Remembered>,
     stack: Vec<Level>,
     /// What comes before the next name.
@@ -58,18 +61,24 @@ pub struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// Of what is `wanted`. Of the `remembered` the first one that knows a file is believed.
+    /// Of what is `wanted`. Of the `remembered` the first one that knows a file is believed, once `sink` has what it refers to.
     ///
     /// Errors: the root cannot be read.
-    pub fn new(wanted: Wanted, rules: &'a Rules, remembered: Vec<Remembered>, watch: &'a Watch) -> Result<Walker<'a>> {
-        let mut walker = Walker { rules, watch, remembered, stack: Vec::new(), first: None, unread: None };
+    pub fn new(
+        wanted: Wanted,
+        rules: &'a Rules,
+        remembered: Vec<Remembered>,
+        sink: &'a dyn ChunkSink,
+        watch: &'a Watch,
+    ) -> Result<Walker<'a>> {
+        let mut walker = Walker { rules, watch, sink, remembered, stack: Vec::new(), first: None, unread: None };
         let root = Folder::root().map_err(|e| Error::io("/", e))?;
         let wanted = if wanted.all { None } else { Some(wanted) };
         walker.enter(root, vec![0], wanted, None).map_err(|e| Error::io("/", e))?;
         Ok(walker)
     }
 
-    /// Begins a folder, which is open.
+    /// Begins a folder, which is open. What is remembered of it is for the caller to say.
     fn enter(&mut self, folder: Folder, key: Vec<u8>, wanted: Option<Wanted>, device: Option<u64>) -> io::Result<()> {
         let own = if self.rules.one_file_system { Some(folder.stat(b"")?.st_dev) } else { None };
         let elsewhere = device.is_some() && device != own;
@@ -90,22 +99,36 @@ impl<'a> Walker<'a> {
             self.watch.problem(false, path_of(&key).display(), what);
         }
         let lacks = Lacks { unread, left_out };
-        let known = self.known(&key);
         let folder = Arc::new(folder);
-        self.first = Some(Item { folder: folder.clone(), name: Vec::new(), key, known, lacks });
+        self.first = Some(Item { folder: folder.clone(), name: Vec::new(), key, known: None, lacks });
         let device = if wanted.is_none() { own } else { None };
         self.stack.push(Level { folder, names, wanted, device });
         Ok(())
     }
 
-    fn known(&mut self, key: &[u8]) -> Option<Known> {
+    fn known(&mut self, key: &[u8]) -> Result<Option<Known>> {
         let mut found = None;
         for remembered in &mut self.remembered {
             // All go on, so that all stand where the walk does.
             let known = remembered.find(key);
-            found = found.or(known);
+            if let (None, Some(known)) = (&found, known)
+                && (remembered.is_sure() || is_stored(&known, self.sink)?)
+            {
+                found = Some(known);
+            }
         }
-        found
+        Ok(found)
+    }
+
+    /// What is remembered next of what lies below a folder.
+    fn below(&mut self, prefix: &[u8]) -> Result<Option<Known>> {
+        loop {
+            let keys = self.remembered.iter_mut().filter_map(|one| one.next_below(prefix));
+            let Some(key) = keys.min().map(<[u8]>::to_vec) else { return Ok(None) };
+            if let Some(known) = self.known(&key)? {
+                return Ok(Some(known));
+            }
+        }
     }
 
     /// The next step; `None` at the end.
@@ -118,8 +141,7 @@ impl<'a> Walker<'a> {
             }
             if let Some(prefix) = &self.unread {
                 let prefix = prefix.clone();
-                // The first that knows anything below the folder is the one that is believed.
-                match self.remembered.iter_mut().find_map(|one| one.below(&prefix)) {
+                match self.below(&prefix)? {
                     Some(known) => return Ok(Some(Step::Unread(known))),
                     None => self.unread = None,
                 }
@@ -134,15 +156,15 @@ impl<'a> Walker<'a> {
             let wanted = level.wanted.as_mut().map(|wanted| wanted.below.remove(&name).unwrap_or_default());
             let wanted = wanted.filter(|wanted| !wanted.all);
             let key = [&folder.prefix[..], &[0], &name].concat();
+            let known = self.known(&key)?;
             if !self.is_folder(&folder, &name, of) {
-                let known = self.known(&key);
                 return Ok(Some(Step::Item(Item { folder, name, key, known, lacks: Lacks::default() })));
             }
             let is_passed = wanted.is_some();
             let entered = if is_passed { folder.pass(&name, key.clone()) } else { folder.enter(&name, key.clone()) };
             match entered.and_then(|inner| self.enter(inner, key.clone(), wanted, device)) {
-                Ok(()) => {}
-                Err(e) => self.refused(folder, name, key, e)?,
+                Ok(()) => self.first.iter_mut().for_each(|first| first.known.clone_from(&known)),
+                Err(e) => self.refused(Item { folder, name, key, known, lacks: Lacks::default() }, e)?,
             }
         }
     }
@@ -154,24 +176,33 @@ impl<'a> Walker<'a> {
     }
 
     /// A folder cannot be entered: it is gone, is none any more, or may not be read.
-    fn refused(&mut self, folder: Arc<Folder>, name: Vec<u8>, key: Vec<u8>, e: io::Error) -> Result<()> {
+    fn refused(&mut self, item: Item, e: io::Error) -> Result<()> {
         // Whatever is there now is looked at once more when it is read.
         let is_other =
             [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error());
-        let subject = path_of(&key).display().to_string();
+        let subject = path_of(&item.key).display().to_string();
         let e = Error::io(&subject, e);
         if e.kind() == Kind::Full {
             return Err(e);
         }
-        let known = self.known(&key);
         let unread = !is_other;
         if unread {
             let what = format!("cannot be read: {}; what the last backup had of it stands", e.message());
             self.watch.problem(false, subject, what);
-            self.unread = Some([&key[..], &[0]].concat());
+            self.unread = Some([&item.key[..], &[0]].concat());
         }
-        let lacks = Lacks { unread, left_out: false };
-        self.first = Some(Item { folder, name, key, known, lacks });
+        self.first = Some(Item { lacks: Lacks { unread, left_out: false }, ..item });
         Ok(())
     }
+}
+
+/// Whether each content that a record refers to is stored, as far as that shows: of a content of several chunks only its list does.
+fn is_stored(known: &Known, sink: &dyn ChunkSink) -> Result<bool> {
+    for reference in references(&known.body) {
+        match reference? {
+            (_, Reference::Chunk(chunk)) if sink.relies_on(&chunk.root)? => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
