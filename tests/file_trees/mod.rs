@@ -1,6 +1,7 @@
 //! Files and streams of this machine through the whole program: what comes back is compared by tools that are not ours.
 
 mod expected;
+mod faults;
 mod grown;
 mod restoring;
 mod round_trip;
