@@ -10,6 +10,7 @@
 mod attributes;
 mod content;
 mod folder;
+pub mod fuzzing;
 mod memory;
 mod names;
 mod read;

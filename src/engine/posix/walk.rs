@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use repo_format::file_tree::Lacks;
+use repo_format::limits::{PART_MAX, PATH_MAX};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -125,6 +126,14 @@ impl<'a> Walker<'a> {
             let wanted = level.wanted.as_mut().map(|wanted| wanted.below.remove(&name).unwrap_or_default());
             let wanted = wanted.filter(|wanted| !wanted.all);
             let key = [&folder.prefix[..], &[0], &name].concat();
+            if key.len() > PATH_MAX || name.len() > PART_MAX {
+                self.watch.problem(
+                    false,
+                    path_of(&key).display(),
+                    "has a longer path than a snapshot can say, and is left out",
+                );
+                continue;
+            }
             if !self.is_folder(&folder, &name, of) {
                 let known = self.known(&key);
                 return Ok(Some(Step::Item(Item { folder, name, key, known, lacks: Lacks::default() })));
