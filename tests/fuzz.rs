@@ -9,6 +9,7 @@ use onefold::engine::cassandra::fuzzing::*;
 use onefold::engine::cassandra::sstable::fuzzing as sstable;
 use onefold::engine::cassandra::sstable::write::fuzzing as written;
 use onefold::engine::params::fuzzing::params;
+use onefold::engine::posix::fuzzing::files_memory;
 use onefold::snapshot::Snapshot;
 use onefold::snapshot::fuzzing::{snapshot_body, snapshot_record};
 use onefold::store::answers::fuzzing as answers;
@@ -17,7 +18,7 @@ use repo_format::snapshot::Says;
 /// A target and its body.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 29] = [
+const TARGETS: [Target; 30] = [
     ("answers_catalog", answers::catalog),
     ("answers_listing", answers::listing),
     ("answers_versions", answers::versions),
@@ -34,6 +35,7 @@ const TARGETS: [Target; 29] = [
     ("cassandra_system_rows", fuzz_system_rows),
     ("cassandra_target_ring", fuzz_target_ring),
     ("cassandra_where", fuzz_where),
+    ("files_memory", files_memory),
     ("params", params),
     ("seen", seen),
     ("sftp_reply", onefold::ssh::fuzz),

@@ -50,6 +50,7 @@ mod layered;
 mod left_links;
 mod like;
 mod log_store;
+mod long_paths;
 mod maintain;
 mod many_files;
 mod many_nights;

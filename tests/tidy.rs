@@ -541,7 +541,7 @@ fn orphans(sources: &[Source]) -> Vec<String> {
 fn fuzzing(sources: &[Source], manifest: &str, corpora: &[String]) -> Vec<String> {
     let mut complaints = Vec::new();
     let targets: Vec<&Source> = sources.iter().filter(|s| s.path.starts_with("fuzz/fuzz_targets/")).collect();
-    let is_home = |s: &&Source| s.path.ends_with("/fuzzing.rs") || s.path == "repo-format/src/fuzz.rs";
+    let is_home = |s: &&Source| s.path.ends_with("/fuzzing.rs") || s.path.starts_with("repo-format/src/fuzz");
     for source in sources.iter().filter(is_home) {
         for at in source.places("pub fn") {
             let Some((head, rest)) = source.code[at + "pub fn".len()..].split_once('(') else { continue };

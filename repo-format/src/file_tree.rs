@@ -1,26 +1,30 @@
 //! File trees (SPEC "File trees"): a file, folder or link as a record, by its path.
 //!
 //! ```text
-//! key  = 00 │ part │ 00 │ part …        of the root, 00 alone
-//! body = columns, each a cell of time 0 or a reference
+//! key        = 00 │ part of the path │ 00 │ part …; of the root 00 alone
+//! body       = columns, each a cell of time 0 or a reference
+//! attributes = attribute │ attribute …
+//! attribute  = name string │ value string
+//! holes      = length of the whole varint │ piece │ piece …
+//! piece      = bytes of the hole before it varint │ bytes of data varint
 //! ```
 //! What is of one machine alone (inode, device, times of access and change of status) is in no record: equal trees of two machines
 //! are equal.
 
+mod aside;
+
+pub use aside::{Attribute, attributes, extents, put_attributes, put_extents};
+
 use crate::blob::BlobRef;
 use crate::error::{FormatError, Result};
-use crate::record::{BodyWriter, Entries, Entry, EntryKind, Traits};
-use crate::reference::{Reference, is_reference};
+use crate::leaf::{BODY_INLINE_MAX, VALUE_INLINE_MAX};
+use crate::limits::{
+    ASIDE_INLINE_MAX, ASIDE_MAX, CONTENT_INLINE_MAX, DATA_CHUNK_MAX, PART_MAX, PATH_MAX, TARGET_MAX, USER_NAME_MAX,
+};
+use crate::record::{BodyWriter, Entries, Entry, EntryKind, SAME_TIME, Traits};
+use crate::reference::Reference;
 use crate::wire::{Put, Reader};
 
-/// Content of so many bytes or fewer stands in the record.
-pub const CONTENT_INLINE_MAX: usize = 256;
-/// Attributes, and holes, of so many bytes or fewer stand in the record; otherwise in a blob.
-pub const ASIDE_INLINE_MAX: usize = 4 << 10;
-/// The longest part of a path, in bytes.
-pub const PART_MAX: usize = 255;
-/// The longest path, in bytes: as deep as a tree of longest parts may be.
-pub const PATH_MAX: usize = 64 << 10;
 /// Columns that hold numbers of fixed length, which compress better when they are taken apart.
 pub const NUMERIC: [u32; 3] = [MODE, OWNER, MODIFIED];
 
@@ -36,6 +40,18 @@ const ATTRIBUTES: u32 = 9;
 const SPARSE: u32 = 10;
 const FIRST: u32 = 11;
 const LACKS: u32 = 12;
+
+const RAW_HEAD: u8 = EntryKind::Raw as u8;
+/// Of the first cell, which says the time of all.
+const CELL_HEAD: u8 = EntryKind::Cell as u8;
+
+// A record has references, so nothing of it may lie as a blob beside its leaf.
+const _: () = assert!(ASIDE_INLINE_MAX <= VALUE_INLINE_MAX && TARGET_MAX <= VALUE_INLINE_MAX);
+const _: () = assert!(USER_NAME_MAX <= VALUE_INLINE_MAX);
+const _: () = assert!(
+    CONTENT_INLINE_MAX + 2 * USER_NAME_MAX + TARGET_MAX + 2 * ASIDE_INLINE_MAX + VALUE_INLINE_MAX + 256
+        <= BODY_INLINE_MAX
+);
 
 /// The bits of a mode that say what it is of.
 const KIND_BITS: u32 = 0o170_000;
@@ -100,6 +116,16 @@ impl Bytes<'_> {
         }
     }
 
+    /// Whether they stand where so many belong that stand here up to `here` bytes, and are `most` at most.
+    fn fits(&self, here: usize, most: u64) -> bool {
+        let length = self.length();
+        match self {
+            Bytes::Here(bytes) => bytes.len() <= here,
+            Bytes::Chunk(_) => length > here as u64 && length <= most.min(DATA_CHUNK_MAX as u64),
+            Bytes::Blob(_) => length > here as u64 && length <= most,
+        }
+    }
+
     fn put(&self, column: u32, body: &mut BodyWriter<'_>) {
         let reference = match self {
             Bytes::Here(bytes) => return body.push(&cell(column, bytes)),
@@ -110,15 +136,6 @@ impl Bytes<'_> {
         reference.put(&mut value);
         body.push(&Entry { kind: EntryKind::Raw, ..cell(column, &value) });
     }
-}
-
-/// An extended attribute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Attribute<'a> {
-    /// Its name, with its namespace: `user.comment`.
-    pub name: &'a [u8],
-    /// Its value.
-    pub value: &'a [u8],
 }
 
 /// What is not there of a file or folder that is.
@@ -154,7 +171,8 @@ pub struct FileRecord<'a> {
     pub attributes: Option<Bytes<'a>>,
     /// [`put_extents`] of a file with holes.
     pub sparse: Option<Bytes<'a>>,
-    /// Of a file with several names, the key of the first of them in this tree; the first has none.
+    /// Of a file with several names, the key of the first of them in this tree; the first has none, and neither has one whose first is
+    /// longer than a value may be that stands in a leaf.
     pub first: Option<&'a [u8]>,
     /// What is not there.
     pub lacks: Lacks,
@@ -206,6 +224,7 @@ impl<'a> FileRecord<'a> {
     pub fn parse(body: &'a [u8]) -> Result<FileRecord<'a>> {
         const BAD: FormatError = FormatError::Invalid("record of a file");
         let (mut mode, mut owner, mut modified) = (None, None, None);
+        let (mut cell_head, mut last) = (CELL_HEAD, 0);
         let mut file = FileRecord {
             mode: 0,
             owner: (0, 0),
@@ -220,19 +239,22 @@ impl<'a> FileRecord<'a> {
             first: None,
             lacks: Lacks::default(),
         };
-        let mut last = 0;
-        for entry in Entries::new(body) {
-            let entry = entry?;
+        let mut entries = Entries::new(body);
+        while let Some(head) = entries.head() {
+            let Some(entry) = entries.next_entry()? else { break };
             let value = entry.value.ok_or(BAD)?;
-            let plain = entry.kind == EntryKind::Cell && entry.element.is_none() && entry.time == 0 && !entry.expires();
-            if entry.column <= last || !(plain || is_reference(entry.kind, entry.column) && entry.element.is_none()) {
+            let plain = head == cell_head;
+            if entry.column <= last || entry.time != 0 || !(plain || head == RAW_HEAD) {
                 return Err(BAD);
             }
             last = entry.column;
+            if plain {
+                cell_head = CELL_HEAD | SAME_TIME;
+            }
             match (entry.column, plain) {
-                (CONTENT, _) => file.content = Some(bytes(value, plain, CONTENT_INLINE_MAX)?),
-                (ATTRIBUTES, _) => file.attributes = Some(bytes(value, plain, ASIDE_INLINE_MAX)?),
-                (SPARSE, _) => file.sparse = Some(bytes(value, plain, ASIDE_INLINE_MAX)?),
+                (CONTENT, _) => file.content = Some(bytes(value, plain)?),
+                (ATTRIBUTES, _) => file.attributes = Some(bytes(value, plain)?),
+                (SPARSE, _) => file.sparse = Some(bytes(value, plain)?),
                 (_, false) => return Err(BAD),
                 (MODE, true) => mode = Some(u32::from_le_bytes(value.try_into().map_err(|_| BAD)?)),
                 (OWNER, true) => owner = Some(two(value)?),
@@ -258,16 +280,22 @@ impl<'a> FileRecord<'a> {
         if file.fits() { Ok(file) } else { Err(BAD) }
     }
 
-    /// Whether it has what its kind has, and nothing else.
-    fn fits(&self) -> bool {
+    /// Whether it has what its kind has, and nothing else, each in the place where it belongs. Such a record lies whole in its leaf.
+    pub fn fits(&self) -> bool {
         let Some(kind) = self.kind() else { return false };
         let is_file = kind == FileKind::File;
+        let name_fits = |name: &[u8]| (1..=USER_NAME_MAX).contains(&name.len());
+        let aside_fits = |bytes: Bytes<'_>| bytes.length() > 0 && bytes.fits(ASIDE_INLINE_MAX, ASIDE_MAX as u64);
         (is_file || (self.content.is_none() && self.sparse.is_none()))
             && (self.sparse.is_none() || self.content.is_some())
+            && self.content.is_none_or(|content| content.fits(CONTENT_INLINE_MAX, u64::MAX))
+            && [self.attributes, self.sparse].into_iter().flatten().all(aside_fits)
+            && [self.user, self.group].into_iter().flatten().all(name_fits)
             && (kind == FileKind::Link) == self.target.is_some()
+            && self.target.is_none_or(|target| target.len() <= TARGET_MAX)
             && kind.is_device() == self.device.is_some()
             && self.modified.1 < 1_000_000_000
-            && self.first.is_none_or(|first| check_key(first).is_ok())
+            && self.first.is_none_or(|first| kind != FileKind::Folder && is_first(first))
     }
 }
 
@@ -278,14 +306,14 @@ fn two(value: &[u8]) -> Result<(u32, u32)> {
     Ok(both)
 }
 
-fn bytes(value: &[u8], here: bool, most: usize) -> Result<Bytes<'_>> {
+fn bytes(value: &[u8], here: bool) -> Result<Bytes<'_>> {
     if here {
-        return if value.len() <= most { Ok(Bytes::Here(value)) } else { Err(FormatError::Invalid("bytes of a file")) };
+        return Ok(Bytes::Here(value));
     }
     match Reference::parse(value)? {
-        Reference::Blob(blob) if blob.length > most as u64 => Ok(Bytes::Blob(blob)),
-        Reference::Chunk(blob) if blob.length > most as u64 => Ok(Bytes::Chunk(blob)),
-        _ => Err(FormatError::Invalid("bytes of a file")),
+        Reference::Blob(blob) => Ok(Bytes::Blob(blob)),
+        Reference::Chunk(blob) => Ok(Bytes::Chunk(blob)),
+        Reference::Tree(_) => Err(FormatError::Invalid("bytes of a file")),
     }
 }
 
@@ -318,62 +346,9 @@ pub fn parts_of(key: &[u8]) -> Result<Vec<&[u8]>> {
     if parts.iter().any(bad) { Err(BAD) } else { Ok(parts) }
 }
 
-fn check_key(key: &[u8]) -> Result<()> {
-    parts_of(key).map(drop)
-}
-
-/// Appends attributes, which ascend by their names.
-pub fn put_attributes(out: &mut Vec<u8>, attributes: &[Attribute<'_>]) {
-    for attribute in attributes {
-        out.put_string(attribute.name);
-        out.put_string(attribute.value);
-    }
-}
-
-/// Reads attributes. Errors: they do not ascend, or end early.
-pub fn attributes(bytes: &[u8]) -> Result<Vec<Attribute<'_>>> {
-    let mut r = Reader::new(bytes, "attributes of a file");
-    let mut all: Vec<Attribute<'_>> = Vec::new();
-    while !r.is_empty() {
-        let next = Attribute { name: r.string()?, value: r.string()? };
-        if next.name.is_empty() || next.name.contains(&0) || all.last().is_some_and(|last| last.name >= next.name) {
-            return Err(FormatError::Invalid("attributes of a file"));
-        }
-        all.push(next);
-    }
-    Ok(all)
-}
-
-/// Appends where the bytes of a file with holes lie: the length of the whole, and pairs of the bytes of a hole and of the data behind
-/// it. The last data may be followed by a hole.
-pub fn put_extents(out: &mut Vec<u8>, length: u64, extents: &[(u64, u64)]) {
-    out.put_varint(length);
-    let mut end = 0;
-    for (from, bytes) in extents {
-        out.put_varint(from - end);
-        out.put_varint(*bytes);
-        end = from + bytes;
-    }
-}
-
-/// Length of the whole, and the place and length of each piece of data, ascending.
-///
-/// Errors: pieces that touch, are empty or lie behind the end.
-pub fn extents(bytes: &[u8]) -> Result<(u64, Vec<(u64, u64)>)> {
-    const BAD: FormatError = FormatError::Invalid("holes of a file");
-    let mut r = Reader::new(bytes, "holes of a file");
-    let length = r.varint()?;
-    let (mut all, mut end) = (Vec::new(), 0u64);
-    while !r.is_empty() {
-        let (hole, data) = (r.varint()?, r.varint()?);
-        let from = end.checked_add(hole).ok_or(BAD)?;
-        end = from.checked_add(data).filter(|end| *end <= length).ok_or(BAD)?;
-        if data == 0 || (hole == 0 && !all.is_empty()) {
-            return Err(BAD);
-        }
-        all.push((from, data));
-    }
-    Ok((length, all))
+/// Whether a record can say that this is the key of the first name of its file.
+pub fn is_first(key: &[u8]) -> bool {
+    key.len() <= VALUE_INLINE_MAX && parts_of(key).is_ok_and(|parts| !parts.is_empty())
 }
 
 #[cfg(test)]
@@ -388,21 +363,14 @@ mod tests {
         for (key, parts) in keys.iter().zip(paths) {
             assert_eq!(parts_of(key).unwrap(), parts);
         }
-        let long = [&[0][..], &[b'x'; 256]].concat();
-        for bad in [&b""[..], b"a", b"\0a\0", b"\0\0", b"\0..", b"\0a\0.", b"\0a/b", &long] {
+        let long = [&[0][..], &[b'x'; PART_MAX]].concat();
+        assert_eq!(parts_of(&long).unwrap(), [&long[1..]]);
+        let too_long = [&long[..], b"x"].concat();
+        let deep = b"\0a".repeat(PATH_MAX / 2);
+        assert_eq!(parts_of(&deep).unwrap().len(), PATH_MAX / 2);
+        let too_deep = [&deep[..], b"x"].concat();
+        for bad in [&b""[..], b"a", b"\0a\0", b"\0\0", b"\0..", b"\0a\0.", b"\0a/b", &too_long, &too_deep] {
             assert!(parts_of(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn holes_lead_back_and_others_are_refused() {
-        for (length, all) in [(0, vec![]), (1 << 40, vec![]), (10, vec![(0, 1), (3, 4)]), (7, vec![(3, 4)])] {
-            let mut bytes = Vec::new();
-            put_extents(&mut bytes, length, &all);
-            assert_eq!(extents(&bytes).unwrap(), (length, all));
-        }
-        for bad in [&[][..], &[5, 0, 6], &[5, 1, 0], &[5, 0, 1, 0, 1], &[5, 6, 1], &[5, 1]] {
-            assert!(extents(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -78,6 +78,21 @@ pub const SNAPSHOT_BODY_MAX: usize = 32 << 20;
 /// Shards of one snapshot.
 pub const SNAPSHOT_SHARDS_MAX: usize = 1 << 17;
 
+/// Content of a file that stands in its record.
+pub const CONTENT_INLINE_MAX: usize = 256;
+/// Attributes, or holes, of a file that stand in its record.
+pub const ASIDE_INLINE_MAX: usize = 4 << 10;
+/// Attributes, or holes, of a file.
+pub const ASIDE_MAX: usize = 64 << 20;
+/// One part of a path: the longest name that a call of POSIX takes. Many file systems have shorter ones.
+pub const PART_MAX: usize = 4095;
+/// The key of a path.
+pub const PATH_MAX: usize = 64 << 10;
+/// Where a symbolic link leads.
+pub const TARGET_MAX: usize = 4095;
+/// The name of a user or a group.
+pub const USER_NAME_MAX: usize = 1024;
+
 /// The configuration object.
 pub const CONFIG_MAX: usize = 64 << 10;
 /// One credential object.
@@ -122,6 +137,8 @@ const _: () = assert!((INDEX_ENTRIES_MAX * (42 + 16 + 2) + INDEX_PACKS_MAX * 56 
 const _: () = assert!(LOG_LIST_MAX * 64 + 4096 <= LOG_ENTRY_MAX);
 const _: () =
     assert!(SNAPSHOT_ROOTS_MAX * 33 + SNAPSHOT_BODY_MAX + SNAPSHOT_SHARDS_MAX * 5 + 4096 <= SNAPSHOT_MAX / 112 * 100);
+const _: () = assert!(CONTENT_INLINE_MAX < CUT_AVERAGE_RANGE.0 as usize && ASIDE_INLINE_MAX <= ASIDE_MAX);
+const _: () = assert!(PART_MAX < PATH_MAX);
 const _: () = assert!(
     PACK_MAX <= OBJECT_MAX
         && INDEX_MAX <= OBJECT_MAX

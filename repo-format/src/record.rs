@@ -157,7 +157,8 @@ impl Traits {
 
 const ELEMENT: u8 = 1 << 2;
 const EXPIRING: u8 = 1 << 3;
-const SAME_TIME: u8 = 1 << 4;
+/// In the head of an entry: its time is that of the entry before.
+pub(crate) const SAME_TIME: u8 = 1 << 4;
 const NO_VALUE: u8 = 1 << 5;
 /// Bits that no head has. One in a leaf may, where a blob stands for the value: what should be read is then not here.
 const OTHERS: u8 = 3 << 6;
@@ -305,6 +306,11 @@ impl<'a> Entries<'a> {
     /// Over `body`.
     pub fn new(body: &'a [u8]) -> Self {
         Entries { reader: Reader::new(body, "record body"), time: 0 }
+    }
+
+    /// The first byte of the next entry, which says its form; `None` at the end.
+    pub(crate) fn head(&self) -> Option<u8> {
+        { self.reader }.u8().ok()
     }
 
     /// The next entry, or `None` at the end.

@@ -118,6 +118,20 @@ fn chunk_seeds() -> Vec<Seed> {
     all
 }
 
+/// What file trees hold; the first byte says which of it.
+fn file_seeds() -> Vec<Seed> {
+    let seed = |(name, bytes): (&'static str, Vec<u8>)| {
+        let which = match name {
+            _ if name.starts_with("file-key") => 0,
+            "file-attributes" => 2,
+            "file-holes" => 3,
+            _ => 1,
+        };
+        ("file_tree", name.trim_start_matches("file-").to_string(), [&[which][..], &bytes].concat())
+    };
+    files::files().into_iter().map(seed).collect()
+}
+
 /// xorshift64*.
 struct Rng(u64);
 
@@ -157,7 +171,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 #[test]
 fn corpus_and_mutations_do_not_panic() {
     if std::env::var_os("ONEFOLD_BLESS").is_some() {
-        for (target, name, bytes) in [objects_as_seeds(), sealed_seeds(), chunk_seeds()].concat() {
+        for (target, name, bytes) in [objects_as_seeds(), sealed_seeds(), chunk_seeds(), file_seeds()].concat() {
             std::fs::create_dir_all(corpus(target)).unwrap();
             std::fs::write(corpus(target).join(name), bytes).unwrap();
         }

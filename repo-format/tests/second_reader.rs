@@ -7,6 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use repo_format::file_tree::{
+    Attribute, FileRecord, attributes, extents, key_of, parts_of, put_attributes, put_extents,
+};
 use repo_format::id::ChunkId;
 use repo_format::key::RunDigestKey;
 use repo_format::leaf::{GroupCodec, InForce, Layout, LeafBuilder, LeafReader, TimeUnit};
@@ -18,6 +21,7 @@ use repo_format::reference::Reference;
 use repo_format::run_digest::{Head, RunDigest};
 use repo_format::tree::{Breaks, Child, LEAF_BYTES_MAX, put_branch, read_branch};
 use support::chunks::chunks;
+use support::files::files;
 use support::records::*;
 
 /// A leaf as the library reads it, in the form of the second reader.
@@ -272,14 +276,99 @@ fn remarks() {
     assert!(too_long.seal(&of, &support::repo(), &key, [7; 24]).is_err());
 }
 
+/// A record of a file as the library reads it, in the form of the second reader.
+fn read_file(body: &[u8]) -> plain::files::File {
+    use repo_format::file_tree::Bytes;
+    let file = FileRecord::parse(body).unwrap();
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let bytes = |bytes: Option<Bytes<'_>>| {
+        bytes.map(|bytes| match bytes {
+            Bytes::Here(bytes) => Ok(bytes.to_vec()),
+            Bytes::Blob(blob) => Err(plain::Reference::Blob(blob.length, blob.root.0)),
+            Bytes::Chunk(chunk) => Err(plain::Reference::Chunk(chunk.length, chunk.root.0)),
+        })
+    };
+    plain::files::File {
+        mode: file.mode,
+        content: bytes(file.content),
+        owner: [file.owner.0, file.owner.1],
+        names: [owned(file.user), owned(file.group)],
+        modified: file.modified,
+        target: owned(file.target),
+        device: file.device.map(|(major, minor)| [major, minor]),
+        attributes: bytes(file.attributes),
+        holes: bytes(file.sparse),
+        first: owned(file.first),
+        lacks: [file.lacks.unread, file.lacks.left_out],
+    }
+}
+
+fn read_attributes(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    attributes(bytes).unwrap().iter().map(|a| (a.name.to_vec(), a.value.to_vec())).collect()
+}
+
+#[test]
+fn golden_files() {
+    let whole = |bytes: &Option<plain::files::Bytes>| bytes.as_ref().and_then(|bytes| bytes.as_ref().ok()).cloned();
+    for (name, bytes) in files() {
+        match name {
+            _ if name.starts_with("file-key") => {
+                assert_eq!(plain::files::key(&bytes), parts_of(&bytes).unwrap(), "{name}");
+            }
+            "file-attributes" => assert_eq!(plain::files::attributes(&bytes), read_attributes(&bytes)),
+            "file-holes" => assert_eq!(plain::files::holes(&bytes), extents(&bytes).unwrap()),
+            _ => {
+                let file = plain::files::file(&bytes);
+                assert_eq!(file, read_file(&bytes), "{name}");
+                whole(&file.attributes).iter().for_each(|bytes| drop(plain::files::attributes(bytes)));
+                whole(&file.holes).iter().for_each(|bytes| drop(plain::files::holes(bytes)));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn files_of_a_tree(file in support::files::any_file()) {
+        let record = file.record();
+        let mut body = Vec::new();
+        record.put(&mut body);
+        if record.fits() {
+            prop_assert_eq!(plain::files::file(&body), read_file(&body));
+        }
+    }
+
+    #[test]
+    fn attributes_of_files(all in support::files::any_attributes()) {
+        let mut bytes = Vec::new();
+        let each: Vec<_> = all.iter().map(|(name, value)| Attribute { name, value }).collect();
+        put_attributes(&mut bytes, &each);
+        prop_assert_eq!(&plain::files::attributes(&bytes), &all.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(plain::files::attributes(&bytes), read_attributes(&bytes));
+    }
+
+    #[test]
+    fn holes_of_files((length, pieces) in support::files::any_holes()) {
+        let mut bytes = Vec::new();
+        put_extents(&mut bytes, length, &pieces);
+        prop_assert_eq!(plain::files::holes(&bytes), (length, pieces));
+        prop_assert_eq!(plain::files::holes(&bytes), extents(&bytes).unwrap());
+    }
+
+    #[test]
+    fn keys_of_paths(parts in support::files::any_path()) {
+        let key = key_of(parts.iter().map(Vec::as_slice));
+        prop_assert_eq!(&plain::files::key(&key), &parts);
+        prop_assert_eq!(parts_of(&key).unwrap(), parts);
+    }
+}
+
 #[test]
 fn golden_chunks() {
     for (name, bytes) in chunks() {
         match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" | "leaf-layer" => {
-                assert_eq!(plain::leaf(&bytes), read(&bytes), "{name}");
-            }
-            "reference-blob" | "reference-tree" => {
+            name if name.starts_with("leaf-") => assert_eq!(plain::leaf(&bytes), read(&bytes), "{name}"),
+            name if name.starts_with("reference-") => {
                 assert_eq!(plain::reference(&bytes), read_reference(&bytes), "{name}");
             }
             "branch" | "branch-metadata" => {

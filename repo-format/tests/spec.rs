@@ -63,6 +63,7 @@ fn diagrams_are_those_of_the_modules() {
         "run_digest",
         "patch",
         "blob",
+        "file_tree",
     ];
     for module in modules {
         let mut found = 0;
@@ -261,9 +262,7 @@ fn chunks_begin_as_their_diagrams() {
     let spec = spec();
     for (name, bytes) in support::chunks::chunks() {
         let structure = match name {
-            "leaf-murmur3" | "leaf-plain" | "leaf-ungrouped" | "leaf-referring" | "leaf-values" | "leaf-layer" => {
-                "leaf"
-            }
+            name if name.starts_with("leaf-") => "leaf",
             "branch" | "branch-metadata" => "branch",
             "patch" => name,
             _ => continue,
@@ -293,6 +292,39 @@ fn chunks_begin_as_their_diagrams() {
     let kinds = [EntryKind::Deletion, EntryKind::Raw, EntryKind::Cell, EntryKind::Tombstone].map(|k| k as u8);
     assert_eq!(kinds, [0, 1, 2, 3]);
     assert!(spec.contains("Kinds: 0 deletion, 1 raw") && spec.contains("2 cell, 3 tombstone"));
+}
+
+/// The columns of a file tree, and the numbers in the text about them.
+#[test]
+fn columns_of_files_are_those_of_the_code() {
+    use repo_format::file_tree::NUMERIC;
+    use repo_format::leaf::VALUE_INLINE_MAX;
+    let rows = table(&["column", "what it says", "of"]);
+    let numbers: Vec<u32> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    let mut used: Vec<u32> = support::files::records().iter().flat_map(|(_, body)| columns(body)).collect();
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(numbers, used);
+    let says = |column: u32| &rows[column as usize - 1][1];
+    assert!(NUMERIC.into_iter().all(|column| says(column).contains("u32")));
+    for (column, text) in [
+        (2, format!("up to {CONTENT_INLINE_MAX} bytes here")),
+        (4, format!("1 to {USER_NAME_MAX} bytes")),
+        (5, format!("1 to {USER_NAME_MAX} bytes")),
+        (7, format!("up to {TARGET_MAX} bytes")),
+        (9, format!("up to {ASIDE_INLINE_MAX} bytes here, up to {ASIDE_MAX} as a reference")),
+        (10, format!("up to {ASIDE_INLINE_MAX} bytes here, up to {ASIDE_MAX} as a reference")),
+        (11, format!("up to {VALUE_INLINE_MAX} bytes")),
+    ] {
+        assert!(says(column).contains(&text), "column {column}: {text}");
+    }
+    let spec = spec();
+    assert!(spec.contains(&format!("A part has 1 to {PART_MAX} bytes")));
+    assert!(spec.contains(&format!("A key has up to {PATH_MAX} bytes")));
+}
+
+fn columns(body: &[u8]) -> Vec<u32> {
+    repo_format::record::Entries::new(body).map(|entry| entry.unwrap().column).collect()
 }
 
 #[test]
@@ -400,6 +432,13 @@ fn limits_are_those_of_the_code() {
         SNAPSHOT_ROOTS_MAX,
         SNAPSHOT_BODY_MAX,
         SNAPSHOT_SHARDS_MAX,
+        CONTENT_INLINE_MAX,
+        ASIDE_INLINE_MAX,
+        ASIDE_MAX,
+        PART_MAX,
+        PATH_MAX,
+        TARGET_MAX,
+        USER_NAME_MAX,
         CONFIG_MAX,
         CREDENTIAL_MAX,
         EPOCHS_MAX,

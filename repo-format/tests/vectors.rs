@@ -11,6 +11,7 @@ use repo_format::run_digest::{Head, RunDigest};
 use std::fmt::Write;
 use std::path::PathBuf;
 use support::chunks::chunks;
+use support::files::files;
 use support::*;
 
 fn folder() -> PathBuf {
@@ -56,7 +57,9 @@ fn vectors() -> Vec<(String, String)> {
     line("key-file-public", &credential(repo_format::credential::NewLock::KeyFile(&key_file())).public.0);
     line("frame-list-hash", &repo_format::frame::FrameHeader::parse(&objects()[8].1).unwrap().list_hash.0);
     let mut all = vec![("derived".to_string(), derived), ("groups-murmur3".to_string(), groups())];
-    all.extend(objects().into_iter().chain(chunks()).map(|(name, bytes)| (name.to_string(), hex(&bytes))));
+    all.extend(
+        objects().into_iter().chain(chunks()).chain(files()).map(|(name, bytes)| (name.to_string(), hex(&bytes))),
+    );
     all
 }
 

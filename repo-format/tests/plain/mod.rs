@@ -2,6 +2,7 @@
 //! code with the library, and panics where the library returns an error.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod files;
 pub mod hash;
 
 /// What is in force: nothing, a deletion (time and ldt), or, inside, what lies below a layer.
@@ -297,7 +298,7 @@ pub fn group(partition_key: &[u8]) -> Vec<u8> {
 }
 
 /// What hangs under a record.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// Length, root.
     Blob(u64, [u8; 32]),

@@ -166,8 +166,8 @@ fn values() -> Vec<u8> {
     out
 }
 
-/// Both kinds of references.
-fn references() -> [(&'static str, Vec<u8>); 2] {
+/// Every kind of references.
+fn references() -> [(&'static str, Vec<u8>); 3] {
     let put = |reference: Reference| {
         let mut out = Vec::new();
         reference.put(&mut out);
@@ -175,12 +175,17 @@ fn references() -> [(&'static str, Vec<u8>); 2] {
     };
     let tree = TreeRef { id: ChunkId([0x77; 32]), level: 2, records: 70_000, blobs: 3 };
     let blob = BlobRef { length: 5_000_000, root: ChunkId([0x88; 32]) };
-    [("reference-blob", put(Reference::Blob(blob))), ("reference-tree", put(Reference::Tree(tree)))]
+    let chunk = BlobRef { length: 70_000, root: ChunkId([0x66; 32]) };
+    [
+        ("reference-blob", put(Reference::Blob(blob))),
+        ("reference-tree", put(Reference::Tree(tree))),
+        ("reference-chunk", put(Reference::Chunk(chunk))),
+    ]
 }
 
 /// A kept file, and a patch of a node with two counts and both trees.
 fn referring() -> Vec<u8> {
-    let [(_, blob), (_, tree)] = references();
+    let [(_, blob), (_, tree), _] = references();
     let at = |column, kind, value| Entry { time: 0, ..entry(column, kind, Some(value)) };
     let about = br#"{"reason":"of no table","merged":false}"#;
     let file = body(&[at(1, EntryKind::Cell, about), at(2, EntryKind::Raw, &blob)]);
@@ -196,6 +201,19 @@ fn referring() -> Vec<u8> {
     for (key, body) in [(&b"abc\0\0n1"[..], patch), (b"n1\0ks\0t-1\0x.db", file)] {
         builder.push(key, 0, Class::Row, &body).unwrap();
         assert!(builder.refers());
+    }
+    let mut out = Vec::new();
+    builder.finish(&mut out);
+    out
+}
+
+/// A file tree, as its engine lays it out.
+fn of_files() -> Vec<u8> {
+    let layout = Layout { numeric: repo_format::file_tree::NUMERIC.to_vec(), ..Layout::default() };
+    let mut builder = LeafBuilder::new(layout);
+    for (name, body) in super::files::records() {
+        let key = repo_format::file_tree::key_of([&b"srv"[..], name.as_bytes()]);
+        builder.push(&key, 0, Class::Row, &body).unwrap();
     }
     let mut out = Vec::new();
     builder.finish(&mut out);
@@ -236,6 +254,7 @@ pub fn chunks() -> Vec<(&'static str, Vec<u8>)> {
         ("leaf-referring", referring()),
         ("leaf-values", values()),
         ("leaf-layer", layer()),
+        ("leaf-files", of_files()),
         ("branch", branch(PackClass::Content)),
         ("branch-metadata", branch(PackClass::Metadata)),
         ("patch", patch()),

@@ -42,6 +42,17 @@ pub fn extents(file: &File, size: u64) -> io::Result<Option<Extents>> {
     Ok((!is_whole).then_some(all))
 }
 
+/// The pieces of which `read` bytes were read before the file ended.
+pub fn as_read(pieces: &[(u64, u64)], read: u64) -> Extents {
+    let mut left = read;
+    let was_read = |(at, length): &(u64, u64)| {
+        let n = left.min(*length);
+        left -= n;
+        (n > 0).then_some((*at, n))
+    };
+    pieces.iter().map_while(was_read).collect()
+}
+
 /// Reads the data of a file, one piece after the other, or all of it, and counts them.
 pub struct Data<'a> {
     file: &'a File,
@@ -83,5 +94,25 @@ impl Read for Data<'_> {
         self.read += got as u64;
         self.watch.advance(got as u64);
         Ok(got)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_file_that_was_cut_the_pieces_that_were_read_stay_where_they_are() {
+        let pieces = [(4, 4), (16, 8), (32, 1)];
+        for (read, are) in [
+            (0, &[][..]),
+            (3, &[(4, 3)]),
+            (4, &[(4, 4)]),
+            (5, &[(4, 4), (16, 1)]),
+            (12, &[(4, 4), (16, 8)]),
+            (13, &pieces),
+        ] {
+            assert_eq!(as_read(&pieces, read), are);
+        }
     }
 }

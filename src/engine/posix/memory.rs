@@ -5,11 +5,14 @@
 //! file  = magic 16 │ blocks │ end
 //! block = length u32 │ check 8 │ entries, compressed
 //! entry = key string │ device, inode, size varint
-//!       │ mtime, ctime: seconds zigzag, nanoseconds │ young u8 │ body string
+//!       │ mtime, ctime: seconds zigzag, nanoseconds u32 │ young u8 │ body string
 //! end   = 0 u32 │ bytes read u64 │ snapshot, 64 hex digits
 //! ```
 //! Keys ascend, and are whole: compression takes what they share. The end is written once the backup has committed: without it a file says nothing.
 //! It holds what anybody can learn who may read the files themselves, and is for its owner alone.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -18,12 +21,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use repo_format::FormatError;
 use repo_format::wire::{Put, Reader, unzigzag, zigzag};
 
 use crate::error::{Error, Result};
 use crate::whole::beside;
 
-const MAGIC: &[u8; 16] = b"onefold files 0\n";
+/// What a file begins with.
+pub(super) const MAGIC: &[u8; 16] = b"onefold files 0\n";
 const END: usize = 4 + 8 + 64;
 /// Bytes of entries at which a block ends.
 const BLOCK: usize = 128 << 10;
@@ -60,8 +65,8 @@ pub struct Known {
 }
 
 /// Reads what is remembered, in the order of the keys. What is damaged ends it: what comes behind is read anew.
-pub struct Remembered {
-    input: BufReader<File>,
+pub struct Remembered<R = BufReader<File>> {
+    input: R,
     block: Vec<u8>,
     at: usize,
     next: Option<Known>,
@@ -88,13 +93,20 @@ pub fn ending(path: &Path) -> Option<Ending> {
     let mut r = Reader::new(&end, "end");
     let (zero, bytes) = (r.u32().ok()?, r.u64().ok()?);
     let snapshot = std::str::from_utf8(r.bytes(64).ok()?).ok()?.to_owned();
-    (zero == 0).then_some(Ending { bytes, snapshot })
+    let is_id = snapshot.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (zero == 0 && is_id).then_some(Ending { bytes, snapshot })
 }
 
 impl Remembered {
     /// Of the file at `path`; `None` where there is none that can be read. Of a backup that did not commit nothing is sure.
     pub fn open(path: &Path, is_sure: bool) -> Option<Remembered> {
-        let mut input = BufReader::with_capacity(256 << 10, File::open(path).ok()?);
+        Remembered::of(BufReader::with_capacity(256 << 10, File::open(path).ok()?), is_sure)
+    }
+}
+
+impl<R: Read> Remembered<R> {
+    /// Of what `input` gives; `None` where that is no such file. It may lack an end: that of a pass of this very backup has none yet.
+    pub fn of(mut input: R, is_sure: bool) -> Option<Remembered<R>> {
         let mut magic = [0; MAGIC.len()];
         input.read_exact(&mut magic).ok()?;
         (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0, next: None, open: true, is_sure })
@@ -123,6 +135,12 @@ impl Remembered {
             self.next = None;
         }
         self.peek().map(|next| next.key.as_slice()).filter(|key| key.starts_with(prefix))
+    }
+
+    /// That one.
+    pub fn below(&mut self, prefix: &[u8]) -> Option<Known> {
+        self.next_below(prefix)?;
+        self.next.take()
     }
 
     fn peek(&mut self) -> Option<&Known> {
@@ -161,12 +179,37 @@ impl Remembered {
     }
 }
 
+/// Appends a block, whose entries are compressed already. What is too long is no block, and ends the file for who reads it.
+pub(super) fn put_block(out: &mut Vec<u8>, compressed: &[u8]) {
+    out.put_u32(u32::try_from(compressed.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(&blake3::hash(compressed).as_bytes()[..8]);
+    out.extend_from_slice(compressed);
+}
+
+/// Appends an entry.
+pub(super) fn put_entry(out: &mut Vec<u8>, known: &Known) {
+    let Known { key, local, young, body } = known;
+    out.put_string(key);
+    [local.device, local.inode, local.size].into_iter().for_each(|n| out.put_varint(n));
+    for (seconds, nanoseconds) in [local.modified, local.changed] {
+        out.put_varint(zigzag(seconds));
+        out.put_u32(nanoseconds);
+    }
+    out.push(u8::from(*young));
+    out.put_string(body);
+}
+
+/// Reads an entry.
 fn entry(r: &mut Reader<'_>) -> repo_format::Result<Known> {
     let key = r.string()?.to_vec();
     let (device, inode, size) = (r.varint()?, r.varint()?, r.varint()?);
     let modified = (unzigzag(r.varint()?), r.u32()?);
     let changed = (unzigzag(r.varint()?), r.u32()?);
-    let young = r.u8()? != 0;
+    let young = match r.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(FormatError::Invalid("entry")),
+    };
     let local = Local { device, inode, size, modified, changed };
     Ok(Known { key, local, young, body: r.string()?.to_vec() })
 }
@@ -191,27 +234,17 @@ impl Remembering {
 
     /// Adds one; keys ascend.
     pub fn add(&mut self, known: &Known) -> Result<()> {
-        let Known { key, local, young, body } = known;
-        let out = &mut self.block;
-        out.put_string(key);
-        [local.device, local.inode, local.size].into_iter().for_each(|n| out.put_varint(n));
-        for (seconds, nanoseconds) in [local.modified, local.changed] {
-            out.put_varint(zigzag(seconds));
-            out.put_u32(nanoseconds);
-        }
-        out.push(u8::from(*young));
-        out.put_string(body);
-        if out.len() >= BLOCK { self.write_block() } else { Ok(()) }
+        put_entry(&mut self.block, known);
+        if self.block.len() >= BLOCK { self.write_block() } else { Ok(()) }
     }
 
     fn write_block(&mut self) -> Result<()> {
         let failed = |e| Error::io(self.path.display(), e);
-        let bytes = zstd::bulk::compress(&self.block, LEVEL).map_err(failed)?;
+        let compressed = zstd::bulk::compress(&self.block, LEVEL).map_err(failed)?;
         self.block.clear();
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let mut head = length.to_le_bytes().to_vec();
-        head.extend_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
-        self.output.write_all(&head).and_then(|()| self.output.write_all(&bytes)).map_err(failed)
+        let mut block = Vec::with_capacity(12 + compressed.len());
+        put_block(&mut block, &compressed);
+        self.output.write_all(&block).map_err(failed)
     }
 
     /// Everything was added, of which so many bytes were read.

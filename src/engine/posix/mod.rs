@@ -11,6 +11,7 @@
 mod attributes;
 mod content;
 mod folder;
+pub mod fuzzing;
 mod memory;
 mod names;
 mod read;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::{Gid, Group, Uid, User};
+use repo_format::limits::USER_NAME_MAX;
 
 /// Names by number, each asked for once.
 #[derive(Default)]
@@ -13,7 +14,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Of a user; `None` where nobody is called so.
+    /// Of a user; `None` where nobody is called so, or by a name that no record has.
     pub fn user(&self, number: u32) -> Option<Vec<u8>> {
         once(&self.users, number, || Some(User::from_uid(Uid::from_raw(number)).ok()??.name))
     }
@@ -30,5 +31,6 @@ fn once(
     ask: impl FnOnce() -> Option<String>,
 ) -> Option<Vec<u8>> {
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(number).or_insert_with(|| ask().map(String::into_bytes)).clone()
+    let is_name = |name: &Vec<u8>| (1..=USER_NAME_MAX).contains(&name.len());
+    known.entry(number).or_insert_with(|| ask().map(String::into_bytes).filter(is_name)).clone()
 }

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use repo_format::file_tree::{ASIDE_INLINE_MAX, Bytes, CONTENT_INLINE_MAX, FileKind, FileRecord, Lacks, put_extents};
+use repo_format::file_tree::{Bytes, FileKind, FileRecord, Lacks, put_extents};
+use repo_format::limits::{ASIDE_INLINE_MAX, ASIDE_MAX, CONTENT_INLINE_MAX, TARGET_MAX};
 use rustix::fs::{Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, major, minor};
 use rustix::io::Errno;
 
 use super::attributes::attributes;
-use super::content::{Data, extents};
+use super::content::{Data, as_read, extents};
 use super::memory::{Known, Local};
 use super::names::Names;
 use super::rules::path_of;
@@ -221,7 +222,11 @@ impl FileReader<'_> {
             }
             _ => {
                 if kind == FileKind::Link {
-                    parts.target = Some(item.folder.link(&item.name).map_err(Failed::Theirs)?);
+                    let target = item.folder.link(&item.name).map_err(Failed::Theirs)?;
+                    if target.len() > TARGET_MAX {
+                        return Err(Failed::of(Errno::NAMETOOLONG));
+                    }
+                    parts.target = Some(target);
                 }
                 let path = item.folder.path(&item.name);
                 parts.attributes = attributes(|buf| llistxattr(&path, buf), |name, buf| lgetxattr(&path, name, buf))
@@ -239,6 +244,8 @@ impl FileReader<'_> {
         let blocks = (stat.st_blocks as u64).saturating_mul(512);
         let has_holes = blocks < before.size || (!parts.attributes.is_empty() && before.size > 0);
         let pieces = if has_holes { extents(file, before.size).map_err(Failed::Theirs)? } else { None };
+        // Of more holes than a record can say the zeros are read.
+        let pieces = pieces.filter(|pieces| holes(before.size, pieces).len() <= ASIDE_MAX);
         let mut data = Data::new(file, pieces.as_deref(), self.watch);
         let Contents { sink, chunker, .. } = self.contents;
         let stored = BUFFER.with_borrow_mut(|buffer| -> Result<Option<Stored>> {
@@ -264,15 +271,15 @@ impl FileReader<'_> {
             self.problem(&item.key, true, "changed while it was read: it is stored as it was read");
             parts.young = true;
         }
-        let length = match &pieces {
-            Some(pieces) if !is_cut => {
-                let mut bytes = Vec::new();
-                put_extents(&mut bytes, before.size, pieces);
-                parts.extents = Some(bytes);
-                before.size
+        let mut length = if pieces.is_some() && !is_cut { before.size } else { read };
+        if let Some(mut pieces) = pieces {
+            if is_cut {
+                pieces = as_read(&pieces, read);
+                length = pieces.last().map_or(0, |(at, bytes)| at + bytes);
             }
-            _ => read,
-        };
+            let has_holes = length > read;
+            parts.extents = has_holes.then(|| holes(length, &pieces));
+        }
         *stat = after;
         stat.st_size = i64::try_from(length).unwrap_or(i64::MAX);
         Ok(())
@@ -307,10 +314,17 @@ impl FileReader<'_> {
             first: None,
             lacks: parts.lacks,
         };
+        debug_assert!(record.fits(), "{record:?}");
         let mut body = Vec::new();
         record.put(&mut body);
         Ok(body)
     }
+}
+
+fn holes(size: u64, pieces: &[(u64, u64)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_extents(&mut bytes, size, pieces);
+    bytes
 }
 
 fn here_or(bytes: &[u8], stored: Option<Stored>) -> Bytes<'_> {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
-use repo_format::file_tree::{FileKind, FileRecord};
+use repo_format::file_tree::{FileKind, FileRecord, is_first};
 use repo_format::record::{Class, check};
 
 use super::memory::{Known, Passed, Remembering};
@@ -96,7 +96,12 @@ impl<'a> FilesRun<'a> {
         first.left = first.left.saturating_sub(1);
         let mut body = Vec::new();
         let record = FileRecord::parse(&first.known.body)?;
-        FileRecord { first: Some(&first.known.key), ..record }.put(&mut body);
+        let key = Some(first.known.key.as_slice()).filter(|key| is_first(key));
+        if key.is_none() {
+            let what = "has a longer first name than a record can say, and is stored as a file of its own";
+            self.reader.problem(&item.key, false, what);
+        }
+        FileRecord { first: key, ..record }.put(&mut body);
         let known = Known { key: item.key, body, local: first.known.local, young: first.known.young };
         if first.left == 0 {
             self.links.remove(&of);

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use repo_format::file_tree::{Bytes, CONTENT_INLINE_MAX, FileRecord, Lacks, PART_MAX, key_of};
+use repo_format::file_tree::{Bytes, FileRecord, Lacks, key_of};
+use repo_format::limits::{CONTENT_INLINE_MAX, PART_MAX};
 use repo_format::record::{Class, check};
 use serde_json::{Value, json};
 

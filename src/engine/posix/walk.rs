@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use repo_format::file_tree::{Lacks, PART_MAX, PATH_MAX};
+use repo_format::file_tree::Lacks;
+use repo_format::limits::{PART_MAX, PATH_MAX};
 use repo_format::reference::{Reference, references};
 use rustix::fs::FileType;
 use rustix::io::Errno;

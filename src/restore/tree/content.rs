@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use repo_format::file_tree::{Bytes, FileRecord, extents};
+use repo_format::limits::ASIDE_MAX;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
@@ -13,15 +14,12 @@ use crate::error::{Error, Result};
 use crate::run::{ChunkKind, ChunkSource};
 use crate::watch::Watch;
 
-/// Bytes beside a record are no more than this: attributes, holes.
-const ASIDE_MAX: u64 = 64 << 20;
-
 /// What stands beside a record, or in it.
 pub fn aside(bytes: Option<Bytes<'_>>, chunks: &dyn ChunkSource) -> Result<Vec<u8>> {
     match bytes {
         None => Ok(Vec::new()),
         Some(Bytes::Here(bytes)) => Ok(bytes.to_vec()),
-        Some(Bytes::Blob(blob)) => blob::read_bytes(&blob, chunks, ASIDE_MAX),
+        Some(Bytes::Blob(blob)) => blob::read_bytes(&blob, chunks, ASIDE_MAX as u64),
         Some(Bytes::Chunk(chunk)) => {
             let mut all = Vec::new();
             blob::visit_chunk(&chunk, chunks, &mut |bytes| {
