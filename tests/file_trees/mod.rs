@@ -2,6 +2,9 @@
 
 mod expected;
 mod grown;
+mod hostile;
+mod kills;
+mod nights;
 mod restoring;
 mod round_trip;
 mod streams;
@@ -31,6 +34,7 @@ pub fn is_root() -> bool {
 }
 
 /// Says which test is left out, and why.
+#[allow(clippy::print_stderr)]
 pub fn left_out(test: &str, why: &str) {
     eprintln!("file trees: {test} is left out: {why}");
 }

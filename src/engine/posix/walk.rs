@@ -45,6 +45,13 @@ struct Level {
     device: Option<u64>,
 }
 
+/// A folder of which only what is remembered can be had.
+struct Unread {
+    prefix: Vec<u8>,
+    /// Which of what is remembered is believed: the first that knows anything below it.
+    believed: Option<usize>,
+}
+
 /// See the module.
 pub struct Walker<'a> {
     rules: &'a Rules,
@@ -54,7 +61,7 @@ pub struct Walker<'a> {
     /// What comes before the next name.
     first: Option<Item>,
     /// The folder whose remembered files are to be given.
-    unread: Option<Vec<u8>>,
+    unread: Option<Unread>,
 }
 
 impl<'a> Walker<'a> {
@@ -116,13 +123,15 @@ impl<'a> Walker<'a> {
             if let Some(first) = self.first.take() {
                 return Ok(Some(Step::Item(first)));
             }
-            if let Some(prefix) = &self.unread {
-                let prefix = prefix.clone();
-                // The first that knows anything below the folder is the one that is believed.
-                match self.remembered.iter_mut().find_map(|one| one.below(&prefix)) {
-                    Some(known) => return Ok(Some(Step::Unread(known))),
-                    None => self.unread = None,
+            if let Some(Unread { prefix, believed }) = &mut self.unread {
+                let one = *believed;
+                let mut all = self.remembered.iter_mut().enumerate().filter(|(i, _)| one.is_none_or(|one| one == *i));
+                let found = all.find_map(|(i, remembered)| Some((i, remembered.below(prefix)?)));
+                if let Some((i, known)) = found {
+                    *believed = Some(i);
+                    return Ok(Some(Step::Unread(known)));
                 }
+                self.unread = None;
             }
             let Some(level) = self.stack.last_mut() else { return Ok(None) };
             let Some((name, of)) = level.names.next() else {
@@ -168,7 +177,7 @@ impl<'a> Walker<'a> {
         if unread {
             let what = format!("cannot be read: {}; what the last backup had of it stands", e.message());
             self.watch.problem(false, subject, what);
-            self.unread = Some([&key[..], &[0]].concat());
+            self.unread = Some(Unread { prefix: [&key[..], &[0]].concat(), believed: None });
         }
         let lacks = Lacks { unread, left_out: false };
         self.first = Some(Item { folder, name, key, known, lacks });
