@@ -45,7 +45,9 @@ fn what_no_snapshot_can_say_is_named_and_the_rest_is_restored() {
     // The folder, those in it, and both names of the file.
     assert_eq!(listed.lines().filter(|line| line.contains("\"path\"")).count(), 1 + fit + 2);
     let out = user.path("out");
-    user.run(&["restore", "latest", "--to", "files", "--out", out.to_str().unwrap()]).fine();
+    // What the backup could not say is told again.
+    let ran = user.run(&["restore", "latest", "--to", "files", "--out", out.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(3));
     let found = Command::new("find").arg(&out).args(["-name", "[dab]*", "-printf", "x"]).output().unwrap();
     assert!(found.status.success());
     // `deep` too begins with a d.

@@ -97,6 +97,10 @@ fn what_may_not_be_read_is_said_and_stands() {
     let Some(someone) = Someone::ordinary("what_may_not_be_read_is_said_and_stands") else { return };
     let file = someone.write("src/closed file", b"as it was read");
     let below = someone.write("src/closed folder/deep/file", b"as it was read");
+    // So many that nearly all of the tree is otherwise when they cannot be read.
+    for n in 0..100 {
+        someone.write(&format!("src/closed folder/{}/{n}", n % 3), b"x");
+    }
     someone.write("src/open", b"x");
     let (src, folder) = (someone.path("src"), someone.path("src/closed folder"));
     let close = |mode| {

@@ -123,7 +123,7 @@ fn names(all: &mut Vec<Thing>) {
         b"!not",
         b"#comment",
         b"\x01",
-        b"a:/b",
+        b"a:",
         b"\\x41",
         b"...",
         b"~",

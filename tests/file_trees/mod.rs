@@ -3,6 +3,9 @@
 mod expected;
 mod faults;
 mod grown;
+mod hostile;
+mod kills;
+mod nights;
 mod restoring;
 mod round_trip;
 mod streams;

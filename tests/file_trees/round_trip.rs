@@ -34,12 +34,13 @@ fn there_and_back(someone: &Someone, src: &Path) {
     same(src, &out);
 }
 
-/// Numbers of all files, and when anything about them was changed.
-fn inodes(out: &Path) -> Vec<(PathBuf, u64, (i64, i64))> {
+/// Numbers of all there is, and of what is no folder when anything about it was changed.
+fn inodes(out: &Path) -> Vec<(PathBuf, u64, String)> {
     let mut all = Vec::new();
     each(out, &mut |path| {
         let of = path.symlink_metadata().unwrap();
-        all.push((path.to_owned(), of.ino(), (of.ctime(), of.ctime_nsec())));
+        let changed = if of.is_dir() { String::new() } else { format!("{}.{}", of.ctime(), of.ctime_nsec()) };
+        all.push((path.to_owned(), of.ino(), changed));
     });
     all
 }

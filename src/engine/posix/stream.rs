@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use repo_format::file_tree::{Bytes, FileRecord, Lacks, key_of};
-use repo_format::limits::{CONTENT_INLINE_MAX, PART_MAX};
+use repo_format::limits::CONTENT_INLINE_MAX;
 use repo_format::record::{Class, check};
 use serde_json::{Value, json};
 
@@ -24,6 +24,9 @@ use crate::merge::Owned;
 use crate::run::{RecordBatch, Run};
 use crate::store::lock;
 use crate::watch::Watch;
+
+/// File systems have no longer names.
+const NAME_MAX: usize = 255;
 
 /// See the module.
 pub struct OneStream {
@@ -51,7 +54,7 @@ impl OneStream {
     pub fn open(params: &Params, host: &str, env: &Env<'_>) -> Result<OneStream> {
         let name = params.text("name").unwrap_or_default().to_owned();
         let is_name =
-            !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= PART_MAX;
+            !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= NAME_MAX;
         if !is_name {
             return Err(Error::new(Kind::Usage, format_args!("--name {name}"), "is no name of a file")
                 .hint("give a name without /, like db.sql"));

@@ -149,14 +149,18 @@ impl Restore<'_> {
                 false => Todo::Write,
             });
         };
-        let there = match place.open(name) {
-            // His own, but he may not read it.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(Todo::Write),
-            opened => File::from(opened.map_err(failed)?),
-        };
         let layout = Layout::of(file, self.chunks)?;
-        let looks_same = self.request.overwrite == Overwrite::IfChanged
-            && (u64::try_from(stat.st_size).unwrap_or_default(), modified(stat)) == (layout.length, file.modified);
+        let looks_same =
+            (u64::try_from(stat.st_size).unwrap_or_default(), modified(stat)) == (layout.length, file.modified);
+        let there = match place.open(name) {
+            Ok(there) => File::from(there),
+            // His own, which he may not read: it is what it looks like.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(if looks_same && is_set()? { Todo::Nothing } else { Todo::Write });
+            }
+            Err(e) => return Err(failed(e)),
+        };
+        let looks_same = looks_same && self.request.overwrite == Overwrite::IfChanged;
         if !looks_same && !is_same(content, &layout, self.chunks, &there, path)? {
             return Ok(Todo::Write);
         }
@@ -196,11 +200,9 @@ impl Restore<'_> {
             None => return Ok(None),
         };
         for folder in folders {
-            place = match place.enter(folder) {
-                Ok(place) => place,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(e),
-            };
+            // It is not there, or something else is.
+            let Ok(next) = place.enter(folder) else { return Ok(None) };
+            place = next;
         }
         Ok(Some((place, name.to_vec())))
     }
