@@ -100,7 +100,7 @@ fn backups_that_are_killed_go_on() {
     let mut acknowledged = someone.user.snapshots();
     while done < kills() {
         for _ in 0..=dice.below(3) {
-            someone.write(&format!("src/new {}", tries % 4), &noise(tries, 1 << 20));
+            someone.write(&format!("src/new {}", tries % 2), &noise(tries, 6 << 20));
             let mut backup = someone.command();
             backup.args(["backup", "files"]).arg(&src);
             done += u64::from(killed(&mut backup, usual, &mut dice));
