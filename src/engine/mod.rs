@@ -16,8 +16,8 @@ pub use params::{Form, Params};
 pub use rows::{Column, Of, Row, RowSink, Rows, Show};
 pub use schema::{KeyRange, KeyRanges, Schema, Selection, Shown, Wanted};
 pub use source::{
-    CaptureTime, Contents, Described, EVERYTHING, Finding, Kept, Narrowed, Node, NodeParts, Open, Part, Shard, Source,
-    Taking, TimeOf, Without, check_node_name,
+    CaptureTime, Contents, Described, EVERYTHING, Earlier, Finding, Kept, Narrowed, Node, NodeParts, Open, Part, Shard,
+    Source, Taking, TimeOf, Without, check_node_name,
 };
 
 use std::ffi::OsString;

@@ -110,6 +110,14 @@ pub struct Contents<'a> {
     pub memory: Option<&'a Path>,
     /// It is written anew.
     pub remembers: bool,
+    /// What the last snapshot has of the shard.
+    pub earlier: &'a dyn Earlier,
+}
+
+/// The last snapshot of a cluster.
+pub trait Earlier: Sync {
+    /// Its id, and the records of the shard that is read; `None` where there is none, or it may not be read.
+    fn records(&self) -> Result<Option<(String, Box<dyn Run + '_>)>>;
 }
 
 impl<'a> Taking<'a> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::{Said, Someone, is_root, left_out, same, summary};
+use crate::kill::noise;
 use crate::user::ran;
 
 #[test]
@@ -107,6 +108,8 @@ fn what_may_not_be_read_is_said_and_stands() {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode | (mode >> 2))).unwrap();
     };
+    let large = noise(3, 3 << 20);
+    someone.write("src/closed folder/large", &large);
     // From the start.
     close(0);
     someone.backup(&src, &[]).said(3, &["closed file", "closed folder"]);
@@ -121,7 +124,11 @@ fn what_may_not_be_read_is_said_and_stands() {
     close(0o644);
     assert_eq!(someone.backup(&src, &[]).code, Some(0));
     close(0);
-    for night in 0..3 {
+    for night in 0..5 {
+        // Also where the machine remembers nothing of it: then the last snapshot says what there was.
+        if night > 2 {
+            fs::remove_dir_all(someone.path("state")).unwrap();
+        }
         let done = someone.backup(&src, &[]);
         done.said(3, &["closed file", "closed folder", "stands"]);
         let out = someone.path(&format!("night {night}"));
@@ -129,6 +136,7 @@ fn what_may_not_be_read_is_said_and_stands() {
         assert_eq!(fs::read(out.join("closed file")).unwrap(), b"as it was read", "{night}");
         fs::set_permissions(out.join("closed folder"), fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(fs::read(out.join("closed folder/deep/file")).unwrap(), b"as it was read", "{night}");
+        assert!(fs::read(out.join("closed folder/large")).unwrap() == large, "{night}");
         assert_eq!(someone.run(&["dump", &dump]).fine(), "as it was read");
     }
     // And when it can be read again, it is as it is.

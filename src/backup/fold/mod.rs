@@ -11,12 +11,14 @@ use std::sync::PoisonError;
 use std::thread;
 
 use super::{Options, Target, seen};
-use crate::engine::{Contents, EVERYTHING, Engine, KeyRange, NodeParts, Part, Schema, Shard, Source, Taking, Without};
+use crate::engine::{
+    Contents, EVERYTHING, Earlier, Engine, KeyRange, NodeParts, Part, Schema, Shard, Source, Taking, Without,
+};
 use crate::error::{Error, Result};
 use crate::merge::{Across, Merge, Rule, Witness};
 use crate::run::{PackClass, RecordBatch, Run};
 use crate::snapshot;
-use crate::tree::{NodePatch, Root, Shape, UnownedCount};
+use crate::tree::{NodePatch, Root, Shape, UnownedCount, stack};
 use crate::watch::Watch;
 use below::{Below, Found};
 pub use parts::{Failed, Refused};
@@ -302,12 +304,22 @@ impl Attempt<'_> {
     fn taking(&self) -> Taking<'_> {
         let Target { sink, blobs, memory, remembers, .. } = self.common.target;
         let memory = memory.as_deref();
-        let contents = Contents { sink: *sink, chunker: blobs, memory, remembers: *remembers };
+        let contents = Contents { sink: *sink, chunker: blobs, memory, remembers: *remembers, earlier: self };
         Taking { watch: self.common.watch, contents: Some(contents) }
     }
 
     fn known_leaf_records(&self) -> Option<u32> {
         let before = self.common.target.before?.shard(&self.shard.id)?;
         (before.shard.name == self.shard.name).then_some(before.shard.leaf_records)
+    }
+}
+
+impl Earlier for Attempt<'_> {
+    fn records(&self) -> Result<Option<(String, Box<dyn Run + '_>)>> {
+        let Some(before) = self.common.target.before.filter(|before| before.can_read()) else { return Ok(None) };
+        let Some(earlier) = before.newest_shard(&self.shard.id) else { return Ok(None) };
+        let everything = (Vec::new(), None);
+        let run = stack(&earlier.shard.roots()?, before.chunks()?, self.rule(), Some(self.common.cut), everything);
+        Ok(Some((earlier.of.id.clone(), run)))
     }
 }

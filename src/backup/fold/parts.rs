@@ -44,11 +44,35 @@ impl Guard<'_> {
 struct Guarded<'a> {
     run: Box<dyn Run + 'a>,
     guard: Guard<'a>,
+    /// The last key.
+    last: Vec<u8>,
 }
 
 impl Run for Guarded<'_> {
     fn next_batch(&mut self, out: &mut RecordBatch) -> Result<bool> {
-        self.run.next_batch(out).map_err(|error| self.guard.note(error))
+        let more = self.run.next_batch(out).and_then(|more| {
+            self.look(out)?;
+            Ok(more)
+        });
+        more.map_err(|error| self.guard.note(error))
+    }
+}
+
+impl Guarded<'_> {
+    /// What is out of order here would be stored, and read by nobody.
+    fn look(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut last: Option<&[u8]> = Some(&self.last).filter(|last| !last.is_empty()).map(Vec::as_slice);
+        for record in batch.iter() {
+            if last.is_some_and(|last| last >= record.key) {
+                return Err(Error::damaged(self.guard.name, "gives keys that do not ascend"));
+            }
+            last = Some(record.key);
+        }
+        if let Some(last) = batch.last_key() {
+            self.last.clear();
+            self.last.extend_from_slice(last);
+        }
+        Ok(())
     }
 }
 
@@ -83,7 +107,7 @@ pub fn guarded<'b, 'p: 'b>(
 ) -> Result<Box<dyn Run + 'b>> {
     let guard = Guard { node, name: &part.name, files: &part.files, failed };
     match (part.open)(range) {
-        Ok(run) => Ok(Box::new(Guarded { run, guard })),
+        Ok(run) => Ok(Box::new(Guarded { run, guard, last: Vec::new() })),
         Err(error) => Err(guard.note(error)),
     }
 }

@@ -1,6 +1,6 @@
 //! Body of the fuzz target of what is remembered of files.
 
-use super::memory::{Known, MAGIC, Remembered, put_block, put_entry};
+use super::memory::{Known, MAGIC, Remembered, Remembers, put_block, put_entry};
 
 /// A file as it comes; one with a block of these bytes; and one whose entries they are, compressed. What is read of those is the one
 /// encoding of what they say.

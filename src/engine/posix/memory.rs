@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,6 +77,59 @@ pub struct Remembered<R = BufReader<File>> {
     is_sure: bool,
 }
 
+/// Files that are known from before, in the order of their keys.
+pub trait Remembers: Send {
+    /// The next one; `None` behind the last.
+    fn peek(&mut self) -> Option<&Known>;
+    /// That one, which is passed.
+    fn take(&mut self) -> Option<Known>;
+    /// Whether all contents are stored that records refer to.
+    fn is_sure(&self) -> bool;
+
+    /// What is known of `key`. Keys that are asked for ascend; those before it are passed over.
+    fn find(&mut self, key: &[u8]) -> Option<Known> {
+        loop {
+            match self.peek()?.key.as_slice().cmp(key) {
+                Ordering::Less => drop(self.take()),
+                Ordering::Equal => return self.take(),
+                Ordering::Greater => return None,
+            }
+        }
+    }
+
+    /// The key of the next one that begins with `prefix`, after those that were asked for.
+    fn next_below(&mut self, prefix: &[u8]) -> Option<&[u8]> {
+        while self.peek().is_some_and(|next| !next.key.starts_with(prefix) && next.key.as_slice() < prefix) {
+            self.take();
+        }
+        self.peek().map(|next| next.key.as_slice()).filter(|key| key.starts_with(prefix))
+    }
+
+    /// That one.
+    fn below(&mut self, prefix: &[u8]) -> Option<Known> {
+        self.next_below(prefix)?;
+        self.take()
+    }
+}
+
+impl<R: Read + Send> Remembers for Remembered<R> {
+    fn peek(&mut self) -> Option<&Known> {
+        if self.next.is_none() && self.open {
+            self.next = self.advance();
+            self.open = self.next.is_some();
+        }
+        self.next.as_ref()
+    }
+
+    fn take(&mut self) -> Option<Known> {
+        self.next.take()
+    }
+
+    fn is_sure(&self) -> bool {
+        self.is_sure
+    }
+}
+
 /// What the end says.
 pub struct Ending {
     /// Bytes that were read for it.
@@ -110,45 +164,6 @@ impl<R: Read> Remembered<R> {
         let mut magic = [0; MAGIC.len()];
         input.read_exact(&mut magic).ok()?;
         (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0, next: None, open: true, is_sure })
-    }
-
-    /// Whether all contents are stored that records refer to.
-    pub fn is_sure(&self) -> bool {
-        self.is_sure
-    }
-
-    /// What is remembered of `key`. Keys that are asked for ascend; those before it are passed over.
-    pub fn find(&mut self, key: &[u8]) -> Option<Known> {
-        loop {
-            let next = self.peek()?;
-            match next.key.as_slice().cmp(key) {
-                std::cmp::Ordering::Less => self.next = None,
-                std::cmp::Ordering::Equal => return self.next.take(),
-                std::cmp::Ordering::Greater => return None,
-            }
-        }
-    }
-
-    /// The key of the next one that begins with `prefix`, after those that were asked for.
-    pub fn next_below(&mut self, prefix: &[u8]) -> Option<&[u8]> {
-        while self.peek().is_some_and(|next| !next.key.starts_with(prefix) && next.key.as_slice() < prefix) {
-            self.next = None;
-        }
-        self.peek().map(|next| next.key.as_slice()).filter(|key| key.starts_with(prefix))
-    }
-
-    /// That one.
-    pub fn below(&mut self, prefix: &[u8]) -> Option<Known> {
-        self.next_below(prefix)?;
-        self.next.take()
-    }
-
-    fn peek(&mut self) -> Option<&Known> {
-        if self.next.is_none() && self.open {
-            self.next = self.advance();
-            self.open = self.next.is_some();
-        }
-        self.next.as_ref()
     }
 
     fn advance(&mut self) -> Option<Known> {

@@ -9,14 +9,16 @@ use repo_format::leaf::Layout;
 use serde_json::{Value, json};
 
 use super::SHARD;
-use super::memory::{Passed, Remembered, Remembering, ending};
+use super::earlier::EarlierFiles;
+use super::memory::{Passed, Remembered, Remembering, Remembers, ending};
 use super::names::Names;
 use super::read::{Compared, FileReader};
 use super::rules::{Rules, Wanted, paths};
 use super::run::FilesRun;
 use super::walk::Walker;
 use crate::engine::{
-    CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Taking, TimeOf, Without,
+    CaptureTime, Contents, Finding, Kept, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Taking, TimeOf,
+    Without,
 };
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
@@ -24,6 +26,7 @@ use crate::repo::world;
 use crate::run::{Run, ShardKind};
 use crate::store::lock;
 use crate::volume::Place;
+use crate::watch::Watch;
 use crate::whole::beside;
 
 /// See the module.
@@ -57,6 +60,10 @@ pub fn this_machine(host: &str, place: &Path) -> (Node, CaptureTime) {
     (node, CaptureTime { node: 0, place: Place::local(place.to_owned()), seconds, of: TimeOf::Manifest })
 }
 
+fn boxed<'a>(remembered: Remembered) -> Box<dyn Remembers + 'a> {
+    Box::new(remembered)
+}
+
 impl Files {
     /// As the parameters say.
     ///
@@ -72,30 +79,39 @@ impl Files {
         Ok(Files { node, shard, times, narrowed, paths, rules, compared, passed: Passed::default() })
     }
 
-    fn run<'a>(&'a self, taking: Taking<'a>) -> Result<FilesRun<'a>> {
-        let lacking = || Error::new(Kind::Usage, "files", "cannot be read without a place for their contents");
-        let contents = taking.contents.ok_or_else(lacking)?;
-        let mut remembered = Vec::new();
-        let mut remembering = None;
+    /// What is known from before: of this very backup, of one that died, and of the last one.
+    fn remembered<'a>(&self, contents: &Contents<'a>, watch: &Watch) -> Result<Vec<Box<dyn Remembers + 'a>>> {
+        let mut all: Vec<Box<dyn Remembers + 'a>> = Vec::new();
         if let Some(path) = contents.memory {
             // A shard may be read twice in one backup, and what was stored the first time is not read again; nor what a backup stored
             // that died, as far as that shows.
             let (new, pass) = (beside(path, "new"), beside(path, "pass"));
             if contents.remembers && fs::rename(&new, &pass).is_ok() {
-                let is_ours = self.passed.began.swap(true, Ordering::Relaxed);
-                remembered.extend(Remembered::open(&pass, is_ours));
+                let is_ours = self.passed.began.load(Ordering::Relaxed);
+                all.extend(Remembered::open(&pass, is_ours).map(boxed));
             }
             self.passed.began.store(true, Ordering::Relaxed);
-            if let Some(end) = ending(path) {
-                taking.watch.bytes_total.store(end.bytes, Ordering::Relaxed);
-                if contents.sink.stands_on(&end.snapshot)? {
-                    remembered.extend(Remembered::open(path, true));
-                }
-            }
-            if contents.remembers {
-                remembering = Remembering::create(path).ok();
+            if let Some(end) = ending(path)
+                && contents.sink.stands_on(&end.snapshot)?
+                && let Some(remembered) = Remembered::open(path, true)
+            {
+                watch.bytes_total.store(end.bytes, Ordering::Relaxed);
+                all.push(Box::new(remembered));
+                return Ok(all);
             }
         }
+        if let Some((snapshot, run)) = contents.earlier.records()? {
+            all.push(Box::new(EarlierFiles::new(run, contents.sink.stands_on(&snapshot)?)));
+        }
+        Ok(all)
+    }
+
+    fn run<'a>(&'a self, taking: Taking<'a>) -> Result<FilesRun<'a>> {
+        let lacking = || Error::new(Kind::Usage, "files", "cannot be read without a place for their contents");
+        let contents = taking.contents.ok_or_else(lacking)?;
+        let remembered = self.remembered(&contents, taking.watch)?;
+        let remembering =
+            contents.memory.filter(|_| contents.remembers).and_then(|path| Remembering::create(path).ok());
         let walker = Walker::new(Wanted::of(&self.paths), &self.rules, remembered, contents.sink, taking.watch)?;
         let reader = FileReader {
             contents,

@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::folder::{Folder, Names};
-use super::memory::{Known, Remembered};
+use super::memory::{Known, Remembers};
 use super::rules::{Rules, Wanted, path_of};
 use crate::error::{Error, Kind, Result};
 use crate::run::ChunkSink;
@@ -53,7 +53,7 @@ pub struct Walker<'a> {
     rules: &'a Rules,
     watch: &'a Watch,
     sink: &'a dyn ChunkSink,
-    remembered: Vec<Remembered>,
+    remembered: Vec<Box<dyn Remembers + 'a>>,
     stack: Vec<Level>,
     /// What comes before the next name.
     first: Option<Item>,
@@ -68,7 +68,7 @@ impl<'a> Walker<'a> {
     pub fn new(
         wanted: Wanted,
         rules: &'a Rules,
-        remembered: Vec<Remembered>,
+        remembered: Vec<Box<dyn Remembers + 'a>>,
         sink: &'a dyn ChunkSink,
         watch: &'a Watch,
     ) -> Result<Walker<'a>> {
