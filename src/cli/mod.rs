@@ -127,7 +127,8 @@ fn run(
         Command::Tag(a) => remark::tag(global, a, output),
         Command::RefillLog => refill::run(global, output),
         Command::Restore(a) => {
-            let none = || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM");
+            let none =
+                || Error::new(Kind::Usage, "restore", "needs a form").hint("give --to FORM, or of files --target DIR");
             restore::run(global, a, &args::target(engines, of_command)?.ok_or_else(none)?, engines, output)
         }
         Command::ShowConfig => config::run(global, of_command, profile, engines, output),

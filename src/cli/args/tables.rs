@@ -91,12 +91,7 @@ fn backups(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
 fn restores(all: Command, engines: &[&dyn Engine], from: Given) -> Command {
     let forms = forms::all(engines);
     let names = forms.iter().map(|of| PossibleValue::new(of.form.name).help(of.form.help));
-    let to = Arg::new("to")
-        .long("to")
-        .value_name("FORM")
-        .required_unless_present(forms::TARGET)
-        .help("In which form")
-        .help_heading(None::<&str>);
+    let to = Arg::new("to").long("to").value_name("FORM").help("In which form").help_heading(None::<&str>);
     let to = to.value_parser(PossibleValuesParser::new(names));
     forms.iter().fold(all.arg(to).arg(file()), |all, of| with_groups(all, of.groups(), from))
 }
@@ -142,7 +137,15 @@ pub fn known(engines: &[&dyn Engine], profile: &Profile, name: &str) -> Result<P
 /// Errors: what was given belongs to another form.
 pub fn target<'e>(engines: &[&'e dyn Engine], given: &ArgMatches) -> Result<Option<Form<'e>>> {
     let all = forms::all(engines);
-    let name = given.get_one::<String>("to").map_or(forms::FILES, String::as_str);
+    let means_files = || {
+        let has_path = given.get_one::<String>("snapshot").is_some_and(|snapshot| snapshot.contains(":/"));
+        has_path || given.value_source(forms::TARGET) == Some(ValueSource::CommandLine)
+    };
+    let name = match given.get_one::<String>("to") {
+        Some(name) => name.as_str(),
+        None if means_files() => forms::FILES,
+        None => return Ok(None),
+    };
     let Some(of) = all.iter().copied().find(|of| of.form.name == name) else {
         return Ok(None);
     };

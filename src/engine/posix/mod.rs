@@ -39,6 +39,8 @@ const FILES: &str = "files";
 /// The one shard of a snapshot.
 const SHARD: &str = "files";
 const STREAM: &str = "stream";
+/// Paths of so many bytes in all are named one by one in what a job is called.
+const JOB_MAX: usize = 200;
 
 /// The engine.
 pub struct Posix;
@@ -122,7 +124,15 @@ impl Engine for Posix {
             STREAM => params.text("name").unwrap_or_default().to_owned(),
             _ => {
                 let paths = rules::paths(params)?;
-                paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(",")
+                let all = paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(",");
+                match all.len() <= JOB_MAX {
+                    true => all,
+                    // Other paths are another job, however alike they begin.
+                    false => {
+                        let some: String = all.chars().take(JOB_MAX / 2).collect();
+                        format!("{some}… ({} paths, {})", paths.len(), &blake3::hash(all.as_bytes()).to_hex()[..16])
+                    }
+                }
             }
         };
         Ok(Some(what))
