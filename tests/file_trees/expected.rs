@@ -31,7 +31,7 @@ fn what_is_not_there_is_named() {
     let out = someone.path("out");
     someone.restore("latest", &missing, &out, &[]).said(1, &["src/missing"]);
     someone.restore("latest", &someone.path("src"), &out, &["--include", "nothing"]).said(1, &["src"]);
-    someone.run(&["restore", &format!("latest:{src}")]).failed(1, &["--to"]);
+    someone.run(&["restore", &format!("latest:{src}")]).failed(1, &["--target"]);
     ran(someone.command().args(["restore", "latest", "--target"]).arg(&there)).failed(1, &["src/file"]);
     ran(someone.command().args(["restore", "latest", "--target"]).arg(there.join("below"))).failed(1, &["src/file"]);
     assert_eq!(fs::read(&there).unwrap(), b"x");
