@@ -19,7 +19,7 @@ fn derived(key: &[u8; 32], nonce: &Nonce, what: &'static str) -> Result<(LessSaf
     let (long, short) = nonce.split_at(LONG);
     let wrong = || FormatError::Invalid(what);
     let long: [u8; LONG] = long.try_into().map_err(|_| wrong())?;
-    let subkey = Zeroizing::new(<[u8; 32]>::from(hchacha::<R20>(&(*key).into(), &long.into())));
+    let subkey = Zeroizing::new(<[u8; 32]>::from(hchacha::<R20>(key.into(), &long.into())));
     let key = UnboundKey::new(&CHACHA20_POLY1305, &*subkey).map_err(|_| wrong())?;
     let mut rest = [0; NONCE_LEN - LONG + 4];
     rest[4..].copy_from_slice(short);

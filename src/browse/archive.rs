@@ -8,7 +8,7 @@ use tar::{Builder, EntryType, Header};
 use super::spread::spread;
 use super::{nothing, range};
 use crate::error::{Error, Kind, Result};
-use crate::restore::tree::{Layout, aside};
+use crate::restore::tree::{Layout, aside, no_pattern};
 use crate::run::{ChunkSource, Record, RecordBatch};
 use crate::view::View;
 
@@ -24,13 +24,24 @@ const BLOCK: u64 = 512;
 ///
 /// Errors: `Usage` where nothing is at the path; what reading gives; those of `to`.
 pub fn archive(view: &View<'_>, path: &str, to: &mut dyn Write) -> Result<u64> {
+    no_pattern(path)?;
     let selection = view.select(path)?;
     let (from, _) = range(view, path)?;
     let mut archive = Archive { chunks: view.chunks(), builder: Builder::new(to), base: from.len(), entries: 0 };
     let mut run = view.records(Some(&*selection))?;
     let mut batch = RecordBatch::new();
-    while run.next_batch(&mut batch)? {
-        batch.iter().try_for_each(|record| archive.add(&record))?;
+    let mut all = || -> Result<()> {
+        while run.next_batch(&mut batch)? {
+            batch.iter().try_for_each(|record| archive.add(&record))?;
+        }
+        Ok(())
+    };
+    if let Err(e) = all() {
+        // Dropped, it would write the end of an archive; whoever reads this one must not take it for whole, so that what comes now is no
+        // header.
+        let _ = archive.builder.get_mut().write_all(&[b'!'; BLOCK as usize]);
+        std::mem::forget(archive.builder);
+        return Err(e);
     }
     if archive.entries == 0 {
         return Err(nothing(path));
@@ -52,7 +63,7 @@ struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// The name of a key: `./` and the parts behind the base; of the base itself its last part, where it is no folder.
+    /// The name of a key: the parts behind the base; of the base itself its last part, where it is no folder.
     fn name(&self, key: &[u8]) -> Vec<u8> {
         let behind = |key: &[u8]| key.iter().skip(1).map(|b| if *b == 0 { b'/' } else { *b }).collect::<Vec<u8>>();
         match key.get(self.base..) {

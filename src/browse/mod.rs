@@ -10,6 +10,7 @@ use repo_format::file_tree::{FileKind, FileRecord, parts_of};
 use crate::engine::target::unwritable;
 use crate::engine::{RowSink, Selection, Show, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::restore::tree::no_pattern;
 use crate::run::{Record, RecordBatch};
 use crate::view::View;
 use spread::spread;
@@ -91,6 +92,7 @@ fn range(view: &View<'_>, path: &str) -> Result<(Vec<u8>, Vec<u8>)> {
 ///
 /// Errors: `Usage` where no file is at the path, or what the backup had of it is nothing; what reading gives.
 pub fn content(view: &View<'_>, path: &str, to: &mut dyn Write) -> Result<u64> {
+    no_pattern(path)?;
     let selection = view.select(path)?;
     let (key, _) = range(view, path)?;
     let mut found = None;

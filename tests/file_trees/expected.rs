@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Stdio;
 
 use super::{Said, Someone, is_root, left_out, same, summary};
 use crate::kill::noise;
@@ -32,6 +33,11 @@ fn what_is_not_there_is_named() {
     someone.restore("latest", &missing, &out, &[]).said(1, &["src/missing"]);
     someone.restore("latest", &someone.path("src"), &out, &["--include", "nothing"]).said(1, &["src"]);
     someone.run(&["restore", &format!("latest:{src}")]).failed(1, &["--target"]);
+    // Of a folder that a pattern names, what lies in it is not named.
+    let pattern = format!("latest:{src}/*");
+    let to = out.to_str().unwrap();
+    someone.run(&["restore", &pattern, "--target", to, "--delete"]).failed(1, &["pattern", "--include"]);
+    someone.run(&["dump", &pattern, "--archive", "tar"]).failed(1, &["pattern"]);
     ran(someone.command().args(["restore", "latest", "--target"]).arg(&there)).failed(1, &["src/file"]);
     ran(someone.command().args(["restore", "latest", "--target"]).arg(there.join("below"))).failed(1, &["src/file"]);
     assert_eq!(fs::read(&there).unwrap(), b"x");
@@ -120,6 +126,12 @@ fn what_may_not_be_read_is_said_and_stands() {
     assert!(!out.join("closed file").exists() && out.join("open").exists());
     let dump = format!("latest:{}", file.display());
     someone.run(&["dump", &dump]).failed(1, &["closed file", "not read"]);
+    // An archive that lacks something is none to whoever reads it.
+    let folder_of = format!("latest:{}", src.display());
+    let mut dump_all = someone.command();
+    dump_all.args(["dump", &folder_of, "--archive", "tar"]).stdout(Stdio::piped());
+    let archive = dump_all.output().unwrap();
+    assert!(!archive.status.success() && archive.stdout.ends_with(&[b'!'; 512]), "{archive:?}");
     // After they were read once, as often as one likes.
     close(0o644);
     assert_eq!(someone.backup(&src, &[]).code, Some(0));

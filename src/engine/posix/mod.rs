@@ -22,6 +22,7 @@ mod run;
 mod schema;
 mod select;
 mod source;
+mod stands;
 mod stream;
 mod text;
 mod walk;

@@ -14,6 +14,7 @@ use super::content::{Data, as_read, extents};
 use super::memory::{Known, Local};
 use super::names::Names;
 use super::rules::path_of;
+use super::stands::{as_before, unread};
 use super::walk::Item;
 use crate::blob::{self, Stored};
 use crate::engine::Contents;
@@ -147,6 +148,14 @@ impl FileReader<'_> {
 
     /// The record of an item, of which the system says `stat`. Records of files with several names are as if this were the only one.
     pub fn read(&self, item: &Item, stat: &Stat) -> Result<Option<Known>> {
+        let is_folder = FileKind::of(stat.st_mode) == Some(FileKind::Folder);
+        if is_folder && !item.name.is_empty() && !item.lacks.unread {
+            self.problem(&item.key, true, "became a folder meanwhile: what lies in it is not there");
+            let lacks = Lacks { unread: true, ..item.lacks };
+            return self.read(&Item { lacks, ..item.clone() }, stat);
+        }
+        // What changes from now on may not be in what is read.
+        let began = i64::try_from(world::now_ms() / 1000).unwrap_or(i64::MAX);
         let now = local(stat);
         let key = item.key.clone();
         let same = item.known.as_ref().filter(|known| !self.is_too_large(stat) && self.is_same(known, &now));
@@ -172,7 +181,7 @@ impl FileReader<'_> {
                 return Ok(self.stands_in(item, kind, stat));
             }
         };
-        let young = parts.young || is_young(&stat, self.compared);
+        let young = parts.young || is_young(&stat, self.compared, began);
         let body = self.record(&stat, kind, &parts)?;
         Ok(Some(Known { key, local: local(&stat), young, body }))
     }
@@ -261,7 +270,9 @@ impl FileReader<'_> {
             blob::store(&mut all, &subject, chunker, sink, buffer).map(Some)
         });
         let stored = stored.map_err(|e| match e.kind() {
-            Kind::Io if e.subject() == subject => Failed::Theirs(std::io::Error::other(e.message().to_owned())),
+            Kind::Io | Kind::NotFound if e.subject() == subject => {
+                Failed::Theirs(std::io::Error::other(e.message().to_owned()))
+            }
             _ => Failed::Ours(e),
         })?;
         parts.stored = stored;
@@ -366,35 +377,8 @@ fn read_full(input: &mut dyn std::io::Read, to: &mut [u8]) -> std::io::Result<us
     Ok(n)
 }
 
-fn is_young(stat: &Stat, compared: Compared) -> bool {
+fn is_young(stat: &Stat, compared: Compared, began: i64) -> bool {
     let local = local(stat);
     let (seconds, _) = if compared.without_changed { local.modified } else { local.changed };
-    let now = i64::try_from(world::now_ms() / 1000).unwrap_or(i64::MAX);
-    FileKind::of(stat.st_mode) == Some(FileKind::File) && seconds.saturating_add(YOUNG) >= now
-}
-
-/// The remembered record of a file that did not change. `None` where it does not say all that is to be said tonight.
-fn as_before(known: &Known, lacks: Lacks, stat: &Stat) -> Option<Vec<u8>> {
-    let record = FileRecord::parse(&known.body).ok()?;
-    // Without times of change of status a mode and an owner may change alone.
-    let says_same = (record.mode, record.owner) == (stat.st_mode, (stat.st_uid, stat.st_gid));
-    let is_same = says_same && record.lacks == lacks && !lacks.unread;
-    if !is_same {
-        return None;
-    }
-    if record.first.is_none() {
-        return Some(known.body.clone());
-    }
-    let mut body = Vec::new();
-    FileRecord { first: None, ..record }.put(&mut body);
-    Some(body)
-}
-
-/// What is remembered of something that cannot be read tonight.
-pub fn unread(known: Known) -> Option<Known> {
-    let record = FileRecord::parse(&known.body).ok()?;
-    let lacks = Lacks { unread: true, ..record.lacks };
-    let mut body = Vec::new();
-    FileRecord { lacks, ..record }.put(&mut body);
-    Some(Known { body, young: true, ..known })
+    FileKind::of(stat.st_mode) == Some(FileKind::File) && seconds.saturating_add(YOUNG) >= began
 }

@@ -9,7 +9,8 @@ use repo_format::file_tree::{FileKind, FileRecord, is_first};
 use repo_format::record::{Class, check};
 
 use super::memory::{Known, Passed, Remembering};
-use super::read::{FileReader, Looked, local, unread};
+use super::read::{FileReader, Looked, local};
+use super::stands::unread;
 use super::walk::{Step, Walker};
 use crate::error::{Error, Result};
 use crate::run::{RecordBatch, Run};
@@ -82,6 +83,14 @@ impl<'a> FilesRun<'a> {
     fn linked(&mut self, step: Step, looked: Looked, known: Option<Known>) -> Result<Option<Known>> {
         let Some((of, names)) = several(&looked) else { return Ok(known) };
         let Step::Item(item) = step else { return Ok(known) };
+        if let Looked::There(stat) = &looked {
+            // A number is used again once all names of its file are gone.
+            let now = local(stat);
+            let is_other = |l: &Linked| (l.known.local.size, l.known.local.modified) != (now.size, now.modified);
+            if self.links.get(&of).is_some_and(is_other) {
+                self.links.remove(&of);
+            }
+        }
         let Some(first) = self.links.get_mut(&of) else {
             // Of its first name nothing came: it was taken away meanwhile.
             let known = match (known, &looked) {

@@ -25,6 +25,7 @@ pub enum Step {
 }
 
 /// Something that is there.
+#[derive(Clone)]
 pub struct Item {
     /// The folder in which it lies, or that it is.
     pub folder: Arc<Folder>,

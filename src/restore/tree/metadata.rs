@@ -62,6 +62,13 @@ fn each(names: &[u8]) -> impl Iterator<Item = &[u8]> {
     names.split(|b| *b == 0).filter(|name| !name.is_empty())
 }
 
+/// The mode of what belongs to `owner` here: what somebody else owned lends no rights of whoever owns it now.
+fn mode_for(file: &FileRecord<'_>, owner: (u32, u32)) -> Mode {
+    const LENDS: u32 = 0o6000;
+    let mode = file.mode & 0o7777;
+    Mode::from_raw_mode(if owner == file.owner { mode } else { mode & !LENDS })
+}
+
 /// Sets all of it on an open file or folder. The time comes last, and the mode before it: a new owner and lists of access take bits of
 /// it, and who may not write to a file sets no attributes.
 pub fn set(
@@ -87,7 +94,8 @@ pub fn set(
     for attribute in attributes {
         allowed(fsetxattr(fd, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
     }
-    fchmod(fd, Mode::from_raw_mode(file.mode & 0o7777))?;
+    let now = rustix::fs::fstat(fd)?;
+    fchmod(fd, mode_for(file, (now.st_uid, now.st_gid)))?;
     Ok(futimens(fd, &times(file))?)
 }
 
@@ -113,7 +121,8 @@ pub fn set_by_name(
     }
     // A link has no mode of its own.
     if file.target.is_none() {
-        rustix::fs::chmodat(place, name, Mode::from_raw_mode(file.mode & 0o7777), AtFlags::empty())?;
+        let owner = place.look(name)?.map_or(file.owner, |now| (now.st_uid, now.st_gid));
+        rustix::fs::chmodat(place, name, mode_for(file, owner), AtFlags::empty())?;
     }
     Ok(utimensat(place, name, &times(file), AtFlags::SYMLINK_NOFOLLOW)?)
 }
@@ -124,7 +133,11 @@ pub fn is_set(place: &Place, name: &[u8], file: &FileRecord<'_>, attributes: &[A
     let Some(stat) = place.look(name)? else { return Ok(false) };
     let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
     let owned = !rustix::process::geteuid().is_root() || (stat.st_uid, stat.st_gid) == file.owner;
-    if modified != file.modified || stat.st_mode != file.mode || !owned {
+    if modified != file.modified
+        || stat.st_mode & 0o7777 != mode_for(file, (stat.st_uid, stat.st_gid)).bits()
+        || stat.st_mode & 0o170_000 != file.mode & 0o170_000
+        || !owned
+    {
         return Ok(false);
     }
     let path = place.path(name);

@@ -31,7 +31,7 @@ use folders::{Level, Way};
 pub use metadata::Unset;
 use one::BESIDE;
 use place::Place;
-pub use whole::{Wanted, of_snapshot, trees};
+pub use whole::{Wanted, no_pattern, of_snapshot, trees};
 
 /// Contents that are asked for ahead.
 const AHEAD: usize = 256;

@@ -86,11 +86,9 @@ impl Restore<'_> {
             }
             Todo::Write => {}
         }
-        if there.is_some_and(|stat| FileKind::of(stat.st_mode) == Some(FileKind::Folder)) {
-            if !self.request.delete {
-                return Err(Error::new(Kind::AlreadyExists, path, "is a folder here: --delete takes it away"));
-            }
-            place.remove(name).map_err(failed)?;
+        let is_in_the_way = there.is_some_and(|stat| FileKind::of(stat.st_mode) == Some(FileKind::Folder));
+        if is_in_the_way && !self.request.delete {
+            return Err(Error::new(Kind::AlreadyExists, path, "is a folder here: --delete takes it away"));
         }
         self.done.written += 1;
         self.done.rewritten += 1;
@@ -100,7 +98,9 @@ impl Restore<'_> {
             place.remove(BESIDE).map_err(failed)?;
             made = self.beside(place, file, &attributes, path);
         }
-        let done = made.and_then(|()| place.rename(BESIDE, name).map_err(failed));
+        // What replaces a folder is there whole before that goes.
+        let cleared = made.and_then(|()| if is_in_the_way { place.remove(name).map_err(failed) } else { Ok(()) });
+        let done = cleared.and_then(|()| place.rename(BESIDE, name).map_err(failed));
         // What failed leaves nothing.
         done.inspect_err(|_| drop(place.remove(BESIDE)))
     }
@@ -250,7 +250,8 @@ fn modified(stat: &Stat) -> (i64, u32) {
 
 /// Whether what is there is as the record says, as far as the system tells without it being read.
 fn is_of(stat: &Stat, file: &FileRecord<'_>) -> bool {
-    (stat.st_mode, modified(stat)) == (file.mode, file.modified)
+    // Bits that lend rights may have been left away.
+    (stat.st_mode & !0o6000, modified(stat)) == (file.mode & !0o6000, file.modified)
 }
 
 /// Whether an error is of one file alone.

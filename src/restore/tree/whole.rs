@@ -36,6 +36,15 @@ pub fn trees(snapshot: &Snapshot) -> impl Iterator<Item = &Shard> {
     snapshot.shards.iter().filter(|shard| shard.kind == ShardKind::Files)
 }
 
+/// Refuses a pattern where one path is meant: of a folder that a pattern names, what lies in it is not named.
+pub fn no_pattern(path: &str) -> Result<()> {
+    match path.contains(['*', '?', '[']) {
+        true => Err(Error::new(Kind::Usage, format_args!("path {path}"), "is a pattern, where one path is needed")
+            .hint("name the folder, and give `restore` the pattern by --include; a sign in a name is written \\x2a, \\x3f, \\x5b")),
+        false => Ok(()),
+    }
+}
+
 /// Restores what is `wanted`.
 ///
 /// Errors: the snapshot has no such path; those of [`restore`]; `Damaged` where what was written reads otherwise.
@@ -46,6 +55,9 @@ pub fn of_snapshot(
     wanted: &Wanted<'_>,
     watch: &Watch,
 ) -> Result<Done> {
+    if let Some(path) = wanted.path {
+        no_pattern(path)?;
+    }
     let mut sum = Done::default();
     for shard in trees(snapshot) {
         let view = View::open(engine, snapshot, shard, chunks)?;
@@ -63,7 +75,7 @@ pub fn of_snapshot(
             verifies: None,
             watch,
         };
-        let done = restore(&mut *view.records(selection.as_deref())?, chunks, &request)?;
+        let mut done = restore(&mut *view.records(selection.as_deref())?, chunks, &request)?;
         if wanted.verify && !wanted.dry_run {
             // Whatever has the right size and time is read now.
             let overwrite = match wanted.overwrite {
@@ -77,6 +89,12 @@ pub fn of_snapshot(
                 let what = format!("{} files read otherwise than they were written", compared.rewritten);
                 return Err(Error::damaged(wanted.out.display(), what).hint("look at the disk that was restored to"));
             }
+            // What cannot be read to be compared is said, too.
+            let Done { damaged, problems, .. } = compared;
+            done.damaged |= damaged;
+            let new: Vec<_> =
+                problems.into_iter().filter(|(of, _)| !done.problems.iter().any(|(known, _)| known == of)).collect();
+            done.problems.extend(new);
         }
         sum = done;
     }
