@@ -78,7 +78,7 @@ pub enum Stored {
     Chunk(BlobRef),
 }
 
-/// As [`write`], but without a list where there is only one chunk. `buffer` may be used again for the next.
+/// As [`write()`], but without a list where there is only one chunk. `buffer` may be used again for the next.
 pub fn store(
     input: &mut dyn Read,
     subject: &str,
