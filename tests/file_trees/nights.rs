@@ -314,7 +314,8 @@ fn what_changes_meanwhile_is_said() {
     for (n, id) in someone.user.snapshots().iter().enumerate() {
         let out = someone.path(&format!("out {n}"));
         let done = someone.restore(id, &src, &out, &["--verify"]);
-        assert_eq!(done.code, Some(0), "{done:?}");
+        // A folder that came while the walk went by is in the snapshot as one that was not read.
+        assert!(matches!(done.code, Some(0 | 3)), "{done:?}");
         for n in 0..200 {
             assert!(fs::read(out.join(format!("{}/stays {n}", n % 5))).unwrap() == noise(n, 3000));
         }
