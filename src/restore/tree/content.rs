@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use repo_format::file_tree::{Bytes, FileRecord, extents};
 use repo_format::limits::ASIDE_MAX;
+use repo_format::limits::DATA_CHUNK_MAX;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
@@ -137,6 +138,9 @@ pub fn is_same(
     };
     let mut same = true;
     let mut compare = |piece: &BlobRef| -> Result<()> {
+        if piece.length > DATA_CHUNK_MAX as u64 {
+            return Err(Error::damaged(subject, "has a piece that is longer than any chunk"));
+        }
         if same {
             let there = read(piece.length)?;
             same = match there.as_ref().and_then(|bytes| chunks.name_of(ChunkKind::Data, bytes)) {
