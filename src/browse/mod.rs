@@ -27,10 +27,10 @@ const PASSED_MAX: usize = 2048;
 pub fn list(view: &View<'_>, path: &str, all: bool, to: &mut dyn RowSink) -> Result<u64> {
     let schema = view.schema();
     to.begin(&schema.columns(Show::default()).map_err(unwritable)?)?;
-    let mut rows = schema.rows(view.snapshot().cut.seconds, Show::default())?;
     if path.contains(['*', '?', '[']) {
         return fitting(view, path, to);
     }
+    let mut rows = schema.rows(view.snapshot().cut.seconds, Show::default())?;
     let (mut from, end) = range(view, path)?;
     let depth = if from.is_empty() { 1 } else { parts_of(&from)?.len() + 1 };
     let mut count = 0;

@@ -4,9 +4,8 @@ use std::io::Write;
 
 use repo_format::file_tree::{Bytes, FileRecord};
 
-use crate::blob;
 use crate::error::{Error, Result};
-use crate::restore::tree::Layout;
+use crate::restore::tree::{Layout, visit};
 use crate::run::ChunkSource;
 
 /// Writes all of it. Gives how many bytes.
@@ -15,11 +14,7 @@ use crate::run::ChunkSource;
 pub fn spread(file: &FileRecord<'_>, content: Bytes<'_>, chunks: &dyn ChunkSource, to: &mut dyn Write) -> Result<u64> {
     let layout = Layout::of(file, chunks)?;
     let mut spread = Spread { to, pieces: &layout.pieces, at: 0, left: 0 };
-    match content {
-        Bytes::Here(bytes) => spread.put(bytes)?,
-        Bytes::Chunk(chunk) => blob::visit_chunk(&chunk, chunks, &mut |bytes| spread.put(bytes))?,
-        Bytes::Blob(blob) => blob::visit(&blob, chunks, &mut |bytes| spread.put(bytes))?,
-    }
+    visit(content, chunks, &mut |bytes| spread.put(bytes))?;
     spread.fill(layout.length)?;
     Ok(layout.length)
 }

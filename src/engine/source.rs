@@ -286,15 +286,23 @@ pub trait Source: Sync {
     /// Which nodes' captures have a folder of a shard, with files or without. One entry for every captured node.
     fn captured(&self, shard: &Shard) -> Vec<bool>;
     /// What was seen in the files of a shard that were read to their ends, whatever the number of times.
-    fn findings(&self, shard: &Shard) -> Vec<Finding>;
+    fn findings(&self, _shard: &Shard) -> Vec<Finding> {
+        Vec::new()
+    }
     /// Files to be kept byte for byte.
-    fn kept(&self) -> &[Kept];
+    fn kept(&self) -> &[Kept] {
+        &[]
+    }
     /// What is wrong with the capture as a whole: said in the snapshot, and makes it incomplete.
-    fn problems(&self) -> &[String];
+    fn problems(&self) -> &[String] {
+        &[]
+    }
     /// What was left out by name, or is not captured of any node and was not asked for.
     fn narrowed(&self) -> &Narrowed;
     /// What was seen in the capture and left aside, and is no loss: said in the snapshot.
-    fn notes(&self) -> &[String];
+    fn notes(&self) -> &[String] {
+        &[]
+    }
     /// Whether a machine on which a node's files lie cannot be reached any more: opened anew, the source would be without it.
     fn is_lost(&self) -> bool {
         false

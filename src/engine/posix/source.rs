@@ -17,8 +17,7 @@ use super::rules::{Rules, Wanted, paths};
 use super::run::FilesRun;
 use super::walk::Walker;
 use crate::engine::{
-    CaptureTime, Contents, Finding, Kept, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Taking, TimeOf,
-    Without,
+    CaptureTime, Contents, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Taking, TimeOf, Without,
 };
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
@@ -159,24 +158,8 @@ impl Source for Files {
         vec![true]
     }
 
-    fn findings(&self, _: &Shard) -> Vec<Finding> {
-        Vec::new()
-    }
-
-    fn kept(&self) -> &[Kept] {
-        &[]
-    }
-
-    fn problems(&self) -> &[String] {
-        &[]
-    }
-
     fn narrowed(&self) -> &Narrowed {
         &self.narrowed
-    }
-
-    fn notes(&self) -> &[String] {
-        &[]
     }
 
     fn stands(&self, snapshot: &str) -> Result<()> {

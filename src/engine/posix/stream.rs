@@ -16,8 +16,7 @@ use super::source::{shard, this_machine};
 use super::text::escaped;
 use crate::blob::{self, Stored};
 use crate::engine::{
-    CaptureTime, Contents, Env, Finding, Kept, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Stream, Taking,
-    Without,
+    CaptureTime, Contents, Env, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Stream, Taking, Without,
 };
 use crate::error::{Error, Kind, Result};
 use crate::merge::Owned;
@@ -204,24 +203,8 @@ impl Source for OneStream {
         vec![true]
     }
 
-    fn findings(&self, _: &Shard) -> Vec<Finding> {
-        Vec::new()
-    }
-
-    fn kept(&self) -> &[Kept] {
-        &[]
-    }
-
-    fn problems(&self) -> &[String] {
-        &[]
-    }
-
     fn narrowed(&self) -> &Narrowed {
         &self.narrowed
-    }
-
-    fn notes(&self) -> &[String] {
-        &[]
     }
 
     fn describe(&self, shard: Option<&Shard>) -> Result<Value> {

@@ -32,6 +32,15 @@ pub fn aside(bytes: Option<Bytes<'_>>, chunks: &dyn ChunkSource) -> Result<Vec<u
     }
 }
 
+/// Shows the bytes of a content in order, without holes.
+pub fn visit(content: Bytes<'_>, chunks: &dyn ChunkSource, show: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    match content {
+        Bytes::Here(bytes) => show(bytes),
+        Bytes::Chunk(chunk) => blob::visit_chunk(&chunk, chunks, show),
+        Bytes::Blob(blob) => blob::visit(&blob, chunks, show),
+    }
+}
+
 /// Where the content of a file lies in it.
 pub struct Layout {
     /// Bytes of the whole.
@@ -102,11 +111,7 @@ pub fn write(
         }
         Ok(())
     };
-    match content {
-        Bytes::Here(bytes) => put(bytes)?,
-        Bytes::Chunk(chunk) => blob::visit_chunk(&chunk, chunks, &mut put)?,
-        Bytes::Blob(blob) => blob::visit(&blob, chunks, &mut put)?,
-    }
+    visit(content, chunks, &mut put)?;
     to.set_len(layout.length).map_err(|e| Error::io(subject, e))
 }
 

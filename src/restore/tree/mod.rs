@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::patterns::Patterns;
 use crate::run::{ChunkId, ChunkSource, Record, RecordBatch, Run};
 use crate::watch::Watch;
-pub use content::{Layout, aside};
+pub use content::{Layout, aside, visit};
 use folders::{Level, Way};
 pub use metadata::Unset;
 use one::BESIDE;
