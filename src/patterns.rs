@@ -1,10 +1,18 @@
-//! Patterns of paths, as .gitignore writes them.
+//! Paths of file trees, and patterns of them, as .gitignore writes them.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::{Error, Kind, Result};
+
+/// The path of a key of a file tree, or of what keys of a folder's files begin with.
+pub fn path_of(key: &[u8]) -> PathBuf {
+    let bytes: Vec<u8> = key.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect();
+    PathBuf::from(OsStr::from_bytes(if bytes.is_empty() { b"/" } else { &bytes }))
+}
 
 /// Some patterns; perhaps none.
 #[derive(Debug, Clone)]

@@ -142,7 +142,7 @@ fn what_lies_in_no_folder_is_named() {
     ];
     for records in cases {
         let scene = Scene::new();
-        let last = onefold::restore::tree::path_of(&records.last().unwrap().key).display().to_string();
+        let last = onefold::patterns::path_of(&records.last().unwrap().key).display().to_string();
         let done = scene.restore(records, false).unwrap();
         assert!(done.damaged && done.problems.iter().any(|(path, _)| *path == last), "{done:?}");
         let mut there = Vec::new();

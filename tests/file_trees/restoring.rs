@@ -329,3 +329,45 @@ fn a_user_restores_what_root_backed_up() {
     assert_eq!(again.code, Some(3), "{}", again.err);
     assert!(left_over(&out).is_empty());
 }
+
+/// Unmounts what was mounted here.
+struct Unmounted(PathBuf);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// No link leads from one mount into another: such a name has a file of its own, which is said, and is no damage.
+#[test]
+fn hard_links_that_cannot_be_made_are_said() {
+    let test = "hard_links_that_cannot_be_made_are_said";
+    if !super::is_root() {
+        return super::left_out(test, "only root mounts");
+    }
+    let someone = Someone::new();
+    let first = someone.write("src/a", &noise(1, 100_000));
+    someone.write("src/sub/other", b"other");
+    fs::hard_link(&first, someone.path("src/sub/b")).unwrap();
+    fs::hard_link(&first, someone.path("src/c")).unwrap();
+    let (src, out) = (someone.path("src"), someone.path("out"));
+    assert_eq!(someone.backup(&src, &[]).code, Some(0));
+    fs::create_dir_all(out.join("sub")).unwrap();
+    let mount = std::process::Command::new("mount").arg("--bind").args([out.join("sub"), out.join("sub")]).status();
+    if !mount.is_ok_and(|done| done.success()) {
+        return super::left_out(test, "nothing can be mounted");
+    }
+    let mounted = Unmounted(out.join("sub"));
+    for _ in 0..2 {
+        let done = someone.restore("latest", &src, &out, &["--verify"]);
+        assert_eq!((done.code, &summary(&done)["links_unset"]), (Some(0), &1.into()), "{done:?}");
+        done.said(0, &["hard links"]);
+        assert_eq!(fs::read(out.join("sub/b")).unwrap(), noise(1, 100_000));
+        assert_eq!(fs::metadata(out.join("c")).unwrap().ino(), fs::metadata(out.join("a")).unwrap().ino());
+    }
+    drop(mounted);
+    let done = someone.restore("latest", &src, &out, &["--verify"]);
+    assert_eq!((done.code, &summary(&done)["links_unset"]), (Some(0), &0.into()), "{done:?}");
+    assert_eq!(fs::metadata(out.join("sub/b")).unwrap().ino(), fs::metadata(out.join("a")).unwrap().ino());
+}

@@ -59,18 +59,24 @@ pub fn trees(context: &Context<'_>) -> Result<Outcome> {
     for (path, what) in &done.problems {
         output.warn(path, what);
     }
-    let Unset { owners, attributes } = done.unset;
+    if done.more > 0 {
+        output.warn("files", &format!("{} more are not as they were, or not there", done.more));
+    }
+    let Unset { owners, attributes, links } = done.unset;
     if owners > 0 {
         output.warn("owners", &format!("{owners} could not be set: only root gives files away"));
     }
     if attributes > 0 {
         output.warn("attributes", &format!("{attributes} could not be set here"));
     }
+    if links > 0 {
+        output.warn("hard links", &format!("{links} could not be made: such a name has a file of its own here"));
+    }
     if output.is_json() {
         output.object(&json!({
             "message_type": "summary", "entries": done.entries, "written": done.written, "bytes": done.bytes,
             "removed": done.removed, "owners_unset": owners, "attributes_unset": attributes,
-            "problems": done.problems.len(), "dry_run": dry_run, "requests": context.repo.requests(),
+            "links_unset": links, "problems": done.problems.len() as u64 + done.more, "dry_run": dry_run, "requests": context.repo.requests(),
         }))?;
     } else {
         let verb = if dry_run { "would be written" } else { "written" };

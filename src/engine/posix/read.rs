@@ -13,12 +13,12 @@ use super::attributes::attributes;
 use super::content::{Data, as_read, extents};
 use super::memory::{Known, Local};
 use super::names::Names;
-use super::rules::path_of;
 use super::stands::{as_before, unread};
 use super::walk::Item;
 use crate::blob::{self, Stored};
 use crate::engine::Contents;
 use crate::error::{Error, Kind, Result};
+use crate::patterns::path_of;
 use crate::repo::world;
 use crate::watch::Watch;
 

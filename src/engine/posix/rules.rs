@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use super::folder::{Folder, Names};
 use crate::engine::Params;
 use crate::error::{Error, Kind, Result};
-use crate::patterns::Patterns;
+use crate::patterns::{Patterns, path_of};
 use crate::whole;
 
 /// A file of patterns, or of paths, is no longer than this.
@@ -109,12 +109,6 @@ fn is_tag(folder: &Folder) -> bool {
     let mut begins = [0; TAG_BEGINS.len()];
     let read = |fd: OwnedFd| rustix::io::pread(fd.as_fd(), &mut begins, 0).ok();
     folder.open(TAG).ok().and_then(read) == Some(TAG_BEGINS.len()) && begins == TAG_BEGINS
-}
-
-/// The path of a key, or of the prefix that a folder is.
-pub fn path_of(key: &[u8]) -> PathBuf {
-    let bytes: Vec<u8> = key.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect();
-    PathBuf::from(OsStr::from_bytes(if bytes.is_empty() { b"/" } else { &bytes }))
 }
 
 /// The paths that were given, absolute, without `.` and `..`, ascending, each once.

@@ -3,11 +3,10 @@
 use repo_format::file_tree::FileKind;
 
 use super::rows::{Each, parsed};
-use super::rules::path_of;
 use super::text::below;
 use crate::engine::{KeyRange, KeyRanges, Rows, Selection, Show, Wanted};
 use crate::error::Result;
-use crate::patterns::Patterns;
+use crate::patterns::{Patterns, path_of};
 use crate::run::{RecordBatch, Run};
 
 /// What `conditions` name: a path, with what lies below it, or a pattern as .gitignore writes it, without.

@@ -11,8 +11,9 @@ use rustix::io::Errno;
 
 use super::folder::{Folder, Names};
 use super::memory::{Known, Remembers};
-use super::rules::{Rules, Wanted, path_of};
+use super::rules::{Rules, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::patterns::path_of;
 use crate::run::ChunkSink;
 use crate::watch::Watch;
 

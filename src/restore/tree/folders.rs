@@ -10,8 +10,9 @@ use rustix::fs::Stat;
 
 use super::content::aside;
 use super::place::Place;
-use super::{Overwrite, Request, Restore, metadata, path_of};
+use super::{Overwrite, Request, Restore, metadata};
 use crate::error::{Error, Result};
+use crate::patterns::path_of;
 
 /// What is known of a folder that is not open.
 #[derive(Clone, Copy, PartialEq, Eq)]

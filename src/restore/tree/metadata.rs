@@ -5,8 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use repo_format::file_tree::{Attribute, FileRecord};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown, flistxattr, fremovexattr,
-    fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
+    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr,
+    fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -19,6 +19,27 @@ pub struct Unset {
     pub owners: u64,
     /// Extended attributes, ACLs among them.
     pub attributes: u64,
+    /// Names of files that have several: each is a file of its own here.
+    pub links: u64,
+}
+
+/// Stands on the folder of a restore that made it, until it is done: where it is repeated after a kill, the folder is its own still, and
+/// is set at the end. File systems without attributes lack it.
+const UNFINISHED: &str = "user.onefold.unfinished";
+
+/// Marks a folder that a restore made.
+pub fn mark(place: &Place) {
+    let _ = fsetxattr(place, UNFINISHED, b"", XattrFlags::empty());
+}
+
+/// Whether a restore made it that did not come to its end.
+pub fn is_marked(place: &Place) -> bool {
+    fgetxattr(place, UNFINISHED, &mut [0; 0]).is_ok()
+}
+
+/// The restore is at its end.
+pub fn unmark(place: &Place) {
+    let _ = fremovexattr(place, UNFINISHED);
 }
 
 fn times(file: &FileRecord<'_>) -> Timestamps {

@@ -12,18 +12,16 @@ mod place;
 mod whole;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use repo_format::file_tree::{Bytes, FileKind, FileRecord, attributes, parts_of};
 use rustix::fs::syncfs;
 
 use crate::error::{Error, Result};
-use crate::patterns::Patterns;
+use crate::patterns::{Patterns, path_of};
 use crate::run::{ChunkId, ChunkSource, Record, RecordBatch, Run};
 use crate::watch::Watch;
 pub use content::{Layout, aside, visit};
@@ -67,8 +65,8 @@ pub struct Request<'a> {
     pub delete: bool,
     /// Nothing is written: what would be is counted.
     pub dry_run: bool,
-    /// What was restored just now is compared, but for what these problems are of: nothing is written.
-    pub verifies: Option<&'a [(String, String)]>,
+    /// What was restored just now is compared, but for what came out of that with a problem: nothing is written.
+    pub verifies: Option<&'a Done>,
     /// Counts bytes, and is asked whether to go on.
     pub watch: &'a Watch,
 }
@@ -92,6 +90,8 @@ pub struct Done {
     pub unset: Unset,
     /// What is not there, each with its path: it was not read by the backup, or could not be made here.
     pub problems: Vec<(String, String)>,
+    /// How many more there are, which are not said one by one.
+    pub more: u64,
 }
 
 /// Problems that are said one by one.
@@ -117,17 +117,23 @@ pub fn restore(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_
     if made && !request.dry_run {
         fs::create_dir_all(request.out).map_err(failed)?;
     }
-    let root = Place::at(request.out);
-    let root = match root {
-        Ok(root) => Some(root),
-        Err(e) if request.dry_run && e.kind() == io::ErrorKind::NotFound => None,
+    let (root, is_ours) = match Place::at(request.out) {
+        Ok(root) if made => {
+            metadata::mark(&root);
+            (Some(root), true)
+        }
+        Ok(root) => {
+            let is_marked = metadata::is_marked(&root);
+            (Some(root), is_marked)
+        }
+        Err(e) if request.dry_run && e.kind() == io::ErrorKind::NotFound => (None, true),
         Err(e) => return Err(failed(e)),
     };
     let base = if request.from == [0] { 0 } else { request.from.len() };
     let top = Level {
         key: request.from.get(..base).unwrap_or_default().to_vec(),
         body: None,
-        is_ours: made,
+        is_ours,
         place: root,
         way: Way::Untried,
         names: Vec::new(),
@@ -152,6 +158,7 @@ pub fn restore(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_
         restore.close(&top)?;
         // What was renamed is whole after a loss of power, too.
         if let Some(place) = top.place.filter(|_| !request.dry_run) {
+            metadata::unmark(&place);
             syncfs(place.as_fd()).map_err(|e| failed(e.into()))?;
         }
     }
@@ -269,12 +276,8 @@ impl Restore<'_> {
     fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
         if self.done.problems.len() < PROBLEMS_MAX {
             self.done.problems.push((path.to_owned(), what.to_string()));
+        } else {
+            self.done.more += 1;
         }
     }
-}
-
-/// The path of a key.
-pub fn path_of(key: &[u8]) -> PathBuf {
-    let bytes: Vec<u8> = key.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect();
-    PathBuf::from(OsStr::from_bytes(if bytes.is_empty() { b"/" } else { &bytes }))
 }

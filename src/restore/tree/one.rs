@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat, major, minor};
 use super::content::{Layout, aside, is_same, write};
 use super::folders::Way;
 use super::place::Place;
-use super::{Overwrite, Restore, metadata};
+use super::{Done, Overwrite, Restore, metadata};
 use crate::error::{Error, Kind, Result};
 
 /// A file is written under this name first. No two are written at the same time.
@@ -71,7 +71,8 @@ impl Restore<'_> {
             Todo::Nothing => return Ok(()),
             todo if self.request.dry_run => {
                 self.done.written += 1;
-                let is_known = self.request.verifies.is_some_and(|known| known.iter().any(|(of, _)| of == path));
+                let is_known = |done: &Done| done.problems.iter().any(|(of, _)| of == path);
+                let is_known = self.request.verifies.is_some_and(is_known);
                 self.done.rewritten += u64::from(matches!(todo, Todo::Write) && !is_known);
                 self.done.bytes += file.content.map_or(0, |content| content.length());
                 return Ok(());
@@ -130,10 +131,11 @@ impl Restore<'_> {
             return Ok(Todo::Write);
         }
         if let Some(first) = file.first {
-            // Whether it is the same file as its first name, or could be.
+            // Whether it is the same file as its first name, or could be. What could not be linked just now has the content all the same.
+            let is_apart = self.request.verifies.is_some_and(|done| done.unset.links > 0);
             match self.found(first).map_err(failed)?.and_then(|(place, name)| place.look(&name).ok().flatten()) {
                 Some(of) if (of.st_dev, of.st_ino) == (stat.st_dev, stat.st_ino) => return Ok(Todo::Nothing),
-                Some(of) if is_of(&of, file) => return Ok(Todo::Write),
+                Some(of) if is_of(&of, file) && !is_apart => return Ok(Todo::Write),
                 _ => {}
             }
         }
@@ -169,7 +171,7 @@ impl Restore<'_> {
     }
 
     /// Makes a file with several names another name of its first one, where that was restored as it is.
-    fn linked(&self, place: &Place, file: &FileRecord<'_>) -> io::Result<bool> {
+    fn linked(&mut self, place: &Place, file: &FileRecord<'_>) -> io::Result<bool> {
         let Some(first) = file.first else { return Ok(false) };
         let Some((of, name)) = self.found(first)? else { return Ok(false) };
         let Some(stat) = of.look(&name)? else { return Ok(false) };
@@ -178,8 +180,12 @@ impl Restore<'_> {
         }
         match place.link(&of, &name, BESIDE) {
             Ok(()) => Ok(true),
-            // Of too many names, or on a file system that knows none.
-            Err(_) => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(e),
+            // It has too many names, or the file system knows no such thing.
+            Err(_) => {
+                self.done.unset.links += 1;
+                Ok(false)
+            }
         }
     }
 

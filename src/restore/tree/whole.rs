@@ -6,7 +6,7 @@ use super::{Done, Overwrite, Request, restore};
 use crate::engine::{self, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::patterns::Patterns;
-use crate::run::{ChunkSource, ShardKind};
+use crate::run::{ChunkSource, Run, ShardKind};
 use crate::snapshot::{Shard, Snapshot};
 use crate::view::View;
 use crate::watch::Watch;
@@ -77,24 +77,8 @@ pub fn of_snapshot(
         };
         let mut done = restore(&mut *view.records(selection.as_deref())?, chunks, &request)?;
         if wanted.verify && !wanted.dry_run {
-            // Whatever has the right size and time is read now.
-            let overwrite = match wanted.overwrite {
-                Overwrite::IfChanged => Overwrite::Always,
-                other => other,
-            };
-            let verifies = Some(done.problems.as_slice());
-            let again = Request { dry_run: true, delete: false, overwrite, verifies, ..request.clone() };
-            let compared = restore(&mut *view.records(selection.as_deref())?, chunks, &again)?;
-            if compared.rewritten > 0 {
-                let what = format!("{} files read otherwise than they were written", compared.rewritten);
-                return Err(Error::damaged(wanted.out.display(), what).hint("look at the disk that was restored to"));
-            }
-            // What cannot be read to be compared is said, too.
-            let Done { damaged, problems, .. } = compared;
-            done.damaged |= damaged;
-            let new: Vec<_> =
-                problems.into_iter().filter(|(of, _)| !done.problems.iter().any(|(known, _)| known == of)).collect();
-            done.problems.extend(new);
+            let records = &mut *view.records(selection.as_deref())?;
+            verify(records, chunks, &request, &mut done)?;
         }
         sum = done;
     }
@@ -107,4 +91,31 @@ pub fn of_snapshot(
         .hint("`onefold ls SNAPSHOT:/` lists what there is")),
         _ => Ok(sum),
     }
+}
+
+/// Compares what was restored just now with what it was restored from: `done` came of it.
+fn verify(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_>, done: &mut Done) -> Result<()> {
+    if done.more > 0 {
+        let what = "nothing was compared: which of so many problems are known already cannot be told";
+        done.problems.push((request.out.display().to_string(), what.to_owned()));
+        return Ok(());
+    }
+    // Whatever has the right size and time is read now.
+    let overwrite = match request.overwrite {
+        Overwrite::IfChanged => Overwrite::Always,
+        other => other,
+    };
+    let again = Request { dry_run: true, delete: false, overwrite, verifies: Some(done), ..request.clone() };
+    let Done { rewritten, damaged, problems, more, .. } = restore(run, chunks, &again)?;
+    if rewritten > 0 {
+        let what = format!("{rewritten} files read otherwise than they were written");
+        return Err(Error::damaged(request.out.display(), what).hint("look at the disk that was restored to"));
+    }
+    // What cannot be read to be compared is said, too.
+    done.damaged |= damaged;
+    done.more += more;
+    let is_new = |of: &String| !done.problems.iter().any(|(known, _)| known == of);
+    let new: Vec<_> = problems.into_iter().filter(|(of, _)| is_new(of)).collect();
+    done.problems.extend(new);
+    Ok(())
 }
