@@ -1,6 +1,7 @@
 //! Body of the fuzz target of what is remembered of files.
 
-use super::memory::{Known, MAGIC, Remembered, Remembers, put_block, put_entry};
+use super::before::Before;
+use super::memory::{Known, MAGIC, Remembered, put_block, put_entry};
 
 /// A file as it comes; one with a block of these bytes; and one whose entries they are, compressed. What is read of those is the one
 /// encoding of what they say.
@@ -21,12 +22,13 @@ fn one_block(compressed: &[u8]) -> Vec<u8> {
 
 /// All that a file gives. Where its keys ascend, each is found by its own.
 fn read(file: &[u8]) -> Vec<Known> {
-    let Some(mut remembered) = Remembered::of(file, true) else { return Vec::new() };
-    let all: Vec<Known> = std::iter::from_fn(|| remembered.below(b"")).collect();
+    let Some(remembered) = Remembered::of(file) else { return Vec::new() };
+    let all: Vec<Known> = remembered.collect();
     let ascend = all.is_sorted_by(|a, b| a.key < b.key);
     for each in [1, 3] {
-        let Some(mut remembered) = Remembered::of(file, true) else { continue };
-        let found = all.iter().step_by(each).all(|known| remembered.find(&known.key).as_ref() == Some(known));
+        let Some(remembered) = Remembered::of(file) else { continue };
+        let mut before = Before::new(remembered, true);
+        let found = all.iter().step_by(each).all(|known| before.find(&known.key).as_ref() == Some(known));
         assert!(found || !ascend);
     }
     all

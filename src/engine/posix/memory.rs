@@ -14,7 +14,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -65,68 +64,26 @@ pub struct Known {
     pub body: Vec<u8>,
 }
 
-/// Reads what is remembered, in the order of the keys. What is damaged ends it: what comes behind is read anew.
+/// What is remembered, in the order of the keys. What is damaged ends it: what comes behind is read anew.
 pub struct Remembered<R = BufReader<File>> {
     input: R,
     block: Vec<u8>,
     at: usize,
-    next: Option<Known>,
-    /// There may be more.
-    open: bool,
-    /// All contents that records refer to are stored. Otherwise each has to be asked for.
-    is_sure: bool,
 }
 
-/// Files that are known from before, in the order of their keys.
-pub trait Remembers: Send {
-    /// The next one; `None` behind the last.
-    fn peek(&mut self) -> Option<&Known>;
-    /// That one, which is passed.
-    fn take(&mut self) -> Option<Known>;
-    /// Whether all contents are stored that records refer to.
-    fn is_sure(&self) -> bool;
+impl<R: Read> Iterator for Remembered<R> {
+    type Item = Known;
 
-    /// What is known of `key`. Keys that are asked for ascend; those before it are passed over.
-    fn find(&mut self, key: &[u8]) -> Option<Known> {
-        loop {
-            match self.peek()?.key.as_slice().cmp(key) {
-                Ordering::Less => drop(self.take()),
-                Ordering::Equal => return self.take(),
-                Ordering::Greater => return None,
-            }
+    fn next(&mut self) -> Option<Known> {
+        if self.at == self.block.len() {
+            self.block = self.read_block()?;
+            self.at = 0;
         }
-    }
-
-    /// The key of the next one that begins with `prefix`, after those that were asked for.
-    fn next_below(&mut self, prefix: &[u8]) -> Option<&[u8]> {
-        while self.peek().is_some_and(|next| !next.key.starts_with(prefix) && next.key.as_slice() < prefix) {
-            self.take();
-        }
-        self.peek().map(|next| next.key.as_slice()).filter(|key| key.starts_with(prefix))
-    }
-
-    /// That one.
-    fn below(&mut self, prefix: &[u8]) -> Option<Known> {
-        self.next_below(prefix)?;
-        self.take()
-    }
-}
-
-impl<R: Read + Send> Remembers for Remembered<R> {
-    fn peek(&mut self) -> Option<&Known> {
-        if self.next.is_none() && self.open {
-            self.next = self.advance();
-            self.open = self.next.is_some();
-        }
-        self.next.as_ref()
-    }
-
-    fn take(&mut self) -> Option<Known> {
-        self.next.take()
-    }
-
-    fn is_sure(&self) -> bool {
-        self.is_sure
+        let rest = self.block.get(self.at..)?;
+        let mut r = Reader::new(rest, "entry");
+        let known = entry(&mut r).ok()?;
+        self.at = self.block.len() - r.remaining();
+        Some(known)
     }
 }
 
@@ -152,30 +109,18 @@ pub fn ending(path: &Path) -> Option<Ending> {
 }
 
 impl Remembered {
-    /// Of the file at `path`; `None` where there is none that can be read. Of a backup that did not commit nothing is sure.
-    pub fn open(path: &Path, is_sure: bool) -> Option<Remembered> {
-        Remembered::of(BufReader::with_capacity(256 << 10, File::open(path).ok()?), is_sure)
+    /// Of the file at `path`; `None` where there is none that can be read.
+    pub fn open(path: &Path) -> Option<Remembered> {
+        Remembered::of(BufReader::with_capacity(256 << 10, File::open(path).ok()?))
     }
 }
 
 impl<R: Read> Remembered<R> {
     /// Of what `input` gives; `None` where that is no such file. It may lack an end: that of a pass of this very backup has none yet.
-    pub fn of(mut input: R, is_sure: bool) -> Option<Remembered<R>> {
+    pub fn of(mut input: R) -> Option<Remembered<R>> {
         let mut magic = [0; MAGIC.len()];
         input.read_exact(&mut magic).ok()?;
-        (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0, next: None, open: true, is_sure })
-    }
-
-    fn advance(&mut self) -> Option<Known> {
-        if self.at == self.block.len() {
-            self.block = self.read_block()?;
-            self.at = 0;
-        }
-        let rest = self.block.get(self.at..)?;
-        let mut r = Reader::new(rest, "entry");
-        let known = entry(&mut r).ok()?;
-        self.at = self.block.len() - r.remaining();
-        Some(known)
+        (magic == *MAGIC).then_some(Remembered { input, block: Vec::new(), at: 0 })
     }
 
     fn read_block(&mut self) -> Option<Vec<u8>> {

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! walk ─ names in order, what is remembered of each → read ─ look, compare, read what changed → run ─ records in order
-//! rules ─ what is meant, what is left out             content ─ holes, data                      memory, earlier ─ what was there before
+//! rules ─ what is meant, what is left out             content ─ holes, data                      before (memory, earlier) ─ what was there
 //! schema ─ rows for people                            stream ─ one file that is none
 //! select, text ─ paths and patterns as people write them
 //! ```
 
 mod attributes;
+mod before;
 mod content;
 mod earlier;
 mod folder;

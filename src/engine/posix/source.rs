@@ -9,8 +9,9 @@ use repo_format::leaf::Layout;
 use serde_json::{Value, json};
 
 use super::SHARD;
+use super::before::Before;
 use super::earlier::EarlierFiles;
-use super::memory::{Passed, Remembered, Remembering, Remembers, ending};
+use super::memory::{Passed, Remembered, Remembering, ending};
 use super::names::Names;
 use super::read::{Compared, FileReader};
 use super::rules::{Rules, Wanted, paths};
@@ -59,10 +60,6 @@ pub fn this_machine(host: &str, place: &Path) -> (Node, CaptureTime) {
     (node, CaptureTime { node: 0, place: Place::local(place.to_owned()), seconds, of: TimeOf::Manifest })
 }
 
-fn boxed<'a>(remembered: Remembered) -> Box<dyn Remembers + 'a> {
-    Box::new(remembered)
-}
-
 impl Files {
     /// As the parameters say.
     ///
@@ -79,28 +76,28 @@ impl Files {
     }
 
     /// What is known from before: of this very backup, of one that died, and of the last one.
-    fn remembered<'a>(&self, contents: &Contents<'a>, watch: &Watch) -> Result<Vec<Box<dyn Remembers + 'a>>> {
-        let mut all: Vec<Box<dyn Remembers + 'a>> = Vec::new();
+    fn remembered<'a>(&self, contents: &Contents<'a>, watch: &Watch) -> Result<Vec<Before<'a>>> {
+        let mut all = Vec::new();
         if let Some(path) = contents.memory {
             // A shard may be read twice in one backup, and what was stored the first time is not read again; nor what a backup stored
-            // that died, as far as that shows.
+            // that died, as far as that shows: of what did not commit nothing is sure.
             let (new, pass) = (beside(path, "new"), beside(path, "pass"));
             if contents.remembers && fs::rename(&new, &pass).is_ok() {
                 let is_ours = self.passed.began.load(Ordering::Relaxed);
-                all.extend(Remembered::open(&pass, is_ours).map(boxed));
+                all.extend(Remembered::open(&pass).map(|files| Before::new(files, is_ours)));
             }
             self.passed.began.store(true, Ordering::Relaxed);
             if let Some(end) = ending(path)
                 && contents.sink.stands_on(&end.snapshot)?
-                && let Some(remembered) = Remembered::open(path, true)
+                && let Some(files) = Remembered::open(path)
             {
                 watch.bytes_total.store(end.bytes, Ordering::Relaxed);
-                all.push(Box::new(remembered));
+                all.push(Before::new(files, true));
                 return Ok(all);
             }
         }
         if let Some((snapshot, run)) = contents.earlier.records()? {
-            all.push(Box::new(EarlierFiles::new(run, contents.sink.stands_on(&snapshot)?)));
+            all.push(Before::new(EarlierFiles::new(run), contents.sink.stands_on(&snapshot)?));
         }
         Ok(all)
     }

@@ -9,8 +9,9 @@ use repo_format::reference::{Reference, references};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::before::Before;
 use super::folder::{Folder, Names};
-use super::memory::{Known, Remembers};
+use super::memory::Known;
 use super::rules::{Rules, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::patterns::path_of;
@@ -55,7 +56,7 @@ pub struct Walker<'a> {
     rules: &'a Rules,
     watch: &'a Watch,
     sink: &'a dyn ChunkSink,
-    remembered: Vec<Box<dyn Remembers + 'a>>,
+    remembered: Vec<Before<'a>>,
     stack: Vec<Level>,
     /// What comes before the next name.
     first: Option<Item>,
@@ -70,7 +71,7 @@ impl<'a> Walker<'a> {
     pub fn new(
         wanted: Wanted,
         rules: &'a Rules,
-        remembered: Vec<Box<dyn Remembers + 'a>>,
+        remembered: Vec<Before<'a>>,
         sink: &'a dyn ChunkSink,
         watch: &'a Watch,
     ) -> Result<Walker<'a>> {

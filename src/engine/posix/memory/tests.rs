@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::super::before::Before;
 use super::*;
 
 const SNAPSHOT: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -17,7 +18,7 @@ fn written(all: &[Known]) -> Vec<u8> {
     let aside = to.finish(7).unwrap();
     let pass: Vec<Known> = all_of(&fs::read(aside.place()).unwrap());
     assert_eq!(pass, all);
-    assert!(ending(&path).is_none() && Remembered::open(&path, true).is_none());
+    assert!(ending(&path).is_none() && Remembered::open(&path).is_none());
     aside.stands(SNAPSHOT).unwrap();
     let end = ending(&path).unwrap();
     assert_eq!((end.bytes, end.snapshot.as_str()), (7, SNAPSHOT));
@@ -25,8 +26,11 @@ fn written(all: &[Known]) -> Vec<u8> {
 }
 
 fn all_of(bytes: &[u8]) -> Vec<Known> {
-    let Some(mut all) = Remembered::of(bytes, true) else { return Vec::new() };
-    std::iter::from_fn(|| all.below(b"")).collect()
+    Remembered::of(bytes).map(Iterator::collect).unwrap_or_default()
+}
+
+fn before(bytes: &[u8]) -> Before<'_> {
+    Before::new(Remembered::of(bytes).unwrap(), true)
 }
 
 fn known(key: &[u8], number: u64, body: Vec<u8>) -> Known {
@@ -54,11 +58,11 @@ proptest! {
     ) {
         let bytes = written(&all);
         prop_assert_eq!(&all_of(&bytes), &all);
-        let mut each = Remembered::of(&bytes[..], true).unwrap();
+        let mut each = before(&bytes);
         prop_assert!(all.iter().all(|known| each.find(&known.key).as_ref() == Some(known)));
-        prop_assert!(each.below(b"").is_none());
+        prop_assert!(each.next_below(b"").is_none());
 
-        let mut some = Remembered::of(&bytes[..], true).unwrap();
+        let mut some = before(&bytes);
         let mut left: VecDeque<&Known> = all.iter().collect();
         let keys = asked.iter().map(|(key, below)| {
             (key.iter().map(|n| [0, 1, b'a'][usize::from(*n)]).collect::<Vec<u8>>(), *below)
@@ -72,9 +76,11 @@ proptest! {
             let mut next = || left.pop_front_if(|first| first.key == key || below && first.key.starts_with(&key));
             if below {
                 while let Some(expected) = next() {
-                    prop_assert_eq!(some.below(&key), Some(expected.clone()));
+                    let next = some.next_below(&key).map(<[u8]>::to_vec);
+                    prop_assert_eq!(next.as_ref(), Some(&expected.key));
+                    prop_assert_eq!(some.find(&expected.key), Some(expected.clone()));
                 }
-                prop_assert_eq!(some.below(&key), None);
+                prop_assert_eq!(some.next_below(&key), None);
             } else {
                 prop_assert_eq!(some.find(&key), next().cloned());
             }
