@@ -55,6 +55,9 @@ pub struct Snapshot {
     /// Those that the backup was given, where the administrator set others in their place.
     #[serde(skip)]
     pub given_tags: Option<Vec<String>>,
+    /// What the operator said of it.
+    #[serde(default)]
+    pub comment: Option<String>,
     /// Shards that may have lost rows since the last complete snapshot, as the operator says.
     #[serde(default)]
     pub accepted: Vec<String>,

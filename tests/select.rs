@@ -313,6 +313,7 @@ fn snapshot(layers: Vec<Tree>) -> Snapshot {
         host: None,
         tags: Vec::new(),
         given_tags: None,
+        comment: None,
         accepted: Vec::new(),
         cluster: "c".into(),
         started_ms: 0,

@@ -50,6 +50,8 @@ pub struct Options {
     pub host: Option<String>,
     /// Labels of the snapshot.
     pub tags: Vec<String>,
+    /// What there is to say of it.
+    pub comment: Option<String>,
     /// Shards that may have fallen to nothing, or by more than half, since the last complete snapshot.
     pub accepted: Vec<String>,
     /// Every table is stored anew, whatever snapshots there are.
@@ -109,6 +111,7 @@ pub fn backup(
         host: options.host.clone(),
         tags: options.tags.clone(),
         given_tags: None,
+        comment: options.comment.clone(),
         accepted: options.accepted.clone(),
         started_ms,
         finished_ms: now_ms(),

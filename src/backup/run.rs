@@ -12,6 +12,7 @@ use crate::snapshot::{Shard, Snapshot};
 use crate::store::watched::Requests;
 
 const TAG: Param = Param::new("tag", Takes::Word, "LABEL", "Label the snapshot; as often as wanted").many();
+const COMMENT: Param = Param::new("comment", Takes::Word, "TEXT", "What there is to say of the snapshot");
 const HOST: Param = Param::new("host", Takes::Word, "NAME", "The machine that makes the backup [default: its name]");
 const WHOLE: Param = Param::flag("whole", "Store every table anew, and stand on no snapshot before");
 const LEVEL: Param = Param::new("compression-level", Takes::Number(1, 19), "LEVEL", "Level of zstd, 1 to 19").or("1");
@@ -25,6 +26,7 @@ pub const TAKES: Group = Group {
     params: &[
         Param::new("cluster", Takes::Word, "CLUSTER", "Name of the cluster").required(),
         TAG,
+        COMMENT,
         HOST,
         Param::new(
             "cut",
@@ -59,6 +61,7 @@ const TAKES_OF_JOB: Group = Group {
             "What backups of the same are called [default: the machine and what is backed up]",
         ),
         TAG,
+        COMMENT,
         HOST,
         Param::flag("whole", "Store all of it anew, and stand on no snapshot before"),
         Param::flag(SKIP, "Make no snapshot where all is as in the last complete one"),
@@ -279,6 +282,7 @@ impl Options {
             whole: params.has("whole"),
             host: params.text("host").map(str::to_owned),
             tags: params.list("tag"),
+            comment: params.text("comment").map(str::to_owned),
             accepted: params.list("accept-emptied"),
         }
     }

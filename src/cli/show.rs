@@ -93,7 +93,7 @@ fn listed(info: &SnapshotInfo, s: &Snapshot, remark: &Remark, output: &Output) -
     if output.is_json() {
         return output.object(&json!({
             "message_type": "snapshot", "id": info.id.to_string(), "time": info.time_ms / 1000,
-            "cluster": s.cluster, "host": s.host, "tags": s.tags, "engine": s.engine, "complete": s.complete,
+            "cluster": s.cluster, "host": s.host, "tags": s.tags, "comment": s.comment, "engine": s.engine, "complete": s.complete,
             "cut": s.cut, "window": s.window, "nodes": s.nodes.len(), "tables": s.shards.len(), "rows": rows,
             "bytes_read": s.bytes_read, "pinned": remark.pinned, "reason": remark.reason,
         }));
@@ -150,6 +150,9 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("host       {}", s.host.as_deref().unwrap_or("-")))?;
     for tag in &s.tags {
         output.line(&format!("tag        {tag}"))?;
+    }
+    if let Some(comment) = &s.comment {
+        output.line(&format!("comment    {comment}"))?;
     }
     if let Some(given) = &s.given_tags {
         let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };

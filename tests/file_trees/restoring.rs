@@ -371,3 +371,44 @@ fn hard_links_that_cannot_be_made_are_said() {
     assert_eq!((done.code, &summary(&done)["links_unset"]), (Some(0), &0.into()), "{done:?}");
     assert_eq!(fs::metadata(out.join("sub/b")).unwrap().ino(), fs::metadata(out.join("a")).unwrap().ino());
 }
+
+/// A file in the folder may have other names elsewhere, planted there or not: nothing changes under those.
+#[test]
+fn what_has_names_elsewhere_is_made_anew() {
+    let someone = Someone::new();
+    let (file, link) = (someone.write("src/file", b"the same"), someone.path("src/link"));
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).unwrap();
+    let (src, out) = (someone.path("src"), someone.path("out"));
+    assert_eq!(someone.backup(&src, &["--comment", "before the move"]).code, Some(0));
+    assert_eq!(someone.user.show()["comment"], "before the move");
+    assert_eq!(someone.restore("latest", &src, &out, &[]).code, Some(0));
+    let elsewhere = [someone.path("elsewhere"), someone.path("link elsewhere")];
+    fs::hard_link(out.join("file"), &elsewhere[0]).unwrap();
+    fs::hard_link(out.join("link"), &elsewhere[1]).unwrap();
+    fs::set_permissions(&elsewhere[0], fs::Permissions::from_mode(0o600)).unwrap();
+    rustix::fs::utimensat(
+        rustix::fs::CWD,
+        &elsewhere[1],
+        &rustix::fs::Timestamps {
+            last_access: rustix::fs::Timespec { tv_sec: 5, tv_nsec: 0 },
+            last_modification: rustix::fs::Timespec { tv_sec: 5, tv_nsec: 0 },
+        },
+        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .unwrap();
+    let said = |path: &Path| {
+        let of = path.symlink_metadata().unwrap();
+        (of.mode(), of.mtime(), of.ctime_nsec(), of.ino())
+    };
+    let before = elsewhere.each_ref().map(|path| said(path));
+    for more in [&["--verify"][..], &["--overwrite", "if-changed"]] {
+        assert_eq!(someone.restore("latest", &src, &out, more).code, Some(0));
+        assert_eq!(fs::metadata(out.join("file")).unwrap().mode() & 0o7777, 0o4755);
+        let after = elsewhere.each_ref().map(|path| said(path));
+        // Losing a name is a change of status.
+        let but_status =
+            |all: &[(u32, i64, i64, u64); 2]| all.map(|(mode, modified, _, number)| (mode, modified, number));
+        assert_eq!(but_status(&after), but_status(&before));
+    }
+}

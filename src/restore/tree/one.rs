@@ -65,7 +65,11 @@ impl Restore<'_> {
         let attributes = attributes(&said)?;
         let todo = match &there {
             None => Todo::Write,
-            Some(stat) => self.todo(place, name, file, &attributes, stat, path)?,
+            Some(stat) => match self.todo(place, name, file, &attributes, stat, path)? {
+                // Others of its names may lie elsewhere, where nothing is to change.
+                Todo::Set if stat.st_nlink > 1 => Todo::Write,
+                todo => todo,
+            },
         };
         match todo {
             Todo::Nothing => return Ok(()),
