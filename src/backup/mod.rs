@@ -68,9 +68,8 @@ pub fn backup(
 ) -> Result<Snapshot> {
     let started_ms = now_ms();
     if options.cluster.trim().is_empty() {
-        return Err(
-            Error::new(Kind::Usage, "--cluster", "an empty name").hint("give the cluster the name it is known by")
-        );
+        let e = Error::new(Kind::Usage, "--cluster", "an empty name");
+        return Err(e.hint("give the cluster the name it is known by"));
     }
     if source.nodes().is_empty() {
         return Err(Error::new(Kind::Usage, "backup", "no node was given").hint("give at least one --node NAME=DIR"));
@@ -95,7 +94,7 @@ pub fn backup(
     let must = if work.stands { vec![snapshot::LAYERS.to_owned()] } else { Vec::new() };
     let unread = shards.iter().any(|s: &snapshot::Shard| !s.unread.is_empty() || !s.ring_known);
     let problems = watch.problems();
-    let files: Vec<snapshot::File> = std::mem::take(&mut work.files).into_values().collect();
+    let files: Vec<_> = std::mem::take(&mut work.files).into_values().collect();
     let kept_bytes = files.iter().map(|f| f.content.length).sum::<u64>();
     let files = snapshot::write_files(&files, source.nodes(), target.sink, &target.shape(snapshot::FILE_BYTES, &[]))?;
     let shape = target.shape(snapshot::PATCH_BYTES, &snapshot::NUMBERS);

@@ -129,6 +129,24 @@ fn unreadable(info: &SnapshotInfo, e: &Error, output: &Output) -> Result<()> {
     ))
 }
 
+/// What people said of it.
+fn said_of(s: &Snapshot, remark: &Remark, output: &Output) -> Result<()> {
+    for tag in &s.tags {
+        output.line(&format!("tag        {tag}"))?;
+    }
+    if let Some(comment) = &s.comment {
+        output.line(&format!("comment    {comment}"))?;
+    }
+    if let Some(given) = &s.given_tags {
+        let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
+        output.line(&format!("tags       are the administrator's; the backup was given {given}"))?;
+    }
+    if remark.pinned {
+        output.line(&format!("pinned     {}", if remark.reason.is_empty() { "-" } else { &remark.reason }))?;
+    }
+    Ok(())
+}
+
 /// `onefold show`
 pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     let repo = access::open(global, output)?;
@@ -148,19 +166,7 @@ pub fn show(global: &Global, args: &Which, output: &Output) -> Result<Outcome> {
     output.line(&format!("snapshot   {}", info.id))?;
     output.line(&format!("cluster    {} ({})", s.cluster, s.engine))?;
     output.line(&format!("host       {}", s.host.as_deref().unwrap_or("-")))?;
-    for tag in &s.tags {
-        output.line(&format!("tag        {tag}"))?;
-    }
-    if let Some(comment) = &s.comment {
-        output.line(&format!("comment    {comment}"))?;
-    }
-    if let Some(given) = &s.given_tags {
-        let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
-        output.line(&format!("tags       are the administrator's; the backup was given {given}"))?;
-    }
-    if remark.pinned {
-        output.line(&format!("pinned     {}", if remark.reason.is_empty() { "-" } else { &remark.reason }))?;
-    }
+    said_of(&s, &remark, output)?;
     output.line(&format!("committed  {}", time(info.time_ms / 1000)))?;
     output.line(&format!("window     {} to {}", time(s.window.0), time(s.window.1)))?;
     output.line(&format!("cut        {}", time(s.cut.seconds.into())))?;
