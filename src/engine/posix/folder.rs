@@ -71,8 +71,8 @@ impl Folder {
         while let Some(entry) = list.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
-                names.push(name, entry.file_type());
+            if !matches!(name, b"." | b"..") && !names.push(name, entry.file_type()) {
+                return Err(io::Error::other("holds more names than can be held in memory"));
             }
         }
         names.sort();
@@ -108,15 +108,20 @@ impl Names {
     /// These, which ascend; what each is of has to be asked.
     pub fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Names {
         let mut all = Names::default();
-        names.for_each(|name| all.push(name, FileType::Unknown));
+        for name in names {
+            all.push(name, FileType::Unknown);
+        }
         all
     }
 
-    fn push(&mut self, name: &[u8], of: FileType) {
-        // Names have 255 bytes at most; some file systems have longer ones, none as long as 64 KiB.
-        let (Ok(start), Ok(length)) = (u32::try_from(self.bytes.len()), u16::try_from(name.len())) else { return };
+    /// Gives whether there was room. Names have 255 bytes at most; some file systems have longer ones, none as long as 64 KiB.
+    fn push(&mut self, name: &[u8], of: FileType) -> bool {
+        let (Ok(start), Ok(length)) = (u32::try_from(self.bytes.len()), u16::try_from(name.len())) else {
+            return false;
+        };
         self.bytes.extend_from_slice(name);
         self.all.push(Name { start, length, of });
+        true
     }
 
     fn get(&self, name: Name) -> &[u8] {
