@@ -171,7 +171,7 @@ fn told(report: &Report, (before, after): (&str, &str), output: &Output) -> Resu
         0 => String::new(),
         n => format!(", {n} not compared (not backed up in one or both)"),
     };
-    output.line(&format!("total  {compared} tables compared{not}, {differ} differ: {}", words(counts)))
+    output.line(&format!("total  {compared} compared{not}, {differ} differ: {}", words(counts)))
 }
 
 /// Says what could not be compared, and what that means for the exit code.

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::watch::Watch;
 
 const STYLE: &str = "{msg} {bar:30} {percent:>3}%  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {eta} left";
+/// Where nobody knows how much there is, or there is more than was thought.
+const WITHOUT_END: &str = "{msg} {spinner}  {bytes}  {binary_bytes_per_sec}  {elapsed}";
 
 /// Shows a watch until dropped.
 pub struct Progress {
@@ -31,19 +33,26 @@ impl Progress {
                 .map_err(|e| Error::io("signals", e))?;
         }
         let bar = (shown && output.is_watched()).then(|| ProgressBar::new(0).with_message(what));
-        if let (Some(bar), Ok(style)) = (&bar, ProgressStyle::with_template(STYLE)) {
-            bar.set_style(style);
-        }
         let done = Arc::new(AtomicBool::new(false));
         let (watch, ended) = (watch.clone(), done.clone());
         let show = move || {
+            let mut shown = "";
             while !ended.load(Ordering::Relaxed) {
                 if interrupted.load(Ordering::Relaxed) {
                     watch.interrupt();
                 }
                 if let Some(bar) = &bar {
-                    bar.set_length(watch.bytes_total.load(Ordering::Relaxed));
-                    bar.set_position(watch.bytes_done.load(Ordering::Relaxed));
+                    let (total, done) = (&watch.bytes_total, &watch.bytes_done);
+                    let (total, done) = (total.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
+                    let meant = if total > 0 && done <= total { STYLE } else { WITHOUT_END };
+                    if meant != shown
+                        && let Ok(style) = ProgressStyle::with_template(meant)
+                    {
+                        bar.set_style(style);
+                        shown = meant;
+                    }
+                    bar.set_length(total);
+                    bar.set_position(done);
                 }
                 thread::park_timeout(Duration::from_millis(200));
             }
