@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::{fs, iter};
 
@@ -20,7 +21,7 @@ use repo_format::record::{BodyWriter, Entries, Entry, EntryKind};
 
 use crate::dice::Dice;
 use crate::nights::{Row, body_of, bytes, init, many_rows, night, rows, site, write, write_bodies};
-use crate::repo::{memory, open};
+use crate::repo::{key_file, memory, open};
 use crate::user::files_below;
 use crate::world::{Plain, collect};
 
@@ -347,9 +348,18 @@ fn look_up(site: &Site, snapshot: &Snapshot, rows: &[Row]) -> u64 {
 
 /// Seconds of CPU that this process has taken.
 fn cpu_seconds() -> f64 {
+    seconds_of(11)
+}
+
+/// Those of programs that it ran.
+fn children_seconds() -> f64 {
+    seconds_of(13)
+}
+
+fn seconds_of(field: usize) -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+    fields[field..field + 2].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
 /// What reading the whole view of a snapshot takes: CPU seconds, and bytes of the store.
@@ -362,6 +372,26 @@ fn whole_view(site: &Site, snapshot: &Snapshot) -> (f64, u64) {
     (cpu_seconds() - begun, repo.requests().bytes_read - before)
 }
 
+/// CPU seconds of the program that restores the newest snapshot to SSTables.
+fn restored(site: &Site) -> f64 {
+    let dir = tempfile::tempdir().unwrap();
+    let (repo, key) = (dir.path().join("repo"), dir.path().join("key"));
+    fs::write(&key, &*key_file().to_text()).unwrap();
+    let mut names = Vec::new();
+    site.store.list("", &mut |name, _| Ok(names.push(name.to_owned()))).unwrap();
+    for name in names {
+        let path = repo.join(&name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, site.store.read(&name).unwrap()).unwrap();
+    }
+    let mut restore = Command::new(env!("CARGO_BIN_EXE_onefold"));
+    restore.args(["restore", "latest", "--to", "sstables", "--layout", "once", "--no-cache", "--json"]);
+    restore.arg("--repository").arg(&repo).arg("--key-file").arg(&key).arg("--out").arg(dir.path().join("out"));
+    let before = children_seconds();
+    assert!(restore.stdout(std::process::Stdio::null()).status().unwrap().success());
+    children_seconds() - before
+}
+
 #[allow(clippy::print_stderr)]
 fn reads_measured(site: &Site, previous: &Snapshot, last: &Snapshot, rows: &[Row]) {
     let single = Site::new();
@@ -369,6 +399,10 @@ fn reads_measured(site: &Site, previous: &Snapshot, last: &Snapshot, rows: &[Row
     for _ in 0..5 {
         let ((layered, bytes), (whole, _)) = (whole_view(site, last), whole_view(&single, &full));
         eprintln!("reading night 60: {layered:.2} CPU s, of one full backup {whole:.2}; {bytes} bytes");
+    }
+    for _ in 0..5 {
+        let (layered, whole) = (restored(site), restored(&single));
+        eprintln!("restoring night 60 to SSTables: {layered:.2} CPU s, one full backup {whole:.2}");
     }
     let repo = open(&site.store, None).unwrap();
     let (reader, before) = (repo.reader().unwrap(), repo.requests().bytes_read);
