@@ -378,7 +378,11 @@ fn restored(site: &Site) -> f64 {
     let (repo, key) = (dir.path().join("repo"), dir.path().join("key"));
     fs::write(&key, &*key_file().to_text()).unwrap();
     let mut names = Vec::new();
-    site.store.list("", &mut |name, _| Ok(names.push(name.to_owned()))).unwrap();
+    let mut each = |name: &str, _: u64| {
+        names.push(name.to_owned());
+        Ok(())
+    };
+    site.store.list("", &mut each).unwrap();
     for name in names {
         let path = repo.join(&name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
