@@ -5,6 +5,7 @@ use onefold::repo::{Repo, WriteOptions};
 use onefold::run::ChunkSink;
 use onefold::watch::Watch;
 use onefold::{Kind, Result};
+use repo_format::index::Index;
 use repo_format::names::Name;
 use repo_format::pack::open_pack;
 use repo_format::snapshot::Says;
@@ -41,9 +42,17 @@ fn strike(process: &Process, dice: &mut Dice) -> Result<()> {
         let mut bytes = store.read(name)?;
         let mut model = process.stage.model.lock().unwrap();
         model.strikes += 1;
-        if let Ok(Name::Pack(pack)) = Name::parse(name) {
-            let frames = open_pack(&pack, &bytes, &repo.ring().repo.index)?;
-            model.harmed.extend(frames.iter().flat_map(|frame| &frame.chunks).map(|chunk| chunk.id));
+        let ring = repo.ring();
+        match Name::parse(name) {
+            Ok(Name::Pack(pack)) => {
+                let frames = open_pack(&pack, &bytes, &ring.repo.index)?;
+                model.harmed.extend(frames.iter().flat_map(|frame| &frame.chunks).map(|chunk| chunk.id));
+            }
+            Ok(Name::Index(index)) => {
+                let index = Index::open(&index, &bytes, &ring.repo_id, &ring.repo.index)?;
+                model.unnamed.extend(index.iter().map(|entry| entry.id));
+            }
+            _ => {}
         }
         store.delete(name)?;
         if flips && folder == "pack" {

@@ -36,6 +36,8 @@ pub struct Model {
     pub strikes: u32,
     /// What lay in the packs among them.
     pub harmed: BTreeSet<ChunkId>,
+    /// What the index objects among them named: nobody finds it until a repair.
+    pub unnamed: BTreeSet<ChunkId>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
 }
