@@ -1,7 +1,7 @@
 //! What a user may do wrong, and what files may be like that are backed up: an error that names it, and nothing lost.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::process::Stdio;
 
 use super::{Said, Someone, is_root, left_out, same, summary};
@@ -97,6 +97,22 @@ fn paths_are_those_from_the_root_on() {
     // From a list.
     let list = someone.write("list", b"folder\0./folder/file\0");
     assert_eq!(listed(&["--files-from0", list.to_str().unwrap()]), plain);
+}
+
+/// A snapshot has room for a thousand folders that may not be read, not for all that a disk may have.
+#[test]
+fn of_many_folders_that_may_not_be_read_some_are_said() {
+    let Some(someone) = Someone::ordinary("of_many_folders_that_may_not_be_read_some_are_said") else { return };
+    someone.write("src/open", b"x");
+    let src = someone.path("src");
+    let closed: Vec<_> = (0..1200).map(|n| src.join(format!("closed {n}"))).collect();
+    closed.iter().for_each(|folder| fs::DirBuilder::new().mode(0o000).create(folder).unwrap());
+    let done = someone.backup(&src, &[]);
+    done.said(3, &["closed", "200 more could not be read"]);
+    let problems = done.objects().iter().filter(|object| object["message_type"] == "error").count();
+    assert_eq!(problems, 1001);
+    assert!(someone.run(&["ls", &format!("latest:{}/closed 7", src.display())]).fine().contains("not read"));
+    closed.iter().for_each(|folder| fs::remove_dir(folder).unwrap());
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod folder;
 pub mod fuzzing;
 mod memory;
 mod names;
+mod problems;
 mod read;
 mod rows;
 mod rules;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use repo_format::file_tree::{Bytes, FileKind, FileRecord, Lacks, put_extents};
 use repo_format::limits::{ASIDE_INLINE_MAX, ASIDE_MAX, CONTENT_INLINE_MAX, TARGET_MAX};
@@ -13,6 +13,7 @@ use super::attributes::attributes;
 use super::content::{Data, as_read, extents};
 use super::memory::{Known, Local};
 use super::names::Names;
+use super::problems::Problems;
 use super::stands::{as_before, unread};
 use super::walk::Item;
 use crate::blob::{self, Stored};
@@ -25,8 +26,6 @@ use crate::watch::Watch;
 /// A file that changed so shortly before it was read may change again and look the same: file systems tell times apart by this much, in
 /// seconds, at worst.
 const YOUNG: i64 = 2;
-/// Problems that are said one by one; of the others only how many there are.
-const PROBLEMS_MAX: usize = 1000;
 
 /// What is compared with what the system said at the last backup.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +43,7 @@ pub struct FileReader<'a> {
     pub compared: Compared,
     pub larger_than: Option<u64>,
     pub names: Names,
-    pub problems: AtomicUsize,
+    pub problems: Arc<Problems<'a>>,
 }
 
 /// What came of looking at an item.
@@ -86,32 +85,12 @@ pub fn local(stat: &Stat) -> Local {
 }
 
 impl FileReader<'_> {
-    /// Says that something of a file is not in the snapshot, or not as it is.
-    pub fn problem(&self, key: &[u8], gap: bool, what: &str) {
-        if self.problems.fetch_add(1, Ordering::Relaxed) < PROBLEMS_MAX {
-            let path = path_of(key);
-            if gap {
-                self.watch.gap(path.display(), what);
-            } else {
-                self.watch.problem(false, path.display(), what);
-            }
-        }
-    }
-
-    /// Says how many problems were not said.
-    pub fn finish(&self) {
-        let more = self.problems.load(Ordering::Relaxed).saturating_sub(PROBLEMS_MAX);
-        if more > 0 {
-            self.watch.problem(false, "files", format_args!("{more} more could not be read, or not as they should be"));
-        }
-    }
-
     /// Looks at an item. Errors: the system lacks what that takes.
     pub fn look(&self, item: &Item) -> Result<Looked> {
         match item.folder.stat(&item.name) {
             Ok(stat) => Ok(Looked::There(stat)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.problem(&item.key, true, "vanished while the folder was read");
+                self.problems.add(&item.key, true, "vanished while the folder was read");
                 Ok(Looked::Gone)
             }
             Err(e) => self.unread(item, e).map(|()| Looked::Unseen),
@@ -128,7 +107,7 @@ impl FileReader<'_> {
             Some(_) => "what the last backup had of it stands",
             None => "it is not in the snapshot, or without its content",
         };
-        self.problem(&item.key, false, &format!("cannot be read: {}; {kept}", e.message()));
+        self.problems.add(&item.key, false, &format!("cannot be read: {}; {kept}", e.message()));
         Ok(())
     }
 
@@ -150,7 +129,7 @@ impl FileReader<'_> {
     pub fn read(&self, item: &Item, stat: &Stat) -> Result<Option<Known>> {
         let is_folder = FileKind::of(stat.st_mode) == Some(FileKind::Folder);
         if is_folder && !item.name.is_empty() && !item.lacks.unread {
-            self.problem(&item.key, true, "became a folder meanwhile: what lies in it is not there");
+            self.problems.add(&item.key, true, "became a folder meanwhile: what lies in it is not there");
             let lacks = Lacks { unread: true, ..item.lacks };
             return self.read(&Item { lacks, ..item.clone() }, stat);
         }
@@ -165,7 +144,7 @@ impl FileReader<'_> {
             return Ok(Some(Known { key, local: now, young: false, body }));
         }
         let Some(kind) = FileKind::of(stat.st_mode) else {
-            self.problem(
+            self.problems.add(
                 &key,
                 false,
                 &format!("is of a kind that is not known (mode {:o}), and is left out", stat.st_mode),
@@ -209,14 +188,14 @@ impl FileReader<'_> {
                 let opened = match item.folder.open(&item.name) {
                     Ok(file) => File::from(file),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                        self.problem(&item.key, true, "vanished before it could be read");
+                        self.problems.add(&item.key, true, "vanished before it could be read");
                         return Ok(None);
                     }
                     Err(e) => return Err(Failed::Theirs(e)),
                 };
                 stat = rustix::fs::fstat(&opened).map_err(Failed::of)?;
                 if FileKind::of(stat.st_mode) != Some(FileKind::File) {
-                    self.problem(&item.key, true, "became something else before it could be read");
+                    self.problems.add(&item.key, true, "became something else before it could be read");
                     return Ok(None);
                 }
                 parts.attributes =
@@ -279,7 +258,7 @@ impl FileReader<'_> {
         let (read, is_cut) = (data.read, data.is_cut);
         let after = rustix::fs::fstat(file).map_err(Failed::of)?;
         if (local(&after).size, local(&after).modified) != (before.size, before.modified) || is_cut {
-            self.problem(&item.key, true, "changed while it was read: it is stored as it was read");
+            self.problems.add(&item.key, true, "changed while it was read: it is stored as it was read");
             parts.young = true;
         }
         let mut length = if pieces.is_some() && !is_cut { before.size } else { read };

@@ -108,7 +108,7 @@ impl<'a> FilesRun<'a> {
         let key = Some(first.known.key.as_slice()).filter(|key| is_first(key));
         if key.is_none() {
             let what = "has a longer first name than a record can say, and is stored as a file of its own";
-            self.reader.problem(&item.key, false, what);
+            self.reader.problems.add(&item.key, false, what);
         }
         FileRecord { first: key, ..record }.put(&mut body);
         let known = Known { key: item.key, body, local: first.known.local, young: first.known.young };
@@ -119,7 +119,7 @@ impl<'a> FilesRun<'a> {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.reader.finish();
+        self.reader.problems.finish();
         let bytes = self.reader.watch.bytes_done.load(Ordering::Relaxed);
         self.passed.bytes.store(bytes, Ordering::Relaxed);
         if let Some(remembering) = self.remembering.take() {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use repo_format::file_tree::NUMERIC;
 use repo_format::leaf::Layout;
@@ -13,6 +14,7 @@ use super::before::Before;
 use super::earlier::EarlierFiles;
 use super::memory::{Passed, Remembered, Remembering, ending};
 use super::names::Names;
+use super::problems::Problems;
 use super::read::{Compared, FileReader};
 use super::rules::{Rules, Wanted, paths};
 use super::run::FilesRun;
@@ -108,14 +110,16 @@ impl Files {
         let remembered = self.remembered(&contents, taking.watch)?;
         let remembering =
             contents.memory.filter(|_| contents.remembers).and_then(|path| Remembering::create(path).ok());
-        let walker = Walker::new(Wanted::of(&self.paths), &self.rules, remembered, contents.sink, taking.watch)?;
+        let problems = Arc::new(Problems::new(taking.watch));
+        let wanted = Wanted::of(&self.paths);
+        let walker = Walker::new(wanted, &self.rules, remembered, contents.sink, problems.clone())?;
         let reader = FileReader {
             contents,
             watch: taking.watch,
             compared: self.compared,
             larger_than: self.rules.larger_than,
             names: Names::default(),
-            problems: AtomicUsize::new(0),
+            problems,
         };
         Ok(FilesRun::new(walker, reader, remembering, &self.passed))
     }

@@ -12,11 +12,11 @@ use rustix::io::Errno;
 use super::before::Before;
 use super::folder::{Folder, Names};
 use super::memory::Known;
+use super::problems::Problems;
 use super::rules::{Rules, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::patterns::path_of;
 use crate::run::ChunkSink;
-use crate::watch::Watch;
 
 /// The next thing of a walk.
 pub enum Step {
@@ -54,7 +54,7 @@ struct Level {
 /// See the module.
 pub struct Walker<'a> {
     rules: &'a Rules,
-    watch: &'a Watch,
+    problems: Arc<Problems<'a>>,
     sink: &'a dyn ChunkSink,
     remembered: Vec<Before<'a>>,
     stack: Vec<Level>,
@@ -73,9 +73,9 @@ impl<'a> Walker<'a> {
         rules: &'a Rules,
         remembered: Vec<Before<'a>>,
         sink: &'a dyn ChunkSink,
-        watch: &'a Watch,
+        problems: Arc<Problems<'a>>,
     ) -> Result<Walker<'a>> {
-        let mut walker = Walker { rules, watch, sink, remembered, stack: Vec::new(), first: None, unread: None };
+        let mut walker = Walker { rules, problems, sink, remembered, stack: Vec::new(), first: None, unread: None };
         let root = Folder::root().map_err(|e| Error::io("/", e))?;
         let wanted = if wanted.all { None } else { Some(wanted) };
         walker.enter(root, vec![0], wanted, None).map_err(|e| Error::io("/", e))?;
@@ -100,7 +100,7 @@ impl<'a> Walker<'a> {
         let unread = !names.retain(|name, _| name.len() <= room);
         if unread {
             let what = "something in it is deeper, or has a longer name, than a snapshot can say: it is not there";
-            self.watch.problem(false, path_of(&key).display(), what);
+            self.problems.add(&key, false, what);
         }
         let lacks = Lacks { unread, left_out };
         let folder = Arc::new(folder);
@@ -184,15 +184,14 @@ impl<'a> Walker<'a> {
         // Whatever is there now is looked at once more when it is read.
         let is_other =
             [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error());
-        let subject = path_of(&item.key).display().to_string();
-        let e = Error::io(&subject, e);
+        let e = Error::io(path_of(&item.key).display(), e);
         if e.kind() == Kind::Full {
             return Err(e);
         }
         let unread = !is_other;
         if unread {
             let what = format!("cannot be read: {}; what the last backup had of it stands", e.message());
-            self.watch.problem(false, subject, what);
+            self.problems.add(&item.key, false, &what);
             self.unread = Some([&item.key[..], &[0]].concat());
         }
         self.first = Some(Item { lacks: Lacks { unread, left_out: false }, ..item });
