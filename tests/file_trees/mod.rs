@@ -1,5 +1,6 @@
 //! Files and streams of this machine through the whole program: what comes back is compared by tools that are not ours.
 
+mod elsewhere;
 mod expected;
 mod faults;
 mod grown;
