@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, lchown};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -15,6 +15,7 @@ use super::NOBODY;
 use crate::kill::noise;
 
 /// What there may be.
+#[derive(Clone)]
 pub enum What {
     Folder,
     File(Vec<u8>),
@@ -29,6 +30,7 @@ pub enum What {
 }
 
 /// One thing of the tree.
+#[derive(Clone)]
 pub struct Thing {
     pub path: Vec<u8>,
     pub what: What,
@@ -38,12 +40,12 @@ pub struct Thing {
     pub attributes: Vec<(&'static str, Vec<u8>)>,
 }
 
-fn thing(path: impl AsRef<[u8]>, what: What) -> Thing {
+pub fn thing(path: impl AsRef<[u8]>, what: What) -> Thing {
     let mode = if matches!(what, What::Folder) { 0o755 } else { 0o644 };
     Thing { path: path.as_ref().to_vec(), what, mode, owner: (0, 0), time: (1_600_000_000, 7), attributes: Vec::new() }
 }
 
-fn file(path: impl AsRef<[u8]>, bytes: &[u8]) -> Thing {
+pub fn file(path: impl AsRef<[u8]>, bytes: &[u8]) -> Thing {
     thing(path, What::File(bytes.to_vec()))
 }
 
@@ -213,51 +215,59 @@ pub fn things(ordinary: bool) -> Vec<Thing> {
     all
 }
 
-fn make(at: &Path, thing: &Thing, path: &Path) {
+fn make(at: &Path, thing: &Thing, path: &Path) -> io::Result<()> {
+    let node = |of, device| Ok(mknodat(CWD, path, of, Mode::RUSR, device)?);
     match &thing.what {
-        What::Folder => fs::create_dir(path).unwrap(),
-        What::File(bytes) => fs::write(path, bytes).unwrap(),
+        What::Folder => fs::create_dir(path),
+        What::File(bytes) => fs::write(path, bytes),
         What::Sparse(length, pieces) => {
-            let file = File::create(path).unwrap();
-            file.set_len(*length).unwrap();
-            for (n, (at, length)) in (0..).zip(pieces) {
-                file.write_all_at(&noise(n, *length), *at).unwrap();
-            }
+            let file = File::create(path)?;
+            file.set_len(*length)?;
+            let mut pieces = (0..).zip(pieces);
+            pieces.try_for_each(|(n, (at, length))| file.write_all_at(&noise(n, *length), *at))
         }
-        What::Link(target) => std::os::unix::fs::symlink(OsStr::from_bytes(target), path).unwrap(),
-        What::Name(of) => fs::hard_link(at.join(of), path).unwrap(),
-        What::Fifo => mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap(),
-        What::Socket => drop(UnixListener::bind(path).unwrap()),
-        What::Device(of, major, minor) => mknodat(CWD, path, *of, Mode::RUSR, makedev(*major, *minor)).unwrap(),
+        What::Link(target) => std::os::unix::fs::symlink(OsStr::from_bytes(target), path),
+        What::Name(of) => fs::hard_link(at.join(of), path),
+        What::Fifo => node(FileType::Fifo, 0),
+        What::Socket => node(FileType::Socket, 0),
+        What::Device(of, major, minor) => node(*of, makedev(*major, *minor)),
     }
 }
 
-fn set(thing: &Thing, path: &Path) {
+/// Says all that is to be said of it; of an attribute that is not taken `refused` is told.
+pub fn set(thing: &Thing, path: &Path, refused: &mut dyn FnMut(&str, io::Error)) -> io::Result<()> {
     if super::is_root() {
-        lchown(path, Some(thing.owner.0), Some(thing.owner.1)).unwrap();
+        lchown(path, Some(thing.owner.0), Some(thing.owner.1))?;
     }
     for (name, value) in &thing.attributes {
-        let done = lsetxattr(path, *name, value, XattrFlags::empty());
-        if let Err(e) = done {
-            super::left_out(&format!("attribute {name}"), &format!("the file system does not take it: {e}"));
+        if let Err(e) = lsetxattr(path, *name, value, XattrFlags::empty()) {
+            refused(name, e.into());
         }
     }
     if !matches!(thing.what, What::Link(_)) {
-        chmod(path, Mode::from_raw_mode(thing.mode)).unwrap();
+        chmod(path, Mode::from_raw_mode(thing.mode))?;
     }
     let time = |(tv_sec, tv_nsec): (i64, u32)| Timespec { tv_sec, tv_nsec: tv_nsec.into() };
     let times = Timestamps { last_access: time((1, 1)), last_modification: time(thing.time) };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Makes it all in a new folder.
-pub fn grow(at: &Path, all: &[Thing]) {
-    fs::create_dir(at).unwrap();
+/// Makes it all in a new folder. Errors: what the file system does not do; of an attribute that is not taken `refused` is told.
+pub fn try_grow(at: &Path, all: &[Thing], refused: &mut dyn FnMut(&str, io::Error)) -> io::Result<()> {
+    fs::create_dir(at)?;
     let paths: Vec<PathBuf> = all.iter().map(|thing| at.join(OsStr::from_bytes(&thing.path))).collect();
-    all.iter().zip(&paths).for_each(|(thing, path)| make(at, thing, path));
+    all.iter().zip(&paths).try_for_each(|(thing, path)| make(at, thing, path))?;
     // What lies in a folder changes its time, and perhaps nobody may enter it any more.
     let is_own = |(thing, _): &(&Thing, &PathBuf)| !matches!(thing.what, What::Name(_));
-    all.iter().zip(&paths).filter(is_own).rev().for_each(|(thing, path)| set(thing, path));
-    let whole = Thing { owner: all[0].owner, ..thing("", What::Folder) };
-    set(&whole, at);
+    all.iter().zip(&paths).filter(is_own).rev().try_for_each(|(thing, path)| set(thing, path, refused))?;
+    let owner = all.first().map_or((0, 0), |thing| thing.owner);
+    set(&Thing { owner, ..thing("", What::Folder) }, at, refused)
+}
+
+/// Makes it all in a new folder, but for attributes that the file system does not take.
+pub fn grow(at: &Path, all: &[Thing]) {
+    let mut refused = |name: &str, e: io::Error| {
+        super::left_out(&format!("attribute {name}"), &format!("the file system does not take it: {e}"));
+    };
+    try_grow(at, all, &mut refused).unwrap();
 }

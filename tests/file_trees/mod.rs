@@ -1,10 +1,12 @@
 //! Files and streams of this machine through the whole program: what comes back is compared by tools that are not ours.
 
+mod elsewhere;
 mod expected;
 mod faults;
 mod grown;
 mod hostile;
 mod kills;
+mod list;
 mod nights;
 mod restoring;
 mod round_trip;

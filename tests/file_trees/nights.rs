@@ -342,3 +342,22 @@ fn equal_trees_of_two_hosts_are_one() {
     moved.err.clear();
     moved.said(0, &[]);
 }
+
+/// Also of what is no file a time that is younger than the backup is not believed.
+#[test]
+fn a_young_link_is_read_again() {
+    let someone = Someone::new();
+    let (src, link) = (someone.path("src"), someone.path("src/link"));
+    fs::create_dir(&src).unwrap();
+    for target in ["a", "b"] {
+        drop(fs::remove_file(&link));
+        symlink(target, &link).unwrap();
+        let time = rustix::fs::Timespec { tv_sec: 4_000_000_000, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, &link, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        assert_eq!(someone.backup(&src, &["--ignore-ctime", "--ignore-inode"]).code, Some(0));
+        let out = someone.path(target);
+        assert_eq!(someone.restore("latest", &src, &out, &[]).code, Some(0));
+        assert_eq!(fs::read_link(out.join("link")).unwrap(), Path::new(target));
+    }
+}

@@ -412,3 +412,28 @@ fn what_has_names_elsewhere_is_made_anew() {
         assert_eq!(but_status(&after), but_status(&before));
     }
 }
+
+/// What a user may not set is no damage, of a file with several names either.
+#[test]
+fn what_cannot_be_set_of_a_file_with_several_names_is_no_damage() {
+    let test = "what_cannot_be_set_of_a_file_with_several_names_is_no_damage";
+    let Some(someone) = Someone::ordinary(test) else { return };
+    let file = someone.write("src/file", b"some bytes");
+    if let Err(e) = rustix::fs::lsetxattr(&file, "trusted.one", b"value", rustix::fs::XattrFlags::empty()) {
+        return super::left_out(test, &format!("only root sets such attributes: {e}"));
+    }
+    fs::hard_link(&file, someone.path("src/name")).unwrap();
+    let (src, out) = (someone.path("src"), someone.path("out"));
+    // As root, who reads it.
+    let backup = ["backup", "files", src.to_str().unwrap()];
+    crate::user::ran(someone.user.command().env("ONEFOLD_KEY_FILE", someone.path("key")).args(backup)).fine();
+    for path in someone.user.dir.path().read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+        let owner = format!("{0}:{0}", super::NOBODY);
+        crate::user::ran(std::process::Command::new("chown").args(["-R", &owner]).arg(path)).fine();
+    }
+    for _ in 0..2 {
+        let done = someone.restore("latest", &src, &out, &["--verify"]);
+        assert_eq!((done.code, &summary(&done)["attributes_unset"]), (Some(0), &1.into()), "{done:?}");
+        assert_eq!(fs::metadata(out.join("file")).unwrap().nlink(), 2);
+    }
+}

@@ -359,5 +359,5 @@ fn read_full(input: &mut dyn std::io::Read, to: &mut [u8]) -> std::io::Result<us
 fn is_young(stat: &Stat, compared: Compared, began: i64) -> bool {
     let local = local(stat);
     let (seconds, _) = if compared.without_changed { local.modified } else { local.changed };
-    FileKind::of(stat.st_mode) == Some(FileKind::File) && seconds.saturating_add(YOUNG) >= began
+    seconds.saturating_add(YOUNG) >= began
 }

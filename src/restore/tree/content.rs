@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use repo_format::file_tree::{Bytes, FileRecord, extents};
 use repo_format::limits::ASIDE_MAX;
@@ -63,6 +63,13 @@ impl Layout {
             return Err(Error::damaged("a file with holes", "has other data than its holes leave room for"));
         }
         Ok(Layout { length, pieces })
+    }
+
+    /// Its holes, ascending: from, to.
+    fn holes(&self) -> impl Iterator<Item = (u64, u64)> {
+        let ends = self.pieces.iter().map(|(at, length)| at + length);
+        let starts = self.pieces.iter().map(|(at, _)| *at).chain([self.length]);
+        [0].into_iter().chain(ends).zip(starts)
     }
 }
 
@@ -165,11 +172,8 @@ pub fn is_same(
 
 /// Whether a file reads as zeros outside of the pieces of a layout.
 fn has_holes(file: &File, layout: &Layout) -> io::Result<bool> {
-    let ends = layout.pieces.iter().map(|(at, length)| at + length);
-    let starts = layout.pieces.iter().map(|(at, _)| *at).chain([layout.length]);
-    let holes = [0].into_iter().chain(ends).zip(starts);
     let mut buffer = vec![0; 64 << 10];
-    for (mut at, to) in holes {
+    for (mut at, to) in layout.holes() {
         while at < to {
             at = match seek(file, SeekFrom::Data(at)) {
                 Ok(data) if data < to => data,
@@ -186,4 +190,24 @@ fn has_holes(file: &File, layout: &Layout) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whole blocks of data that lie in the holes of a layout: from, to. Of less than a block no hole can be made.
+pub fn filled(file: &File, layout: &Layout) -> io::Result<Vec<(u64, u64)>> {
+    let block = file.metadata()?.blksize().max(1);
+    let mut all = Vec::new();
+    for (from, to) in layout.holes() {
+        let Some(mut at) = from.checked_next_multiple_of(block) else { break };
+        let to = if to == layout.length { to } else { to - to % block };
+        while at < to {
+            // Where the file system does not say it, it has no holes either.
+            let Ok(data) = seek(file, SeekFrom::Data(at)) else { break };
+            if data >= to {
+                break;
+            }
+            at = seek(file, SeekFrom::Hole(data))?.min(to);
+            all.push((data, at));
+        }
+    }
+    Ok(all)
 }

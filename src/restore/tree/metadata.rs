@@ -84,10 +84,24 @@ fn each(names: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The mode of what belongs to `owner` here: what somebody else owned lends no rights of whoever owns it now.
-fn mode_for(file: &FileRecord<'_>, owner: (u32, u32)) -> Mode {
+fn mode_for(mode: u32, of: (u32, u32), owner: (u32, u32)) -> Mode {
     const LENDS: u32 = 0o6000;
-    let mode = file.mode & 0o7777;
-    Mode::from_raw_mode(if owner == file.owner { mode } else { mode & !LENDS })
+    let mode = mode & 0o7777;
+    Mode::from_raw_mode(if owner == of { mode } else { mode & !LENDS })
+}
+
+/// A mode where an attribute cannot be set. Beside a list of access the bits of the group are the most that any entry gives: without it
+/// they would be the group's, so they become what the list gives to that.
+fn without(attribute: &Attribute<'_>, mode: u32) -> u32 {
+    const GROUP: [u8; 2] = 4u16.to_le_bytes();
+    if !(attribute.name.starts_with(b"system.") && attribute.name.ends_with(b"_acl_access")) {
+        return mode;
+    }
+    // A version, then entries: of whom, what, and which.
+    let entries = attribute.value.get(4..).unwrap_or_default().chunks_exact(8);
+    let of_group = entries.filter(|entry| entry.starts_with(&GROUP)).filter_map(|entry| entry.get(2));
+    let given = of_group.map(|may| u32::from(*may) & 7).next().unwrap_or_default();
+    mode & (!0o070 | given << 3)
 }
 
 /// Sets all of it on an open file or folder. The time comes last, and the mode before it: a new owner and lists of access take bits of
@@ -112,11 +126,16 @@ pub fn set(
         // What the system keeps for itself stays.
         let _ = fremovexattr(fd, name);
     }
+    let mut mode = file.mode;
     for attribute in attributes {
+        let before = unset.attributes;
         allowed(fsetxattr(fd, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
+        if unset.attributes != before {
+            mode = without(attribute, mode);
+        }
     }
     let now = rustix::fs::fstat(fd)?;
-    fchmod(fd, mode_for(file, (now.st_uid, now.st_gid)))?;
+    fchmod(fd, mode_for(mode, file.owner, (now.st_uid, now.st_gid)))?;
     Ok(futimens(fd, &times(file))?)
 }
 
@@ -137,13 +156,18 @@ pub fn set_by_name(
     for other in each(&listed(|names| llistxattr(&path, names))).filter(|name| !is_meant(attributes, name)) {
         let _ = lremovexattr(&path, other);
     }
+    let mut mode = file.mode;
     for attribute in attributes {
+        let before = unset.attributes;
         allowed(lsetxattr(&path, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
+        if unset.attributes != before {
+            mode = without(attribute, mode);
+        }
     }
     // A link has no mode of its own.
     if file.target.is_none() {
         let owner = place.look(name)?.map_or(file.owner, |now| (now.st_uid, now.st_gid));
-        rustix::fs::chmodat(place, name, mode_for(file, owner), AtFlags::empty())?;
+        rustix::fs::chmodat(place, name, mode_for(mode, file.owner, owner), AtFlags::empty())?;
     }
     Ok(utimensat(place, name, &times(file), AtFlags::SYMLINK_NOFOLLOW)?)
 }
@@ -155,7 +179,7 @@ pub fn is_set(place: &Place, name: &[u8], file: &FileRecord<'_>, attributes: &[A
     let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
     let owned = !rustix::process::geteuid().is_root() || (stat.st_uid, stat.st_gid) == file.owner;
     if modified != file.modified
-        || stat.st_mode & 0o7777 != mode_for(file, (stat.st_uid, stat.st_gid)).bits()
+        || stat.st_mode & 0o7777 != mode_for(file.mode, file.owner, (stat.st_uid, stat.st_gid)).bits()
         || stat.st_mode & 0o170_000 != file.mode & 0o170_000
         || !owned
     {

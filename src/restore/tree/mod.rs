@@ -106,6 +106,8 @@ struct Restore<'a> {
     base: usize,
     /// Files with several names of which the first is not restored: the first that is, by that one.
     instead: HashMap<Vec<u8>, Vec<u8>>,
+    /// Files that are there under several names and stay: by device and number the first name that the snapshot has of them.
+    met: HashMap<(u64, u64), Vec<u8>>,
 }
 
 /// Restores what `run` gives, a run of a file tree.
@@ -138,8 +140,8 @@ pub fn restore(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_
         way: Way::Untried,
         names: Vec::new(),
     };
-    let mut restore =
-        Restore { request, chunks, levels: vec![top], done: Done::default(), base, instead: HashMap::new() };
+    let (done, instead, met) = (Done::default(), HashMap::new(), HashMap::new());
+    let mut restore = Restore { request, chunks, levels: vec![top], done, base, instead, met };
     let mut batch = RecordBatch::new();
     while run.next_batch(&mut batch)? {
         for (i, record) in batch.iter().enumerate() {
@@ -228,7 +230,7 @@ impl Restore<'_> {
         let depth = self.levels.len();
         self.enter(depth).map_err(named)?;
         let first = self.first_restored(record.key, file.first);
-        self.one(name, &FileRecord { first: first.as_deref(), ..file }, &shown)
+        self.one(record.key, &FileRecord { first: first.as_deref(), ..file }, &shown)
     }
 
     /// It is the folder itself, which is set only where it was made here, or was as it should be.

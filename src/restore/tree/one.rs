@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::AsFd;
 
 use repo_format::file_tree::{Attribute, Bytes, FileKind, FileRecord, attributes, parts_of};
-use rustix::fs::{FileType, Stat, major, minor};
+use rustix::fs::{FallocateFlags, FileType, Stat, fallocate, major, minor};
 
-use super::content::{Layout, aside, is_same, write};
+use super::content::{Layout, aside, filled, is_same, write};
 use super::folders::Way;
 use super::place::Place;
 use super::{Done, Overwrite, Restore, metadata};
@@ -22,13 +22,15 @@ enum Todo {
     Nothing,
     /// Its content is right; what is said of it is not.
     Set,
+    /// Its content is right, but here zeros lie where it has holes: from, to.
+    Holes(Vec<(u64, u64)>),
     /// It is to be written.
     Write,
 }
 
 impl Restore<'_> {
     /// Restores what is no folder. What is wrong with it alone is noted, and the others go on.
-    pub(super) fn one(&mut self, name: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
+    pub(super) fn one(&mut self, key: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
         let place = self.levels.last_mut().and_then(|level| level.place.take());
         let Some(place) = place else {
             if self.levels.iter().any(|level| level.way == Way::Barred) {
@@ -40,7 +42,7 @@ impl Restore<'_> {
             self.done.bytes += file.content.map_or(0, |content| content.length());
             return Ok(());
         };
-        let done = self.in_place(&place, name, file, path);
+        let done = self.in_place(&place, key, file, path);
         if let Some(level) = self.levels.last_mut() {
             level.place = Some(place);
         }
@@ -54,8 +56,9 @@ impl Restore<'_> {
         }
     }
 
-    fn in_place(&mut self, place: &Place, name: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
+    fn in_place(&mut self, place: &Place, key: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
         let failed = |e: io::Error| Error::io(path, e);
+        let name = key.rsplit(|b| *b == 0).next().unwrap_or_default();
         let there = place.look(name).map_err(failed)?;
         if file.kind() == Some(FileKind::File) && file.content.is_none() {
             // Nothing is known of its content: what is there is better than nothing.
@@ -66,8 +69,15 @@ impl Restore<'_> {
         let todo = match &there {
             None => Todo::Write,
             Some(stat) => match self.todo(place, name, file, &attributes, stat, path)? {
-                // Others of its names may lie elsewhere, where nothing is to change.
-                Todo::Set if stat.st_nlink > 1 => Todo::Write,
+                Todo::Write => Todo::Write,
+                // Others of its names may lie elsewhere, where nothing is to change. What could not be set just now is no other content.
+                Todo::Set | Todo::Holes(_) if stat.st_nlink > 1 && self.request.verifies.is_none() => Todo::Write,
+                _ if self.is_anothers(key, file, stat) => Todo::Write,
+                Todo::Holes(holes) if !self.request.dry_run && !make_holes(place, name, &holes) => {
+                    // It stays without them.
+                    let is_set = metadata::is_set(place, name, file, &attributes).map_err(failed)?;
+                    if is_set { Todo::Nothing } else { Todo::Set }
+                }
                 todo => todo,
             },
         };
@@ -81,7 +91,7 @@ impl Restore<'_> {
                 self.done.bytes += file.content.map_or(0, |content| content.length());
                 return Ok(());
             }
-            Todo::Set => {
+            Todo::Set | Todo::Holes(_) => {
                 self.done.written += 1;
                 if file.kind() != Some(FileKind::File) {
                     return metadata::set_by_name(place, name, file, &attributes, &mut self.done.unset).map_err(failed);
@@ -108,6 +118,20 @@ impl Restore<'_> {
         let done = cleared.and_then(|()| place.rename(BESIDE, name).map_err(failed));
         // What failed leaves nothing.
         done.inspect_err(|_| drop(place.remove(BESIDE)))
+    }
+
+    /// Whether what is there is also what another name leads to, of which the snapshot says that it is another file: what is set on the
+    /// one would be set on the other.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    fn is_anothers(&mut self, key: &[u8], file: &FileRecord<'_>, stat: &Stat) -> bool {
+        // What was left as it was is no fault of what was written.
+        let stays = self.request.overwrite == Overwrite::Never || self.request.keeps(stat, file.modified);
+        if stat.st_nlink as u64 <= 1 || stays {
+            return false;
+        }
+        let first = file.first.unwrap_or(key);
+        let of = (stat.st_dev as u64, stat.st_ino as u64);
+        self.met.entry(of).or_insert_with(|| first.to_vec()) != first
     }
 
     fn beside(&mut self, place: &Place, file: &FileRecord<'_>, attributes: &[Attribute<'_>], path: &str) -> Result<()> {
@@ -171,7 +195,12 @@ impl Restore<'_> {
             return Ok(Todo::Write);
         }
         self.request.watch.advance(content.length());
-        Ok(if is_set()? { Todo::Nothing } else { Todo::Set })
+        let filled = if looks_same { Vec::new() } else { filled(&there, &layout).map_err(failed)? };
+        Ok(match filled.is_empty() {
+            false => Todo::Holes(filled),
+            true if is_set()? => Todo::Nothing,
+            true => Todo::Set,
+        })
     }
 
     /// Makes a file with several names another name of its first one, where that was restored as it is.
@@ -254,6 +283,13 @@ impl Restore<'_> {
     }
 }
 
+/// Makes holes in a file that is there. Gives whether that may be done here.
+fn make_holes(place: &Place, name: &[u8], holes: &[(u64, u64)]) -> bool {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let Ok(file) = place.open_to_write(name) else { return false };
+    holes.iter().all(|(from, to)| fallocate(&file, flags, *from, to - from).is_ok())
+}
+
 fn modified(stat: &Stat) -> (i64, u32) {
     (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default())
 }
@@ -261,7 +297,13 @@ fn modified(stat: &Stat) -> (i64, u32) {
 /// Whether what is there is as the record says, as far as the system tells without it being read.
 fn is_of(stat: &Stat, file: &FileRecord<'_>) -> bool {
     // Bits that lend rights may have been left away.
-    (stat.st_mode & !0o6000, modified(stat)) == (file.mode & !0o6000, file.modified)
+    stat.st_mode & !0o6000 == file.mode & !0o6000 && is_time(modified(stat), file.modified)
+}
+
+/// Whether it is this time, or what a file system keeps of it that counts seconds, or parts of them.
+fn is_time(there: (i64, u32), wanted: (i64, u32)) -> bool {
+    const TICKS: [u32; 5] = [1, 100, 1000, 1_000_000, 1_000_000_000];
+    there.0 == wanted.0 && TICKS.iter().any(|tick| there.1 == wanted.1 - wanted.1 % tick)
 }
 
 /// Whether an error is of one file alone.

@@ -84,6 +84,12 @@ impl Place {
         Ok(openat(&self.0, name, flags, Mode::empty())?)
     }
 
+    /// A file that is there, to be written to.
+    pub fn open_to_write(&self, name: &[u8]) -> io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(openat(&self.0, name, flags, Mode::empty())?)
+    }
+
     /// Gives something in it another name, in place of what has that.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(renameat(&self.0, from, &self.0, to)?)
