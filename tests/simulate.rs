@@ -190,8 +190,7 @@ fn read(process: &Process, dice: &mut Dice) {
             None => (SnapshotId([0; 32]), Plain::new()),
         }
     };
-    let mut at = None;
-    let mut read = || -> Result<()> {
+    let read = || -> Result<()> {
         let repo = process.open()?;
         if plain.is_empty() {
             return Ok(());
@@ -199,7 +198,6 @@ fn read(process: &Process, dice: &mut Dice) {
         let snapshot = repo.snapshot(&id)?;
         let reader = repo.reader()?;
         for ((kind, chunk), (_, bytes)) in snapshot.roots.iter().zip(&plain) {
-            at = Some(*chunk);
             assert_eq!(&reader.get(*kind, chunk)?, bytes);
         }
         process.count("read");
@@ -210,8 +208,7 @@ fn read(process: &Process, dice: &mut Dice) {
         Err(e) if e.kind() == Kind::Io => process.count("failed"),
         Err(e) => {
             let model = process.stage.model.lock().unwrap();
-            let is_struck = at.is_some_and(|chunk| model.harmed.contains(&chunk) || model.unnamed.contains(&chunk));
-            assert!(model.forgotten.contains(&id) || is_struck, "a reader: {e}");
+            assert!(model.forgotten.contains(&id) || model.explains(&e), "a reader: {e}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::dice::Dice;
 pub fn act(process: &Process, dice: &mut Dice) {
     for _ in 0..dice.below(3) {
         process.sleep_until(dice.below(STEPS));
-        let is_enough = process.stage.model.lock().unwrap().strikes >= 2;
+        let is_enough = process.stage.model.lock().unwrap().struck.len() >= 2;
         if !is_enough && strike(process, dice).is_ok() {
             process.count("struck");
         }
@@ -41,7 +41,7 @@ fn strike(process: &Process, dice: &mut Dice) -> Result<()> {
     process.happens(name, |store| {
         let mut bytes = store.read(name)?;
         let mut model = process.stage.model.lock().unwrap();
-        model.strikes += 1;
+        model.struck.insert(name.to_owned());
         let ring = repo.ring();
         match Name::parse(name) {
             Ok(Name::Pack(pack)) => {

@@ -32,8 +32,8 @@ pub struct Model {
     pub kept: BTreeMap<SnapshotId, Plain>,
     /// Those that somebody began to forget.
     pub forgotten: BTreeSet<SnapshotId>,
-    /// Objects that were lost or damaged by themselves.
-    pub strikes: u32,
+    /// Objects that were lost or damaged by themselves, by name.
+    pub struck: BTreeSet<String>,
     /// What lay in the packs among them.
     pub harmed: BTreeSet<ChunkId>,
     /// What the index objects among them named: nobody finds it until a repair.
@@ -43,6 +43,14 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether what is said to be wrong is what happened to an object by itself: it is named, or a chunk of it is.
+    pub fn explains(&self, e: &Error) -> bool {
+        let said = e.to_string();
+        let mut chunks = self.harmed.iter().chain(&self.unnamed);
+        matches!(e.kind(), Kind::Damaged | Kind::NotFound)
+            && (self.struck.iter().any(|name| said.contains(name)) || chunks.any(|id| said.contains(&id.to_string())))
+    }
+
     pub fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
@@ -234,8 +242,7 @@ impl Process {
 
     /// What may go wrong where nothing is wrong, but for what happened to objects by itself.
     pub fn allow(&self, what: &str, e: &Error) {
-        let struck = self.stage.model.lock().unwrap().strikes > 0;
-        let is_harm = struck && matches!(e.kind(), Kind::Damaged | Kind::NotFound);
+        let is_harm = self.stage.model.lock().unwrap().explains(e);
         assert!(is_harm || matches!(e.kind(), Kind::Io | Kind::Busy), "{what}: {e} ({:?})", e.kind());
         self.count(if e.kind() == Kind::Busy { "to be run again" } else { "failed" });
     }
