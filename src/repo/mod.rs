@@ -67,6 +67,7 @@ pub use self::open::{InitOptions, Sizes};
 pub use self::reader::Reader;
 pub use self::rehearsal::Rehearsal;
 pub use self::sink::{WriteOptions, WriteStats};
+pub use self::sort::scratch;
 pub use self::writer::Writer;
 
 /// An open repository: its keys, its log, its index. Cheap to clone; shared by threads.

@@ -242,8 +242,8 @@ fn merge<const N: usize>(
     Ok(())
 }
 
-/// A file without a name.
-fn scratch(dir: &Path) -> Result<File> {
+/// A file without a name, which lies in `dir`; that is made where it is not there.
+pub fn scratch(dir: &Path) -> Result<File> {
     let path = dir.join(format!("sort-{:016x}", u64::from_le_bytes(world::random()?)));
     let failed = |e| Error::io(path.display(), e);
     fs::create_dir_all(dir).map_err(failed)?;

@@ -160,7 +160,7 @@ pub(super) fn put_entry(out: &mut Vec<u8>, known: &Known) {
 }
 
 /// Reads an entry.
-fn entry(r: &mut Reader<'_>) -> repo_format::Result<Known> {
+pub(super) fn entry(r: &mut Reader<'_>) -> repo_format::Result<Known> {
     let key = r.string()?.to_vec();
     let (device, inode, size) = (r.varint()?, r.varint()?, r.varint()?);
     let modified = (unzigzag(r.varint()?), r.u32()?);

@@ -4,6 +4,7 @@
 //! ```text
 //! walk ─ names in order, what is remembered of each → read ─ look, compare, read what changed → run ─ records in order
 //! rules ─ what is meant, what is left out             content ─ holes, data                      before (memory, earlier) ─ what was there
+//! links ─ files of several names
 //! schema ─ rows for people                            stream ─ one file that is none
 //! select, text ─ paths and patterns as people write them
 //! ```
@@ -14,6 +15,7 @@ mod content;
 mod earlier;
 mod folder;
 pub mod fuzzing;
+mod links;
 mod memory;
 mod names;
 mod problems;

@@ -1,13 +1,14 @@
 //! Files of this machine as a run: a walk goes ahead, files of a stretch of it are looked at and read side by side, and their records
 //! come in the order of the walk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 use repo_format::file_tree::{FileKind, FileRecord, is_first};
 use repo_format::record::{Class, check};
 
+use super::links::{Links, Number};
 use super::memory::{Known, Passed, Remembering};
 use super::read::{FileReader, Looked, local};
 use super::stands::unread;
@@ -21,21 +22,13 @@ const STRETCH: usize = 2048;
 /// Bytes of keys and of what is remembered that a stretch ends at.
 const STRETCH_BYTES: usize = 4 << 20;
 
-/// A file with several names, of which one was met.
-struct Linked {
-    /// Its record, by its first name.
-    known: Known,
-    /// Names that were not met yet: as many as the system said.
-    left: u64,
-}
-
 /// See the module.
 pub struct FilesRun<'a> {
     walker: Walker<'a>,
     reader: FileReader<'a>,
     next: Vec<Step>,
     ready: VecDeque<Known>,
-    links: HashMap<(u64, u64), Linked>,
+    links: Links,
     remembering: Option<Remembering>,
     /// Is told at the end what came of it.
     passed: &'a Passed,
@@ -43,14 +36,15 @@ pub struct FilesRun<'a> {
 }
 
 impl<'a> FilesRun<'a> {
-    /// Of what `walker` finds.
+    /// Of what `walker` finds; `links` holds nothing yet.
     pub fn new(
         walker: Walker<'a>,
         reader: FileReader<'a>,
         remembering: Option<Remembering>,
+        links: Links,
         passed: &'a Passed,
     ) -> FilesRun<'a> {
-        let (next, ready, links) = (Vec::new(), VecDeque::new(), HashMap::new());
+        let (next, ready) = (Vec::new(), VecDeque::new());
         FilesRun { walker, reader, next, ready, links, remembering, passed, began: false }
     }
 
@@ -83,39 +77,30 @@ impl<'a> FilesRun<'a> {
     fn linked(&mut self, step: Step, looked: Looked, known: Option<Known>) -> Result<Option<Known>> {
         let Some((of, names)) = several(&looked) else { return Ok(known) };
         let Step::Item(item) = step else { return Ok(known) };
-        if let Looked::There(stat) = &looked {
-            // A number is used again once all names of its file are gone.
-            let now = local(stat);
-            let is_other = |l: &Linked| (l.known.local.size, l.known.local.modified) != (now.size, now.modified);
-            if self.links.get(&of).is_some_and(is_other) {
-                self.links.remove(&of);
-            }
-        }
-        let Some(first) = self.links.get_mut(&of) else {
+        let now = match &looked {
+            Looked::There(stat) => Some(local(stat)),
+            Looked::Gone | Looked::Unseen => None,
+        };
+        let Some(first) = self.links.next(of, now.as_ref())? else {
             // Of its first name nothing came: it was taken away meanwhile.
             let known = match (known, &looked) {
                 (None, Looked::There(stat)) => self.reader.read(&item, stat)?,
                 (known, _) => known,
             };
             if let Some(known) = &known {
-                self.links.insert(of, Linked { known: known.clone(), left: names.saturating_sub(1) });
+                self.links.add(of, known, names.saturating_sub(1))?;
             }
             return Ok(known);
         };
-        first.left = first.left.saturating_sub(1);
         let mut body = Vec::new();
-        let record = FileRecord::parse(&first.known.body)?;
-        let key = Some(first.known.key.as_slice()).filter(|key| is_first(key));
+        let record = FileRecord::parse(&first.body)?;
+        let key = Some(first.key.as_slice()).filter(|key| is_first(key));
         if key.is_none() {
             let what = "has a longer first name than a record can say, and is stored as a file of its own";
             self.reader.problems.add(&item.key, false, what);
         }
         FileRecord { first: key, ..record }.put(&mut body);
-        let known = Known { key: item.key, body, local: first.known.local, young: first.known.young };
-        if first.left == 0 {
-            self.links.remove(&of);
-        }
-        Ok(Some(known))
+        Ok(Some(Known { key: item.key, body, local: first.local, young: first.young }))
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -171,17 +156,15 @@ struct Stretch {
 }
 
 /// Looks at all, and reads what changed; of a file with several names one.
-fn read(reader: &FileReader<'_>, steps: &[Step], links: &HashMap<(u64, u64), Linked>) -> Result<Stretch> {
+fn read(reader: &FileReader<'_>, steps: &[Step], links: &Links) -> Result<Stretch> {
     let look = |step: &Step| match step {
         Step::Item(item) => reader.look(item),
         Step::Unread(_) => Ok(Looked::Gone),
     };
     let looked = steps.par_iter().with_min_len(16).map(look).collect::<Result<Vec<Looked>>>()?;
-    let mut met: HashMap<(u64, u64), ()> = HashMap::new();
-    let is_first: Vec<bool> = looked
-        .iter()
-        .map(|looked| several(looked).is_none_or(|(of, _)| !links.contains_key(&of) && met.insert(of, ()).is_none()))
-        .collect();
+    let mut met: HashSet<Number> = HashSet::new();
+    let is_first: Vec<bool> =
+        looked.iter().map(|looked| several(looked).is_none_or(|(of, _)| !links.holds(of) && met.insert(of))).collect();
     let one = |((step, looked), is_first): ((&Step, &Looked), &bool)| match (step, looked) {
         (Step::Unread(known), _) => Ok(unread(known.clone())),
         (Step::Item(item), Looked::There(stat)) if *is_first => reader.read(item, stat),
@@ -193,7 +176,7 @@ fn read(reader: &FileReader<'_>, steps: &[Step], links: &HashMap<(u64, u64), Lin
 }
 
 /// Which file it is, and how many names it has, where it has several.
-fn several(looked: &Looked) -> Option<((u64, u64), u64)> {
+fn several(looked: &Looked) -> Option<(Number, u64)> {
     let Looked::There(stat) = looked else { return None };
     let of = local(stat);
     let names = u64::from(stat.st_nlink as u32);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::SHARD;
 use super::before::Before;
 use super::earlier::EarlierFiles;
+use super::links::Links;
 use super::memory::{Passed, Remembered, Remembering, ending};
 use super::names::Names;
 use super::problems::Problems;
@@ -121,7 +122,8 @@ impl Files {
             names: Names::default(),
             problems,
         };
-        Ok(FilesRun::new(walker, reader, remembering, &self.passed))
+        let links = Links::new(contents.memory.and_then(Path::parent).map_or_else(std::env::temp_dir, Path::to_owned));
+        Ok(FilesRun::new(walker, reader, remembering, links, &self.passed))
     }
 }
 

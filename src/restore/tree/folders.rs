@@ -1,5 +1,6 @@
 //! The folders on the way to what is restored next: made and opened when something in them is, set when everything in them is done.
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
@@ -38,7 +39,40 @@ pub struct Level {
     /// Where it is not.
     pub way: Way,
     /// Names of what the snapshot has in it, where others are taken away.
-    pub names: Vec<Vec<u8>>,
+    pub names: Ascending,
+}
+
+/// Names that ascend, one behind the other.
+#[derive(Default)]
+pub struct Ascending {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Ascending {
+    /// Adds one, which comes after those before it.
+    pub fn push(&mut self, name: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Whether it is one of them.
+    pub fn holds(&self, name: &[u8]) -> bool {
+        let one = |n: usize| {
+            let from = n.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+            self.ends.get(n).and_then(|to| self.bytes.get(from..*to)).unwrap_or_default()
+        };
+        let (mut low, mut high) = (0, self.ends.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match one(middle).cmp(name) {
+                Ordering::Equal => return true,
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        false
+    }
 }
 
 impl Request<'_> {
@@ -126,11 +160,10 @@ impl Restore<'_> {
         let file = FileRecord::parse(body).map_err(|e| Error::from(e).within(path.display()))?;
         let all_known = !file.lacks.unread && !file.lacks.left_out;
         if self.request.delete && all_known && self.is_meant(&path, true) {
-            for name in place.names().map_err(failed)? {
+            for name in place.names(|name| !level.names.holds(name)).map_err(failed)? {
                 let there = place.look(&name).map_err(failed)?;
                 let is_folder = there.is_some_and(|stat| FileKind::of(stat.st_mode) == Some(FileKind::Folder));
-                let is_kept = level.names.binary_search(&name).is_ok();
-                if is_kept || !self.is_meant(&path.join(OsStr::from_bytes(&name)), is_folder) {
+                if !self.is_meant(&path.join(OsStr::from_bytes(&name)), is_folder) {
                     continue;
                 }
                 self.done.removed += 1;
@@ -152,5 +185,22 @@ impl Restore<'_> {
             self.problem(&path.display().to_string(), format_args!("is not set as it was: {e}"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ascending;
+
+    #[test]
+    fn names_that_ascend_are_found() {
+        let mut names = Ascending::default();
+        assert!(!names.holds(b"") && !names.holds(b"a"));
+        let all: Vec<Vec<u8>> = (0..300).map(|n| format!("{n:04}").into_bytes()).collect();
+        all.iter().step_by(2).for_each(|name| names.push(name));
+        for (n, name) in all.iter().enumerate() {
+            assert_eq!(names.holds(name), n % 2 == 0, "{n}");
+            assert!(!names.holds(&name[..3]) && !names.holds(&[name, &b"x"[..]].concat()));
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::patterns::{Patterns, path_of};
 use crate::run::{ChunkId, ChunkSource, Record, RecordBatch, Run};
 use crate::watch::Watch;
 pub use content::{Layout, aside, visit};
-use folders::{Level, Way};
+use folders::{Ascending, Level, Way};
 pub use metadata::Unset;
 use one::BESIDE;
 use place::Place;
@@ -138,7 +138,7 @@ pub fn restore(run: &mut dyn Run, chunks: &dyn ChunkSource, request: &Request<'_
         is_ours,
         place: root,
         way: Way::Untried,
-        names: Vec::new(),
+        names: Ascending::default(),
     };
     let (done, instead, met) = (Done::default(), HashMap::new(), HashMap::new());
     let mut restore = Restore { request, chunks, levels: vec![top], done, base, instead, met };
@@ -207,12 +207,12 @@ impl Restore<'_> {
             return Ok(());
         }
         if let Some(last) = self.levels.last_mut().filter(|_| self.request.delete) {
-            last.names.push(name.to_vec());
+            last.names.push(name);
         }
         let meant = self.is_meant(&path, is_folder);
         if is_folder {
             let body = Some(record.body.to_vec());
-            let (key, names) = (record.key.to_vec(), Vec::new());
+            let (key, names) = (record.key.to_vec(), Ascending::default());
             self.levels.push(Level { key, body, is_ours: true, place: None, way: Way::Untried, names });
             if meant {
                 self.done.entries += 1;

@@ -118,14 +118,14 @@ impl Place {
             done => return Ok(done?),
         }
         let inner = self.make(name)?;
-        for one in inner.names()? {
+        for one in inner.names(|_| true)? {
             inner.remove(&one)?;
         }
         Ok(unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// What lies in it.
-    pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+    /// Names of what lies in it, of those that are `meant`.
+    pub fn names(&self, meant: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Vec<u8>>> {
         let mut all = Vec::new();
         let fd = openat(&self.0, ".", FLAGS, Mode::empty())?;
         let mut buffer = Vec::with_capacity(64 << 10);
@@ -133,7 +133,7 @@ impl Place {
         while let Some(entry) = list.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
+            if !matches!(name, b"." | b"..") && meant(name) {
                 all.push(name.to_vec());
             }
         }
