@@ -6,6 +6,7 @@ mod faults;
 mod grown;
 mod hostile;
 mod kills;
+mod list;
 mod nights;
 mod restoring;
 mod round_trip;
