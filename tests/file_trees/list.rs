@@ -99,14 +99,14 @@ fn try_all(tops: &[PathBuf], name: &str, trees: &[&[Thing]]) -> Option<String> {
     why
 }
 
+/// Where trees of one name are made, that name, and the trees.
+type Growing<'t> = (&'t [PathBuf], String, Vec<Vec<Thing>>);
+
 /// Someone with the trees of the list, and how many they are.
 struct Listed {
     someone: Someone,
     count: usize,
 }
-
-/// Folders that an entry grows in, its name, and what grows in each of them.
-type Planned<'t> = (&'t [PathBuf], String, Vec<Vec<Thing>>);
 
 impl Listed {
     /// Grows what the file system does; that is most of it.
@@ -115,7 +115,7 @@ impl Listed {
         tops.iter().for_each(|top| fs::create_dir_all(top).unwrap());
         let asked = someone.path("asked");
         fs::create_dir(&asked).unwrap();
-        let mut all: Vec<Planned<'_>> = Vec::new();
+        let mut all: Vec<Growing<'_>> = Vec::new();
         all.extend(plain(&asked).into_iter().map(|entry| (&tops[..1], entry.name, vec![entry.things])));
         all.extend(huge().into_iter().map(|entry| (&tops[1..2], entry.name, vec![entry.things])));
         all.extend(pairs().into_iter().map(|pair| (&tops[2..], pair.name, vec![pair.before, pair.after])));
