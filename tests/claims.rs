@@ -119,14 +119,14 @@ fn a_prune_spares_what_only_a_stranger_names() {
     let site = Site::lied_to();
     site.prune();
     site.prune();
-    mend(&site.by(0)).unwrap();
+    mend(&site.by(0), &Watch::new()).unwrap();
     site.all_is_there();
 }
 
 #[test]
 fn a_repair_names_what_only_a_stranger_named() {
     let site = Site::lied_to();
-    mend(&site.by(0)).unwrap();
+    mend(&site.by(0), &Watch::new()).unwrap();
     site.all_is_there();
     site.prune();
     site.all_is_there();
@@ -149,7 +149,7 @@ fn who_named_the_packs_of_others_does_not_replace_what_is_lost() {
     site.lose(&of_admin);
     site.backup(0, 3);
     (0..2).for_each(|_| site.prune());
-    mend(&site.by(0)).unwrap();
+    mend(&site.by(0), &Watch::new()).unwrap();
     site.all_is_there();
 }
 
@@ -197,8 +197,8 @@ fn a_repair_names_nothing_that_is_condemned_meanwhile() {
         });
         let hooked: Arc<dyn Store> = Arc::new(hooked);
         // It may be told to be run again.
-        let _ = mend(&by(&hooked));
-        mend(&by(&store)).unwrap();
+        let _ = mend(&by(&hooked), &Watch::new());
+        mend(&by(&store), &Watch::new()).unwrap();
         (0..3).for_each(|_| prune_at_once(&by(&store)));
         let watch = Watch::new();
         by(&store).check(Reads::All, &watch).unwrap();
@@ -260,11 +260,11 @@ fn a_repair_commits_nothing_that_was_condemned_since_it_named_it() {
         None
     });
     let hooked: Arc<dyn Store> = Arc::new(hooked);
-    let told = mend(&by(&hooked)).map_err(|e| e.kind());
+    let told = mend(&by(&hooked), &Watch::new()).map_err(|e| e.kind());
     drop(mended);
     is_pruned.recv().unwrap();
     assert_eq!(told, Err(Kind::Busy));
-    mend(&by(&store)).unwrap();
+    mend(&by(&store), &Watch::new()).unwrap();
     (0..3).for_each(|_| prune_at_once(&by(&store)));
     let watch = Watch::new();
     by(&store).check(Reads::All, &watch).unwrap();

@@ -132,9 +132,9 @@ fn write(process: &Process, dice: &mut Dice) {
     }
 }
 
-fn prune(repo: &Repo, grace_ms: u64, dice: &mut Dice) -> Result<()> {
+fn prune(repo: &Repo, grace_ms: u64, dice: &mut Dice, watch: &Watch) -> Result<()> {
     let limits = Limits { unused: [0.0, 0.2, f64::INFINITY][dice.below(3) as usize], moved: u64::MAX };
-    of_marked(repo, &mark(repo)?, &Options { grace_ms, limits, dry_run: false }, &Watch::new()).map(drop)
+    of_marked(repo, &mark(repo)?, &Options { grace_ms, limits, dry_run: false }, watch).map(drop)
 }
 
 fn administer(process: &Process, dice: &mut Dice) {
@@ -164,10 +164,16 @@ fn administer(process: &Process, dice: &mut Dice) {
                 }
             }
             if dice.one_in(4) {
-                misfortune::mend(&repo)?;
+                let watch = Watch::new();
+                let mended = misfortune::mend(&repo, &watch);
+                process.hears(&watch);
+                mended?;
                 process.count("mended");
             }
-            prune(&repo, [0, 0, 3_600_000][dice.below(3) as usize], dice)?;
+            let watch = Watch::new();
+            let pruned = prune(&repo, [0, 0, 3_600_000][dice.below(3) as usize], dice, &watch);
+            process.hears(&watch);
+            pruned?;
             process.count("pruned");
         }
         Ok(())
@@ -182,33 +188,33 @@ fn administer(process: &Process, dice: &mut Dice) {
 
 /// Reads a snapshot: unless it is forgotten meanwhile, it is read to its end.
 fn read(process: &Process, dice: &mut Dice) {
-    let (id, plain) = {
+    let kept: Vec<(SnapshotId, Plain)> = {
         let model = process.stage.model.lock().unwrap();
-        let at = dice.below(model.kept.len() as u64) as usize;
-        match model.kept.iter().nth(at) {
-            Some((id, plain)) => (*id, plain.clone()),
-            None => (SnapshotId([0; 32]), Plain::new()),
-        }
+        model.kept.iter().filter(|_| dice.one_in(3)).map(|(id, plain)| (*id, plain.clone())).collect()
     };
-    let read = || -> Result<()> {
+    let mut now = None;
+    let mut read = |dice: &mut Dice| -> Result<()> {
         let repo = process.open()?;
-        if plain.is_empty() {
-            return Ok(());
-        }
-        let snapshot = repo.snapshot(&id)?;
         let reader = repo.reader()?;
-        for ((kind, chunk), (_, bytes)) in snapshot.roots.iter().zip(&plain) {
-            assert_eq!(&reader.get(*kind, chunk)?, bytes);
+        for (id, plain) in &kept {
+            now = Some(*id);
+            let snapshot = repo.snapshot(id)?;
+            for ((kind, chunk), (_, bytes)) in snapshot.roots.iter().zip(plain) {
+                assert_eq!(&reader.get(*kind, chunk)?, bytes);
+            }
+            process.count("read");
+            // Meanwhile what it reads next may be moved.
+            process.sleep_for(dice.below(200));
         }
-        process.count("read");
         Ok(())
     };
-    match read() {
+    match read(dice) {
         Ok(()) => {}
         Err(e) if e.kind() == Kind::Io => process.count("failed"),
         Err(e) => {
             let model = process.stage.model.lock().unwrap();
-            assert!(model.forgotten.contains(&id) || model.explains(&e), "a reader: {e}");
+            let is_gone = now.is_some_and(|id| model.forgotten.contains(&id));
+            assert!(is_gone || model.explains(&e), "a reader: {e}");
         }
     }
 }
@@ -217,7 +223,7 @@ fn read(process: &Process, dice: &mut Dice) {
 fn end(stage: &Arc<Stage>) {
     let open = || Repo::open(stage.store.clone(), Unlock::KeyFile(&KeyFile::from_bytes([0; 32])), None).unwrap();
     // What happened to index objects alone costs nothing, and what happened to packs only what lay in them.
-    misfortune::again(&|| misfortune::mend(&open()));
+    misfortune::again(&|| misfortune::mend(&open(), &Watch::new()));
     verify(stage, &open(), "at the end");
     if !std::mem::take(&mut stage.model.lock().unwrap().harmed).is_empty() {
         misfortune::again(&|| misfortune::back_up_all(&open()));
@@ -235,7 +241,7 @@ fn end(stage: &Arc<Stage>) {
         repo.administer(&mut |_| Ok(Body::Fence { session })).unwrap();
     }
     for _ in 0..3 {
-        misfortune::again(&|| prune(&open(), 0, &mut dice(0)));
+        misfortune::again(&|| prune(&open(), 0, &mut dice(0), &Watch::new()));
     }
     let repo = open();
     verify(stage, &repo, "after the last prune");

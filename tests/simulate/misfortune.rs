@@ -65,10 +65,9 @@ fn strike(process: &Process, dice: &mut Dice) -> Result<()> {
 }
 
 /// What `onefold repair --read-data` does.
-pub fn mend(repo: &Repo) -> Result<()> {
-    let watch = Watch::new();
-    let examined = repo.check(Reads::All, &watch)?;
-    repo.mend(&examined, false, &watch)?;
+pub fn mend(repo: &Repo, watch: &Watch) -> Result<()> {
+    let examined = repo.check(Reads::All, watch)?;
+    repo.mend(&examined, false, watch)?;
     repo.declare(&examined, false).map(drop)
 }
 

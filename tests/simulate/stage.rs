@@ -12,6 +12,7 @@ use onefold::repo::{Repo, world};
 use onefold::run::ChunkId;
 use onefold::store::Store;
 use onefold::store::memory::Memory;
+use onefold::watch::{Problem, Watch};
 use onefold::{Error, Kind, Result};
 use repo_format::credential::Unlock;
 use repo_format::id::SnapshotId;
@@ -247,9 +248,26 @@ impl Process {
         self.count(if e.kind() == Kind::Busy { "to be run again" } else { "failed" });
     }
 
+    /// What was said to be wrong: an index object is, only where something happened to it, however many prunes replace others meanwhile.
+    /// What is said of packs that it names is another matter.
+    pub fn hears(&self, watch: &Watch) {
+        let model = self.stage.model.lock().unwrap();
+        let is_struck = |problem: &Problem| model.struck.iter().any(|name| problem.subject.contains(name));
+        let is_of_index =
+            |problem: &Problem| problem.subject.starts_with("index/") && !problem.message.contains("pack/");
+        let wrong = watch.problems().into_iter().find(|problem| is_of_index(problem) && !is_struck(problem));
+        assert!(wrong.is_none(), "an administrator hears {wrong:?}");
+    }
+
     /// Something happens to the store when it is this actor's turn, which nobody asked for.
     pub fn happens(&self, name: &str, what: impl FnOnce(&dyn Store) -> Result<()>) -> Result<()> {
         self.stage.ask((self.actor, &self.alive), ("suffers", name), || what(&*self.stage.store))
+    }
+
+    /// Sleeps while others ask so often.
+    pub fn sleep_for(&self, steps: u64) {
+        let now = self.stage.turns.lock().unwrap().step;
+        self.sleep_until(now + steps);
     }
 
     /// Sleeps until others have asked so often in all.
