@@ -97,7 +97,7 @@ impl Sealer {
     /// (benches/README.md). Leaves gain nothing by that.
     fn tune(&mut self, kind: ChunkKind) -> SafeResult {
         self.zstd.reset(ResetDirective::SessionOnly)?;
-        let (table, least) = if kind == ChunkKind::Data && self.level == 1 { (15, 6) } else { (0, 0) };
+        let (table, least) = if kind == ChunkKind::Data && self.level == 1 { (16, 6) } else { (0, 0) };
         self.zstd.set_parameter(CParameter::HashLog(table))?;
         self.zstd.set_parameter(CParameter::MinMatch(least))
     }
