@@ -3,22 +3,20 @@
 //!
 //!     many_files backup generated --entries 10000000 [--in-each 1000] [--changed 1000]
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use onefold::engine::params::{Group, Param, Takes};
-use onefold::engine::posix::Posix;
+use onefold::engine::posix::{Posix, shard, this_machine};
 use onefold::engine::{
     CaptureTime, Described, Engine, Env, Form, KeptOf, Narrowed, Node, NodeParts, Params, Part, Schema, Shard, Source,
-    Taking, TimeOf, Without, Words,
+    Taking, Without, Words,
 };
 use onefold::error::Result;
 use onefold::merge::Owned;
-use onefold::repo::world;
-use onefold::run::{RecordBatch, Run, ShardKind};
-use onefold::volume::Place;
-use repo_format::file_tree::{Bytes, FileRecord, Lacks, NUMERIC, key_of};
-use repo_format::leaf::Layout;
+use onefold::run::{RecordBatch, Run};
+use repo_format::file_tree::{Bytes, FileRecord, key_of};
 use repo_format::record::Class;
 use serde_json::{Value, json};
 
@@ -61,24 +59,14 @@ impl Engine for Many {
 
     fn source(&self, _: &str, params: &Params, _: &Described<'_>, env: &Env<'_>) -> Result<Box<dyn Source>> {
         let number = |name: &str| params.number(name).and_then(|n| u64::try_from(n).ok());
-        let seconds = world::now_ms() / 1000;
-        let node = Node { name: env.host.clone(), captured: seconds, ..Node::default() };
-        let place = Place::local("/generated");
-        let shard = Shard {
-            name: "files".to_owned(),
-            kind: ShardKind::Files,
-            id: "files".to_owned(),
-            layout: Layout { numeric: NUMERIC.to_vec(), ..Layout::default() },
-            unread: Vec::new(),
-            ring_known: true,
-        };
+        let (node, time) = this_machine(&env.host, Path::new("/generated"));
         Ok(Box::new(Generated {
             entries: number("entries").unwrap_or_default(),
             in_each: number("in-each").unwrap_or(1000),
             changed: number("changed"),
             node: [node],
-            shard: [shard],
-            times: [CaptureTime { node: 0, place, seconds, of: TimeOf::Manifest }],
+            shard: [shard()],
+            times: [time],
             narrowed: Narrowed::default(),
         }))
     }
@@ -118,12 +106,7 @@ impl Entries<'_> {
             // Times of a tree that grew lie apart.
             modified: (1_700_000_000 + key.iter().map(|b| i64::from(*b)).sum::<i64>(), 123_456_789),
             content: content.map(|text| Bytes::Here(text.as_bytes())),
-            target: None,
-            device: None,
-            attributes: None,
-            sparse: None,
-            first: None,
-            lacks: Lacks::default(),
+            ..FileRecord::default()
         };
         out.push_with(key, 0, Class::Row, |to| Ok(record.put(to)))
     }

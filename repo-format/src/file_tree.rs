@@ -149,7 +149,7 @@ pub struct Lacks {
 }
 
 /// A file, folder or link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileRecord<'a> {
     /// Kind and permissions, as `st_mode` has them.
     pub mode: u32,
@@ -225,20 +225,7 @@ impl<'a> FileRecord<'a> {
         const BAD: FormatError = FormatError::Invalid("record of a file");
         let (mut mode, mut owner, mut modified) = (None, None, None);
         let (mut cell_head, mut last) = (CELL_HEAD, 0);
-        let mut file = FileRecord {
-            mode: 0,
-            owner: (0, 0),
-            user: None,
-            group: None,
-            modified: (0, 0),
-            content: None,
-            target: None,
-            device: None,
-            attributes: None,
-            sparse: None,
-            first: None,
-            lacks: Lacks::default(),
-        };
+        let mut file = FileRecord::default();
         let mut entries = Entries::new(body);
         while let Some(head) = entries.head() {
             let Some(entry) = entries.next_entry()? else { break };

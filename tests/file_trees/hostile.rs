@@ -10,7 +10,7 @@ use onefold::restore::tree::{Done, Overwrite, Request, restore};
 use onefold::run::{ChunkKind, ChunkSink};
 use onefold::watch::Watch;
 use onefold::{Kind, Result};
-use repo_format::file_tree::{Attribute, Bytes, FileRecord, Lacks, key_of, put_attributes, put_extents};
+use repo_format::file_tree::{Attribute, Bytes, FileRecord, key_of, put_attributes, put_extents};
 use repo_format::record::Class;
 
 use super::{Said, Someone, each, left_over};
@@ -21,16 +21,9 @@ fn record<'a>(mode: u32) -> FileRecord<'a> {
     FileRecord {
         mode,
         owner,
-        user: None,
-        group: None,
         modified: (1_600_000_000, 0),
         content: (mode & 0o170_000 == 0o100_000).then_some(Bytes::Here(b"hostile")),
-        target: None,
-        device: None,
-        attributes: None,
-        sparse: None,
-        first: None,
-        lacks: Lacks::default(),
+        ..FileRecord::default()
     }
 }
 

@@ -34,6 +34,7 @@ mod walk;
 use std::sync::Arc;
 
 use serde_json::Value;
+pub use source::{shard, this_machine};
 
 use super::params::{Group, Param, Takes};
 use super::{Described, Engine, Env, Form, KeptOf, Params, Schema, Source, Words};

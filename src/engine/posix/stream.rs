@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use repo_format::file_tree::{Bytes, FileRecord, Lacks, key_of};
+use repo_format::file_tree::{Bytes, FileRecord, key_of};
 use repo_format::limits::CONTENT_INLINE_MAX;
 use repo_format::record::{Class, check};
 use serde_json::{Value, json};
@@ -116,12 +116,7 @@ impl OneStream {
             group: group.as_deref(),
             modified: (i64::try_from(self.times[0].seconds).unwrap_or_default(), 0),
             content: Some(content),
-            target: None,
-            device: None,
-            attributes: None,
-            sparse: None,
-            first: None,
-            lacks: Lacks::default(),
+            ..FileRecord::default()
         };
         let mut body = Vec::new();
         record.put(&mut body);

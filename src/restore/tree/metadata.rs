@@ -104,6 +104,23 @@ fn without(attribute: &Attribute<'_>, mode: u32) -> u32 {
     mode & (!0o070 | given << 3)
 }
 
+/// Sets each attribute. Gives the mode that is right beside those that could be set.
+fn set_each(
+    mut mode: u32,
+    attributes: &[Attribute<'_>],
+    unset: &mut Unset,
+    set: impl Fn(&Attribute<'_>) -> rustix::io::Result<()>,
+) -> io::Result<u32> {
+    for attribute in attributes {
+        let before = unset.attributes;
+        allowed(set(attribute), &mut unset.attributes)?;
+        if unset.attributes != before {
+            mode = without(attribute, mode);
+        }
+    }
+    Ok(mode)
+}
+
 /// Sets all of it on an open file or folder. The time comes last, and the mode before it: a new owner and lists of access take bits of
 /// it, and who may not write to a file sets no attributes.
 pub fn set(
@@ -126,14 +143,8 @@ pub fn set(
         // What the system keeps for itself stays.
         let _ = fremovexattr(fd, name);
     }
-    let mut mode = file.mode;
-    for attribute in attributes {
-        let before = unset.attributes;
-        allowed(fsetxattr(fd, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
-        if unset.attributes != before {
-            mode = without(attribute, mode);
-        }
-    }
+    let set = |attribute: &Attribute<'_>| fsetxattr(fd, attribute.name, attribute.value, XattrFlags::empty());
+    let mode = set_each(file.mode, attributes, unset, set)?;
     let now = rustix::fs::fstat(fd)?;
     fchmod(fd, mode_for(mode, file.owner, (now.st_uid, now.st_gid)))?;
     Ok(futimens(fd, &times(file))?)
@@ -156,14 +167,8 @@ pub fn set_by_name(
     for other in each(&listed(|names| llistxattr(&path, names))).filter(|name| !is_meant(attributes, name)) {
         let _ = lremovexattr(&path, other);
     }
-    let mut mode = file.mode;
-    for attribute in attributes {
-        let before = unset.attributes;
-        allowed(lsetxattr(&path, attribute.name, attribute.value, XattrFlags::empty()), &mut unset.attributes)?;
-        if unset.attributes != before {
-            mode = without(attribute, mode);
-        }
-    }
+    let set = |attribute: &Attribute<'_>| lsetxattr(&path, attribute.name, attribute.value, XattrFlags::empty());
+    let mode = set_each(file.mode, attributes, unset, set)?;
     // A link has no mode of its own.
     if file.target.is_none() {
         let owner = place.look(name)?.map_or(file.owner, |now| (now.st_uid, now.st_gid));

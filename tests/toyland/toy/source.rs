@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use onefold::engine::params::NodeFolders;
-use onefold::engine::{
-    self, CaptureTime, Finding, Kept, Narrowed, Node, NodeParts, Shard, Source, Taking, TimeOf, Without,
-};
+use onefold::engine::{self, CaptureTime, Narrowed, Node, NodeParts, Shard, Source, Taking, TimeOf, Without};
 use onefold::merge::Owned;
 use onefold::run::ShardKind;
 use onefold::volume::Place;
@@ -152,18 +150,6 @@ impl Source for Toyland {
 
     fn captured(&self, shard: &Shard) -> Vec<bool> {
         self.archives.iter().map(|archive| archive.tables.contains_key(&shard.name)).collect()
-    }
-
-    fn findings(&self, _: &Shard) -> Vec<Finding> {
-        Vec::new()
-    }
-
-    fn kept(&self) -> &[Kept] {
-        &[]
-    }
-
-    fn problems(&self) -> &[String] {
-        &[]
     }
 
     fn narrowed(&self) -> &Narrowed {
