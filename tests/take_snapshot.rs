@@ -278,6 +278,22 @@ fn a_run_that_is_stopped_clears_and_one_that_is_killed_is_cleared_after() {
     }
 }
 
+/// What a signal comes upon is waited for, not given up: it would go on on its node, and make there what nobody lets go of.
+#[test]
+fn a_snapshot_that_a_signal_comes_upon_is_cleared() {
+    for cluster in [Some(Cluster::new(None)), over_ssh()].into_iter().flatten() {
+        fs::write(cluster.path("late-node2"), "").unwrap();
+        let mut at_work = cluster.command().spawn().unwrap();
+        let called = || fs::read_to_string(cluster.path("calls")).is_ok_and(|calls| calls.contains("node2 snapshot"));
+        wait_until("a snapshot is being taken", called);
+        let _ = Command::new("kill").arg("-TERM").arg(at_work.id().to_string()).status();
+        thread::sleep(Duration::from_secs(1));
+        fs::remove_file(cluster.path("late-node2")).unwrap();
+        assert_eq!(at_work.wait().unwrap().code(), Some(130));
+        assert_eq!(cluster.left(), (0, 0));
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_done() {
     let cluster = Cluster::new(None);

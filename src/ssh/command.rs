@@ -29,28 +29,33 @@ const LOOKS: Duration = Duration::from_millis(100);
 pub struct Patience<'w> {
     /// At most so long.
     pub limit: Duration,
-    /// And no longer than this says that the work goes on.
+    /// Whether the work goes on.
     pub goes_on: &'w (dyn Fn() -> Result<()> + Sync),
+    /// So long a program may still take to end where it does not.
+    pub grace: Duration,
 }
 
 impl Patience<'static> {
     /// So long, whatever happens.
     pub fn of(limit: Duration) -> Patience<'static> {
-        Patience { limit, goes_on: &|| Ok(()) }
+        Patience { limit, goes_on: &|| Ok(()), grace: Duration::ZERO }
     }
 }
 
 impl Patience<'_> {
     /// Waits until nobody holds the other end of `ended`.
     fn wait(self, ended: &Receiver<()>) -> std::result::Result<(), Failed> {
-        let mut left = self.limit;
+        let (mut left, mut stopped) = (self.limit, None);
         // Nothing is ever sent.
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left.min(LOOKS)) {
             left = left.saturating_sub(LOOKS);
-            if left.is_zero() {
-                return Err(Failed::Late(self.limit));
+            if stopped.is_none() {
+                stopped = (self.goes_on)().err();
+                left = if stopped.is_some() { left.min(self.grace) } else { left };
             }
-            (self.goes_on)().map_err(Failed::Stopped)?;
+            if left.is_zero() {
+                return Err(stopped.map_or(Failed::Late(self.limit), Failed::Stopped));
+            }
         }
         Ok(())
     }
@@ -228,7 +233,11 @@ mod tests {
             0 | 1 => Ok(()),
             _ => Err(Error::new(Kind::Interrupted, "it", "is to stop")),
         };
-        let ran = here(&["sleep", "3600"], Patience { limit: Duration::from_secs(3600), goes_on: &goes_on });
-        assert_eq!(ran.unwrap_err().kind(), Kind::Interrupted);
+        let with = |grace| Patience { limit: Duration::from_secs(3600), goes_on: &goes_on, grace };
+        for grace in [Duration::ZERO, Duration::from_millis(200)] {
+            assert_eq!(here(&["sleep", "3600"], with(grace)).unwrap_err().kind(), Kind::Interrupted);
+        }
+        // What ends by itself meanwhile has ended well.
+        assert_eq!(here(&["sleep", "1"], with(Duration::from_secs(3600))).unwrap().code, Some(0));
     }
 }

@@ -10,6 +10,10 @@ use crate::ssh::Patience;
 use crate::volume::{Place, What, if_there};
 use crate::watch::Watch;
 
+/// How long what was asked for is waited for where the backup is to stop: given up it goes on on its node, and what it makes
+/// there is found only by a later run. Where it ended, it is let go of at once.
+const GRACE: Duration = Duration::from_secs(15);
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub enum Way {
@@ -64,7 +68,7 @@ impl Way {
     /// Freezes a node's files, unless the work is to stop.
     pub fn take(&self, node: &NodeDir, tag: &str, watch: &Watch) -> Result<()> {
         let goes_on = || watch.check();
-        let patience = Patience { limit: self.limit(), goes_on: &goes_on };
+        let patience = Patience { limit: self.limit(), goes_on: &goes_on, grace: GRACE };
         match self {
             Way::Nodetool(nodetool) => nodetool.run(node, &["snapshot", "-t", tag], patience),
             Way::Commands(commands) => commands.run(node, "before-node", &commands.before, tag, patience),
