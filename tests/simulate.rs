@@ -144,7 +144,7 @@ fn administer(process: &Process, dice: &mut Dice) {
             let listed: Vec<SnapshotId> = repo.snapshots().iter().map(|info| info.id).collect();
             // A few snapshots stay, so that there is something to lose; every fourth for good, so that what it needs is moved again
             // and again.
-            let may_go = |id: &SnapshotId| listed.len() > 2 && id.0[0] % 4 != 0;
+            let may_go = |id: &SnapshotId| listed.len() > 2 && !id.0[0].is_multiple_of(4);
             let goes: Vec<SnapshotId> = listed.iter().copied().filter(|id| may_go(id) && dice.one_in(3)).collect();
             {
                 let mut model = process.stage.model.lock().unwrap();
