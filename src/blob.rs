@@ -1,5 +1,7 @@
 //! A large value or an opaque file, cut into chunks where its content says so, and put together again.
 
+mod window;
+
 use std::io::{Read, Write};
 
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
@@ -9,6 +11,7 @@ use repo_format::limits::{CUT_AVERAGE_RANGE, DATA_CHUNK_MAX};
 use zeroize::Zeroizing;
 
 pub use repo_format::blob::BlobRef;
+pub use window::Window;
 
 use crate::error::{Error, Kind, Result};
 use crate::run::{ChunkId, ChunkKind, ChunkSink, ChunkSource, Reached};
@@ -65,7 +68,7 @@ const AHEAD: usize = 32;
 /// Stores all of `input`, whose name in errors is `subject`. Holds 2 MiB at most.
 pub fn write(input: &mut dyn Read, subject: &str, chunker: &Chunker, sink: &dyn ChunkSink) -> Result<BlobRef> {
     let mut lists = Lists { sink, levels: Vec::new() };
-    cut(input, subject, chunker, &mut lists, &mut Vec::new())?;
+    cut(input, subject, chunker, &mut lists, &mut Window::default())?;
     lists.finish()
 }
 
@@ -78,49 +81,42 @@ pub enum Stored {
     Chunk(BlobRef),
 }
 
-/// As [`write()`], but without a list where there is only one chunk. `buffer` may be used again for the next.
+/// As [`write()`], but without a list where there is only one chunk. `window` holds what of the input was read already.
 pub fn store(
     input: &mut dyn Read,
     subject: &str,
     chunker: &Chunker,
     sink: &dyn ChunkSink,
-    buffer: &mut Vec<u8>,
+    window: &mut Window,
 ) -> Result<Stored> {
     let mut lists = Lists { sink, levels: Vec::new() };
-    buffer.clear();
-    cut(input, subject, chunker, &mut lists, buffer)?;
+    cut(input, subject, chunker, &mut lists, window)?;
     match lists.levels.as_slice() {
         [pieces] if pieces.len() == 1 => Ok(Stored::Chunk(pieces[0])),
         _ => lists.finish().map(Stored::Blob),
     }
 }
 
-/// Cuts all of `input` into chunks. `buffer` is empty.
+/// Cuts all of `input` into chunks, from what `window` holds on.
 fn cut(
     input: &mut dyn Read,
     subject: &str,
     chunker: &Chunker,
     lists: &mut Lists<'_>,
-    buffer: &mut Vec<u8>,
+    window: &mut Window,
 ) -> Result<()> {
-    let mut start = 0;
-    let mut ended = false;
     loop {
-        if !ended && buffer.len() - start < chunker.window() {
-            buffer.drain(..start);
-            start = 0;
-            let want = (2 * chunker.window() - buffer.len()) as u64;
-            let got = input.take(want).read_to_end(buffer).map_err(|e| Error::io(subject, e))?;
-            ended = (got as u64) < want;
+        if window.bytes().len() < chunker.window() {
+            window.read(input, 2 * chunker.window()).map_err(|e| Error::io(subject, e))?;
         }
-        let rest = &buffer[start..];
+        let rest = window.bytes();
         if rest.is_empty() {
             return Ok(());
         }
         let length = chunker.cut(rest);
         let root = lists.sink.put(ChunkKind::Data, &rest[..length])?;
         lists.add(0, BlobRef { length: length as u64, root })?;
-        start += length;
+        window.skip(length);
     }
 }
 

@@ -16,7 +16,7 @@ use super::names::Names;
 use super::problems::Problems;
 use super::stands::{as_before, unread};
 use super::walk::Item;
-use crate::blob::{self, Stored};
+use crate::blob::{self, Stored, Window};
 use crate::engine::Contents;
 use crate::error::{Error, Kind, Result};
 use crate::patterns::path_of;
@@ -57,7 +57,7 @@ pub enum Looked {
 }
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static WINDOW: RefCell<Window> = RefCell::default();
 }
 
 /// What a record says beside itself.
@@ -236,17 +236,18 @@ impl FileReader<'_> {
         let pieces = pieces.filter(|pieces| holes(before.size, pieces).len() <= ASIDE_MAX);
         let mut data = Data::new(file, pieces.as_deref(), self.watch);
         let Contents { sink, chunker, .. } = self.contents;
-        let stored = BUFFER.with_borrow_mut(|buffer| -> Result<Option<Stored>> {
+        // A small file is read at once, and found to end there.
+        let first = usize::try_from(before.size).unwrap_or(usize::MAX).saturating_add(1);
+        let first = first.clamp(CONTENT_INLINE_MAX + 1, chunker.window());
+        let stored = WINDOW.with_borrow_mut(|window| -> Result<Option<Stored>> {
+            window.begin();
+            window.read(&mut data, first).map_err(|e| Error::io(&subject, e))?;
             // Few bytes stand in the record itself.
-            let mut first = vec![0; CONTENT_INLINE_MAX + 1];
-            let n = read_full(&mut data, &mut first).map_err(|e| Error::io(&subject, e))?;
-            if n <= CONTENT_INLINE_MAX {
-                first.truncate(n);
-                parts.content = Some(first);
+            if window.has_ended() && window.bytes().len() <= CONTENT_INLINE_MAX {
+                parts.content = Some(window.bytes().to_vec());
                 return Ok(None);
             }
-            let mut all = std::io::Read::chain(&first[..], &mut data);
-            blob::store(&mut all, &subject, chunker, sink, buffer).map(Some)
+            blob::store(&mut data, &subject, chunker, sink, window).map(Some)
         });
         let stored = stored.map_err(|e| match e.kind() {
             Kind::Io | Kind::NotFound if e.subject() == subject => {
@@ -284,7 +285,7 @@ impl FileReader<'_> {
         };
         let aside = |bytes: &[u8]| -> Result<Option<Stored>> {
             let Contents { sink, chunker, .. } = self.contents;
-            let store = || blob::store(&mut &*bytes, "attributes", chunker, sink, &mut Vec::new());
+            let store = || blob::store(&mut &*bytes, "attributes", chunker, sink, &mut Window::default());
             (bytes.len() > ASIDE_INLINE_MAX).then(store).transpose()
         };
         let (attributes, sparse) = (&parts.attributes, parts.extents.as_deref());
@@ -343,17 +344,6 @@ impl From<Error> for Failed {
     fn from(e: Error) -> Failed {
         Failed::Ours(e)
     }
-}
-
-fn read_full(input: &mut dyn std::io::Read, to: &mut [u8]) -> std::io::Result<usize> {
-    let mut n = 0;
-    while n < to.len() {
-        match input.read(&mut to[n..])? {
-            0 => break,
-            got => n += got,
-        }
-    }
-    Ok(n)
 }
 
 fn is_young(stat: &Stat, compared: Compared, began: i64) -> bool {

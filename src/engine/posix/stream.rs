@@ -14,7 +14,7 @@ use super::SHARD;
 use super::names::Names;
 use super::source::{shard, this_machine};
 use super::text::escaped;
-use crate::blob::{self, Stored};
+use crate::blob::{self, Stored, Window};
 use crate::engine::{
     CaptureTime, Contents, Env, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Stream, Taking, Without,
 };
@@ -87,24 +87,22 @@ impl OneStream {
 
     fn stored(&self, stream: Box<dyn Stream>, contents: Contents<'_>, watch: &Watch) -> Result<Vec<u8>> {
         let mut counted = Counted { stream, watch };
-        let mut first = Vec::new();
-        let most = CONTENT_INLINE_MAX as u64 + 1;
-        let mut some = (&mut counted).take(most);
-        some.read_to_end(&mut first).map_err(|e| Error::io(&self.name, e))?;
-        let stored = if first.len() as u64 == most {
-            let mut all = first.chain(&mut counted);
-            Some(blob::store(&mut all, &self.name, contents.chunker, contents.sink, &mut Vec::new())?)
-        } else {
-            None
+        let mut window = Window::default();
+        window.read(&mut counted, CONTENT_INLINE_MAX + 1).map_err(|e| Error::io(&self.name, e))?;
+        let few = window.has_ended().then(|| window.bytes().to_vec());
+        let content = match &few {
+            Some(bytes) => Bytes::Here(bytes),
+            None => {
+                let Contents { chunker, sink, .. } = contents;
+                match blob::store(&mut counted, &self.name, chunker, sink, &mut window)? {
+                    Stored::Chunk(blob) => Bytes::Chunk(blob),
+                    Stored::Blob(blob) => Bytes::Blob(blob),
+                }
+            }
         };
         watch.check()?;
         // Only who wrote it knows whether this is all of it.
         counted.stream.finish().map_err(|e| e.within(format_args!("stream {}", self.name)))?;
-        let content = match stored {
-            None => Bytes::Here(&first),
-            Some(Stored::Chunk(blob)) => Bytes::Chunk(blob),
-            Some(Stored::Blob(blob)) => Bytes::Blob(blob),
-        };
         self.bytes.store(content.length(), Ordering::Relaxed);
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let names = Names::default();
