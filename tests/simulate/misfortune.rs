@@ -28,7 +28,7 @@ pub fn act(process: &Process, dice: &mut Dice) {
 
 fn strike(process: &Process, dice: &mut Dice) -> Result<()> {
     let repo = process.open()?;
-    let folder = if dice.one_in(3) { "index" } else { "pack" };
+    let folder = if dice.one_in(2) { "index" } else { "pack" };
     let mut names = Vec::new();
     repo.store().list(folder, &mut |name, _| {
         names.push(name.to_owned());
@@ -51,6 +51,7 @@ fn strike(process: &Process, dice: &mut Dice) -> Result<()> {
             Ok(Name::Index(index)) => {
                 let index = Index::open(&index, &bytes, &ring.repo_id, &ring.repo.index)?;
                 model.unnamed.extend(index.iter().map(|entry| entry.id));
+                model.nameless.extend(index.head().packs.iter().map(|(pack, _)| *pack));
             }
             _ => {}
         }

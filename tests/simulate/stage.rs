@@ -17,6 +17,7 @@ use onefold::{Error, Kind, Result};
 use repo_format::credential::Unlock;
 use repo_format::id::SnapshotId;
 use repo_format::keyfile::KeyFile;
+use repo_format::names::PackName;
 
 use super::Plain;
 use crate::dice::Dice;
@@ -39,6 +40,8 @@ pub struct Model {
     pub harmed: BTreeSet<ChunkId>,
     /// What the index objects among them named: nobody finds it until a repair.
     pub unnamed: BTreeSet<ChunkId>,
+    /// The packs that they named.
+    pub nameless: BTreeSet<PackName>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
 }

@@ -1,5 +1,7 @@
 //! Whoever stole a writer's key: writes whatever the log accepts of that writer, and says of others' packs what is not so.
 
+use std::collections::BTreeSet;
+
 use onefold::{Kind, Result};
 use repo_format::id::{SessionId, SnapshotId};
 use repo_format::index::IndexBuilder;
@@ -111,10 +113,18 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
     let mut indexes = Vec::new();
     if !packs.is_empty() {
         // An index object by which chunks lie in frames of other packs than they do; or one that tells the truth, and not all of it.
-        let pick = |dice: &mut Dice| packs[dice.below(packs.len() as u64) as usize];
-        let (at, of) = (pick(dice), pick(dice));
+        // He likes packs that nobody else names any more.
+        let lost = process.stage.model.lock().unwrap().nameless.clone();
+        let nameless: Vec<PackName> = packs.iter().copied().filter(|pack| lost.contains(pack)).collect();
+        let pick = |dice: &mut Dice| {
+            let from = if !nameless.is_empty() && dice.one_in(2) { &nameless } else { &packs };
+            from[dice.below(from.len() as u64) as usize]
+        };
+        let said: BTreeSet<PackName> = (0..1 + dice.below(3)).map(|_| pick(dice)).collect();
+        let of = pick(dice);
         let others = open_pack(&of, &repo.store().read(&of.to_string())?, &repo.ring().repo.index)?;
-        indexes.push(say(&repo, session.session, &[at], &mut |frames| match dice.one_in(3) {
+        let said: Vec<PackName> = said.into_iter().collect();
+        indexes.push(say(&repo, session.session, &said, &mut |frames| match dice.one_in(2) {
             true => frames.truncate(1),
             false => exchange(frames, others.clone()),
         })?);
