@@ -28,6 +28,29 @@ enum Todo {
     Write,
 }
 
+/// What is to be restored, and where.
+struct One<'a> {
+    /// The folder that it lies in.
+    place: &'a Place,
+    key: &'a [u8],
+    /// The last part of `key`.
+    name: &'a [u8],
+    file: &'a FileRecord<'a>,
+    attributes: &'a [Attribute<'a>],
+    /// As it is shown.
+    path: &'a str,
+}
+
+impl One<'_> {
+    fn failed(&self, e: io::Error) -> Error {
+        Error::io(self.path, e)
+    }
+
+    fn is_set(&self) -> Result<bool> {
+        metadata::is_set(self.place, self.name, self.file, self.attributes).map_err(|e| self.failed(e))
+    }
+}
+
 impl Restore<'_> {
     /// Restores what is no folder. What is wrong with it alone is noted, and the others go on.
     pub(super) fn one(&mut self, key: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
@@ -57,65 +80,73 @@ impl Restore<'_> {
     }
 
     fn in_place(&mut self, place: &Place, key: &[u8], file: &FileRecord<'_>, path: &str) -> Result<()> {
-        let failed = |e: io::Error| Error::io(path, e);
         let name = key.rsplit(|b| *b == 0).next().unwrap_or_default();
-        let there = place.look(name).map_err(failed)?;
+        let there = place.look(name).map_err(|e| Error::io(path, e))?;
         if file.kind() == Some(FileKind::File) && file.content.is_none() {
             // Nothing is known of its content: what is there is better than nothing.
             return Ok(());
         }
         let said = aside(file.attributes, self.chunks)?;
-        let attributes = attributes(&said)?;
+        let one = One { place, key, name, file, attributes: &attributes(&said)?, path };
         let todo = match &there {
             None => Todo::Write,
-            Some(stat) => match self.todo(place, name, file, &attributes, stat, path)? {
-                Todo::Write => Todo::Write,
-                // Others of its names may lie elsewhere, where nothing is to change. What could not be set just now is no other content.
-                Todo::Set | Todo::Holes(_) if stat.st_nlink > 1 && self.request.verifies.is_none() => Todo::Write,
-                _ if self.is_anothers(key, file, stat) => Todo::Write,
-                Todo::Holes(holes) if !self.request.dry_run && !make_holes(place, name, &holes) => {
-                    // It stays without them.
-                    let is_set = metadata::is_set(place, name, file, &attributes).map_err(failed)?;
-                    if is_set { Todo::Nothing } else { Todo::Set }
-                }
-                todo => todo,
-            },
+            Some(stat) => self.todo(&one, stat)?,
         };
         match todo {
-            Todo::Nothing => return Ok(()),
+            Todo::Nothing => Ok(()),
             todo if self.request.dry_run => {
-                self.done.written += 1;
-                let is_known = |done: &Done| done.problems.iter().any(|(of, _)| of == path);
-                let is_known = self.request.verifies.is_some_and(is_known);
-                self.done.rewritten += u64::from(matches!(todo, Todo::Write) && !is_known);
-                self.done.bytes += file.content.map_or(0, |content| content.length());
-                return Ok(());
+                self.would(&one, &todo);
+                Ok(())
             }
-            Todo::Set | Todo::Holes(_) => {
-                self.done.written += 1;
-                if file.kind() != Some(FileKind::File) {
-                    return metadata::set_by_name(place, name, file, &attributes, &mut self.done.unset).map_err(failed);
-                }
-                let fd = place.open(name).map_err(failed)?;
-                return metadata::set(fd.as_fd(), file, &attributes, &mut self.done.unset).map_err(failed);
-            }
-            Todo::Write => {}
+            Todo::Set | Todo::Holes(_) => self.set(&one),
+            Todo::Write => self.replace(&one, there.as_ref()),
         }
+    }
+
+    /// Counts what a dry run leaves undone.
+    fn would(&mut self, one: &One<'_>, todo: &Todo) {
+        let is_known = |done: &Done| done.problems.iter().any(|(of, _)| of == one.path);
+        let is_known = self.request.verifies.is_some_and(is_known);
+        self.done.written += 1;
+        self.done.rewritten += u64::from(matches!(todo, Todo::Write) && !is_known);
+        self.done.bytes += one.file.content.map_or(0, |content| content.length());
+    }
+
+    /// Sets what is said of what is there.
+    fn set(&mut self, one: &One<'_>) -> Result<()> {
+        let unset = &mut self.done.unset;
+        self.done.written += 1;
+        let done = match one.file.kind() {
+            Some(FileKind::File) => {
+                let fd = one.place.open(one.name).map_err(|e| one.failed(e))?;
+                metadata::set(fd.as_fd(), one.file, one.attributes, unset)
+            }
+            _ => metadata::set_by_name(one.place, one.name, one.file, one.attributes, unset),
+        };
+        done.map_err(|e| one.failed(e))
+    }
+
+    /// Writes it beside, and puts it in the place of what is there.
+    fn replace(&mut self, one: &One<'_>, there: Option<&Stat>) -> Result<()> {
+        let place = one.place;
         let is_in_the_way = there.is_some_and(|stat| FileKind::of(stat.st_mode) == Some(FileKind::Folder));
         if is_in_the_way && !self.request.delete {
-            return Err(Error::new(Kind::AlreadyExists, path, "is a folder here: --delete takes it away"));
+            return Err(Error::new(Kind::AlreadyExists, one.path, "is a folder here: --delete takes it away"));
         }
         self.done.written += 1;
         self.done.rewritten += 1;
-        let mut made = self.beside(place, file, &attributes, path);
+        let mut made = self.beside(one);
         if made.as_ref().is_err_and(|e| e.kind() == Kind::AlreadyExists) {
             // A restore that was killed left it.
-            place.remove(BESIDE).map_err(failed)?;
-            made = self.beside(place, file, &attributes, path);
+            place.remove(BESIDE).map_err(|e| one.failed(e))?;
+            made = self.beside(one);
         }
         // What replaces a folder is there whole before that goes.
-        let cleared = made.and_then(|()| if is_in_the_way { place.remove(name).map_err(failed) } else { Ok(()) });
-        let done = cleared.and_then(|()| place.rename(BESIDE, name).map_err(failed));
+        let cleared = made.and_then(|()| match is_in_the_way {
+            true => place.remove(one.name).map_err(|e| one.failed(e)),
+            false => Ok(()),
+        });
+        let done = cleared.and_then(|()| place.rename(BESIDE, one.name).map_err(|e| one.failed(e)));
         // What failed leaves nothing.
         done.inspect_err(|_| drop(place.remove(BESIDE)))
     }
@@ -123,35 +154,43 @@ impl Restore<'_> {
     /// Whether what is there is also what another name leads to, of which the snapshot says that it is another file: what is set on the
     /// one would be set on the other.
     #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-    fn is_anothers(&mut self, key: &[u8], file: &FileRecord<'_>, stat: &Stat) -> bool {
+    fn is_anothers(&mut self, one: &One<'_>, stat: &Stat) -> bool {
         // What was left as it was is no fault of what was written.
-        let stays = self.request.overwrite == Overwrite::Never || self.request.keeps(stat, file.modified);
+        let stays = self.request.overwrite == Overwrite::Never || self.request.keeps(stat, one.file.modified);
         if stat.st_nlink as u64 <= 1 || stays {
             return false;
         }
-        let first = file.first.unwrap_or(key);
+        let first = one.file.first.unwrap_or(one.key);
         let of = (stat.st_dev as u64, stat.st_ino as u64);
         self.met.entry(of).or_insert_with(|| first.to_vec()) != first
     }
 
-    fn beside(&mut self, place: &Place, file: &FileRecord<'_>, attributes: &[Attribute<'_>], path: &str) -> Result<()> {
-        match self.linked(place, file).map_err(|e| Error::io(path, e))? {
+    fn beside(&mut self, one: &One<'_>) -> Result<()> {
+        match self.linked(one.place, one.file).map_err(|e| one.failed(e))? {
             true => Ok(()),
-            false => self.write(place, file, attributes, path),
+            false => self.write(one),
         }
     }
 
+    /// What is to be done about what is there.
+    fn todo(&mut self, one: &One<'_>, stat: &Stat) -> Result<Todo> {
+        Ok(match self.compared(one, stat)? {
+            Todo::Write => Todo::Write,
+            // Others of its names may lie elsewhere, where nothing is to change. What could not be set just now is no other content.
+            Todo::Set | Todo::Holes(_) if stat.st_nlink > 1 && self.request.verifies.is_none() => Todo::Write,
+            _ if self.is_anothers(one, stat) => Todo::Write,
+            // Without the holes it stays where they cannot be made.
+            Todo::Holes(holes) if !self.request.dry_run && !make_holes(one.place, one.name, &holes) => {
+                if one.is_set()? { Todo::Nothing } else { Todo::Set }
+            }
+            todo => todo,
+        })
+    }
+
     /// Compares what is there.
-    fn todo(
-        &self,
-        place: &Place,
-        name: &[u8],
-        file: &FileRecord<'_>,
-        attributes: &[Attribute<'_>],
-        stat: &Stat,
-        path: &str,
-    ) -> Result<Todo> {
-        let failed = |e: io::Error| Error::io(path, e);
+    fn compared(&self, one: &One<'_>, stat: &Stat) -> Result<Todo> {
+        let One { place, name, file, path, .. } = *one;
+        let failed = |e: io::Error| one.failed(e);
         if self.request.keeps(stat, file.modified) {
             return Ok(Todo::Nothing);
         }
@@ -167,14 +206,13 @@ impl Restore<'_> {
                 _ => {}
             }
         }
-        let is_set = || metadata::is_set(place, name, file, attributes).map_err(failed);
         let Some(content) = file.content else {
             let same = match file.target {
                 Some(target) => place.target(name).map_err(failed)? == target,
                 None => file.device.is_none_or(|device| device == (major(stat.st_rdev), minor(stat.st_rdev))),
             };
             return Ok(match same {
-                true if is_set()? => Todo::Nothing,
+                true if one.is_set()? => Todo::Nothing,
                 true => Todo::Set,
                 false => Todo::Write,
             });
@@ -186,7 +224,7 @@ impl Restore<'_> {
             Ok(there) => File::from(there),
             // His own, which he may not read: it is what it looks like.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                return Ok(if looks_same && is_set()? { Todo::Nothing } else { Todo::Write });
+                return Ok(if looks_same && one.is_set()? { Todo::Nothing } else { Todo::Write });
             }
             Err(e) => return Err(failed(e)),
         };
@@ -198,7 +236,7 @@ impl Restore<'_> {
         let filled = if looks_same { Vec::new() } else { filled(&there, &layout).map_err(failed)? };
         Ok(match filled.is_empty() {
             false => Todo::Holes(filled),
-            true if is_set()? => Todo::Nothing,
+            true if one.is_set()? => Todo::Nothing,
             true => Todo::Set,
         })
     }
@@ -247,8 +285,9 @@ impl Restore<'_> {
     }
 
     /// Writes it beside, all of it.
-    fn write(&mut self, place: &Place, file: &FileRecord<'_>, attributes: &[Attribute<'_>], path: &str) -> Result<()> {
-        let failed = |e: io::Error| Error::io(path, e);
+    fn write(&mut self, one: &One<'_>) -> Result<()> {
+        let One { place, file, attributes, path, .. } = *one;
+        let failed = |e: io::Error| one.failed(e);
         let kind = file.kind();
         match (kind, file.content, file.target) {
             (Some(FileKind::File), Some(content), _) => {
