@@ -18,7 +18,8 @@ use repo_format::id::{ChunkId, ObjectHash, SessionId};
 use repo_format::index::{Index as IndexObject, IndexEntry};
 use repo_format::names::{IndexName, PackName};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Direction, ErrorKind, IteratorMode, Options,
+    WriteBatch,
 };
 use rustix::fs::{FlockOperation, flock};
 
@@ -235,6 +236,9 @@ fn options(access: Access) -> Options {
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Chunks are looked up one by one.
+    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     let mut options = Options::default();
     options.create_if_missing(access == Access::Write);
     options.set_block_based_table_factory(&table);
