@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use crate::dice::Dice;
+use crate::dice::{Dice, number};
 use crate::kill::{capture_in, small_repository};
 use crate::user::{Ran, User, capture, expected, files_below, nodes, ran};
 
@@ -113,7 +114,18 @@ fn one(user: &User, dirs: &[PathBuf], whole: &Path, object: &str, harm: Harm) {
 
 #[test]
 fn whatever_is_damaged_is_named_and_comes_back() {
-    let cases = std::env::var("ONEFOLD_DAMAGED").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
+    let cases = number("ONEFOLD_DAMAGED", CASES);
+    // Many are drawn side by side, in a repository for each processor.
+    let sides = if cases > CASES { thread::available_parallelism().map_or(1, |n| n.get() as u64) } else { 1 };
+    thread::scope(|scope| {
+        for side in 0..sides {
+            scope.spawn(move || some(Dice(5 + side), cases.div_ceil(sides)));
+        }
+    });
+}
+
+/// So many cases.
+fn some(mut dice: Dice, cases: u64) {
     let user = User::new();
     small_repository(&user);
     let dirs = capture_in(&user);
@@ -123,7 +135,6 @@ fn whatever_is_damaged_is_named_and_comes_back() {
     // Nobody misses what was forgotten.
     let names: Vec<&str> = names.into_iter().filter(|name| !name.contains(&forgotten)).collect();
     let folder = |name: &str| name.rsplit_once('/').map_or(name, |(folder, _)| folder).to_owned();
-    let mut dice = Dice(5);
     // Each folder once, and then any object.
     let mut covered = BTreeSet::new();
     let firsts: Vec<&str> = names.iter().copied().filter(|name| covered.insert(folder(name))).collect();

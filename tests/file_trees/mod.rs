@@ -86,10 +86,15 @@ impl Someone {
 
     /// Any program, run by this one.
     pub fn command_of(&self, program: &str) -> Command {
+        self.command_in(&["--clear-groups"], program)
+    }
+
+    /// The same as somebody of more groups, by options of `setpriv`.
+    pub fn command_in(&self, groups: &[&str], program: &str) -> Command {
         let mut command = Command::new(if self.is_nobody { "setpriv" } else { program });
         if self.is_nobody {
             let (uid, gid) = (NOBODY.to_string(), NOBODY.to_string());
-            command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups", program]);
+            command.args(["--reuid", &uid, "--regid", &gid]).args(groups).arg(program);
         }
         for (name, value) in self.user.command().get_envs() {
             match value {

@@ -330,6 +330,38 @@ fn a_user_restores_what_root_backed_up() {
     assert!(left_over(&out).is_empty());
 }
 
+/// Only root gives a file away, but its owner may put it into a group that he is of.
+#[test]
+fn a_user_gives_files_to_his_groups() {
+    const HIS: u32 = 4242;
+    const OTHERS: u32 = 4243;
+    let test = "a_user_gives_files_to_his_groups";
+    let Some(someone) = Someone::ordinary(test).filter(|_| super::is_root()) else {
+        return super::left_out(test, "only root makes what belongs to several");
+    };
+    let src = someone.path("src");
+    for (name, group) in [("his", HIS), ("others", OTHERS)] {
+        let file = someone.write(&format!("src/{name}"), name.as_bytes());
+        std::os::unix::fs::lchown(file, Some(65534), Some(group)).unwrap();
+    }
+    std::os::unix::fs::symlink("his", src.join("link")).unwrap();
+    std::os::unix::fs::lchown(src.join("link"), Some(0), Some(HIS)).unwrap();
+    assert_eq!(someone.backup(&src, &[]).code, Some(0));
+    let what = format!("latest:{}", src.to_str().unwrap());
+    let out = someone.path("out");
+    let groups = || ["his", "others", "link"].map(|name| out.join(name).symlink_metadata().unwrap().gid());
+    let restore = |more: &[&str]| {
+        let mut command = someone.command_in(&["--groups", "4242"], env!("CARGO_BIN_EXE_onefold"));
+        crate::user::ran(command.args(["restore", "--json", &what, "--target"]).arg(&out).args(more))
+    };
+    restore(&[]).said(0, &["2 could not be set: only root gives files away"]);
+    assert_eq!(groups(), [HIS, 65534, HIS]);
+    // What can be given is, where it is there already; what cannot is no reason to set it again.
+    std::os::unix::fs::lchown(out.join("his"), Some(65534), Some(65534)).unwrap();
+    assert_eq!(summary(&restore(&[]))["written"], 1);
+    assert_eq!(groups(), [HIS, 65534, HIS]);
+}
+
 /// Unmounts what was mounted here.
 struct Unmounted(PathBuf);
 

@@ -5,10 +5,11 @@ use std::os::fd::BorrowedFd;
 
 use repo_format::file_tree::{Attribute, FileRecord};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr,
-    fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
+    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr,
+    flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid, getgroups};
 
 use super::place::Place;
 
@@ -50,8 +51,30 @@ fn times(file: &FileRecord<'_>) -> Timestamps {
     }
 }
 
-fn owner(file: &FileRecord<'_>) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(file.owner.0)), Some(Gid::from_raw(file.owner.1)))
+/// Whether this user could give what is there to whom the record says: only root gives a file away, but who owns it may put it into
+/// any of his groups.
+fn could_own(stat: &Stat, wanted: (u32, u32)) -> bool {
+    let (euid, group) = (geteuid(), Gid::from_raw(wanted.1));
+    let is_mine = || getegid() == group || getgroups().is_ok_and(|mine| mine.contains(&group));
+    euid.is_root() || stat.st_uid == euid.as_raw() && stat.st_gid != wanted.1 && is_mine()
+}
+
+/// Gives what belongs to `now` to whom it belonged, by `chown`; at least to the group, where this user may do that alone.
+fn give(
+    now: Option<(u32, u32)>,
+    wanted: (u32, u32),
+    chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    unset: &mut Unset,
+) -> io::Result<()> {
+    if now == Some(wanted) {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(wanted.0), Gid::from_raw(wanted.1));
+    let given = chown(Some(user), Some(group));
+    if given.is_err() {
+        let _ = chown(None, Some(group));
+    }
+    allowed(given, &mut unset.owners)
 }
 
 /// What this user may not do, or this file system does not have, is counted.
@@ -129,11 +152,8 @@ pub fn set(
     attributes: &[Attribute<'_>],
     unset: &mut Unset,
 ) -> io::Result<()> {
-    let (user, group) = owner(file);
     let stat = rustix::fs::fstat(fd)?;
-    if (stat.st_uid, stat.st_gid) != file.owner {
-        allowed(fchown(fd, user, group), &mut unset.owners)?;
-    }
+    give(Some((stat.st_uid, stat.st_gid)), file.owner, |user, group| fchown(fd, user, group), unset)?;
     let names = listed(|names| flistxattr(fd, names));
     if !attributes.is_empty() || !names.is_empty() {
         // Who may not set it may perhaps write all the same.
@@ -158,11 +178,9 @@ pub fn set_by_name(
     attributes: &[Attribute<'_>],
     unset: &mut Unset,
 ) -> io::Result<()> {
-    let (user, group) = owner(file);
-    let there = place.look(name)?;
-    if there.is_none_or(|stat| (stat.st_uid, stat.st_gid) != file.owner) {
-        allowed(rustix::fs::chownat(place, name, user, group, AtFlags::SYMLINK_NOFOLLOW), &mut unset.owners)?;
-    }
+    let now = place.look(name)?.map(|stat| (stat.st_uid, stat.st_gid));
+    let chown = |user, group| chownat(place, name, user, group, AtFlags::SYMLINK_NOFOLLOW);
+    give(now, file.owner, chown, unset)?;
     let path = place.path(name);
     for other in each(&listed(|names| llistxattr(&path, names))).filter(|name| !is_meant(attributes, name)) {
         let _ = lremovexattr(&path, other);
@@ -177,12 +195,12 @@ pub fn set_by_name(
     Ok(utimensat(place, name, &times(file), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Whether what is called `name` in a folder, or the folder itself where the name is empty, is as the record says already; but for the owner
-/// of a file where only root can give it away.
+/// Whether what is called `name` in a folder, or the folder itself where the name is empty, is as the record says already; but for an
+/// owner or a group that this user cannot give it.
 pub fn is_set(place: &Place, name: &[u8], file: &FileRecord<'_>, attributes: &[Attribute<'_>]) -> io::Result<bool> {
     let Some(stat) = place.look(name)? else { return Ok(false) };
     let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
-    let owned = !rustix::process::geteuid().is_root() || (stat.st_uid, stat.st_gid) == file.owner;
+    let owned = (stat.st_uid, stat.st_gid) == file.owner || !could_own(&stat, file.owner);
     if modified != file.modified
         || stat.st_mode & 0o7777 != mode_for(file.mode, file.owner, (stat.st_uid, stat.st_gid)).bits()
         || stat.st_mode & 0o170_000 != file.mode & 0o170_000
