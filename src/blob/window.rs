@@ -38,6 +38,10 @@ impl Window {
 
     /// Reads until there are `most` bytes, or the input has ended.
     pub fn read(&mut self, input: &mut dyn Read, most: usize) -> Result<()> {
+        if self.ended {
+            // What is left lies well where it lies.
+            return Ok(());
+        }
         if self.start > 0 && most > self.bytes.len() - self.start {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);

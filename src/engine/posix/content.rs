@@ -4,9 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
+use repo_format::file_tree::Bytes;
+use repo_format::limits::CONTENT_INLINE_MAX;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
+use crate::blob::{self, Stored, Window};
+use crate::engine::Contents;
+use crate::error::{Error, Result};
 use crate::watch::Watch;
 
 /// Pieces of data of a file, ascending: place and length.
@@ -94,6 +99,51 @@ impl Read for Data<'_> {
         self.read += got as u64;
         self.watch.advance(got as u64);
         Ok(got)
+    }
+}
+
+/// What a record has of a content.
+pub enum Kept {
+    /// All of it, where it is short.
+    Few(Vec<u8>),
+    /// What names it.
+    Stored(Stored),
+}
+
+impl Kept {
+    /// Reads an input to its end, and stores what a record does not hold. `window` begins with it; the first read asks for `first` bytes.
+    ///
+    /// Errors: of `subject`, the input cannot be read; those of storing.
+    pub fn of(
+        input: &mut dyn Read,
+        subject: &str,
+        first: usize,
+        contents: Contents<'_>,
+        window: &mut Window,
+    ) -> Result<Kept> {
+        let Contents { chunker, sink, .. } = contents;
+        let first = first.clamp(CONTENT_INLINE_MAX + 1, chunker.window());
+        window.read(input, first).map_err(|e| Error::io(subject, e))?;
+        if window.has_ended() && window.bytes().len() <= CONTENT_INLINE_MAX {
+            return Ok(Kept::Few(window.bytes().to_vec()));
+        }
+        blob::store(input, subject, chunker, sink, window).map(Kept::Stored)
+    }
+
+    /// As a record says it.
+    pub fn bytes(&self) -> Bytes<'_> {
+        match self {
+            Kept::Few(bytes) => Bytes::Here(bytes),
+            Kept::Stored(stored) => named(*stored),
+        }
+    }
+}
+
+/// What was stored, as a record says it.
+pub fn named<'a>(stored: Stored) -> Bytes<'a> {
+    match stored {
+        Stored::Blob(blob) => Bytes::Blob(blob),
+        Stored::Chunk(blob) => Bytes::Chunk(blob),
     }
 }
 

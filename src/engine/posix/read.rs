@@ -5,12 +5,12 @@ use std::fs::File;
 use std::sync::Arc;
 
 use repo_format::file_tree::{Bytes, FileKind, FileRecord, Lacks, put_extents};
-use repo_format::limits::{ASIDE_INLINE_MAX, ASIDE_MAX, CONTENT_INLINE_MAX, TARGET_MAX};
+use repo_format::limits::{ASIDE_INLINE_MAX, ASIDE_MAX, TARGET_MAX};
 use rustix::fs::{Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, major, minor};
 use rustix::io::Errno;
 
 use super::attributes::attributes;
-use super::content::{Data, as_read, extents};
+use super::content::{Data, Kept, as_read, extents, named};
 use super::memory::{Known, Local};
 use super::names::Names;
 use super::problems::Problems;
@@ -63,8 +63,7 @@ thread_local! {
 /// What a record says beside itself.
 #[derive(Default)]
 struct Parts {
-    content: Option<Vec<u8>>,
-    stored: Option<Stored>,
+    content: Option<Kept>,
     target: Option<Vec<u8>>,
     attributes: Vec<u8>,
     extents: Option<Vec<u8>>,
@@ -235,27 +234,18 @@ impl FileReader<'_> {
         // Of more holes than a record can say the zeros are read.
         let pieces = pieces.filter(|pieces| holes(before.size, pieces).len() <= ASIDE_MAX);
         let mut data = Data::new(file, pieces.as_deref(), self.watch);
-        let Contents { sink, chunker, .. } = self.contents;
         // A small file is read at once, and found to end there.
         let first = usize::try_from(before.size).unwrap_or(usize::MAX).saturating_add(1);
-        let first = first.clamp(CONTENT_INLINE_MAX + 1, chunker.window());
-        let stored = WINDOW.with_borrow_mut(|window| -> Result<Option<Stored>> {
+        let kept = WINDOW.with_borrow_mut(|window| {
             window.begin();
-            window.read(&mut data, first).map_err(|e| Error::io(&subject, e))?;
-            // Few bytes stand in the record itself.
-            if window.has_ended() && window.bytes().len() <= CONTENT_INLINE_MAX {
-                parts.content = Some(window.bytes().to_vec());
-                return Ok(None);
-            }
-            blob::store(&mut data, &subject, chunker, sink, window).map(Some)
+            Kept::of(&mut data, &subject, first, self.contents, window)
         });
-        let stored = stored.map_err(|e| match e.kind() {
+        parts.content = Some(kept.map_err(|e| match e.kind() {
             Kind::Io | Kind::NotFound if e.subject() == subject => {
                 Failed::Theirs(std::io::Error::other(e.message().to_owned()))
             }
             _ => Failed::Ours(e),
-        })?;
-        parts.stored = stored;
+        })?);
         let (read, is_cut) = (data.read, data.is_cut);
         let after = rustix::fs::fstat(file).map_err(Failed::of)?;
         if (local(&after).size, local(&after).modified) != (before.size, before.modified) || is_cut {
@@ -277,12 +267,6 @@ impl FileReader<'_> {
     }
 
     fn record(&self, stat: &Stat, kind: FileKind, parts: &Parts) -> Result<Vec<u8>> {
-        let content = match (&parts.content, parts.stored) {
-            (Some(bytes), _) => Some(Bytes::Here(bytes)),
-            (None, Some(Stored::Blob(blob))) => Some(Bytes::Blob(blob)),
-            (None, Some(Stored::Chunk(blob))) => Some(Bytes::Chunk(blob)),
-            (None, None) => None,
-        };
         let aside = |bytes: &[u8]| -> Result<Option<Stored>> {
             let Contents { sink, chunker, .. } = self.contents;
             let store = || blob::store(&mut &*bytes, "attributes", chunker, sink, &mut Window::default());
@@ -297,7 +281,7 @@ impl FileReader<'_> {
             user: user.as_deref(),
             group: group.as_deref(),
             modified: local(stat).modified,
-            content,
+            content: parts.content.as_ref().map(Kept::bytes),
             target: parts.target.as_deref(),
             device: kind.is_device().then(|| (major(stat.st_rdev), minor(stat.st_rdev))),
             attributes: (!attributes.is_empty()).then(|| here_or(attributes, stored_attributes)),
@@ -319,11 +303,7 @@ fn holes(size: u64, pieces: &[(u64, u64)]) -> Vec<u8> {
 }
 
 fn here_or(bytes: &[u8], stored: Option<Stored>) -> Bytes<'_> {
-    match stored {
-        None => Bytes::Here(bytes),
-        Some(Stored::Blob(blob)) => Bytes::Blob(blob),
-        Some(Stored::Chunk(blob)) => Bytes::Chunk(blob),
-    }
+    stored.map_or(Bytes::Here(bytes), named)
 }
 
 /// Whose fault it is.

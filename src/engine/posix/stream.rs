@@ -5,16 +5,16 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use repo_format::file_tree::{Bytes, FileRecord, key_of};
-use repo_format::limits::CONTENT_INLINE_MAX;
+use repo_format::file_tree::{FileRecord, key_of};
 use repo_format::record::{Class, check};
 use serde_json::{Value, json};
 
 use super::SHARD;
+use super::content::Kept;
 use super::names::Names;
 use super::source::{shard, this_machine};
 use super::text::escaped;
-use crate::blob::{self, Stored, Window};
+use crate::blob::Window;
 use crate::engine::{
     CaptureTime, Contents, Env, Narrowed, Node, NodeParts, Params, Part, Shard, Source, Stream, Taking, Without,
 };
@@ -87,19 +87,8 @@ impl OneStream {
 
     fn stored(&self, stream: Box<dyn Stream>, contents: Contents<'_>, watch: &Watch) -> Result<Vec<u8>> {
         let mut counted = Counted { stream, watch };
-        let mut window = Window::default();
-        window.read(&mut counted, CONTENT_INLINE_MAX + 1).map_err(|e| Error::io(&self.name, e))?;
-        let few = window.has_ended().then(|| window.bytes().to_vec());
-        let content = match &few {
-            Some(bytes) => Bytes::Here(bytes),
-            None => {
-                let Contents { chunker, sink, .. } = contents;
-                match blob::store(&mut counted, &self.name, chunker, sink, &mut window)? {
-                    Stored::Chunk(blob) => Bytes::Chunk(blob),
-                    Stored::Blob(blob) => Bytes::Blob(blob),
-                }
-            }
-        };
+        let kept = Kept::of(&mut counted, &self.name, 0, contents, &mut Window::default())?;
+        let content = kept.bytes();
         watch.check()?;
         // Only who wrote it knows whether this is all of it.
         counted.stream.finish().map_err(|e| e.within(format_args!("stream {}", self.name)))?;
