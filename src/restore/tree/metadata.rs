@@ -53,7 +53,7 @@ fn times(file: &FileRecord<'_>) -> Timestamps {
 
 /// Whether this user could give what is there to whom the record says: only root gives a file away, but who owns it may put it into
 /// any of his groups.
-fn could_own(stat: &Stat, wanted: (u32, u32)) -> bool {
+fn could_give(stat: &Stat, wanted: (u32, u32)) -> bool {
     let (euid, group) = (geteuid(), Gid::from_raw(wanted.1));
     let is_mine = || getegid() == group || getgroups().is_ok_and(|mine| mine.contains(&group));
     euid.is_root() || stat.st_uid == euid.as_raw() && stat.st_gid != wanted.1 && is_mine()
@@ -71,7 +71,7 @@ fn give(
     }
     let (user, group) = (Uid::from_raw(wanted.0), Gid::from_raw(wanted.1));
     let given = chown(Some(user), Some(group));
-    if given.is_err() {
+    if given.is_err() && now.is_none_or(|(_, at)| at != wanted.1) {
         let _ = chown(None, Some(group));
     }
     allowed(given, &mut unset.owners)
@@ -200,7 +200,7 @@ pub fn set_by_name(
 pub fn is_set(place: &Place, name: &[u8], file: &FileRecord<'_>, attributes: &[Attribute<'_>]) -> io::Result<bool> {
     let Some(stat) = place.look(name)? else { return Ok(false) };
     let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
-    let owned = (stat.st_uid, stat.st_gid) == file.owner || !could_own(&stat, file.owner);
+    let owned = (stat.st_uid, stat.st_gid) == file.owner || !could_give(&stat, file.owner);
     if modified != file.modified
         || stat.st_mode & 0o7777 != mode_for(file.mode, file.owner, (stat.st_uid, stat.st_gid)).bits()
         || stat.st_mode & 0o170_000 != file.mode & 0o170_000
