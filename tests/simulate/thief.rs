@@ -114,8 +114,10 @@ fn steal(process: &Process, dice: &mut Dice) -> Result<()> {
     if !packs.is_empty() {
         // An index object by which chunks lie in frames of other packs than they do; or one that tells the truth, and not all of it.
         // He likes packs that nobody else names any more.
-        let lost = process.stage.model.lock().unwrap().nameless.clone();
-        let nameless: Vec<PackName> = packs.iter().copied().filter(|pack| lost.contains(pack)).collect();
+        let nameless: Vec<PackName> = {
+            let model = process.stage.model.lock().unwrap();
+            packs.iter().copied().filter(|pack| model.nameless.contains(pack)).collect()
+        };
         let pick = |dice: &mut Dice| {
             let from = if !nameless.is_empty() && dice.one_in(2) { &nameless } else { &packs };
             from[dice.below(from.len() as u64) as usize]
